@@ -1,0 +1,43 @@
+//! On-disk records of snapfn: the authority on what is accepted.
+//!
+//! Every reader here works on a byte slice, allocates nothing and never panics on input: it returns a
+//! [`FormatError`] instead. Writers need the `alloc` feature. All numbers are little-endian; byte tables
+//! are in `FORMAT.md`.
+//!
+//! ```text
+//!  fn.code   an ELF whose writable bytes are a hole          (no record of ours; named by its SHA-256)
+//!  fn.init   init::InitHeader + records                      (init)
+//!  fn.snap   ELF core file, plan in a note at a fixed offset (snap, plan)
+//! ```
+#![cfg_attr(not(test), no_std)]
+
+#[cfg(feature = "alloc")]
+extern crate alloc;
+
+mod checksum;
+mod digest;
+mod error;
+pub mod layout;
+
+pub use checksum::{Checksum, checksum};
+pub use digest::Digest;
+pub use error::FormatError;
+
+/// `e_machine` of the only architecture written so far (EM_X86_64).
+pub const ARCH_X86_64: u16 = 62;
+
+/// Size of a page in every file of this version, in bytes.
+pub const PAGE: u64 = 4096;
+
+/// Rounds `value` down to a page boundary.
+pub const fn page_down(value: u64) -> u64 {
+    value & !(PAGE - 1)
+}
+
+/// Rounds `value` up to a page boundary; `None` when that overflows.
+pub const fn page_up(value: u64) -> Option<u64> {
+    match value.checked_add(PAGE - 1) {
+        Some(v) => Some(page_down(v)),
+        None => None,
+    }
+}
