@@ -18,6 +18,7 @@ mod checksum;
 mod digest;
 mod error;
 pub mod layout;
+pub mod snap;
 
 pub use checksum::{Checksum, checksum};
 pub use digest::Digest;

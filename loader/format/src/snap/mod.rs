@@ -1,0 +1,40 @@
+//! The snapshot file: an ELF core file whose first note is the restore plan.
+//!
+//! ```text
+//!  offset 0      ELF header (ET_CORE), 64 bytes
+//!         64     note header: namesz 12, descsz, type 1, name "SNAPFN/plan\0"
+//!         88     SnapHeader, then its tables          ← all that the loader reads
+//!  meta_len      ── end of what the checksum covers ──
+//!         …      program headers, PT_NOTE with the core notes for debuggers
+//!         …      page runs, page-aligned; runs of 2 MiB and more lie at offset ≡ address (mod 2 MiB)
+//! ```
+
+mod plan;
+mod records;
+pub mod resident;
+mod validate;
+#[cfg(feature = "alloc")]
+mod write;
+
+pub use plan::{Plan, SnapHeader, peek_header};
+pub use records::*;
+#[cfg(feature = "alloc")]
+pub use write::{MetaBuilder, PlanTables};
+
+/// File offset of [`SnapHeader`].
+pub const HEADER_OFFSET: usize = 88;
+
+/// Name of the note that holds the plan, with its terminating zero byte.
+pub const NOTE_NAME: &[u8; 12] = b"SNAPFN/plan\0";
+
+/// Type of that note.
+pub const NOTE_TYPE: u32 = 1;
+
+/// Version of the snapshot file written by this crate.
+pub const VERSION: u16 = 1;
+
+/// Magic number at [`HEADER_OFFSET`].
+pub const MAGIC: [u8; 8] = *b"SNAPPLAN";
+
+/// No meta part is longer than this, in bytes.
+pub const META_MAX: u64 = 64 << 20;

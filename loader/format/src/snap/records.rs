@@ -1,0 +1,490 @@
+//! Fixed-size records of the plan. Every table is an array of one of these.
+
+use crate::Digest;
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+
+macro_rules! record {
+    ($(#[$meta:meta])* $name:ident { $($(#[$field_meta:meta])* $field:ident: $type:ty,)* }) => {
+        $(#[$meta])*
+        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+        #[repr(C)]
+        pub struct $name { $($(#[$field_meta])* pub $field: $type,)* }
+    };
+}
+
+record! {
+    /// A slice of the bytes table.
+    BytesRef {
+        /// First byte.
+        offset: u32,
+        /// Length in bytes.
+        len: u32,
+    }
+}
+
+record! {
+    /// A table within the meta part.
+    Table {
+        /// Offset from the start of the file, a multiple of 8.
+        offset: u32,
+        /// Number of records (of bytes in the bytes table).
+        count: u32,
+    }
+}
+
+/// Index of each table in [`super::SnapHeader::tables`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(usize)]
+pub enum TableId {
+    /// [`File`]: what the operations map from; record 0 is the snapshot itself.
+    Files = 0,
+    /// [`Op`].
+    Ops = 1,
+    /// [`Patch`].
+    Patches = 2,
+    /// [`Thread`]; record 0 is the main thread.
+    Threads = 3,
+    /// [`Fd`].
+    Fds = 4,
+    /// [`SigAction`].
+    SigActions = 5,
+    /// [`EnvChange`].
+    EnvChanges = 6,
+    /// [`Setting`].
+    Settings = 7,
+    /// [`PendingSignal`].
+    PendingSignals = 8,
+    /// [`Timer`].
+    Timers = 9,
+    /// Raw bytes: paths, XSAVE areas, contents of small descriptors.
+    Bytes = 15,
+}
+
+/// Number of table slots in the header.
+pub const TABLES: usize = 16;
+
+/// [`File::kind`]: the snapshot file itself.
+pub const FILE_SELF: u16 = 0;
+/// [`File::kind`]: `code/<digest>` in the store.
+pub const FILE_CODE: u16 = 1;
+/// [`File::kind`]: `data/<digest>` in the store.
+pub const FILE_DATA: u16 = 2;
+/// [`File::kind`]: not in the store: the file at `path` on the host, mapped shared.
+pub const FILE_HOST: u16 = 3;
+
+record! {
+    /// A file that operations map from.
+    File {
+        /// Name in the store; zero for [`FILE_SELF`] and [`FILE_HOST`].
+        digest: Digest,
+        /// Size in bytes.
+        size: u64,
+        /// `FILE_…`.
+        kind: u16,
+        /// For [`FILE_HOST`]: 1 when it must be opened for writing.
+        writable: u16,
+        /// Zero.
+        reserved: u32,
+        /// Path that the program saw (for NT_FILE and messages).
+        path: BytesRef,
+    }
+}
+
+/// [`Op::kind`]: map `len` bytes of `file` at `offset`, MAP_PRIVATE unless [`OP_SHARED`].
+pub const OP_MAP_FILE: u16 = 1;
+/// [`Op::kind`]: map `len` bytes of zeroes.
+pub const OP_MAP_ANON: u16 = 2;
+/// [`Op::kind`]: read `len` bytes of the snapshot file at `offset` into the mapping made by the last map operation.
+pub const OP_READ: u16 = 3;
+/// [`Op::kind`]: after all patches, set the protection of a part of the last mapping.
+pub const OP_PROTECT: u16 = 4;
+/// [`Op::kind`]: `madvise` a part of the last mapping; `offset` is the advice.
+pub const OP_ADVISE: u16 = 5;
+/// [`Op::kind`]: `mlock2` a part of the last mapping; `offset` is the flags argument.
+pub const OP_LOCK: u16 = 6;
+
+/// [`Op::flags`]: MAP_GROWSDOWN, a stack.
+pub const OP_GROWSDOWN: u16 = 1;
+/// [`Op::flags`]: MAP_SHARED.
+pub const OP_SHARED: u16 = 2;
+/// All defined [`Op::flags`].
+pub const OP_FLAGS: u16 = OP_GROWSDOWN | OP_SHARED;
+
+/// Protection bits, as in `mmap(2)`.
+pub const PROT_READ: u16 = 1;
+/// Writable.
+pub const PROT_WRITE: u16 = 2;
+/// Executable.
+pub const PROT_EXEC: u16 = 4;
+
+record! {
+    /// One operation on the address space. Map operations come in ascending order of address and never overlap.
+    Op {
+        /// `OP_…`.
+        kind: u16,
+        /// `PROT_…` bits.
+        prot: u16,
+        /// Index into the files table (map and read).
+        file: u16,
+        /// `OP_…` flags.
+        flags: u16,
+        /// First address, page-aligned.
+        addr: u64,
+        /// Length in bytes, page-aligned.
+        len: u64,
+        /// Offset into the file, page-aligned; or the advice.
+        offset: u64,
+    }
+}
+
+/// [`Patch::kind`]: the address of the new argument vector.
+pub const PATCH_ARGV: u16 = 1;
+/// [`Patch::kind`]: the address of the new environment vector.
+pub const PATCH_ENVP: u16 = 2;
+/// [`Patch::kind`]: the number of new arguments.
+pub const PATCH_ARGC: u16 = 3;
+/// [`Patch::kind`]: the new stack canary.
+pub const PATCH_CANARY: u16 = 4;
+/// [`Patch::kind`]: 4 bytes, the new TID of thread `arg` (`keep` holds the bits to be kept, as in futex words).
+pub const PATCH_TID: u16 = 5;
+/// [`Patch::kind`]: the lower 30 bits of 4 bytes, the new TID of thread `arg` (robust and PI futex words).
+pub const PATCH_TID_FUTEX: u16 = 6;
+
+/// [`Patch::place`]: `addr` is an address in memory.
+pub const PATCH_MEMORY: u16 = 0;
+/// [`Patch::place`]: `addr` is an index into [`Thread::regs`] of thread `arg`.
+pub const PATCH_REGISTER: u16 = 1;
+
+record! {
+    /// A word that is new in every instance. Memory patches come first, in ascending order of address.
+    Patch {
+        /// Aligned address, or register index.
+        addr: u64,
+        /// `PATCH_…` value.
+        kind: u16,
+        /// [`PATCH_MEMORY`] or [`PATCH_REGISTER`].
+        place: u16,
+        /// Index of the thread where one is meant.
+        arg: u32,
+    }
+}
+
+/// Number of words in `struct user_regs_struct`.
+pub const REGS: usize = 27;
+
+/// Indices into [`Thread::regs`], in the order of `struct user_regs_struct`.
+#[allow(missing_docs)]
+pub mod reg {
+    pub const R15: usize = 0;
+    pub const R14: usize = 1;
+    pub const R13: usize = 2;
+    pub const R12: usize = 3;
+    pub const RBP: usize = 4;
+    pub const RBX: usize = 5;
+    pub const R11: usize = 6;
+    pub const R10: usize = 7;
+    pub const R9: usize = 8;
+    pub const R8: usize = 9;
+    pub const RAX: usize = 10;
+    pub const RCX: usize = 11;
+    pub const RDX: usize = 12;
+    pub const RSI: usize = 13;
+    pub const RDI: usize = 14;
+    pub const ORIG_RAX: usize = 15;
+    pub const RIP: usize = 16;
+    pub const CS: usize = 17;
+    pub const EFLAGS: usize = 18;
+    pub const RSP: usize = 19;
+    pub const SS: usize = 20;
+    pub const FS_BASE: usize = 21;
+    pub const GS_BASE: usize = 22;
+}
+
+record! {
+    /// A thread.
+    Thread {
+        /// `struct user_regs_struct`, already rewound out of any system call.
+        regs: [u64; REGS],
+        /// Blocked signals.
+        sigmask: u64,
+        /// Alternate signal stack: base.
+        altstack_addr: u64,
+        /// Alternate signal stack: size.
+        altstack_len: u64,
+        /// Alternate signal stack: flags.
+        altstack_flags: u32,
+        /// TID at the snapshot.
+        tid: u32,
+        /// set_tid_address / CLONE_CHILD_CLEARTID.
+        clear_tid: u64,
+        /// Address of the 4-byte TID that the C library caches; 0 when unknown.
+        tid_cache: u64,
+        /// set_robust_list; 0 when none.
+        robust_list: u64,
+        /// Registered rseq area; 0 when none.
+        rseq: u64,
+        /// Its length.
+        rseq_len: u32,
+        /// Its signature.
+        rseq_sig: u32,
+        /// XSAVE area in the standard format, magic numbers included (what a signal frame holds).
+        xstate: BytesRef,
+        /// Name (comm).
+        comm: [u8; 16],
+        /// CPU affinity mask; empty when it is not restricted.
+        affinity: BytesRef,
+        /// Scheduling policy.
+        policy: u32,
+        /// Static priority of a real-time policy.
+        priority: u32,
+        /// Nice value, as a two's complement number.
+        nice: u32,
+        /// Timer slack in nanoseconds when it is not the default, else 0.
+        timer_slack: u32,
+    }
+}
+
+/// [`Fd::kind`]: inherited from whoever starts the instance (stdio); `source` is the descriptor there.
+pub const FD_INHERIT: u32 = 0;
+/// [`Fd::kind`]: the same open file description as the earlier record `source`.
+pub const FD_DUP: u32 = 1;
+/// [`Fd::kind`]: opened again at `path`, then sought to `offset`.
+pub const FD_PATH: u32 = 2;
+/// [`Fd::kind`]: a temporary file of its own with the bytes at `data_offset` in the snapshot file.
+pub const FD_DELETED: u32 = 3;
+/// [`Fd::kind`]: a pipe; `source` names the record of its first end (own index for the first), content in `data`.
+pub const FD_PIPE: u32 = 4;
+/// [`Fd::kind`]: eventfd; `a` = count, `b` = flags.
+pub const FD_EVENT: u32 = 5;
+/// [`Fd::kind`]: timerfd; `a` = clock, `b` = settime flags, `data` = itimerspec and ticks.
+pub const FD_TIMER: u32 = 6;
+/// [`Fd::kind`]: signalfd; `a` = mask.
+pub const FD_SIGNAL: u32 = 7;
+/// [`Fd::kind`]: epoll; `data` = array of [`EpollItem`].
+pub const FD_EPOLL: u32 = 8;
+/// [`Fd::kind`]: memfd; `a` = seals, `b` = memfd_create flags, content at `data_offset`.
+pub const FD_MEMFD: u32 = 9;
+/// [`Fd::kind`]: inotify; `data` = watches.
+pub const FD_INOTIFY: u32 = 10;
+/// [`Fd::kind`]: a socket pair; like a pipe, both ends by `source`.
+pub const FD_SOCKETPAIR: u32 = 11;
+/// [`Fd::kind`]: a listening or bound socket; `data` = address and options.
+pub const FD_SOCKET: u32 = 12;
+/// [`Fd::kind`]: closed in the instance although stdio is open (the program closed it).
+pub const FD_CLOSED: u32 = 13;
+/// [`Fd::kind`]: pidfd of the process itself.
+pub const FD_PIDFD_SELF: u32 = 14;
+/// [`Fd::kind`]: a pty pair; `source` as for pipes.
+pub const FD_PTY: u32 = 15;
+
+record! {
+    /// A file descriptor, in ascending order of `fd`.
+    Fd {
+        /// Number in the program.
+        fd: u32,
+        /// `FD_…`.
+        kind: u32,
+        /// Status flags (`O_…`), O_CLOEXEC included.
+        flags: u32,
+        /// Meaning by kind.
+        source: u32,
+        /// File offset.
+        offset: u64,
+        /// Meaning by kind.
+        a: u64,
+        /// Meaning by kind.
+        b: u64,
+        /// Path, or the device's.
+        path: BytesRef,
+        /// Content by kind.
+        data: BytesRef,
+        /// Large content: offset in the snapshot file, page-aligned.
+        data_offset: u64,
+        /// Large content: bytes.
+        data_len: u64,
+    }
+}
+
+record! {
+    /// One descriptor watched by an epoll instance.
+    EpollItem {
+        /// The descriptor (a number in the program).
+        fd: u32,
+        /// Events.
+        events: u32,
+        /// User data.
+        data: u64,
+    }
+}
+
+record! {
+    /// A signal disposition other than the default.
+    SigAction {
+        /// Signal number.
+        signo: u32,
+        /// Zero.
+        reserved: u32,
+        /// Handler address, or SIG_IGN (1).
+        handler: u64,
+        /// `SA_…` flags.
+        flags: u64,
+        /// Restorer address.
+        restorer: u64,
+        /// Signals blocked while it runs.
+        mask: u64,
+    }
+}
+
+/// [`EnvChange::kind`]: the program has set this variable.
+pub const ENV_SET: u32 = 1;
+/// [`EnvChange::kind`]: the program has removed this variable.
+pub const ENV_UNSET: u32 = 2;
+
+record! {
+    /// A change that the program made to its environment since it started.
+    EnvChange {
+        /// `ENV_…`.
+        kind: u32,
+        /// Zero.
+        reserved: u32,
+        /// The variable's name.
+        name: BytesRef,
+        /// For [`ENV_SET`]: address of `NAME=value` in the program's memory.
+        addr: u64,
+    }
+}
+
+record! {
+    /// A process attribute other than the default: `prctl`, `setrlimit`, … by `kind`.
+    Setting {
+        /// `SETTING_…`.
+        kind: u32,
+        /// Which one of its kind (the prctl option, the resource, …).
+        which: u32,
+        /// First value.
+        a: u64,
+        /// Second value.
+        b: u64,
+    }
+}
+
+/// [`Setting::kind`]: `prctl(which, a, b)`.
+pub const SETTING_PRCTL: u32 = 1;
+/// [`Setting::kind`]: `setrlimit(which, {a, b})`; raised above the caller's hard limit only as far as allowed.
+pub const SETTING_RLIMIT: u32 = 2;
+/// [`Setting::kind`]: `ioprio_set(PROCESS, 0, a)`.
+pub const SETTING_IOPRIO: u32 = 3;
+/// [`Setting::kind`]: `personality(a)`.
+pub const SETTING_PERSONALITY: u32 = 4;
+/// [`Setting::kind`]: `/proc/self/oom_score_adj`, as a two's complement number.
+pub const SETTING_OOM_SCORE: u32 = 5;
+/// [`Setting::kind`]: the program led a session of its own (setsid).
+pub const SETTING_SETSID: u32 = 6;
+/// [`Setting::kind`]: the program led a process group of its own (setpgid).
+pub const SETTING_SETPGID: u32 = 7;
+
+record! {
+    /// A signal that was pending.
+    PendingSignal {
+        /// Index of the thread, or `u32::MAX` for the process.
+        thread: u32,
+        /// Signal number.
+        signo: u32,
+        /// `siginfo_t`, 128 bytes.
+        info: BytesRef,
+    }
+}
+
+/// [`Timer::kind`]: `setitimer(id)`.
+pub const TIMER_ITIMER: u32 = 0;
+/// [`Timer::kind`]: `timer_create` with that id.
+pub const TIMER_POSIX: u32 = 1;
+
+record! {
+    /// A kernel timer with its remaining time.
+    Timer {
+        /// `TIMER_…`.
+        kind: u32,
+        /// Which (ITIMER_…, or the POSIX timer's id).
+        id: u32,
+        /// Clock of a POSIX timer.
+        clock: u32,
+        /// `sigev_notify` of a POSIX timer.
+        notify: u32,
+        /// Signal of a POSIX timer.
+        signo: u32,
+        /// Thread index for SIGEV_THREAD_ID.
+        thread: u32,
+        /// `sigev_value`.
+        value: u64,
+        /// Remaining time in nanoseconds; 0 = disarmed.
+        remaining: u64,
+        /// Interval in nanoseconds.
+        interval: u64,
+        /// Overruns so far.
+        overrun: u64,
+    }
+}
+
+/// Where the program was stopped.
+pub const AT_MAIN: u32 = 0;
+/// At `snap_ready()`.
+pub const AT_READY: u32 = 1;
+/// At the entry of a system call.
+pub const AT_SYSCALL: u32 = 2;
+/// At a symbol.
+pub const AT_SYMBOL: u32 = 3;
+/// A running process was taken as it was.
+pub const AT_ATTACH: u32 = 4;
+
+record! {
+    /// The process as a whole.
+    Process {
+        /// PR_SET_MM_MAP: start of the code.
+        start_code: u64,
+        /// End of the code.
+        end_code: u64,
+        /// Start of the data.
+        start_data: u64,
+        /// End of the data.
+        end_data: u64,
+        /// Start of the brk heap.
+        start_brk: u64,
+        /// Its end.
+        brk: u64,
+        /// An address in the main stack.
+        start_stack: u64,
+        /// The resident region (see [`super::resident`]).
+        resident: u64,
+        /// The 16 bytes that AT_RANDOM names; 0 when unknown.
+        at_random: u64,
+        /// The auxiliary vector on the program's stack; 0 when unknown.
+        auxv: u64,
+        /// Its length in bytes.
+        auxv_len: u64,
+        /// The program's argv[0] string, which instances keep; 0 when it had none.
+        argv0: u64,
+        /// The registered `struct snap_info`; 0 when none.
+        info: u64,
+        /// `AT_…`.
+        at: u32,
+        /// File mode creation mask.
+        umask: u32,
+        /// Working directory; empty: the one of whoever starts the instance.
+        cwd: BytesRef,
+        /// The program's path.
+        exe: BytesRef,
+        /// Bytes that the instance reports as its command line at the snapshot, each argument zero-terminated.
+        args: BytesRef,
+        /// PID at the snapshot.
+        pid: u32,
+        /// Zero.
+        reserved: u32,
+        /// CLOCK_MONOTONIC at the snapshot, nanoseconds.
+        monotonic: u64,
+        /// CLOCK_BOOTTIME at the snapshot, nanoseconds.
+        boottime: u64,
+        /// CLOCK_REALTIME at the snapshot, seconds.
+        created: u64,
+    }
+}

@@ -1,0 +1,56 @@
+//! The small region of the image that stays: synthetic vDSO, its slot page, one frame per thread.
+//!
+//! ```text
+//!  resident + 0x0000   synthetic vDSO: ELF headers, tables, code   R-X, from the snapshot file
+//!           + 0x1000   slots: addresses that the vDSO jumps to      R-- (filled at start)
+//!           + 0x2000   gate word, then per thread: signal frame      RW-
+//! ```
+//!
+//! The code offsets below are the contract between the snapshotter, which writes the vDSO page, and the
+//! loader, which fills the slots and leaves through the stubs.
+
+use crate::PAGE;
+
+/// Offset of the slot page.
+pub const SLOTS: u64 = PAGE;
+/// Offset of the writable part.
+pub const WORK: u64 = 2 * PAGE;
+
+/// Functions of the vDSO in slot order: name, system call number.
+pub const FUNCTIONS: [(&str, u32); 5] = [
+    ("__vdso_clock_gettime", 228),
+    ("__vdso_gettimeofday", 96),
+    ("__vdso_time", 201),
+    ("__vdso_clock_getres", 229),
+    ("__vdso_getcpu", 309),
+];
+
+/// Offset of the first stub in the vDSO page; everything from here on is code.
+pub const CODE: u64 = 0xc00;
+/// `syscall; int3`: the snapshotter's remote system calls at build time.
+pub const STUB_SYSCALL: u64 = CODE;
+/// Last steps of the main thread: `munmap(rdi, rsi)`, then `rt_sigreturn`.
+pub const STUB_FINISH: u64 = CODE + 0x10;
+/// First steps of every other thread: wait at the gate, register, then `rt_sigreturn`.
+pub const STUB_THREAD: u64 = CODE + 0x40;
+/// Function `i` of [`FUNCTIONS`]: `jmp *slot`.
+pub const ENTRIES: u64 = CODE + 0x100;
+/// Bytes between two entries.
+pub const ENTRY_SIZE: u64 = 16;
+/// Function `i` as a plain system call, where the host's vDSO lacks it.
+pub const FALLBACKS: u64 = CODE + 0x180;
+
+/// Bytes of the work area before the first frame; the gate word is its first.
+pub const WORK_HEADER: u64 = 64;
+/// Bytes of a frame besides the XSAVE area: `pretcode`, `ucontext`, `siginfo`, rounded up to 64.
+pub const FRAME_FIXED: u64 = 512;
+
+/// Size in bytes of one thread's frame with an XSAVE area of `xstate` bytes (magic number 2 included).
+pub const fn frame_size(xstate: u64) -> u64 {
+    FRAME_FIXED + xstate.next_multiple_of(64)
+}
+
+/// Length of the work area for `threads` frames, page-aligned.
+pub const fn work_len(threads: u64, xstate: u64) -> u64 {
+    (WORK_HEADER + threads * frame_size(xstate)).next_multiple_of(PAGE)
+}

@@ -1,0 +1,302 @@
+//! Validation of a parsed plan: after it the loader indexes, maps and writes without further checks.
+
+use super::Plan;
+use super::records::*;
+use super::resident;
+use crate::layout::{LOADER_END, LOADER_START, USER_END, USER_START};
+use crate::{FormatError, PAGE};
+
+const MAX_FILES: usize = 4096;
+const MAX_THREADS: usize = 16384;
+const MAX_SIGNAL: u32 = 64;
+const XSTATE_MIN: usize = 512 + 64 + 4;
+const XSTATE_MAX: usize = 1 << 16;
+
+fn bad<T>(what: &'static str, index: usize) -> Result<T, FormatError> {
+    Err(FormatError::InvalidRecord { what, index: index as u32 })
+}
+
+/// Whether `[addr, addr + len)` is a non-empty range of pages that a plan may touch.
+fn user_range(addr: u64, len: u64) -> bool {
+    let Some(end) = addr.checked_add(len) else { return false };
+    len > 0
+        && addr % PAGE == 0
+        && len % PAGE == 0
+        && addr >= USER_START
+        && end <= USER_END
+        && (end <= LOADER_START || addr >= LOADER_END)
+}
+
+fn within(addr: u64, len: u64, op: &Op) -> bool {
+    addr >= op.addr && addr.checked_add(len).is_some_and(|end| end <= op.addr + op.len)
+}
+
+fn is_map(op: &Op) -> bool {
+    matches!(op.kind, OP_MAP_FILE | OP_MAP_ANON)
+}
+
+impl<'a> Plan<'a> {
+    pub(super) fn validate(&self) -> Result<(), FormatError> {
+        self.validate_files()?;
+        self.validate_ops()?;
+        self.validate_threads()?;
+        self.validate_patches()?;
+        self.validate_fds()?;
+        self.validate_rest()?;
+        self.validate_process()
+    }
+
+    fn bytes_ok(&self, reference: BytesRef) -> bool {
+        (reference.offset as usize).checked_add(reference.len as usize).is_some_and(|end| end <= self.bytes.len())
+    }
+
+    /// Whether `reference` is a path: absolute, zero-terminated, without another zero byte.
+    fn path_ok(&self, reference: BytesRef) -> bool {
+        let path = self.bytes(reference);
+        path.len() >= 2
+            && path.len() <= 4096
+            && path.first() == Some(&b'/')
+            && path.iter().position(|b| *b == 0) == Some(path.len() - 1)
+    }
+
+    /// The map operation that holds all of `[addr, addr + len)`.
+    fn map_of(&self, addr: u64, len: u64) -> Option<&'a Op> {
+        self.ops.iter().find(|op| is_map(op) && within(addr, len, op))
+    }
+
+    fn writable(&self, addr: u64, len: u64) -> bool {
+        self.map_of(addr, len).is_some_and(|op| op.prot & PROT_WRITE != 0)
+    }
+
+    fn validate_files(&self) -> Result<(), FormatError> {
+        if self.files.len() > MAX_FILES {
+            return Err(FormatError::TooLarge("the files table"));
+        }
+        for (index, file) in self.files.iter().enumerate() {
+            let kind_ok = match file.kind {
+                FILE_SELF => index == 0 && file.size == self.header.file_size,
+                FILE_CODE | FILE_DATA => index > 0 && self.bytes_ok(file.path),
+                FILE_HOST => index > 0 && self.path_ok(file.path),
+                _ => false,
+            };
+            if !kind_ok || file.reserved != 0 || file.writable > 1 || (file.writable == 1 && file.kind != FILE_HOST) {
+                return bad("file", index);
+            }
+        }
+        match self.files.first() {
+            Some(file) if file.kind == FILE_SELF => Ok(()),
+            _ => Err(FormatError::Invalid("files table: the snapshot itself is missing")),
+        }
+    }
+
+    fn validate_ops(&self) -> Result<(), FormatError> {
+        let mut last: Option<&Op> = None;
+        for (index, op) in self.ops.iter().enumerate() {
+            if !user_range(op.addr, op.len) || op.prot & !7 != 0 || op.flags & !OP_FLAGS != 0 {
+                return bad("operation", index);
+            }
+            let Some(file) = self.files.get(usize::from(op.file)) else { return bad("file index", index) };
+            let in_file = || op.offset % PAGE == 0 && op.offset.checked_add(op.len).is_some_and(|end| end <= file.size);
+            let in_last = || last.is_some_and(|map| within(op.addr, op.len, map));
+            let ok = match op.kind {
+                OP_MAP_FILE => {
+                    // A library's last page and a file grown or cut since reach beyond the end of the file.
+                    let reach = file.size.checked_add(PAGE - 1).map(|end| end & !(PAGE - 1));
+                    let inside = match file.kind {
+                        FILE_SELF => in_file(),
+                        FILE_HOST => true,
+                        _ => op.offset.checked_add(op.len).is_some_and(|end| reach.is_some_and(|reach| end <= reach)),
+                    };
+                    op.offset % PAGE == 0
+                        && inside
+                        && op.flags & OP_GROWSDOWN == 0
+                        && (op.flags & OP_SHARED == 0 || file.kind == FILE_HOST || op.prot & PROT_WRITE == 0)
+                        && last.is_none_or(|map| op.addr >= map.addr + map.len)
+                }
+                OP_MAP_ANON => op.offset == 0 && op.file == 0 && last.is_none_or(|map| op.addr >= map.addr + map.len),
+                OP_READ => {
+                    op.file == 0
+                        && op.flags == 0
+                        && in_file()
+                        && in_last()
+                        && last.is_some_and(|map| map.kind == OP_MAP_ANON && map.prot & PROT_WRITE != 0)
+                }
+                OP_PROTECT => op.file == 0 && op.flags == 0 && op.offset == 0 && in_last(),
+                OP_ADVISE | OP_LOCK => op.file == 0 && op.flags == 0 && op.offset < 1 << 16 && in_last(),
+                _ => false,
+            };
+            if !ok {
+                return bad("operation", index);
+            }
+            if is_map(op) {
+                last = Some(op);
+            }
+        }
+        Ok(())
+    }
+
+    fn validate_threads(&self) -> Result<(), FormatError> {
+        if self.threads.is_empty() {
+            return Err(FormatError::Invalid("threads table: it is empty"));
+        }
+        if self.threads.len() > MAX_THREADS {
+            return Err(FormatError::TooLarge("the threads table"));
+        }
+        let mut largest = 0;
+        for (index, thread) in self.threads.iter().enumerate() {
+            let xstate = thread.xstate.len as usize;
+            largest = largest.max(xstate);
+            let canonical = |value: u64| value < USER_END;
+            let ok = self.bytes_ok(thread.xstate)
+                && self.bytes_ok(thread.affinity)
+                && (XSTATE_MIN..=XSTATE_MAX).contains(&xstate)
+                && thread.xstate.offset % 8 == 0
+                && thread.comm[15] == 0
+                && canonical(thread.regs[reg::FS_BASE])
+                && canonical(thread.regs[reg::GS_BASE])
+                && canonical(thread.regs[reg::RIP])
+                && (thread.tid_cache == 0 || thread.tid_cache % 4 == 0 && self.writable(thread.tid_cache, 4))
+                && (thread.clear_tid == 0 || canonical(thread.clear_tid))
+                && (thread.rseq == 0 || self.writable(thread.rseq, u64::from(thread.rseq_len.max(32))));
+            if !ok {
+                return bad("thread", index);
+            }
+        }
+        // The resident region: code page, slot page, work area; each of the protections that the loader counts on.
+        let base = self.header.process.resident;
+        let code = self.map_of(base, PAGE).filter(|op| op.prot == PROT_READ | PROT_EXEC && base % PAGE == 0);
+        let len = PAGE + resident::work_len(self.threads.len() as u64, largest as u64);
+        let rest = base.checked_add(resident::SLOTS).and_then(|slots| self.map_of(slots, len));
+        match (code, rest) {
+            (Some(_), Some(op)) if op.kind == OP_MAP_ANON && op.prot == PROT_READ | PROT_WRITE => Ok(()),
+            _ => Err(FormatError::Invalid("resident region")),
+        }
+    }
+
+    fn validate_patches(&self) -> Result<(), FormatError> {
+        let mut maps = self.ops.iter().filter(|op| is_map(op)).peekable();
+        let mut previous = 0;
+        let mut registers = false;
+        for (index, patch) in self.patches.iter().enumerate() {
+            let width = match patch.kind {
+                PATCH_ARGV | PATCH_ENVP | PATCH_ARGC | PATCH_CANARY => 8,
+                PATCH_TID | PATCH_TID_FUTEX => 4,
+                _ => return bad("patch", index),
+            };
+            let thread_ok = (patch.arg as usize) < self.threads.len();
+            let ok = match patch.place {
+                PATCH_REGISTER => {
+                    registers = true;
+                    thread_ok && (patch.addr as usize) < REGS && width == 8
+                }
+                PATCH_MEMORY => {
+                    while maps.next_if(|map| map.addr + map.len <= patch.addr).is_some() {}
+                    let inside = maps.peek().is_some_and(|map| {
+                        within(patch.addr, width, map) && map.prot & PROT_WRITE != 0 && map.flags & OP_SHARED == 0
+                    });
+                    let ordered = !registers && (index == 0 || patch.addr > previous);
+                    previous = patch.addr;
+                    inside && ordered && patch.addr % width == 0 && (thread_ok || width == 8 && patch.arg == 0)
+                }
+                _ => false,
+            };
+            if !ok {
+                return bad("patch", index);
+            }
+        }
+        Ok(())
+    }
+
+    fn validate_fds(&self) -> Result<(), FormatError> {
+        let mut previous = None;
+        for (index, fd) in self.fds.iter().enumerate() {
+            let earlier = (fd.source as usize) < index;
+            let kind_ok = match fd.kind {
+                FD_INHERIT => fd.source < 1 << 20,
+                FD_DUP => earlier && self.fds[fd.source as usize].kind != FD_DUP,
+                FD_PATH => self.path_ok(fd.path),
+                FD_DELETED | FD_MEMFD => true,
+                FD_PIPE | FD_SOCKETPAIR | FD_PTY => (fd.source as usize) < self.fds.len(),
+                FD_EPOLL => fd.data.len % size_of::<EpollItem>() as u32 == 0,
+                FD_EVENT | FD_TIMER | FD_SIGNAL | FD_INOTIFY | FD_SOCKET | FD_CLOSED | FD_PIDFD_SELF => true,
+                _ => false,
+            };
+            let content_ok = fd.data_offset % PAGE == 0
+                && fd.data_offset.checked_add(fd.data_len).is_some_and(|end| end <= self.header.file_size);
+            let ordered = previous.is_none_or(|previous| fd.fd > previous) && fd.fd < 1 << 20;
+            if !(kind_ok && content_ok && ordered && self.bytes_ok(fd.path) && self.bytes_ok(fd.data)) {
+                return bad("descriptor", index);
+            }
+            previous = Some(fd.fd);
+        }
+        Ok(())
+    }
+
+    fn validate_rest(&self) -> Result<(), FormatError> {
+        for (index, action) in self.sigactions.iter().enumerate() {
+            if action.signo == 0 || action.signo > MAX_SIGNAL || action.reserved != 0 {
+                return bad("signal disposition", index);
+            }
+        }
+        for (index, change) in self.env_changes.iter().enumerate() {
+            let name = self.bytes(change.name);
+            let ok = match change.kind {
+                ENV_SET => self.map_of(change.addr, 1).is_some(),
+                ENV_UNSET => change.addr == 0,
+                _ => false,
+            };
+            if !ok || change.reserved != 0 || name.is_empty() || !self.bytes_ok(change.name) {
+                return bad("environment change", index);
+            }
+        }
+        for (index, setting) in self.settings.iter().enumerate() {
+            if setting.kind == 0 || setting.kind > SETTING_SETPGID {
+                return bad("setting", index);
+            }
+        }
+        for (index, signal) in self.pending.iter().enumerate() {
+            let thread_ok = signal.thread == u32::MAX || (signal.thread as usize) < self.threads.len();
+            let info = self.bytes(signal.info);
+            if !thread_ok || signal.signo == 0 || signal.signo > MAX_SIGNAL || info.len() != 128 {
+                return bad("pending signal", index);
+            }
+        }
+        for (index, timer) in self.timers.iter().enumerate() {
+            if timer.kind > TIMER_POSIX || timer.signo > MAX_SIGNAL || timer.thread as usize >= self.threads.len() {
+                return bad("timer", index);
+            }
+        }
+        Ok(())
+    }
+
+    fn validate_process(&self) -> Result<(), FormatError> {
+        let p = &self.header.process;
+        let ordered = p.start_code <= p.end_code && p.start_data <= p.end_data && p.start_brk <= p.brk;
+        if !ordered || p.brk >= USER_END || p.reserved != 0 || p.at > AT_ATTACH {
+            return Err(FormatError::Invalid("process record"));
+        }
+        if p.umask > 0o777 || !self.bytes_ok(p.exe) || !self.bytes_ok(p.args) {
+            return Err(FormatError::Invalid("process record"));
+        }
+        if p.cwd.len != 0 && !self.path_ok(p.cwd) {
+            return Err(FormatError::Invalid("working directory"));
+        }
+        let memory = [
+            (p.at_random, 16, "AT_RANDOM address"),
+            (p.auxv, p.auxv_len, "auxiliary vector"),
+            (p.info, 48, "snap_info address"),
+        ];
+        for (addr, len, name) in memory {
+            if addr != 0 && !self.writable(addr, len) {
+                return Err(FormatError::Invalid(name));
+            }
+        }
+        if p.auxv % 8 != 0 || p.auxv_len % 16 != 0 || p.info % 8 != 0 || p.auxv_len > PAGE {
+            return Err(FormatError::Invalid("process record"));
+        }
+        if p.argv0 != 0 && self.map_of(p.argv0, 1).is_none() {
+            return Err(FormatError::Invalid("argv[0] address"));
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,111 @@
+//! Writing: from tables to the bytes of the meta part.
+
+use super::plan::{HEADER_END, meta_checksum, note_header};
+use super::records::*;
+use super::{HEADER_OFFSET, MAGIC, NOTE_NAME, SnapHeader, VERSION};
+use crate::ARCH_X86_64;
+use alloc::vec::Vec;
+use zerocopy::{Immutable, IntoBytes};
+
+/// The tables of a plan before it is written.
+#[derive(Clone, Debug, Default)]
+#[allow(missing_docs)]
+pub struct PlanTables {
+    pub process: Process,
+    pub files: Vec<File>,
+    pub ops: Vec<Op>,
+    pub patches: Vec<Patch>,
+    pub threads: Vec<Thread>,
+    pub fds: Vec<Fd>,
+    pub sigactions: Vec<SigAction>,
+    pub env_changes: Vec<EnvChange>,
+    pub settings: Vec<Setting>,
+    pub pending: Vec<PendingSignal>,
+    pub timers: Vec<Timer>,
+    pub bytes: Vec<u8>,
+}
+
+impl PlanTables {
+    /// Appends `bytes` to the bytes table at a multiple of 8.
+    pub fn add_bytes(&mut self, bytes: &[u8]) -> BytesRef {
+        if bytes.is_empty() {
+            return BytesRef::default();
+        }
+        self.bytes.resize(self.bytes.len().next_multiple_of(8), 0);
+        let offset = self.bytes.len() as u32;
+        self.bytes.extend_from_slice(bytes);
+        BytesRef { offset, len: bytes.len() as u32 }
+    }
+
+    /// Appends a path and its terminating zero.
+    pub fn add_path(&mut self, path: &[u8]) -> BytesRef {
+        let mut zero_terminated = path.to_vec();
+        zero_terminated.push(0);
+        self.add_bytes(&zero_terminated)
+    }
+
+    /// Length in bytes of the meta part that these tables make.
+    pub fn meta_len(&self) -> u64 {
+        let mut builder = MetaBuilder::new();
+        builder.tables(self);
+        builder.bytes.len() as u64
+    }
+}
+
+/// Lays out the meta part.
+#[derive(Debug)]
+pub struct MetaBuilder {
+    bytes: Vec<u8>,
+    header: SnapHeader,
+}
+
+impl MetaBuilder {
+    fn new() -> Self {
+        let header =
+            SnapHeader { magic: MAGIC, version: VERSION, arch: ARCH_X86_64, page_shift: 12, ..SnapHeader::default() };
+        MetaBuilder { bytes: alloc::vec![0; HEADER_END], header }
+    }
+
+    fn table<T: IntoBytes + Immutable>(&mut self, id: TableId, records: &[T]) {
+        if records.is_empty() {
+            return;
+        }
+        self.header.tables[id as usize] = Table { offset: self.bytes.len() as u32, count: records.len() as u32 };
+        self.bytes.extend_from_slice(records.as_bytes());
+        self.bytes.resize(self.bytes.len().next_multiple_of(8), 0);
+    }
+
+    fn tables(&mut self, tables: &PlanTables) {
+        self.header.process = tables.process;
+        self.table(TableId::Files, &tables.files);
+        self.table(TableId::Ops, &tables.ops);
+        self.table(TableId::Patches, &tables.patches);
+        self.table(TableId::Threads, &tables.threads);
+        self.table(TableId::Fds, &tables.fds);
+        self.table(TableId::SigActions, &tables.sigactions);
+        self.table(TableId::EnvChanges, &tables.env_changes);
+        self.table(TableId::Settings, &tables.settings);
+        self.table(TableId::PendingSignals, &tables.pending);
+        self.table(TableId::Timers, &tables.timers);
+        self.table(TableId::Bytes, &tables.bytes);
+    }
+
+    /// The bytes of the meta part: `elf_header` (64 bytes), the note header, the plan with its checksum.
+    /// `file_size` is the size that the whole file will have.
+    pub fn build(tables: &PlanTables, elf_header: &[u8; 64], file_size: u64) -> Vec<u8> {
+        let mut builder = MetaBuilder::new();
+        builder.tables(tables);
+        builder.header.file_size = file_size;
+        builder.header.meta_len = builder.bytes.len() as u64;
+        let MetaBuilder { mut bytes, header } = builder;
+        let note_len = (bytes.len() - HEADER_OFFSET) as u32;
+        bytes[..64].copy_from_slice(elf_header);
+        bytes[64..76].copy_from_slice(&note_header(note_len));
+        bytes[76..88].copy_from_slice(NOTE_NAME);
+        bytes[HEADER_OFFSET..HEADER_END].copy_from_slice(header.as_bytes());
+        let sum = meta_checksum(&bytes).unwrap_or_default();
+        let at = super::plan::CHECKSUM_OFFSET;
+        bytes[at..at + 8].copy_from_slice(&sum.to_le_bytes());
+        bytes
+    }
+}
