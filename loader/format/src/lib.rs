@@ -17,6 +17,7 @@ extern crate alloc;
 mod checksum;
 mod digest;
 mod error;
+pub mod init;
 pub mod layout;
 pub mod snap;
 
