@@ -1,1 +1,59 @@
-//! Placeholder.
+//! The local store: files named by their own SHA-256, and tags that point at snapshots.
+//!
+//! ```text
+//!  ROOT/                  0700 when this crate makes it (snapshots hold memory); an existing mode is kept
+//!    code/<sha256>        code segment files          ┐
+//!    data/<sha256>        other mapped file content   │ 0444, complete and on disk before the name exists
+//!    snap/<sha256>        snapshot files              │
+//!    init/<sha256>        init data files             ┘
+//!    refs/<name>/<tag>    symlink, target exactly ../../snap/<sha256>
+//!    roots/<sha256>       symlink to a snapshot outside the store whose files gc keeps
+//!    tmp/<pid>.<random>   being written; whatever is here under the exclusive lock is stale
+//!    .lock                flock: shared while a snapshot is made, exclusive for gc
+//! ```
+//!
+//! Reading goes through [`Stores`] (the search path) or [`Store`] (one root). Writing goes through a
+//! [`Transaction`], which holds the shared lock from the first blob to the tag, so that a garbage
+//! collection never sees a blob without the reference that is about to keep it.
+//!
+//! ```no_run
+//! # use snapfn_store::{Kind, Ref, Stores};
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let stores = Stores::from_env();
+//! let tx = stores.writable()?.begin()?;
+//! let code = tx.put_file(Kind::Code, "fn.code".as_ref())?;
+//! let mut snap = tx.writer(Kind::Snap)?;
+//! snap.append(b"header")?;
+//! snap.write_at(b"pages", 2 << 20)?;
+//! let snap = snap.commit()?;
+//! tx.set_ref(&Ref::parse("fn:v1")?, snap.digest)?;
+//! # Ok(()) }
+//! ```
+
+mod copy;
+mod error;
+mod gc;
+mod kind;
+mod lock;
+mod name;
+mod refs;
+mod roots;
+mod search;
+mod store;
+mod summary;
+mod transaction;
+mod verify;
+mod writer;
+
+pub use error::{NameError, StoreError, SummaryError};
+pub use gc::{Garbage, GcReport, collect};
+pub use kind::Kind;
+pub use name::{DEFAULT_TAG, MAX_NAME, Name, Ref, Target};
+pub use refs::RefEntry;
+pub use search::{Resolved, SYSTEM_STORE, Stores};
+pub use snapfn_format::Digest;
+pub use store::{Blob, Store};
+pub use summary::{Summarize, Summary, summarize};
+pub use transaction::Transaction;
+pub use verify::{Damage, hash_file};
+pub use writer::{BlobWriter, Stored};

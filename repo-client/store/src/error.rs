@@ -1,0 +1,148 @@
+//! Why an operation on the store fails.
+
+use crate::{Digest, Kind, Ref};
+use std::io;
+use std::path::{Path, PathBuf};
+use thiserror::Error;
+
+/// Why a name is refused.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum NameError {
+    /// Nothing before, between or after the separators.
+    #[error("the {0} is empty")]
+    Empty(&'static str),
+    /// More bytes than a name may have.
+    #[error("the {what} has {len} bytes, at most {max} are allowed", max = crate::MAX_NAME)]
+    TooLong {
+        /// Which part.
+        what: &'static str,
+        /// Its length.
+        len: usize,
+    },
+    /// A leading dot or dash would read as a path or an option.
+    #[error("the {what} starts with '{first}'; a file is written ./… or /…")]
+    Start {
+        /// Which part.
+        what: &'static str,
+        /// The first character.
+        first: char,
+    },
+    /// A byte outside the character set.
+    #[error("the {what} has the character {}; allowed are letters, digits and _ . + -", .byte.escape_ascii())]
+    Character {
+        /// Which part.
+        what: &'static str,
+        /// The offending byte.
+        byte: u8,
+    },
+}
+
+/// Why what a snapshot needs cannot be read out of it.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum SummaryError {
+    /// The file cannot be read.
+    #[error(transparent)]
+    Io(#[from] io::Error),
+    /// The file is not a snapshot that this version reads.
+    #[error(transparent)]
+    Format(#[from] snapfn_format::FormatError),
+    /// This version cannot read snapshot files at all.
+    #[error("this version cannot read snapshot files")]
+    Unsupported,
+}
+
+/// Why an operation on the store fails.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum StoreError {
+    /// A system call failed.
+    #[error("cannot {what} {}: {}", .path.display(), plain(.source))]
+    Io {
+        /// What was tried, as a verb.
+        what: &'static str,
+        /// On which path.
+        path: PathBuf,
+        /// What the kernel said.
+        source: io::Error,
+    },
+    /// The disk, the quota or RLIMIT_FSIZE ends here.
+    #[error("cannot write {}: {}; free some space (`snaprepo gc`) or point SNAPFN_STORE at another disk",
+            .path.display(), plain(.source))]
+    NoSpace {
+        /// The file that was being written; it is gone.
+        path: PathBuf,
+        /// What the kernel said.
+        source: io::Error,
+    },
+    /// No directory to write to is known.
+    #[error("no store to write to: set SNAPFN_STORE, XDG_DATA_HOME or HOME")]
+    NoWritable,
+    /// Something else lies where a regular file belongs.
+    #[error("{} is {found}, not a regular file; remove it", .path.display())]
+    NotAFile {
+        /// Where.
+        path: PathBuf,
+        /// What lies there.
+        found: &'static str,
+    },
+    /// A reference that this store would never have written.
+    #[error("{} is not a reference ({why}); remove it", .path.display())]
+    BadRef {
+        /// Where.
+        path: PathBuf,
+        /// What is wrong with it.
+        why: &'static str,
+    },
+    /// No store on the search path has that reference.
+    #[error("no such snapshot in {searched}; `snaprepo ls` shows what there is")]
+    UnknownRef {
+        /// What was asked for.
+        reference: Ref,
+        /// The roots that were searched.
+        searched: String,
+    },
+    /// A file that something refers to is not there.
+    #[error("{kind}/{digest} is missing from the store; make the snapshot again")]
+    Missing {
+        /// Its kind.
+        kind: Kind,
+        /// Its name.
+        digest: Digest,
+    },
+    /// Somebody else holds the lock.
+    #[error("the store {} is in use by another process; try again when it has finished", .root.display())]
+    Busy {
+        /// Which store.
+        root: PathBuf,
+    },
+    /// Garbage cannot be told from what is needed.
+    #[error("cannot tell what {} needs ({source}); remove it first, nothing was deleted", .path.display())]
+    Unreadable {
+        /// The snapshot.
+        path: PathBuf,
+        /// Why it cannot be read.
+        source: SummaryError,
+    },
+}
+
+impl StoreError {
+    /// Wraps what a system call on `path` returned.
+    pub(crate) fn io(what: &'static str, path: &Path, source: io::Error) -> Self {
+        let path = path.to_path_buf();
+        match source.raw_os_error() {
+            Some(libc::ENOSPC | libc::EDQUOT | libc::EFBIG) => StoreError::NoSpace { path, source },
+            _ => StoreError::Io { what, path, source },
+        }
+    }
+}
+
+/// The kernel's message without Rust's "(os error N)".
+fn plain(error: &io::Error) -> String {
+    let text = error.to_string();
+    match text.find(" (os error ") {
+        Some(end) => text[..end].to_string(),
+        None => text,
+    }
+}

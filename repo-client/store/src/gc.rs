@@ -1,0 +1,114 @@
+//! Garbage collection: mark from the tags, sweep the rest.
+
+use crate::lock::StoreLock;
+use crate::store::{absent, entries, open_regular};
+use crate::{Digest, Kind, Store, StoreError, Summarize, SummaryError, roots};
+use std::collections::BTreeSet;
+use std::fs;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
+use std::path::PathBuf;
+
+/// One file that nothing needs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Garbage {
+    /// Where it lies, or lay.
+    pub path: PathBuf,
+    /// What removing it frees, in bytes.
+    pub allocated: u64,
+}
+
+/// What a garbage collection found.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct GcReport {
+    /// What was removed, or would be.
+    pub garbage: Vec<Garbage>,
+    /// Files kept.
+    pub kept: usize,
+}
+
+impl GcReport {
+    /// Bytes freed, or that would be.
+    pub fn freed(&self) -> u64 {
+        self.garbage.iter().map(|garbage| garbage.allocated).sum()
+    }
+}
+
+/// Removes every file that no tag needs, or with `dry_run` only lists it.
+///
+/// All marking is done before the first removal: a tag or snapshot that cannot be read stops everything.
+pub fn collect(store: &Store, summarize: Summarize<'_>, dry_run: bool) -> Result<GcReport, StoreError> {
+    if fs::symlink_metadata(store.root()).is_err_and(|e| absent(&e)) {
+        return Ok(GcReport::default());
+    }
+    let _lock = StoreLock::exclusive(store.root())?;
+    let needed = mark(store, summarize)?;
+    let mut report = GcReport::default();
+    for kind in Kind::ALL {
+        for blob in store.list(kind)? {
+            match needed.contains(&(kind, blob.digest)) {
+                true => report.kept += 1,
+                false => report.garbage.push(Garbage { path: blob.path, allocated: blob.allocated }),
+            }
+        }
+    }
+    report.garbage.extend(stale(store)?);
+    if !dry_run {
+        for garbage in &report.garbage {
+            fs::remove_file(&garbage.path).map_err(|e| StoreError::io("remove", &garbage.path, e))?;
+        }
+    }
+    Ok(report)
+}
+
+/// Everything that the tags and the snapshots outside the store need.
+fn mark(store: &Store, summarize: Summarize<'_>) -> Result<BTreeSet<(Kind, Digest)>, StoreError> {
+    let mut needed = BTreeSet::new();
+    let mut snapshots = Vec::new();
+    for entry in store.refs()? {
+        let digest = entry.digest?;
+        needed.insert((Kind::Snap, digest));
+        snapshots.push(store.path(Kind::Snap, digest));
+    }
+    snapshots.sort();
+    snapshots.dedup();
+    for (_, path) in roots::list(store)? {
+        if path.is_file() {
+            snapshots.push(path);
+        }
+    }
+    for path in snapshots {
+        let unreadable = |source| StoreError::Unreadable { path: path.clone(), source };
+        let file = match open_regular(&path, libc::O_NOFOLLOW) {
+            Ok(file) => file,
+            Err(StoreError::Io { source, .. }) => return Err(unreadable(SummaryError::Io(source))),
+            Err(other) => return Err(other),
+        };
+        needed.extend(summarize(&file).map_err(unreadable)?.files);
+    }
+    Ok(needed)
+}
+
+/// Temporary files, which are all stale because no writer holds the lock, and roots whose snapshot is gone.
+fn stale(store: &Store) -> Result<Vec<Garbage>, StoreError> {
+    let mut found = Vec::new();
+    let tmp = store.root().join("tmp");
+    for name in entries(&tmp)? {
+        // Only what this crate made: <pid>.<16 hex digits>.
+        let Some((pid, random)) = name.to_str().and_then(|name| name.split_once('.')) else { continue };
+        if !pid.bytes().all(|b| b.is_ascii_digit()) || random.len() != 16 || name.as_bytes().contains(&b'/') {
+            continue;
+        }
+        let path = tmp.join(&name);
+        let meta = fs::symlink_metadata(&path).map_err(|e| StoreError::io("look at", &path, e))?;
+        // A second link is a finished file's name: removing this one frees nothing.
+        let allocated = if meta.nlink() > 1 { 0 } else { meta.blocks() * 512 };
+        found.push(Garbage { path, allocated });
+    }
+    for (link, path) in roots::list(store)? {
+        if !path.is_file() {
+            found.push(Garbage { path: link, allocated: 0 });
+        }
+    }
+    Ok(found)
+}

@@ -1,0 +1,140 @@
+//! Tags: symlinks whose target has one shape only.
+//!
+//! The loader reads such a link without following it, takes the digest out of it and opens `snap/<digest>` itself;
+//! so does everything here. A link of any other shape is refused, whatever it points to.
+
+use crate::store::{absent, describe, entries, make_dir, sync_dir};
+use crate::writer::Temp;
+use crate::{Digest, Kind, Name, Ref, Store, StoreError};
+use std::fs;
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+/// What a reference's symlink starts with; the digest in hex is all that follows.
+const PREFIX: &str = "../../snap/";
+
+/// One tag of a store.
+#[derive(Debug)]
+pub struct RefEntry {
+    /// The tagged name.
+    pub reference: Ref,
+    /// The snapshot it points at, or why the link is refused.
+    pub digest: Result<Digest, StoreError>,
+    /// When the tag was set.
+    pub modified: Option<SystemTime>,
+}
+
+impl Store {
+    /// The digest that a tag points at: `None` when there is no such tag, an error when it is no proper link.
+    pub fn read_ref(&self, reference: &Ref) -> Result<Option<Digest>, StoreError> {
+        let path = path(self, reference);
+        let bad = |why| StoreError::BadRef { path: path.clone(), why };
+        let target = match fs::read_link(&path) {
+            Ok(target) => target,
+            Err(e) if absent(&e) => return Ok(None),
+            Err(e) if e.raw_os_error() == Some(libc::EINVAL) => {
+                let found = fs::symlink_metadata(&path).map_or("not a symbolic link", |m| describe(m.file_type()));
+                return Err(bad(found));
+            }
+            Err(e) => return Err(StoreError::io("read", &path, e)),
+        };
+        let hex = target.as_os_str().as_bytes().strip_prefix(PREFIX.as_bytes());
+        match hex.and_then(Digest::from_hex) {
+            Some(digest) => Ok(Some(digest)),
+            None => Err(bad("its target is not ../../snap/ and a digest")),
+        }
+    }
+
+    /// All tags, by name and tag. What has no valid name is passed over.
+    pub fn refs(&self) -> Result<Vec<RefEntry>, StoreError> {
+        let mut found = Vec::new();
+        let dir = self.root().join("refs");
+        for name in entries(&dir)? {
+            let Ok(name) = Name::checked(name.as_bytes(), "name") else { continue };
+            found.extend(self.tags(&name)?);
+        }
+        found.sort_by(|a, b| a.reference.cmp(&b.reference));
+        Ok(found)
+    }
+
+    /// The tags of one name.
+    pub fn tags(&self, name: &Name) -> Result<Vec<RefEntry>, StoreError> {
+        let dir = self.root().join("refs").join(name.as_str());
+        // A link here would lead out of the store.
+        match fs::symlink_metadata(&dir) {
+            Ok(meta) if meta.is_dir() => (),
+            Ok(meta) => return Err(StoreError::BadRef { path: dir, why: describe(meta.file_type()) }),
+            Err(e) if absent(&e) => return Ok(Vec::new()),
+            Err(e) => return Err(StoreError::io("look at", &dir, e)),
+        }
+        let mut found = Vec::new();
+        for tag in entries(&dir)? {
+            let Ok(tag) = Name::checked(tag.as_bytes(), "tag") else { continue };
+            let reference = Ref { name: name.clone(), tag };
+            let modified = fs::symlink_metadata(path(self, &reference)).and_then(|meta| meta.modified()).ok();
+            let digest = match self.read_ref(&reference) {
+                Ok(Some(digest)) => Ok(digest),
+                Ok(None) => continue,
+                Err(e) => Err(e),
+            };
+            found.push(RefEntry { reference, digest, modified });
+        }
+        found.sort_by(|a, b| a.reference.cmp(&b.reference));
+        Ok(found)
+    }
+
+    /// Removes a tag, whatever it points at; returns whether it was there. The files stay until garbage is collected.
+    pub fn remove_ref(&self, reference: &Ref) -> Result<bool, StoreError> {
+        let path = path(self, reference);
+        check_parent(self, &reference.name)?;
+        match fs::remove_file(&path) {
+            Ok(()) => (),
+            Err(e) if absent(&e) => return Ok(false),
+            Err(e) => return Err(StoreError::io("remove", &path, e)),
+        }
+        let dir = self.root().join("refs").join(reference.name.as_str());
+        sync_dir(&dir)?;
+        // Fails while other tags are there, which is what is wanted.
+        let _ = fs::remove_dir(&dir);
+        Ok(true)
+    }
+}
+
+/// Points a tag at a snapshot of the same store.
+pub(crate) fn set(store: &Store, reference: &Ref, snapshot: Digest) -> Result<(), StoreError> {
+    if store.blob(Kind::Snap, snapshot)?.is_none() {
+        return Err(StoreError::Missing { kind: Kind::Snap, digest: snapshot });
+    }
+    let target = format!("{PREFIX}{snapshot}");
+    let (mut temp, ()) = Temp::create(store, |temp| symlink(&target, temp))?;
+    let dir = store.root().join("refs").join(reference.name.as_str());
+    let path = path(store, reference);
+    loop {
+        make_dir(&dir)?;
+        match temp.rename(&path) {
+            Ok(()) => break,
+            // The last other tag of that name was removed in between, and the directory with it.
+            Err(StoreError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound && temp.exists() => (),
+            Err(other) => return Err(other),
+        }
+    }
+    sync_dir(&dir)?;
+    sync_dir(&store.root().join("refs"))
+}
+
+fn path(store: &Store, reference: &Ref) -> PathBuf {
+    let refs: &Path = &store.root().join("refs");
+    refs.join(reference.name.as_str()).join(reference.tag.as_str())
+}
+
+/// Refuses to remove through a symlink in place of a name's directory.
+fn check_parent(store: &Store, name: &Name) -> Result<(), StoreError> {
+    let dir = store.root().join("refs").join(name.as_str());
+    match fs::symlink_metadata(&dir) {
+        Ok(meta) if !meta.is_dir() => Err(StoreError::BadRef { path: dir, why: describe(meta.file_type()) }),
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,166 @@
+//! One store root, for reading.
+
+use crate::lock::StoreLock;
+use crate::{Digest, Kind, StoreError, Transaction};
+use std::fs::{self, DirBuilder, File, FileType, OpenOptions, Permissions};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+/// One store root. Opening one touches nothing; the directories appear with the first [`Transaction`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Store {
+    root: PathBuf,
+}
+
+/// A stored file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Blob {
+    /// Its kind.
+    pub kind: Kind,
+    /// Its name.
+    pub digest: Digest,
+    /// Where it lies.
+    pub path: PathBuf,
+    /// Its length in bytes.
+    pub size: u64,
+    /// What it occupies on disk, in bytes.
+    pub allocated: u64,
+}
+
+impl Store {
+    /// The store at `root`, which need not exist.
+    pub fn at(root: impl Into<PathBuf>) -> Self {
+        Store { root: root.into() }
+    }
+
+    /// The root directory.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// Where a file of that name lies if it is there.
+    pub fn path(&self, kind: Kind, digest: Digest) -> PathBuf {
+        self.root.join(kind.dir()).join(digest.to_string())
+    }
+
+    /// The file of that name: `None` when it is not there, an error when something else is.
+    pub fn blob(&self, kind: Kind, digest: Digest) -> Result<Option<Blob>, StoreError> {
+        let path = self.path(kind, digest);
+        match fs::symlink_metadata(&path) {
+            Ok(meta) if meta.is_file() => {
+                Ok(Some(Blob { kind, digest, path, size: meta.len(), allocated: meta.blocks() * 512 }))
+            }
+            Ok(meta) => Err(StoreError::NotAFile { path, found: describe(meta.file_type()) }),
+            Err(e) if absent(&e) => Ok(None),
+            Err(e) => Err(StoreError::io("look at", &path, e)),
+        }
+    }
+
+    /// Opens the file of that name; never follows a symlink and never waits on a FIFO.
+    pub fn open(&self, kind: Kind, digest: Digest) -> Result<File, StoreError> {
+        let path = self.path(kind, digest);
+        match open_regular(&path, libc::O_NOFOLLOW) {
+            Err(StoreError::Io { source, .. }) if absent(&source) => Err(StoreError::Missing { kind, digest }),
+            other => other,
+        }
+    }
+
+    /// All files of a kind, by name. Whatever is not named by a digest is passed over.
+    pub fn list(&self, kind: Kind) -> Result<Vec<Blob>, StoreError> {
+        let mut blobs = Vec::new();
+        for name in entries(&self.root.join(kind.dir()))? {
+            let Some(digest) = Digest::from_hex(name.as_encoded_bytes()) else { continue };
+            blobs.extend(self.blob(kind, digest)?);
+        }
+        blobs.sort_by_key(|blob| blob.digest);
+        Ok(blobs)
+    }
+
+    /// Starts writing: makes the directories, and keeps garbage collection out until the result is dropped.
+    pub fn begin(&self) -> Result<Transaction, StoreError> {
+        self.create_dirs()?;
+        Ok(Transaction::new(self.clone(), StoreLock::shared(&self.root)?))
+    }
+
+    fn create_dirs(&self) -> Result<(), StoreError> {
+        // A snapshot holds memory, perhaps secrets: whoever wants to share a store makes its root, or opens it, himself.
+        DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(&self.root)
+            .map_err(|e| StoreError::io("create", &self.root, e))?;
+        for dir in Kind::ALL.map(Kind::dir).into_iter().chain(["refs", "roots", "tmp"]) {
+            make_dir(&self.root.join(dir))?;
+        }
+        Ok(())
+    }
+}
+
+/// Makes one directory of mode 0755 whatever the umask; the root alone decides who gets in.
+pub(crate) fn make_dir(path: &Path) -> Result<(), StoreError> {
+    match fs::create_dir(path) {
+        Ok(()) => fs::set_permissions(path, Permissions::from_mode(0o755))
+            .map_err(|e| StoreError::io("set the mode of", path, e)),
+        Err(e) if e.kind() == io::ErrorKind::AlreadyExists => match fs::symlink_metadata(path) {
+            Ok(meta) if meta.is_dir() => Ok(()),
+            Ok(_) => Err(StoreError::io("use", path, io::Error::from_raw_os_error(libc::ENOTDIR))),
+            Err(e) => Err(StoreError::io("look at", path, e)),
+        },
+        Err(e) => Err(StoreError::io("create", path, e)),
+    }
+}
+
+/// Opens a regular file for reading, and nothing else.
+pub(crate) fn open_regular(path: &Path, flags: i32) -> Result<File, StoreError> {
+    let file = OpenOptions::new().read(true).custom_flags(flags | libc::O_NONBLOCK).open(path);
+    let file = match file {
+        Ok(file) => file,
+        Err(e) => {
+            return Err(match fs::symlink_metadata(path) {
+                Ok(meta) if !meta.is_file() && e.raw_os_error() != Some(libc::ENOENT) => {
+                    StoreError::NotAFile { path: path.to_path_buf(), found: describe(meta.file_type()) }
+                }
+                _ => StoreError::io("open", path, e),
+            });
+        }
+    };
+    let meta = file.metadata().map_err(|e| StoreError::io("look at", path, e))?;
+    match meta.is_file() {
+        true => Ok(file),
+        false => Err(StoreError::NotAFile { path: path.to_path_buf(), found: describe(meta.file_type()) }),
+    }
+}
+
+/// The names in a directory; none when it is not there.
+pub(crate) fn entries(dir: &Path) -> Result<Vec<std::ffi::OsString>, StoreError> {
+    let read = match fs::read_dir(dir) {
+        Ok(read) => read,
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(e) => return Err(StoreError::io("read", dir, e)),
+    };
+    read.map(|entry| entry.map(|entry| entry.file_name()))
+        .collect::<Result<_, _>>()
+        .map_err(|e| StoreError::io("read", dir, e))
+}
+
+/// Makes what happened in a directory survive a crash.
+pub(crate) fn sync_dir(dir: &Path) -> Result<(), StoreError> {
+    File::open(dir).and_then(|dir| dir.sync_all()).map_err(|e| StoreError::io("sync", dir, e))
+}
+
+/// Whether an error says that there is nothing of that name.
+pub(crate) fn absent(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::ENOENT | libc::ENOTDIR))
+}
+
+pub(crate) fn describe(kind: FileType) -> &'static str {
+    match kind {
+        _ if kind.is_dir() => "a directory",
+        _ if kind.is_symlink() => "a symbolic link",
+        _ if kind.is_fifo() => "a FIFO",
+        _ if kind.is_socket() => "a socket",
+        _ if kind.is_file() => "a regular file",
+        _ => "a device",
+    }
+}

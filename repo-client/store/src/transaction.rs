@@ -1,0 +1,56 @@
+//! Writing to a store, under its shared lock.
+
+use crate::lock::StoreLock;
+use crate::store::{Store, open_regular};
+use crate::{BlobWriter, Digest, Kind, Ref, StoreError, Stored, copy, refs, roots};
+use std::path::Path;
+use std::sync::Arc;
+
+/// The right to write to a store. While it or a [`BlobWriter`] of it lives, nothing is collected, so hold one
+/// from the first file of a snapshot to its tag.
+#[derive(Clone, Debug)]
+pub struct Transaction {
+    store: Store,
+    lock: Arc<StoreLock>,
+}
+
+impl Transaction {
+    pub(crate) fn new(store: Store, lock: StoreLock) -> Self {
+        Transaction { store, lock: Arc::new(lock) }
+    }
+
+    /// The store that is written to.
+    pub fn store(&self) -> &Store {
+        &self.store
+    }
+
+    /// A file of `kind` that gets its name when it is committed.
+    pub fn writer(&self, kind: Kind) -> Result<BlobWriter, StoreError> {
+        BlobWriter::create(&self.store, Arc::clone(&self.lock), kind)
+    }
+
+    /// Stores `bytes`.
+    pub fn put_bytes(&self, kind: Kind, bytes: &[u8]) -> Result<Stored, StoreError> {
+        let mut writer = self.writer(kind)?;
+        writer.append(bytes)?;
+        writer.commit()
+    }
+
+    /// Stores a copy of a regular file; its holes stay holes.
+    pub fn put_file(&self, kind: Kind, source: &Path) -> Result<Stored, StoreError> {
+        let file = open_regular(source, 0)?;
+        let mut writer = self.writer(kind)?;
+        copy::copy(&file, source, &mut writer)?;
+        writer.commit()
+    }
+
+    /// Points a tag at a snapshot that is in this store, atomically.
+    pub fn set_ref(&self, reference: &Ref, snapshot: Digest) -> Result<(), StoreError> {
+        refs::set(&self.store, reference, snapshot)
+    }
+
+    /// Keeps the files that a snapshot outside the store needs, for as long as that snapshot exists.
+    pub fn keep_for(&self, snapshot: &Path) -> Result<(), StoreError> {
+        roots::add(&self.store, snapshot)
+    }
+}

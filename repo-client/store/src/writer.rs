@@ -1,0 +1,241 @@
+//! Writing one file: temporary name, digest, fsync, final name.
+
+use crate::lock::StoreLock;
+use crate::store::{describe, sync_dir};
+use crate::verify::{CHUNK, hash_file};
+use crate::{Digest, Kind, Store, StoreError};
+use sha2::{Digest as _, Sha256};
+use std::fs::{self, File, OpenOptions, Permissions};
+use std::hash::{BuildHasher, Hasher, RandomState};
+use std::io::{self, Write};
+use std::os::unix::fs::{FileExt, OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// A file on its way into the store. Dropped without a commit, it leaves nothing.
+///
+/// There are two ways to write, which may be mixed: [`append`](Self::append) and [`skip`](Self::skip) go front to back
+/// and hash on the way; [`write_at`](Self::write_at) and [`truncate`](Self::truncate) go anywhere, and the commit then
+/// reads the file back. On ext4, writes of at least 2 MiB at 2 MiB-aligned offsets get 2 MiB folios in the page cache.
+#[derive(Debug)]
+pub struct BlobWriter {
+    store: Store,
+    kind: Kind,
+    temp: Temp,
+    file: File,
+    /// Where the next `append` goes.
+    end: u64,
+    /// Digest of the first `end` bytes; `None` once something was written out of order.
+    running: Option<Sha256>,
+    _lock: Arc<StoreLock>,
+}
+
+/// A file that is in the store.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stored {
+    /// Its name.
+    pub digest: Digest,
+    /// Where it lies.
+    pub path: PathBuf,
+    /// Its length in bytes.
+    pub size: u64,
+    /// Whether it was there already.
+    pub existed: bool,
+}
+
+impl BlobWriter {
+    pub(crate) fn create(store: &Store, lock: Arc<StoreLock>, kind: Kind) -> Result<Self, StoreError> {
+        let (temp, file) = Temp::create(store, |path| {
+            // 0600 until it is complete: nobody else has a use for it before.
+            OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(path)
+        })?;
+        Ok(BlobWriter { store: store.clone(), kind, temp, file, end: 0, running: Some(Sha256::new()), _lock: lock })
+    }
+
+    /// Writes `bytes` after what was appended before.
+    pub fn append(&mut self, bytes: &[u8]) -> Result<(), StoreError> {
+        self.write_all_at(bytes, self.end)?;
+        if let Some(running) = &mut self.running {
+            running.update(bytes);
+        }
+        self.end += bytes.len() as u64;
+        Ok(())
+    }
+
+    /// Leaves a hole of `len` bytes after what was appended before.
+    pub fn skip(&mut self, len: u64) -> Result<(), StoreError> {
+        let end = self.end.checked_add(len).ok_or_else(|| self.too_large())?;
+        if self.len()? < end {
+            self.set_len(end)?;
+        }
+        if let Some(running) = &mut self.running {
+            let zeros = vec![0u8; CHUNK.min(len as usize)];
+            let mut left = len as usize;
+            while left > 0 {
+                let now = left.min(zeros.len());
+                running.update(&zeros[..now]);
+                left -= now;
+            }
+        }
+        self.end = end;
+        Ok(())
+    }
+
+    /// Writes `bytes` at `offset`; where nothing is written before the end of the file, there is a hole.
+    pub fn write_at(&mut self, bytes: &[u8], offset: u64) -> Result<(), StoreError> {
+        self.running = None;
+        self.write_all_at(bytes, offset)
+    }
+
+    /// Makes the file `len` bytes long.
+    pub fn truncate(&mut self, len: u64) -> Result<(), StoreError> {
+        self.running = None;
+        self.end = self.end.min(len);
+        self.set_len(len)
+    }
+
+    /// Reads back what was written.
+    pub fn read_at(&self, bytes: &mut [u8], offset: u64) -> Result<(), StoreError> {
+        self.file.read_exact_at(bytes, offset).map_err(|e| StoreError::io("read", self.temp.path(), e))
+    }
+
+    /// The file's length so far.
+    pub fn len(&self) -> Result<u64, StoreError> {
+        self.file.metadata().map(|meta| meta.len()).map_err(|e| StoreError::io("look at", self.temp.path(), e))
+    }
+
+    /// Whether nothing was written yet.
+    pub fn is_empty(&self) -> Result<bool, StoreError> {
+        self.len().map(|len| len == 0)
+    }
+
+    /// Gives the file its name. After this returns, the file is on disk, whole and read-only.
+    pub fn commit(mut self) -> Result<Stored, StoreError> {
+        let temp = self.temp.path();
+        let size = self.len()?;
+        let digest = match self.running.take() {
+            Some(running) if self.end == size => Digest(running.finalize().into()),
+            _ => hash_file(&self.file, &mut |_| ()).map_err(|e| StoreError::io("read", temp, e))?,
+        };
+        self.file
+            .set_permissions(Permissions::from_mode(0o444))
+            .map_err(|e| StoreError::io("set the mode of", temp, e))?;
+        self.file.sync_all().map_err(|e| StoreError::io("sync", temp, e))?;
+        let path = self.store.path(self.kind, digest);
+        let existed = place(&mut self.temp, &path, size)?;
+        // Also when the file was there: whoever put it there may not have come to its own sync yet.
+        sync_dir(&self.store.root().join(self.kind.dir()))?;
+        Ok(Stored { digest, path, size, existed })
+    }
+
+    fn write_all_at(&self, bytes: &[u8], offset: u64) -> Result<(), StoreError> {
+        if offset.checked_add(bytes.len() as u64).is_none_or(|end| end > i64::MAX as u64) {
+            return Err(self.too_large());
+        }
+        self.file.write_all_at(bytes, offset).map_err(|e| StoreError::io("write", self.temp.path(), e))
+    }
+
+    fn set_len(&self, len: u64) -> Result<(), StoreError> {
+        self.file.set_len(len).map_err(|e| StoreError::io("resize", self.temp.path(), e))
+    }
+
+    fn too_large(&self) -> StoreError {
+        StoreError::io("write", self.temp.path(), io::Error::from_raw_os_error(libc::EFBIG))
+    }
+}
+
+/// Same as [`BlobWriter::append`], for code that writes to any [`Write`].
+impl Write for BlobWriter {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self.append(bytes) {
+            Ok(()) => Ok(bytes.len()),
+            Err(StoreError::Io { source, .. } | StoreError::NoSpace { source, .. }) => Err(source),
+            Err(other) => Err(io::Error::other(other)),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Moves `temp` to `path`, unless the same content is there. Returns whether it was.
+///
+/// An existing file is kept rather than replaced, so that instances of it go on sharing one page cache; only one
+/// whose size is wrong (a store on a disk that lost data) is replaced.
+fn place(temp: &mut Temp, path: &Path, size: u64) -> Result<bool, StoreError> {
+    // Once more after EEXIST: somebody else placed the same content in between.
+    loop {
+        match fs::symlink_metadata(path) {
+            Ok(meta) if !meta.is_file() => {
+                return Err(StoreError::NotAFile { path: path.to_path_buf(), found: describe(meta.file_type()) });
+            }
+            Ok(meta) if meta.len() == size => return Ok(true),
+            Ok(_) => return temp.rename(path).map(|()| false),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => (),
+            Err(e) => return Err(StoreError::io("look at", path, e)),
+        }
+        match fs::hard_link(temp.path(), path) {
+            Ok(()) => return Ok(false),
+            Err(e) if e.kind() == io::ErrorKind::AlreadyExists => (),
+            // File systems without hard links: a rename may then replace a twin, which is the same content.
+            Err(e)
+                if matches!(e.raw_os_error(), Some(libc::EPERM | libc::EOPNOTSUPP | libc::ENOSYS | libc::EMLINK)) =>
+            {
+                return temp.rename(path).map(|()| false);
+            }
+            Err(e) => return Err(StoreError::io("create", path, e)),
+        }
+    }
+}
+
+/// A name in `tmp/` that is removed when this is dropped.
+#[derive(Debug)]
+pub(crate) struct Temp {
+    path: PathBuf,
+    moved: bool,
+}
+
+impl Temp {
+    /// Calls `make` with fresh names until one is not taken.
+    pub(crate) fn create<T>(
+        store: &Store,
+        mut make: impl FnMut(&Path) -> io::Result<T>,
+    ) -> Result<(Self, T), StoreError> {
+        loop {
+            // RandomState is keyed by the kernel's random numbers; O_EXCL makes the rest sure.
+            let random = RandomState::new().build_hasher().finish();
+            let path = store.root().join("tmp").join(format!("{}.{random:016x}", std::process::id()));
+            match make(&path) {
+                Ok(made) => return Ok((Temp { path, moved: false }, made)),
+                Err(e) if e.kind() == io::ErrorKind::AlreadyExists => (),
+                Err(e) => return Err(StoreError::io("create", &path, e)),
+            }
+        }
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Whether it is still there.
+    pub(crate) fn exists(&self) -> bool {
+        fs::symlink_metadata(&self.path).is_ok()
+    }
+
+    /// Moves it to `path`, replacing what is there.
+    pub(crate) fn rename(&mut self, path: &Path) -> Result<(), StoreError> {
+        fs::rename(&self.path, path).map_err(|e| StoreError::io("create", path, e))?;
+        self.moved = true;
+        Ok(())
+    }
+}
+
+impl Drop for Temp {
+    fn drop(&mut self) {
+        if !self.moved {
+            // Nothing to do about a failure: the next garbage collection removes the name.
+            let _ = fs::remove_file(&self.path);
+        }
+    }
+}
