@@ -1,0 +1,39 @@
+//! `init + call == init + snapshot + restore + call` for every program of the corpus.
+//!
+//! One trial per program, snapshot point, compiler and variant: `cargo test -p snapfn-tests --test oracle -- NAME`.
+//! `SNAPFN_ORACLE=ordinary` makes the ordinary runs only; `SNAPFN_KEEP=1` keeps the scratch directories.
+
+use std::process::ExitCode;
+
+use libtest_mimic::{Arguments, Trial as Test};
+use snapfn_tests::place;
+use snapfn_tests::trial::{Trial, corpus};
+
+fn tests() -> Result<Vec<Test>, String> {
+    let programs = corpus()?;
+    let count = programs.len();
+    let mut tests = vec![Test::test("the_corpus_is_large_enough", move || {
+        if count >= 100 { Ok(()) } else { Err(format!("only {count} programs").into()) }
+    })];
+    for program in &programs {
+        for trial in Trial::of(program)? {
+            let missing = trial.variant.missing(&trial.family, trial.program.is_cxx());
+            let kind = missing.clone().unwrap_or_default();
+            let skip = missing.is_some() && !place::strict();
+            let test = Test::test(trial.name(), move || trial.check().map_err(Into::into));
+            tests.push(test.with_kind(kind).with_ignored_flag(skip));
+        }
+    }
+    Ok(tests)
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::from_args();
+    match tests() {
+        Ok(tests) => libtest_mimic::run(&arguments, tests).exit_code(),
+        Err(why) => {
+            eprintln!("{why}");
+            ExitCode::FAILURE
+        }
+    }
+}
