@@ -40,17 +40,13 @@ pub enum NameError {
 
 /// Why what a snapshot needs cannot be read out of it.
 #[derive(Debug, Error)]
-#[non_exhaustive]
 pub enum SummaryError {
     /// The file cannot be read.
-    #[error(transparent)]
+    #[error("{}", plain(.0))]
     Io(#[from] io::Error),
     /// The file is not a snapshot that this version reads.
     #[error(transparent)]
     Format(#[from] snapfn_format::FormatError),
-    /// This version cannot read snapshot files at all.
-    #[error("this version cannot read snapshot files")]
-    Unsupported,
 }
 
 /// Why an operation on the store fails.

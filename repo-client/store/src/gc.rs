@@ -3,11 +3,13 @@
 use crate::lock::StoreLock;
 use crate::store::{absent, entries, open_regular};
 use crate::{Digest, Kind, Store, StoreError, Summarize, SummaryError, roots};
+use snapfn_format::FormatError;
 use std::collections::BTreeSet;
 use std::fs;
+use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// One file that nothing needs.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -72,21 +74,27 @@ fn mark(store: &Store, summarize: Summarize<'_>) -> Result<BTreeSet<(Kind, Diges
     }
     snapshots.sort();
     snapshots.dedup();
-    for (_, path) in roots::list(store)? {
-        if path.is_file() {
-            snapshots.push(path);
+    for path in snapshots {
+        needed.extend(files_of(&path, summarize).map_err(|source| StoreError::Unreadable { path, source })?);
+    }
+    for (_, path) in roots::list(store)?.into_iter().filter(|(_, path)| path.is_file()) {
+        match files_of(&path, summarize) {
+            Ok(files) => needed.extend(files),
+            // Something else took that path since: no snapshot, no needs.
+            Err(SummaryError::Format(FormatError::Magic(_) | FormatError::Truncated(_))) => (),
+            Err(source) => return Err(StoreError::Unreadable { path, source }),
         }
     }
-    for path in snapshots {
-        let unreadable = |source| StoreError::Unreadable { path: path.clone(), source };
-        let file = match open_regular(&path, libc::O_NOFOLLOW) {
-            Ok(file) => file,
-            Err(StoreError::Io { source, .. }) => return Err(unreadable(SummaryError::Io(source))),
-            Err(other) => return Err(other),
-        };
-        needed.extend(summarize(&file).map_err(unreadable)?.files);
-    }
     Ok(needed)
+}
+
+/// The files that the snapshot at `path` needs.
+fn files_of(path: &Path, summarize: Summarize<'_>) -> Result<Vec<(Kind, Digest)>, SummaryError> {
+    match open_regular(path, libc::O_NOFOLLOW) {
+        Ok(file) => Ok(summarize(&file)?.files),
+        Err(StoreError::Io { source, .. }) => Err(SummaryError::Io(source)),
+        Err(other) => Err(SummaryError::Io(io::Error::other(other))),
+    }
 }
 
 /// Temporary files, which are all stale because no writer holds the lock, and roots whose snapshot is gone.

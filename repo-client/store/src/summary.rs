@@ -1,21 +1,69 @@
 //! What the store has to know about a snapshot file: its program and the files that it needs.
 
+use crate::verify::read_some_at;
 use crate::{Digest, Kind, SummaryError};
+use snapfn_format::FormatError;
+use snapfn_format::snap::{FILE_CODE, FILE_DATA, Plan, peek_header};
 use std::fs::File;
+use std::io;
+use std::time::{Duration, SystemTime};
+use zerocopy::IntoBytes;
+
+/// Bytes that are enough to look at the fixed header.
+const HEADER: u64 = 4096;
 
 /// What `snaprepo` shows of a snapshot, and what a garbage collection keeps for it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Summary {
     /// Path of the program at the time of the snapshot.
     pub program: Option<String>,
-    /// The files that the snapshot maps.
+    /// When the snapshot was made.
+    pub created: Option<SystemTime>,
+    /// The files of the store that the snapshot maps, without repetition.
     pub files: Vec<(Kind, Digest)>,
 }
 
 /// How a snapshot file is read; a parameter so that the store's own tests need no snapshots.
 pub type Summarize<'a> = &'a dyn Fn(&File) -> Result<Summary, SummaryError>;
 
-/// Reads the program and the needed files of a snapshot file.
-pub fn summarize(_snapshot: &File) -> Result<Summary, SummaryError> {
-    Err(SummaryError::Unsupported)
+/// Reads the program and the needed files of a snapshot file. Header and plan are validated, page contents are not.
+pub fn summarize(snapshot: &File) -> Result<Summary, SummaryError> {
+    let size = snapshot.metadata()?.len();
+    let start = read_start(snapshot, size.min(HEADER))?;
+    let meta_len = peek_header(start.as_bytes(), size)?.meta_len;
+    let meta = read_start(snapshot, meta_len)?;
+    let plan = Plan::parse(meta.as_bytes(), size)?;
+    let exe = plan.bytes(plan.header.process.exe);
+    let exe = exe.strip_suffix(&[0]).unwrap_or(exe);
+    let mut files: Vec<(Kind, Digest)> = plan
+        .files
+        .iter()
+        .filter_map(|file| match file.kind {
+            FILE_CODE => Some((Kind::Code, file.digest)),
+            FILE_DATA => Some((Kind::Data, file.digest)),
+            _ => None,
+        })
+        .collect();
+    files.sort();
+    files.dedup();
+    Ok(Summary {
+        program: (!exe.is_empty()).then(|| String::from_utf8_lossy(exe).into_owned()),
+        created: SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(plan.header.process.created)),
+        files,
+    })
+}
+
+/// The first `len` bytes of a file in memory that is aligned as the format wants it, padded with zeroes.
+fn read_start(file: &File, len: u64) -> Result<Vec<u64>, SummaryError> {
+    let len = usize::try_from(len).map_err(|_| FormatError::TooLarge("the plan"))?;
+    let mut words = vec![0u64; len.div_ceil(8)];
+    let bytes = &mut words.as_mut_bytes()[..len];
+    let mut at = 0;
+    while at < len {
+        match read_some_at(file, &mut bytes[at..], at as u64)? {
+            0 => return Err(SummaryError::Io(io::ErrorKind::UnexpectedEof.into())),
+            got => at += got,
+        }
+    }
+    Ok(words)
 }
