@@ -30,6 +30,7 @@ pub struct RefEntry {
 impl Store {
     /// The digest that a tag points at: `None` when there is no such tag, an error when it is no proper link.
     pub fn read_ref(&self, reference: &Ref) -> Result<Option<Digest>, StoreError> {
+        check_parent(self, &reference.name)?;
         let path = path(self, reference);
         let bad = |why| StoreError::BadRef { path: path.clone(), why };
         let target = match fs::read_link(&path) {
@@ -62,14 +63,8 @@ impl Store {
 
     /// The tags of one name.
     pub fn tags(&self, name: &Name) -> Result<Vec<RefEntry>, StoreError> {
+        check_parent(self, name)?;
         let dir = self.root().join("refs").join(name.as_str());
-        // A link here would lead out of the store.
-        match fs::symlink_metadata(&dir) {
-            Ok(meta) if meta.is_dir() => (),
-            Ok(meta) => return Err(StoreError::BadRef { path: dir, why: describe(meta.file_type()) }),
-            Err(e) if absent(&e) => return Ok(Vec::new()),
-            Err(e) => return Err(StoreError::io("look at", &dir, e)),
-        }
         let mut found = Vec::new();
         for tag in entries(&dir)? {
             let Ok(tag) = Name::checked(tag.as_bytes(), "tag") else { continue };
@@ -96,7 +91,7 @@ impl Store {
             Err(e) => return Err(StoreError::io("remove", &path, e)),
         }
         let dir = self.root().join("refs").join(reference.name.as_str());
-        sync_dir(&dir)?;
+        sync_if_there(&dir)?;
         // Fails while other tags are there, which is what is wanted.
         let _ = fs::remove_dir(&dir);
         Ok(true)
@@ -121,8 +116,16 @@ pub(crate) fn set(store: &Store, reference: &Ref, snapshot: Digest) -> Result<()
             Err(other) => return Err(other),
         }
     }
-    sync_dir(&dir)?;
+    sync_if_there(&dir)?;
     sync_dir(&store.root().join("refs"))
+}
+
+/// Syncs a name's directory, unless somebody else has just removed the last tag in it.
+fn sync_if_there(dir: &Path) -> Result<(), StoreError> {
+    match sync_dir(dir) {
+        Err(StoreError::Io { source, .. }) if absent(&source) => Ok(()),
+        other => other,
+    }
 }
 
 fn path(store: &Store, reference: &Ref) -> PathBuf {
@@ -130,7 +133,7 @@ fn path(store: &Store, reference: &Ref) -> PathBuf {
     refs.join(reference.name.as_str()).join(reference.tag.as_str())
 }
 
-/// Refuses to remove through a symlink in place of a name's directory.
+/// Refuses anything but a directory, or nothing, for a name: a symlink there would lead out of the store.
 fn check_parent(store: &Store, name: &Name) -> Result<(), StoreError> {
     let dir = store.root().join("refs").join(name.as_str());
     match fs::symlink_metadata(&dir) {

@@ -117,12 +117,15 @@ impl BlobWriter {
             Some(running) if self.end == size => Digest(running.finalize().into()),
             _ => hash_file(&self.file, &mut |_| ()).map_err(|e| StoreError::io("read", temp, e))?,
         };
-        self.file
-            .set_permissions(Permissions::from_mode(0o444))
-            .map_err(|e| StoreError::io("set the mode of", temp, e))?;
-        self.file.sync_all().map_err(|e| StoreError::io("sync", temp, e))?;
         let path = self.store.path(self.kind, digest);
-        let existed = place(&mut self.temp, &path, size)?;
+        let mut existed = present(&path, size)?;
+        if !existed {
+            self.file
+                .set_permissions(Permissions::from_mode(0o444))
+                .map_err(|e| StoreError::io("set the mode of", temp, e))?;
+            self.file.sync_all().map_err(|e| StoreError::io("sync", temp, e))?;
+            existed = place(&mut self.temp, &path, size)?;
+        }
         // Also when the file was there: whoever put it there may not have come to its own sync yet.
         sync_dir(&self.store.root().join(self.kind.dir()))?;
         Ok(Stored { digest, path, size, existed })
@@ -159,33 +162,31 @@ impl Write for BlobWriter {
     }
 }
 
-/// Moves `temp` to `path`, unless the same content is there. Returns whether it was.
+/// Whether the file at `path` is there with the right size. One that was cut short (by a disk that lost data) is as
+/// good as missing, and will be replaced.
+fn present(path: &Path, size: u64) -> Result<bool, StoreError> {
+    match fs::symlink_metadata(path) {
+        Ok(meta) if !meta.is_file() => {
+            Err(StoreError::NotAFile { path: path.to_path_buf(), found: describe(meta.file_type()) })
+        }
+        Ok(meta) => Ok(meta.len() == size),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(e) => Err(StoreError::io("look at", path, e)),
+    }
+}
+
+/// Gives `temp` its name. Returns whether somebody else came first.
 ///
-/// An existing file is kept rather than replaced, so that instances of it go on sharing one page cache; only one
-/// whose size is wrong (a store on a disk that lost data) is replaced.
+/// A link rather than a rename: a twin that is there already stays, so that all its instances share one page cache.
 fn place(temp: &mut Temp, path: &Path, size: u64) -> Result<bool, StoreError> {
-    // Once more after EEXIST: somebody else placed the same content in between.
-    loop {
-        match fs::symlink_metadata(path) {
-            Ok(meta) if !meta.is_file() => {
-                return Err(StoreError::NotAFile { path: path.to_path_buf(), found: describe(meta.file_type()) });
-            }
-            Ok(meta) if meta.len() == size => return Ok(true),
-            Ok(_) => return temp.rename(path).map(|()| false),
-            Err(e) if e.kind() == io::ErrorKind::NotFound => (),
-            Err(e) => return Err(StoreError::io("look at", path, e)),
+    match fs::hard_link(temp.path(), path) {
+        Ok(()) => Ok(false),
+        Err(e) if e.kind() == io::ErrorKind::AlreadyExists && present(path, size)? => Ok(true),
+        // Cut short, or a file system without hard links.
+        Err(e) if matches!(e.raw_os_error(), Some(libc::EEXIST | libc::EPERM | libc::EOPNOTSUPP | libc::EMLINK)) => {
+            temp.rename(path).map(|()| false)
         }
-        match fs::hard_link(temp.path(), path) {
-            Ok(()) => return Ok(false),
-            Err(e) if e.kind() == io::ErrorKind::AlreadyExists => (),
-            // File systems without hard links: a rename may then replace a twin, which is the same content.
-            Err(e)
-                if matches!(e.raw_os_error(), Some(libc::EPERM | libc::EOPNOTSUPP | libc::ENOSYS | libc::EMLINK)) =>
-            {
-                return temp.rename(path).map(|()| false);
-            }
-            Err(e) => return Err(StoreError::io("create", path, e)),
-        }
+        Err(e) => Err(StoreError::io("create", path, e)),
     }
 }
 
