@@ -1,0 +1,93 @@
+//! The splitter: parse, plan, write, check.
+
+mod check;
+mod code;
+mod elf;
+mod error;
+mod marks;
+mod output;
+mod runs;
+
+pub use code::{CodeFile, Piece};
+pub use error::SplitError;
+pub use output::{code_path, init_path, split_output};
+
+use elf::Image;
+use snapfn_format::Digest;
+use snapfn_format::init::{self, InitHeader, InitSource, Segment};
+use std::borrow::Cow;
+use std::path::Path;
+use zerocopy::little_endian::{U32, U64};
+
+/// Largest file that is split, in bytes: both files are made in memory.
+const MAX_FILE: u64 = 16 << 30;
+
+/// What one ELF file is split into.
+#[derive(Debug)]
+pub struct Split<'a> {
+    /// The code segment file.
+    pub code: CodeFile<'a>,
+    /// The init data file.
+    pub init: Vec<u8>,
+    /// SHA-256 of the input.
+    pub exe_digest: Digest,
+    /// SHA-256 of the code segment file.
+    pub code_digest: Digest,
+}
+
+/// Splits the ELF file with these contents.
+pub fn split_elf(bytes: &[u8]) -> Result<Split<'_>, SplitError> {
+    split(Cow::Borrowed(bytes))
+}
+
+/// Splits the file at `path`, which is read once.
+pub fn split_file(path: &Path) -> Result<Split<'static>, SplitError> {
+    // Asked before it is opened: opening a FIFO would wait, opening a device may do anything.
+    let metadata = path.metadata().map_err(|error| SplitError::io("cannot read", path, error))?;
+    if !metadata.is_file() {
+        return Err(SplitError::NotRegular(path.to_owned()));
+    }
+    if metadata.len() > MAX_FILE {
+        return Err(SplitError::TooLarge(metadata.len()));
+    }
+    let bytes = std::fs::read(path).map_err(|error| SplitError::io("cannot read", path, error))?;
+    split(Cow::Owned(bytes))
+}
+
+fn split(bytes: Cow<'_, [u8]>) -> Result<Split<'_>, SplitError> {
+    let image = Image::parse(&bytes)?;
+    let code = CodeFile::new(Cow::Borrowed(&bytes), image.holes());
+    let (exe_digest, code_digest) = code.digests();
+    let init = encode(&image, exe_digest, code_digest)?;
+    check::check(&bytes, &code, &init)?;
+    let holes = code.into_holes();
+    Ok(Split { code: CodeFile::new(bytes, holes), init, exe_digest, code_digest })
+}
+
+fn encode(image: &Image<'_>, exe_digest: Digest, code_digest: Digest) -> Result<Vec<u8>, SplitError> {
+    let data: Vec<(u64, &[u8])> = image.loads.iter().map(|load| (load.vaddr, image.data(load))).collect();
+    let mut runs = Vec::new();
+    let mut segments = Vec::with_capacity(image.loads.len());
+    for (load, mine) in image.loads.iter().zip(runs::find(&data, init::MAX_RUNS as usize)) {
+        let (kind, offset) = (
+            if load.writable() { init::KIND_DATA } else { init::KIND_CODE },
+            if load.filesz == 0 { 0 } else { load.offset },
+        );
+        segments.push(Segment {
+            vaddr: U64::new(load.vaddr),
+            memsz: U64::new(load.memsz),
+            filesz: U64::new(load.filesz),
+            offset: U64::new(offset),
+            align: U64::new(load.align),
+            prot: U32::new(load.prot),
+            kind: U32::new(kind),
+            // A count above u32 is above MAX_RUNS too, which the writer refuses.
+            run_count: U32::new(u32::try_from(mine.len()).unwrap_or(u32::MAX)),
+            ..Segment::default()
+        });
+        runs.extend(mine);
+    }
+    let size = U64::new(image.bytes.len() as u64);
+    let header = InitHeader { exe_digest, code_digest, exe_size: size, code_size: size, ..image.header };
+    Ok(init::encode(&InitSource { header, segments, runs, heap: Vec::new(), interp: image.interp })?)
+}
