@@ -1,1 +1,22 @@
-//! Placeholder.
+//! The restore path (`snaprun`) and the deserializer (`snapboot`): static, without libc, without a heap.
+//!
+//! ```text
+//!  snaprun:   args → store → Plan::parse (validated) → restore::{maps, patch, process, fds, threads} → frame → jump
+//!  snapboot:  BootRequest → Init::parse (validated) → boot::{image, stack} → int3, back to the snapshotter
+//! ```
+//!
+//! `unsafe` is confined to the modules that touch memory or the kernel: `sys`, `rt`, `memory`, and the
+//! steps of `restore` and `boot` that write into the new image.
+#![no_std]
+
+pub mod args;
+pub mod auxv;
+pub mod boot;
+pub mod dry_run;
+pub mod memory;
+pub mod print;
+pub mod restore;
+pub mod rt;
+pub mod store;
+pub mod sys;
+pub mod vdso;

@@ -14,6 +14,7 @@
 #[cfg(feature = "alloc")]
 extern crate alloc;
 
+pub mod boot;
 mod checksum;
 mod digest;
 mod error;

@@ -1,2 +1,199 @@
-//! Placeholder.
-fn main() {}
+//! `snaprun NAME ARGS…`: becomes an instance of a snapshot.
+#![no_std]
+#![no_main]
+#![allow(unsafe_code)] // entry point, the mapping of the plan
+
+use core::cell::Cell;
+use core::ffi::CStr;
+use core::fmt::{self, Write};
+use snapfn_format::layout::LOADER_START;
+use snapfn_format::snap::{FILE_HOST, Plan, peek_header};
+use snapfn_format::{FormatError, PAGE};
+use snapfn_loader::args::{self, Action, UsageError};
+use snapfn_loader::auxv::InitialStack;
+use snapfn_loader::print::{Out, Text};
+use snapfn_loader::restore::{self, Instance, RestoreError, Sources};
+use snapfn_loader::store::{Stores, Target, open_regular};
+use snapfn_loader::sys::{self, Errno};
+use snapfn_loader::{dry_run, memory};
+
+const HELP: &str = "\
+Starts an instance of a snapshot: the process becomes the program.
+
+Usage: snaprun [OPTIONS] NAME [ARGS…]
+
+NAME is NAME[:TAG] in the local store, or a file (./…, /…, *.snap).
+Options come before NAME; -- ends them. ARGS, the environment and stdio are the instance's own.
+
+Options:
+  -n, --dry-run   print what would be done
+  -h, --help      this text
+  -V, --version   the version
+
+Exit status: the program's; 125 cannot restore, 126 found but not runnable, 127 not found.
+Environment: SNAPFN_STORE (search path), XDG_DATA_HOME, HOME.
+";
+
+/// Where the meta part is mapped, inside the range that goes away at the end.
+const META: u64 = LOADER_START + 0x2000_0000;
+/// Mapped at first; longer meta parts are mapped again as a whole.
+const META_FIRST: u64 = 32 << 10;
+
+struct Fds([Cell<i32>; 4096]);
+// SAFETY: the loader has one thread.
+unsafe impl Sync for Fds {}
+static FDS: Fds = Fds([const { Cell::new(-1) }; 4096]);
+
+/// Why there is no instance.
+enum Failure<'a> {
+    Usage(UsageError),
+    Name,
+    Registry,
+    NotFound(Errno),
+    NotRegular,
+    Unreadable(Errno),
+    Format(FormatError),
+    Missing(&'a snapfn_format::snap::File, &'a [u8], Errno),
+    WrongSize(&'a snapfn_format::snap::File, u64),
+    Restore(RestoreError<'a>),
+}
+
+impl Failure<'_> {
+    fn status(&self) -> i32 {
+        match self {
+            Failure::Name | Failure::Registry | Failure::NotFound(Errno::NOENT | Errno::NOTDIR) => 127,
+            Failure::NotFound(_) | Failure::NotRegular => 126,
+            _ => 125,
+        }
+    }
+}
+
+impl fmt::Display for Failure<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Failure::Usage(UsageError::NoName) => f.write_str("no snapshot named, see snaprun --help"),
+            Failure::Usage(UsageError::UnknownOption(_)) => f.write_str("unknown option, see snaprun --help"),
+            Failure::Name => f.write_str("not a valid name, use NAME[:TAG] or a path"),
+            Failure::Registry => f.write_str("not in the local store and pulling is not available, create it here"),
+            Failure::NotFound(Errno::NOENT | Errno::NOTDIR) => {
+                f.write_str("no such snapshot, see snaprepo ls or make one with snapshotter create")
+            }
+            Failure::NotFound(Errno::INVAL) => {
+                f.write_str("the store's reference is not one of ours, run snaprepo verify")
+            }
+            Failure::NotFound(errno) => write!(f, "cannot open: {errno}, check the path and its permissions"),
+            Failure::NotRegular => f.write_str("not a regular file, name a snapshot"),
+            Failure::Unreadable(errno) => write!(f, "cannot read the snapshot: {errno}"),
+            Failure::Format(error) => write!(f, "{error}, make it again or run snaprepo verify"),
+            Failure::Missing(file, path, errno) => {
+                let what = if file.kind == FILE_HOST { "file" } else { "code segment file" };
+                write!(f, "{what} {} of {}: {errno}, make the snapshot again", file.digest, Text(path))
+            }
+            Failure::WrongSize(file, actual) => write!(
+                f,
+                "code segment file {} has {actual} bytes instead of {}, run snaprepo verify",
+                file.digest, file.size
+            ),
+            Failure::Restore(error) => write!(f, "{error}"),
+        }
+    }
+}
+
+#[unsafe(no_mangle)]
+fn loader_main(sp: *mut u64) -> ! {
+    // SAFETY: the kernel's initial stack pointer.
+    let initial = unsafe { InitialStack::at(sp as u64) };
+    let failure = match args::parse(&initial) {
+        Ok(args) => match args.action {
+            Action::Help => print_and_exit(HELP),
+            Action::Version => print_and_exit(concat!("snaprun ", env!("CARGO_PKG_VERSION"), "\n")),
+            action => run(&initial, args.name, action == Action::DryRun).err().map(|failure| (failure, args.name)),
+        },
+        Err(error @ UsageError::UnknownOption(index)) => Some((Failure::Usage(error), index)),
+        Err(error) => Some((Failure::Usage(error), 0)),
+    };
+    let Some((failure, index)) = failure else { sys::exit(0) };
+    let name = initial.arg(index).filter(|_| index > 0).map_or(b"snaprun" as &[u8], CStr::to_bytes);
+    let mut out = Out::new(2);
+    let _ = writeln!(out, "snaprun: {}: {failure}", Text(name));
+    drop(out);
+    sys::exit(failure.status())
+}
+
+fn print_and_exit(text: &str) -> ! {
+    let _ = sys::write(1, text.as_bytes());
+    sys::exit(0)
+}
+
+fn run(initial: &InitialStack, name_index: u64, dry: bool) -> Result<(), Failure<'static>> {
+    let stores = Stores::from_env(initial);
+    let name = initial.arg(name_index).unwrap_or_default();
+    let image = match Target::parse(name) {
+        Target::Name(name, tag) => stores.open_name(name, tag),
+        Target::File(path) => open_regular(path, 0),
+        Target::Registry => return Err(Failure::Registry),
+        Target::Invalid => return Err(Failure::Name),
+    }
+    .map_err(Failure::NotFound)?;
+    let plan = read_plan(image)?;
+    if dry {
+        let _ = dry_run::print(&plan, &mut Out::new(1));
+        return Ok(());
+    }
+    if let Some(slot) = FDS.0.first() {
+        slot.set(image);
+    }
+    for (file, slot) in plan.files.iter().zip(&FDS.0).skip(1) {
+        let fd = stores.open_file(&plan, file).map_err(|errno| Failure::Missing(file, plan.bytes(file.path), errno))?;
+        slot.set(fd);
+        let stat = sys::fstat(fd).map_err(Failure::Unreadable)?;
+        if !stat.is_regular() || (stat.size != file.size && file.kind != FILE_HOST) {
+            return Err(Failure::WrongSize(file, stat.size));
+        }
+    }
+    let sources = Sources::new(&FDS.0, plan.files.len());
+    // SAFETY: this process runs nothing else; `initial` is its initial stack.
+    let error = unsafe { restore::restore(&plan, &sources, initial, &Instance { first_arg: name_index }) };
+    if let RestoreError::Map { errno: Errno::EXIST, .. } = error {
+        retry_with_ordinary_layout(initial);
+    }
+    Err(Failure::Restore(error))
+}
+
+fn read_plan(image: i32) -> Result<Plan<'static>, Failure<'static>> {
+    let stat = sys::fstat(image).map_err(Failure::Unreadable)?;
+    if !stat.is_regular() {
+        return Err(Failure::NotRegular);
+    }
+    let map = |len| {
+        let flags = sys::MAP_PRIVATE | sys::MAP_POPULATE | sys::MAP_FIXED;
+        // SAFETY: a range of the loader's own that nothing else uses; the file is read-only once in the store. One
+        // that is cut short while we read ends this process by SIGBUS, nothing more.
+        unsafe {
+            sys::mmap(META, len, 1, flags, image, 0).map(|at| memory::bytes(at, len)).map_err(Failure::Unreadable)
+        }
+    };
+    let first = stat.size.min(META_FIRST);
+    if first < PAGE {
+        return Err(Failure::Format(FormatError::Truncated("the header")));
+    }
+    let meta = map(first)?;
+    let header = peek_header(meta, stat.size).map_err(Failure::Format)?;
+    let meta = if header.meta_len > first { map(header.meta_len)? } else { meta };
+    Plan::parse(meta, stat.size).map_err(Failure::Format)
+}
+
+/// A range of the snapshot is taken: that happens when vm.legacy_va_layout or an inherited personality places
+/// this process's own mappings bottom-up, where snapshots live. Resets the personality and starts over, once.
+fn retry_with_ordinary_layout(initial: &InitialStack) {
+    const QUERY: u32 = u32::MAX;
+    const ADDR_COMPAT_LAYOUT: u32 = 0x0200000;
+    let Ok(current) = sys::personality(QUERY) else { return };
+    if current & ADDR_COMPAT_LAYOUT != 0 && sys::personality(current & !ADDR_COMPAT_LAYOUT).is_ok() {
+        // SAFETY: the vectors of the initial stack; install() may have replaced a slot, so only before it ran:
+        // mapping comes first, and EEXIST comes from mapping.
+        let _ = unsafe {
+            sys::execve(c"/proc/self/exe", initial.argv as *const *const u8, initial.envp as *const *const u8)
+        };
+    }
+}

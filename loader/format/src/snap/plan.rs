@@ -114,6 +114,7 @@ pub fn peek_header(start: &[u8], size: u64) -> Result<&SnapHeader, FormatError> 
     Ok(header)
 }
 
+#[cfg(feature = "alloc")]
 /// The 12 bytes before the note's name, for a descriptor of `len` bytes.
 pub(super) fn note_header(len: u32) -> [u8; 12] {
     let mut out = [0u8; 12];

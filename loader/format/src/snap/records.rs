@@ -468,7 +468,7 @@ record! {
         info: u64,
         /// `AT_…`.
         at: u32,
-        /// File mode creation mask.
+        /// File mode creation mask; `u32::MAX`: the one of whoever starts the instance.
         umask: u32,
         /// Working directory; empty: the one of whoever starts the instance.
         cwd: BytesRef,

@@ -1,0 +1,70 @@
+//! `snaprun --dry-run`: the plan in words.
+
+use crate::print::{Out, Text};
+use core::fmt::{self, Write};
+use snapfn_format::snap::*;
+
+fn prot(bits: u16) -> &'static str {
+    match bits & 7 {
+        0 => "---",
+        1 => "r--",
+        2 => "-w-",
+        3 => "rw-",
+        4 => "--x",
+        5 => "r-x",
+        6 => "-wx",
+        _ => "rwx",
+    }
+}
+
+/// Prints `plan` to `out`.
+pub fn print(plan: &Plan<'_>, out: &mut Out) -> fmt::Result {
+    let p = &plan.header.process;
+    writeln!(out, "program    {}", Text(plan.bytes(p.exe)))?;
+    writeln!(out, "files")?;
+    for (index, file) in plan.files.iter().enumerate() {
+        write!(out, "  {index:3} ")?;
+        match file.kind {
+            FILE_SELF => writeln!(out, "snapshot   {} bytes", file.size)?,
+            FILE_HOST => writeln!(out, "host       {}", Text(plan.bytes(file.path)))?,
+            kind => {
+                let name = if kind == FILE_CODE { "code" } else { "data" };
+                writeln!(out, "{name}       {} {}", file.digest, Text(plan.bytes(file.path)))?;
+            }
+        }
+    }
+    writeln!(out, "operations")?;
+    for op in plan.ops {
+        let (end, pages) = (op.addr + op.len, op.len / snapfn_format::PAGE);
+        write!(out, "  {:012x}-{end:012x} {} {pages:6} pages  ", op.addr, prot(op.prot))?;
+        match op.kind {
+            OP_MAP_FILE => writeln!(out, "map file {} at {:#x}", op.file, op.offset)?,
+            OP_MAP_ANON if op.flags & OP_GROWSDOWN != 0 => writeln!(out, "map stack")?,
+            OP_MAP_ANON => writeln!(out, "map zeroes")?,
+            OP_READ => writeln!(out, "read at {:#x}", op.offset)?,
+            OP_PROTECT => writeln!(out, "protect")?,
+            OP_ADVISE => writeln!(out, "advise {}", op.offset)?,
+            _ => writeln!(out, "lock")?,
+        }
+    }
+    writeln!(out, "patches    {} words", plan.patches.len())?;
+    writeln!(out, "heap       {:012x}-{:012x}", p.start_brk, p.brk)?;
+    for thread in plan.threads {
+        let name = thread.comm.split(|b| *b == 0).next().unwrap_or_default();
+        writeln!(
+            out,
+            "thread     {} rip {:012x} rsp {:012x} mask {:#x}",
+            Text(name),
+            thread.regs[reg::RIP],
+            thread.regs[reg::RSP],
+            thread.sigmask
+        )?;
+    }
+    for fd in plan.fds {
+        writeln!(out, "descriptor {} kind {} flags {:#o} {}", fd.fd, fd.kind, fd.flags, Text(plan.bytes(fd.path)))?;
+    }
+    for action in plan.sigactions {
+        writeln!(out, "signal     {} handler {:#x}", action.signo, action.handler)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,74 @@
+//! Formatted output to a descriptor, buffered in a small array.
+
+use crate::sys;
+use core::fmt::{self, Write};
+
+/// A buffered writer; flushed when dropped.
+#[derive(Debug)]
+pub struct Out {
+    fd: i32,
+    len: usize,
+    buffer: [u8; 512],
+}
+
+impl Out {
+    /// A writer to `fd`.
+    pub fn new(fd: i32) -> Self {
+        Out { fd, len: 0, buffer: [0; 512] }
+    }
+
+    fn flush(&mut self) {
+        let mut rest = self.buffer.get(..self.len).unwrap_or_default();
+        while let Ok(written @ 1..) = sys::write(self.fd, rest) {
+            rest = rest.get(written..).unwrap_or_default();
+            if rest.is_empty() {
+                break;
+            }
+        }
+        self.len = 0;
+    }
+
+    /// Appends raw bytes.
+    pub fn bytes(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            if self.len == self.buffer.len() {
+                self.flush();
+            }
+            if let Some(slot) = self.buffer.get_mut(self.len) {
+                *slot = *byte;
+                self.len += 1;
+            }
+        }
+    }
+}
+
+impl Write for Out {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        self.bytes(text.as_bytes());
+        Ok(())
+    }
+}
+
+impl Drop for Out {
+    fn drop(&mut self) {
+        self.flush();
+    }
+}
+
+/// Bytes of a path or name, shown as text; control bytes and invalid UTF-8 as `?`.
+#[derive(Clone, Copy, Debug)]
+pub struct Text<'a>(pub &'a [u8]);
+
+impl fmt::Display for Text<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for chunk in self.0.utf8_chunks() {
+            for c in chunk.valid().chars() {
+                f.write_char(if c.is_control() { '?' } else { c })?;
+            }
+            if !chunk.invalid().is_empty() {
+                f.write_char('?')?;
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,117 @@
+//! The arguments and environment of this start.
+
+use super::RestoreError;
+use crate::auxv::InitialStack;
+use crate::memory::{read_u64, write_u64};
+use crate::sys;
+use snapfn_format::PAGE;
+use snapfn_format::snap::{ENV_SET, EnvChange, Plan};
+
+/// Which part of `snaprun`'s own command line belongs to the program.
+#[derive(Clone, Copy, Debug)]
+pub struct Instance {
+    /// Index of the argument that takes argv[0]'s place (the snapshot's name).
+    pub first_arg: u64,
+}
+
+/// Where the new vectors are.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Vectors {
+    pub(super) argc: u64,
+    pub(super) argv: u64,
+    pub(super) envp: u64,
+    pub(super) arg_start: u64,
+    pub(super) arg_end: u64,
+    pub(super) env_start: u64,
+    pub(super) env_end: u64,
+}
+
+/// End of the C string at `addr`, terminator included.
+unsafe fn string_end(addr: u64) -> u64 {
+    // SAFETY: the caller passes strings of the initial stack.
+    addr + unsafe { crate::memory::c_str(addr) }.to_bytes_with_nul().len() as u64
+}
+
+impl Instance {
+    /// Turns the kernel's vectors into the instance's: the slot of the snapshot's name becomes argv[0] (the
+    /// program's own string), the word before it the count; the environment takes over the changes that the
+    /// program made to its own.
+    ///
+    /// # Safety
+    /// `initial` is this process's initial stack; the image of `plan` is mapped.
+    pub(super) unsafe fn install<'a>(
+        &self,
+        plan: &Plan<'a>,
+        initial: &InitialStack,
+    ) -> Result<Vectors, RestoreError<'a>> {
+        // SAFETY: all addresses lie in the kernel's vectors.
+        unsafe {
+            let argv = initial.argv + 8 * self.first_arg;
+            let argc = initial.argc - self.first_arg;
+            let arg_start = read_u64(argv);
+            let arg_end = string_end(read_u64(argv + 8 * (argc - 1)));
+            let (env_start, env_end) = match initial.envc {
+                0 => (arg_end, arg_end),
+                count => (read_u64(initial.envp), string_end(read_u64(initial.envp + 8 * (count - 1)))),
+            };
+            if plan.header.process.argv0 != 0 {
+                write_u64(argv, plan.header.process.argv0);
+            }
+            write_u64(argv - 8, argc);
+            let envp = if plan.env_changes.is_empty() { initial.envp } else { merge(plan, initial)? };
+            Ok(Vectors { argc, argv, envp, arg_start, arg_end, env_start, env_end })
+        }
+    }
+}
+
+/// The environment of this start with the program's own changes, in a mapping of its own.
+unsafe fn merge<'a>(plan: &Plan<'a>, initial: &InitialStack) -> Result<u64, RestoreError<'a>> {
+    let changes = plan.env_changes;
+    let slots = initial.envc + changes.len() as u64 + 1;
+    let len = (8 * slots).next_multiple_of(PAGE);
+    let named = |change: &EnvChange, text: &[u8]| {
+        text.strip_prefix(plan.bytes(change.name)).is_some_and(|rest| rest.first() == Some(&b'='))
+    };
+    // SAFETY: a new mapping with room for every slot.
+    unsafe {
+        let flags = sys::MAP_PRIVATE | sys::MAP_ANONYMOUS;
+        let vector = sys::mmap(0, len, 3, flags, -1, 0)
+            .map_err(|errno| RestoreError::System("mmap of the environment vector", errno))?;
+        let mut slot = vector;
+        let mut put = |addr: u64| {
+            write_u64(slot, addr);
+            slot += 8;
+        };
+        for index in 0..initial.envc {
+            let text = initial.env(index).unwrap_or_default();
+            if !changes.iter().any(|change| named(change, text.to_bytes())) {
+                put(text.as_ptr() as u64);
+            }
+        }
+        for change in changes.iter().filter(|change| change.kind == ENV_SET) {
+            put(change.addr);
+        }
+        put(0);
+        Ok(vector)
+    }
+}
+
+impl Vectors {
+    /// Fills the registered `struct snap_info` (48 bytes; see FORMAT.md).
+    ///
+    /// # Safety
+    /// `info` is writable.
+    pub(super) unsafe fn publish(&self, info: u64) {
+        let mut generation = [0u8; 8];
+        let _ = sys::getrandom(&mut generation);
+        // SAFETY: the caller's promise.
+        unsafe {
+            write_u64(info, 48 | 1 << 32);
+            write_u64(info + 8, self.argc);
+            write_u64(info + 16, self.argv);
+            write_u64(info + 24, self.envp);
+            write_u64(info + 32, u64::from_le_bytes(generation) | 1);
+            write_u64(info + 40, 0);
+        }
+    }
+}

@@ -1,0 +1,161 @@
+//! Restoring a snapshot into this fresh process.
+//!
+//! ```text
+//!  maps     one mmap per operation            process  what the kernel keeps per process
+//!  patch    words that are new per instance   fds      descriptors
+//!  threads  frames, clone, rt_sigreturn       Instance the arguments and environment of this start
+//! ```
+//! The plan has been validated as a whole before the first of these runs.
+#![allow(unsafe_code)] // builds another program's image
+
+mod fds;
+mod instance;
+mod maps;
+mod patch;
+mod process;
+mod threads;
+
+pub use instance::Instance;
+pub use maps::Sources;
+
+use crate::auxv::{InitialStack, at};
+use crate::sys::{self, Errno};
+use crate::{memory, vdso};
+use core::fmt;
+use snapfn_format::layout::{LOADER_END, LOADER_START};
+use snapfn_format::snap::{Plan, resident};
+
+/// Why an instance could not be made. The process can only exit after it.
+#[derive(Clone, Copy, Debug)]
+pub enum RestoreError<'a> {
+    /// A system call that needs no more explanation.
+    System(&'static str, Errno),
+    /// An operation on the address space.
+    Map {
+        /// What was tried.
+        what: &'static str,
+        /// First address.
+        addr: u64,
+        /// Length in bytes.
+        len: u64,
+        /// The kernel's answer.
+        errno: Errno,
+    },
+    /// A path that the instance needs.
+    Path(&'static str, &'a [u8], Errno),
+    /// A descriptor.
+    Fd(u32, &'static str, Errno),
+    /// XCR0 lacks state components that are live in the snapshot.
+    CpuState(u64),
+}
+
+impl fmt::Display for RestoreError<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            RestoreError::System(what, errno) => write!(f, "{what}: {errno}"),
+            RestoreError::Map { what, addr, len, errno } => {
+                write!(f, "{what} of {:#x}-{:#x} ({} KiB): {errno}", addr, addr + len, len / 1024)?;
+                f.write_str(match errno {
+                    Errno::NOMEM => ", check RLIMIT_AS and vm.overcommit_memory=2",
+                    Errno::PERM | Errno::ACCES => ", is the store on a file system mounted noexec?",
+                    Errno::EXIST => ", this process has something else there",
+                    _ => "",
+                })
+            }
+            RestoreError::Path(what, path, errno) => write!(f, "{what} {}: {errno}", crate::print::Text(path)),
+            RestoreError::Fd(fd, what, errno) => write!(f, "descriptor {fd}: {what}: {errno}"),
+            RestoreError::CpuState(missing) => {
+                write!(
+                    f,
+                    "this CPU or kernel lacks register state that is live in the snapshot (XCR0 bits {missing:#x})"
+                )
+            }
+        }
+    }
+}
+
+/// The kernel's `struct prctl_mm_map`.
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+#[allow(missing_docs)]
+pub struct MmMap {
+    pub start_code: u64,
+    pub end_code: u64,
+    pub start_data: u64,
+    pub end_data: u64,
+    pub start_brk: u64,
+    pub brk: u64,
+    pub start_stack: u64,
+    pub arg_start: u64,
+    pub arg_end: u64,
+    pub env_start: u64,
+    pub env_end: u64,
+    pub auxv: u64,
+    pub auxv_size: u32,
+    pub exe_fd: u32,
+}
+
+impl MmMap {
+    /// prctl(PR_SET_MM, PR_SET_MM_MAP): unprivileged with `exe_fd` = −1 since Linux 3.18.
+    ///
+    /// # Safety
+    /// `auxv` must be readable for `auxv_size` bytes.
+    pub unsafe fn apply(&self) -> sys::Result<()> {
+        // SAFETY: the caller's promise.
+        unsafe { sys::prctl(35, 14, core::ptr::from_ref(self) as u64, size_of::<Self>() as u64, 0) }.map(drop)
+    }
+}
+
+/// Restores `plan` and becomes the program; returns only on failure.
+///
+/// # Safety
+/// Called once, in a process that runs nothing but this loader, with `initial` its initial stack.
+pub unsafe fn restore<'a>(
+    plan: &Plan<'a>,
+    sources: &Sources,
+    initial: &InitialStack,
+    instance: &Instance,
+) -> RestoreError<'a> {
+    // SAFETY: the caller's promise; the plan is valid.
+    match unsafe { apply(plan, sources, initial, instance) } {
+        Ok(never) => match never {},
+        Err(error) => error,
+    }
+}
+
+unsafe fn apply<'a>(
+    plan: &Plan<'a>,
+    sources: &Sources,
+    initial: &InitialStack,
+    instance: &Instance,
+) -> Result<core::convert::Infallible, RestoreError<'a>> {
+    let process = &plan.header.process;
+    let fsgsbase = initial.aux_value(at::HWCAP2).unwrap_or(0) & 2 != 0;
+    // SAFETY: the caller's promise, and validation: every address written lies in a mapping of the plan.
+    unsafe {
+        threads::check_cpu(plan)?;
+        maps::map(plan, sources)?;
+        let vectors = instance.install(plan, initial)?;
+        patch::auxv(process, initial);
+        vdso::fill_slots(process.resident, initial.aux_value(at::SYSINFO_EHDR).unwrap_or(0));
+        let canary = patch::canary(initial);
+        patch::memory(plan, &vectors, canary);
+        process::apply(plan, &vectors)?;
+        sources.close_all();
+        fds::restore(plan)?;
+        if !plan.sigactions.is_empty() || plan.threads.len() > 1 || !plan.pending.is_empty() {
+            sys::block_signals();
+        }
+        process::signals(plan)?;
+        let main = threads::start(plan, &vectors, canary, fsgsbase)?;
+        if process.info != 0 {
+            vectors.publish(process.info);
+        }
+        maps::protect(plan)?;
+        memory::write_u32(process.resident + resident::WORK, 1);
+        if plan.threads.len() > 1 {
+            sys::futex_wake_all(process.resident + resident::WORK);
+        }
+        sys::finish(process.resident + resident::STUB_FINISH, main, LOADER_START, LOADER_END - LOADER_START)
+    }
+}

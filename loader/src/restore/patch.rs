@@ -1,0 +1,66 @@
+//! Words that are new in every instance.
+
+use super::instance::Vectors;
+use crate::auxv::{InitialStack, at};
+use crate::memory::{read_u64, write_bytes, write_u64};
+use snapfn_format::snap::*;
+
+/// The new stack canary, made as the C libraries make it: from the kernel's random bytes, lowest byte zero.
+///
+/// # Safety
+/// `initial` is this process's initial stack.
+pub(super) unsafe fn canary(initial: &InitialStack) -> u64 {
+    match initial.aux_value(at::RANDOM) {
+        // SAFETY: 16 bytes that the kernel put there, not necessarily aligned.
+        Some(addr) if addr != 0 => (unsafe { (addr as *const u64).read_unaligned() }) & !0xff,
+        _ => 0x00ff_0d0a_0000_0000,
+    }
+}
+
+/// The value of a patch of 8 bytes.
+pub(super) fn value(kind: u16, vectors: &Vectors, canary: u64) -> u64 {
+    match kind {
+        PATCH_ARGV => vectors.argv,
+        PATCH_ENVP => vectors.envp,
+        PATCH_ARGC => vectors.argc,
+        _ => canary,
+    }
+}
+
+/// Applies all memory patches but those that need TIDs.
+///
+/// # Safety
+/// The plan is valid and mapped.
+pub(super) unsafe fn memory(plan: &Plan<'_>, vectors: &Vectors, canary: u64) {
+    for patch in plan.patches.iter().take_while(|patch| patch.place == PATCH_MEMORY) {
+        if !matches!(patch.kind, PATCH_TID | PATCH_TID_FUTEX) {
+            // SAFETY: validated: aligned, in a writable private mapping.
+            unsafe { write_u64(patch.addr, value(patch.kind, vectors, canary)) };
+        }
+    }
+}
+
+/// Brings the program's auxiliary vector up to date: user and group IDs, AT_SECURE, and the random bytes.
+///
+/// # Safety
+/// The plan's image is mapped.
+pub(super) unsafe fn auxv(process: &Process, initial: &InitialStack) {
+    // SAFETY: validated addresses; `initial` is the kernel's.
+    unsafe {
+        if let (Some(random), true) = (initial.aux_value(at::RANDOM), process.at_random != 0) {
+            write_bytes(process.at_random, crate::memory::bytes(random, 16));
+        }
+        if process.auxv == 0 {
+            return;
+        }
+        for pair in (0..process.auxv_len / 16).map(|i| process.auxv + 16 * i) {
+            let kind = read_u64(pair);
+            if matches!(kind, at::UID | at::EUID | at::GID | at::EGID | at::SECURE)
+                && let Some(value) = initial.aux_value(kind)
+                && read_u64(pair + 8) != value
+            {
+                write_u64(pair + 8, value);
+            }
+        }
+    }
+}

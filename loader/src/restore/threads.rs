@@ -1,0 +1,155 @@
+//! Threads: a signal frame each, `clone` for all but the first, `rt_sigreturn` into the program.
+//!
+//! The frames lie in the resident region, never on a program's stack: coroutine stacks are small.
+
+use super::RestoreError;
+use super::instance::Vectors;
+use super::patch;
+use crate::memory::{read_u32, write_bytes, write_u32, write_u64};
+use crate::sys::{self, ThreadStart};
+use snapfn_format::snap::*;
+
+/// UC_FP_XSTATE | UC_SIGCONTEXT_SS | UC_STRICT_RESTORE_SS
+const UC_FLAGS: u64 = 1 | 2 | 4;
+/// Offset of `xfeatures` in an XSAVE area's software bytes.
+const SW_XFEATURES: usize = 464 + 8;
+
+/// Refuses a host that cannot load the XSAVE areas.
+///
+/// # Safety
+/// The plan is valid.
+pub(super) unsafe fn check_cpu<'a>(plan: &Plan<'a>) -> Result<(), RestoreError<'a>> {
+    // SAFETY: a snapshot holds XSAVE areas only where XSAVE is enabled; x86-64 hosts of it have it too.
+    let enabled = unsafe { sys::xcr0() };
+    for thread in plan.threads {
+        let area = plan.bytes(thread.xstate);
+        let live = area.get(SW_XFEATURES..SW_XFEATURES + 8).and_then(|bytes| bytes.try_into().ok());
+        let missing = live.map_or(0, u64::from_le_bytes) & !enabled;
+        if missing != 0 {
+            return Err(RestoreError::CpuState(missing));
+        }
+    }
+    Ok(())
+}
+
+/// Writes the frame of thread `index` at `frame`.
+///
+/// # Safety
+/// The frame lies in the work area.
+unsafe fn write_frame(frame: u64, thread: &Thread, regs: &[u64; REGS], xstate: &[u8]) {
+    const UC: u64 = 8;
+    const MC: u64 = UC + 40;
+    const ORDER: [usize; 18] = [
+        reg::R8,
+        reg::R9,
+        reg::R10,
+        reg::R11,
+        reg::R12,
+        reg::R13,
+        reg::R14,
+        reg::R15,
+        reg::RDI,
+        reg::RSI,
+        reg::RBP,
+        reg::RBX,
+        reg::RDX,
+        reg::RAX,
+        reg::RCX,
+        reg::RSP,
+        reg::RIP,
+        reg::EFLAGS,
+    ];
+    let fpstate = frame + resident::FRAME_FIXED;
+    // SAFETY: the caller's promise; the rest of the frame is zero already.
+    unsafe {
+        write_u64(frame + UC, UC_FLAGS);
+        write_u64(frame + UC + 16, thread.altstack_addr);
+        write_u64(frame + UC + 24, u64::from(thread.altstack_flags));
+        write_u64(frame + UC + 32, thread.altstack_len);
+        for (i, register) in ORDER.iter().enumerate() {
+            write_u64(frame + MC + 8 * i as u64, regs[*register]);
+        }
+        // cs, gs, fs, ss as 16-bit fields: user code and stack selectors, fs and gs selectors 0.
+        write_u64(frame + MC + 144, regs[reg::CS] & 0xffff | (regs[reg::SS] & 0xffff) << 48);
+        write_u64(frame + MC + 184, fpstate);
+        write_u64(frame + MC + 256, thread.sigmask);
+        write_bytes(fpstate, xstate);
+    }
+}
+
+/// Makes all frames and all threads but the first: the stack pointer for the main thread's `rt_sigreturn`.
+///
+/// # Safety
+/// Memory, descriptors and dispositions are complete; all signals are blocked if there is more than one thread.
+pub(super) unsafe fn start<'a>(
+    plan: &Plan<'a>,
+    vectors: &Vectors,
+    canary: u64,
+    fsgsbase: bool,
+) -> Result<u64, RestoreError<'a>> {
+    let resident = plan.header.process.resident;
+    let gate = resident + resident::WORK;
+    let largest = plan.threads.iter().map(|thread| thread.xstate.len).max().unwrap_or(0);
+    let size = resident::frame_size(u64::from(largest));
+    let frame_of = |index: usize| gate + resident::WORK_HEADER + size * index as u64;
+    let mut register_patches = plan.patches.iter().filter(|patch| patch.place == PATCH_REGISTER).peekable();
+    let has_register_patches = register_patches.peek().is_some();
+    // SAFETY: validated addresses; each frame is complete before its thread exists.
+    unsafe {
+        for (index, thread) in plan.threads.iter().enumerate() {
+            let mut regs = thread.regs;
+            if has_register_patches {
+                for patch in register_patches.clone().filter(|patch| patch.arg as usize == index) {
+                    regs[patch.addr as usize] = patch::value(patch.kind, vectors, canary);
+                }
+            }
+            write_frame(frame_of(index), thread, &regs, plan.bytes(thread.xstate));
+        }
+        for (index, thread) in plan.threads.iter().enumerate().skip(1) {
+            let scratch = frame_of(index) + 448; // unused bytes of the frame
+            let parent_tid = if thread.tid_cache != 0 { thread.tid_cache } else { scratch };
+            sys::set_bases(thread.regs[reg::FS_BASE], thread.regs[reg::GS_BASE], fsgsbase);
+            let start = ThreadStart {
+                stub: resident + resident::STUB_THREAD,
+                sp: frame_of(index) + 8,
+                gate,
+                robust_list: thread.robust_list,
+                rseq: thread.rseq,
+                rseq_args: u64::from(thread.rseq_len) | u64::from(thread.rseq_sig) << 32,
+                tls: thread.regs[reg::FS_BASE],
+                parent_tid,
+                clear_tid: thread.clear_tid,
+            };
+            let tid = sys::spawn_thread(&start).map_err(|errno| RestoreError::System("clone", errno))?;
+            patch_tid(plan, index, tid);
+        }
+        let Some(main) = plan.threads.first() else { return Err(RestoreError::System("threads", sys::Errno::INVAL)) };
+        let tid = sys::set_tid_address(main.clear_tid);
+        if main.tid_cache != 0 {
+            write_u32(main.tid_cache, tid);
+        }
+        patch_tid(plan, 0, tid);
+        if main.robust_list != 0 {
+            sys::set_robust_list(main.robust_list).map_err(|errno| RestoreError::System("set_robust_list", errno))?;
+        }
+        if main.rseq != 0 {
+            sys::rseq(main.rseq, main.rseq_len, main.rseq_sig).map_err(|errno| RestoreError::System("rseq", errno))?;
+        }
+        sys::set_bases(main.regs[reg::FS_BASE], main.regs[reg::GS_BASE], fsgsbase);
+    }
+    Ok(frame_of(0) + 8)
+}
+
+/// Writes the new TID of a thread wherever the old one was found.
+unsafe fn patch_tid(plan: &Plan<'_>, index: usize, tid: u32) {
+    for patch in plan.patches.iter().filter(|patch| patch.place == PATCH_MEMORY && patch.arg as usize == index) {
+        // SAFETY: validated addresses.
+        unsafe {
+            match patch.kind {
+                PATCH_TID => write_u32(patch.addr, tid),
+                PATCH_TID_FUTEX => write_u32(patch.addr, read_u32(patch.addr) & !0x3fff_ffff | tid),
+                _ => {}
+            }
+        }
+    }
+}

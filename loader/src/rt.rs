@@ -1,0 +1,98 @@
+//! What a libc's start-up would give: entry, memory functions, the panic handler.
+#![allow(unsafe_code)] // process entry, memory functions
+
+use crate::sys;
+use core::arch::asm;
+use core::panic::PanicInfo;
+
+unsafe extern "Rust" {
+    /// The binary's main function. `sp` is the kernel's initial stack pointer.
+    fn loader_main(sp: *mut u64) -> !;
+}
+
+/// Called by `_start` with the kernel's initial stack pointer.
+pub(crate) extern "C" fn enter(sp: *mut u64) -> ! {
+    // SAFETY: each binary defines it with this signature.
+    unsafe { loader_main(sp) }
+}
+
+#[panic_handler]
+fn panic(_: &PanicInfo<'_>) -> ! {
+    let _ = sys::write(2, b"snapfn: internal error in the loader\n");
+    sys::exit(125)
+}
+
+/// # Safety
+/// As in C.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn memcpy(to: *mut u8, from: *const u8, len: usize) -> *mut u8 {
+    // SAFETY: the caller's promise; direction flag is clear by the ABI.
+    unsafe {
+        asm!("rep movsb", inout("rcx") len => _, inout("rdi") to => _, inout("rsi") from => _,
+            options(nostack, preserves_flags));
+    }
+    to
+}
+
+/// # Safety
+/// As in C.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn memmove(to: *mut u8, from: *const u8, len: usize) -> *mut u8 {
+    if (to as usize).wrapping_sub(from as usize) >= len {
+        // SAFETY: a forward copy is right when the target does not start within the source.
+        return unsafe { memcpy(to, from, len) };
+    }
+    // SAFETY: backwards from the last byte; the direction flag is restored.
+    unsafe {
+        asm!("std", "rep movsb", "cld", inout("rcx") len => _,
+            inout("rdi") to.wrapping_add(len).wrapping_sub(1) => _,
+            inout("rsi") from.wrapping_add(len).wrapping_sub(1) => _, options(nostack));
+    }
+    to
+}
+
+/// # Safety
+/// As in C.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn memset(to: *mut u8, value: i32, len: usize) -> *mut u8 {
+    // SAFETY: the caller's promise.
+    unsafe {
+        asm!("rep stosb", inout("rcx") len => _, inout("rdi") to => _, in("al") value as u8,
+            options(nostack, preserves_flags));
+    }
+    to
+}
+
+/// # Safety
+/// As in C.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn memcmp(a: *const u8, b: *const u8, len: usize) -> i32 {
+    for i in 0..len {
+        // SAFETY: the caller's promise. Volatile, or the compiler would call memcmp.
+        let (x, y) = unsafe { (a.add(i).read_volatile(), b.add(i).read_volatile()) };
+        if x != y {
+            return i32::from(x) - i32::from(y);
+        }
+    }
+    0
+}
+
+/// # Safety
+/// As in C.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn bcmp(a: *const u8, b: *const u8, len: usize) -> i32 {
+    // SAFETY: the caller's promise.
+    unsafe { memcmp(a, b, len) }
+}
+
+/// # Safety
+/// As in C.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn strlen(text: *const u8) -> usize {
+    let mut len = 0;
+    // SAFETY: the caller's promise. Volatile, or the compiler would call strlen.
+    while unsafe { text.add(len).read_volatile() } != 0 {
+        len += 1;
+    }
+    len
+}

@@ -1,0 +1,174 @@
+//! Finding files: from NAME to the snapshot's descriptor, from a digest to the code segment file's.
+//!
+//! ```text
+//!  NAME[:TAG]          refs/NAME/TAG in the first store of the search path that has it: a symbolic link whose
+//!                      target has exactly the form ../../snap/DIGEST
+//!  ./…  /…  *.snap     that file
+//!  anything else with a slash   an image in a registry
+//! ```
+
+use crate::auxv::InitialStack;
+use crate::sys::{self, Errno};
+use core::ffi::CStr;
+use snapfn_format::Digest;
+use snapfn_format::snap::{FILE_CODE, FILE_DATA, FILE_HOST, File, Plan};
+
+/// Most stores in the search path.
+const MAX_STORES: usize = 16;
+/// A path with its terminating zero is no longer than this.
+const PATH_MAX: usize = 4096;
+/// System-wide store, always last.
+const SYSTEM_STORE: &[u8] = b"/var/lib/snapfn";
+
+/// What a NAME on the command line means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Target<'a> {
+    /// A name and a tag in the local store.
+    Name(&'a [u8], &'a [u8]),
+    /// A file.
+    File(&'a CStr),
+    /// An image in a registry.
+    Registry,
+    /// None of these.
+    Invalid,
+}
+
+impl<'a> Target<'a> {
+    /// Classifies `name`.
+    pub fn parse(name: &'a CStr) -> Self {
+        let bytes = name.to_bytes();
+        if bytes.starts_with(b"/") || bytes.starts_with(b"./") || bytes.starts_with(b"../") || bytes.ends_with(b".snap")
+        {
+            return Target::File(name);
+        }
+        if bytes.contains(&b'/') {
+            return Target::Registry;
+        }
+        let mut parts = bytes.splitn(2, |b| *b == b':');
+        let name = parts.next().unwrap_or_default();
+        let tag = parts.next().unwrap_or(b"latest");
+        if valid(name) && valid(tag) { Target::Name(name, tag) } else { Target::Invalid }
+    }
+}
+
+/// One path component that cannot lead elsewhere.
+fn valid(part: &[u8]) -> bool {
+    let first_ok = part.first().is_some_and(|b| !matches!(b, b'.' | b'-'));
+    first_ok
+        && part.len() <= 128
+        && part.iter().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.' | b'-' | b'+'))
+}
+
+/// A path put together in place.
+struct PathBuffer {
+    bytes: [u8; PATH_MAX],
+    len: usize,
+}
+
+impl PathBuffer {
+    fn join(parts: &[&[u8]]) -> Option<Self> {
+        let mut path = PathBuffer { bytes: [0; PATH_MAX], len: 0 };
+        for part in parts {
+            let end = path.len + part.len();
+            // One byte stays zero.
+            path.bytes.get_mut(path.len..end).filter(|_| end < PATH_MAX)?.copy_from_slice(part);
+            path.len = end;
+        }
+        Some(path)
+    }
+
+    fn as_c_str(&self) -> &CStr {
+        CStr::from_bytes_until_nul(&self.bytes).unwrap_or_default()
+    }
+}
+
+/// The search path: directories as the environment names them.
+#[derive(Clone, Copy, Debug)]
+pub struct Stores {
+    roots: [[&'static [u8]; 2]; MAX_STORES],
+    count: usize,
+}
+
+impl Stores {
+    /// `$SNAPFN_STORE` (colon-separated), else `$XDG_DATA_HOME/snapfn`, else `~/.local/share/snapfn`; then the
+    /// system-wide store.
+    pub fn from_env(initial: &InitialStack) -> Self {
+        let mut stores = Stores { roots: [[b"", b""]; MAX_STORES], count: 0 };
+        let set = |name| initial.getenv(name).filter(|value| !value.is_empty());
+        if let Some(list) = set(b"SNAPFN_STORE") {
+            for root in list.split(|b| *b == b':').filter(|root| !root.is_empty()) {
+                stores.push([root, b""]);
+            }
+        } else if let Some(data) = set(b"XDG_DATA_HOME") {
+            stores.push([data, b"/snapfn"]);
+        } else if let Some(home) = set(b"HOME") {
+            stores.push([home, b"/.local/share/snapfn"]);
+        }
+        stores.push([SYSTEM_STORE, b""]);
+        stores
+    }
+
+    fn push(&mut self, root: [&'static [u8]; 2]) {
+        if let Some(slot) = self.roots.get_mut(self.count) {
+            *slot = root;
+            self.count += 1;
+        }
+    }
+
+    fn roots(&self) -> impl Iterator<Item = &[&'static [u8]; 2]> {
+        self.roots.iter().take(self.count)
+    }
+
+    /// Opens `kind/digest` in the first store that has it.
+    fn open_blob(&self, kind: &[u8], digest: &[u8]) -> sys::Result<i32> {
+        let mut last = Errno::NOENT;
+        for root in self.roots() {
+            let path = PathBuffer::join(&[root[0], root[1], b"/", kind, b"/", digest]).ok_or(Errno(36))?;
+            match open_regular(path.as_c_str(), sys::O_NOFOLLOW) {
+                Err(error @ (Errno::NOENT | Errno::NOTDIR)) => last = error,
+                other => return other,
+            }
+        }
+        Err(last)
+    }
+
+    /// Opens the snapshot that `name:tag` refers to.
+    pub fn open_name(&self, name: &[u8], tag: &[u8]) -> sys::Result<i32> {
+        for root in self.roots() {
+            let path = PathBuffer::join(&[root[0], root[1], b"/refs/", name, b"/", tag]).ok_or(Errno(36))?;
+            let mut target = [0u8; 128];
+            match sys::readlinkat(sys::AT_FDCWD, path.as_c_str(), &mut target) {
+                Ok(target) => {
+                    let digest = target.strip_prefix(b"../../snap/").and_then(Digest::from_hex).ok_or(Errno::INVAL)?;
+                    return self.open_blob(b"snap", &digest.to_hex());
+                }
+                Err(Errno::NOENT | Errno::NOTDIR) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Err(Errno::NOENT)
+    }
+
+    /// Opens file `index` of the plan. The snapshot itself is open already.
+    pub fn open_file(&self, plan: &Plan<'_>, file: &File) -> sys::Result<i32> {
+        match file.kind {
+            FILE_CODE => self.open_blob(b"code", &file.digest.to_hex()),
+            FILE_DATA => self.open_blob(b"data", &file.digest.to_hex()),
+            FILE_HOST => {
+                let path = CStr::from_bytes_with_nul(plan.bytes(file.path)).unwrap_or_default();
+                let access = if file.writable == 1 { 2 } else { 0 };
+                open_regular_with(path, access)
+            }
+            _ => Err(Errno::INVAL),
+        }
+    }
+}
+
+/// Opens a file for reading without ever waiting (a FIFO).
+pub fn open_regular(path: &CStr, extra: u32) -> sys::Result<i32> {
+    open_regular_with(path, sys::O_RDONLY | sys::O_NONBLOCK | extra)
+}
+
+fn open_regular_with(path: &CStr, flags: u32) -> sys::Result<i32> {
+    sys::openat(sys::AT_FDCWD, path, flags | sys::O_CLOEXEC, 0)
+}

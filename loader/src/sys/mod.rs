@@ -1,0 +1,326 @@
+//! System calls without a libc. Every wrapper returns `Err(Errno)` for the kernel's negative values.
+#![allow(unsafe_code)] // system calls
+
+#[cfg(target_arch = "x86_64")]
+mod x86_64;
+#[cfg(target_arch = "x86_64")]
+pub use x86_64::*;
+
+use core::ffi::CStr;
+use core::fmt;
+
+/// A kernel error number.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Errno(pub i32);
+
+impl Errno {
+    /// Not permitted.
+    pub const PERM: Errno = Errno(1);
+    /// No such file.
+    pub const NOENT: Errno = Errno(2);
+    /// Out of memory.
+    pub const NOMEM: Errno = Errno(12);
+    /// Permission denied.
+    pub const ACCES: Errno = Errno(13);
+    /// Exists.
+    pub const EXIST: Errno = Errno(17);
+    /// A path component is not a directory.
+    pub const NOTDIR: Errno = Errno(20);
+    /// Invalid argument.
+    pub const INVAL: Errno = Errno(22);
+    /// Not implemented.
+    pub const NOSYS: Errno = Errno(38);
+    /// Too many symbolic links (O_NOFOLLOW met one).
+    pub const LOOP: Errno = Errno(40);
+}
+
+impl fmt::Display for Errno {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let text = match self.0 {
+            1 => "operation not permitted",
+            2 => "no such file or directory",
+            5 => "input/output error",
+            6 => "no such device or address",
+            9 => "bad file descriptor",
+            11 => "resource temporarily unavailable",
+            12 => "out of memory",
+            13 => "permission denied",
+            17 => "address range or file already in use",
+            20 => "not a directory",
+            21 => "is a directory",
+            22 => "invalid argument",
+            23 | 24 => "too many open files",
+            36 => "name too long",
+            38 => "not implemented by this kernel",
+            40 => "is a symbolic link",
+            98 => "address already in use",
+            number => return write!(f, "error {number}"),
+        };
+        f.write_str(text)
+    }
+}
+
+/// A result of a system call.
+pub type Result<T> = core::result::Result<T, Errno>;
+
+fn check(value: usize) -> Result<usize> {
+    match value as isize {
+        error @ -4095..=-1 => Err(Errno(-error as i32)),
+        _ => Ok(value),
+    }
+}
+
+macro_rules! syscall {
+    ($nr:expr) => { syscall!($nr, 0) };
+    ($nr:expr, $a:expr) => { syscall!($nr, $a, 0) };
+    ($nr:expr, $a:expr, $b:expr) => { syscall!($nr, $a, $b, 0) };
+    ($nr:expr, $a:expr, $b:expr, $c:expr) => { syscall!($nr, $a, $b, $c, 0) };
+    ($nr:expr, $a:expr, $b:expr, $c:expr, $d:expr) => { syscall!($nr, $a, $b, $c, $d, 0) };
+    ($nr:expr, $a:expr, $b:expr, $c:expr, $d:expr, $e:expr) => { syscall!($nr, $a, $b, $c, $d, $e, 0) };
+    ($nr:expr, $a:expr, $b:expr, $c:expr, $d:expr, $e:expr, $f:expr) => {
+        // SAFETY: the callers in this module pass pointers that come from references or from ranges whose
+        // owner the caller is; the kernel checks all others.
+        check(unsafe { syscall6($nr, [$a as usize, $b as usize, $c as usize, $d as usize, $e as usize, $f as usize]) })
+    };
+}
+
+/// Open flag: read only.
+pub const O_RDONLY: u32 = 0;
+/// Open flag: do not wait for a FIFO's writer.
+pub const O_NONBLOCK: u32 = 0o4000;
+/// Open flag: directories only.
+pub const O_DIRECTORY: u32 = 0o200000;
+/// Open flag: refuse a symbolic link as the last component.
+pub const O_NOFOLLOW: u32 = 0o400000;
+/// Open flag: close on exec.
+pub const O_CLOEXEC: u32 = 0o2000000;
+/// Open flag: a location, not the file.
+pub const O_PATH: u32 = 0o10000000;
+/// Relative to the working directory.
+pub const AT_FDCWD: i32 = -100;
+
+/// MAP_SHARED.
+pub const MAP_SHARED: u32 = 1;
+/// MAP_PRIVATE.
+pub const MAP_PRIVATE: u32 = 2;
+/// MAP_FIXED.
+pub const MAP_FIXED: u32 = 0x10;
+/// MAP_ANONYMOUS.
+pub const MAP_ANONYMOUS: u32 = 0x20;
+/// MAP_GROWSDOWN.
+pub const MAP_GROWSDOWN: u32 = 0x100;
+/// MAP_NORESERVE.
+pub const MAP_NORESERVE: u32 = 0x4000;
+/// MAP_POPULATE.
+pub const MAP_POPULATE: u32 = 0x8000;
+/// MAP_STACK.
+pub const MAP_STACK: u32 = 0x20000;
+/// MAP_FIXED_NOREPLACE (4.17; older kernels take it as a hint, so the result must be compared).
+pub const MAP_FIXED_NOREPLACE: u32 = 0x100000;
+
+/// `write(2)`.
+pub fn write(fd: i32, bytes: &[u8]) -> Result<usize> {
+    syscall!(nr::WRITE, fd, bytes.as_ptr(), bytes.len())
+}
+
+/// `openat(2)`.
+pub fn openat(dir: i32, path: &CStr, flags: u32, mode: u32) -> Result<i32> {
+    syscall!(nr::OPENAT, dir, path.as_ptr(), flags, mode).map(|fd| fd as i32)
+}
+
+/// `close(2)`.
+pub fn close(fd: i32) {
+    let _ = syscall!(nr::CLOSE, fd);
+}
+
+/// `readlinkat(2)`: the target's bytes.
+pub fn readlinkat<'b>(dir: i32, path: &CStr, buffer: &'b mut [u8]) -> Result<&'b [u8]> {
+    let len = syscall!(nr::READLINKAT, dir, path.as_ptr(), buffer.as_mut_ptr(), buffer.len())?;
+    Ok(buffer.get(..len).unwrap_or_default())
+}
+
+/// What `fstat(2)` tells of a file.
+#[derive(Clone, Copy, Debug)]
+pub struct Stat {
+    /// Type and permission bits.
+    pub mode: u32,
+    /// Size in bytes.
+    pub size: u64,
+}
+
+impl Stat {
+    /// Whether it is a regular file.
+    pub fn is_regular(&self) -> bool {
+        self.mode & 0o170000 == 0o100000
+    }
+}
+
+/// `fstat(2)`.
+pub fn fstat(fd: i32) -> Result<Stat> {
+    let mut raw = [0u64; 18];
+    syscall!(nr::FSTAT, fd, raw.as_mut_ptr())?;
+    Ok(Stat { mode: raw[3] as u32, size: raw[6] })
+}
+
+/// `mmap(2)`. With MAP_FIXED_NOREPLACE, EEXIST also where an old kernel chose another address.
+///
+/// # Safety
+/// With MAP_FIXED the range must not hold anything that is still used.
+pub unsafe fn mmap(addr: u64, len: u64, prot: u32, flags: u32, fd: i32, offset: u64) -> Result<u64> {
+    let got = syscall!(nr::MMAP, addr, len, prot, flags, fd, offset)? as u64;
+    if flags & MAP_FIXED_NOREPLACE != 0 && got != addr {
+        let _ = syscall!(nr::MUNMAP, got, len);
+        return Err(Errno::EXIST);
+    }
+    Ok(got)
+}
+
+/// `munmap(2)`.
+///
+/// # Safety
+/// Nothing in the range may be used any more.
+pub unsafe fn munmap(addr: u64, len: u64) -> Result<()> {
+    syscall!(nr::MUNMAP, addr, len).map(drop)
+}
+
+/// `mprotect(2)`.
+///
+/// # Safety
+/// Nothing may rely on an access that `prot` takes away.
+pub unsafe fn mprotect(addr: u64, len: u64, prot: u32) -> Result<()> {
+    syscall!(nr::MPROTECT, addr, len, prot).map(drop)
+}
+
+/// `madvise(2)`.
+///
+/// # Safety
+/// Some advice drops contents: the range must be the caller's.
+pub unsafe fn madvise(addr: u64, len: u64, advice: u64) -> Result<()> {
+    syscall!(nr::MADVISE, addr, len, advice).map(drop)
+}
+
+/// `mlock2(2)`.
+pub fn mlock2(addr: u64, len: u64, flags: u64) -> Result<()> {
+    syscall!(nr::MLOCK2, addr, len, flags).map(drop)
+}
+
+/// `pread64(2)` to a raw address.
+///
+/// # Safety
+/// `[addr, addr + len)` must be writable and the caller's.
+pub unsafe fn pread_raw(fd: i32, addr: u64, len: u64, offset: u64) -> Result<usize> {
+    syscall!(nr::PREAD64, fd, addr, len, offset)
+}
+
+/// `lseek(2)` from the start.
+pub fn lseek(fd: i32, offset: u64) -> Result<()> {
+    syscall!(nr::LSEEK, fd, offset, 0).map(drop)
+}
+
+/// `dup3(2)`.
+pub fn dup3(old: i32, new: i32, flags: u32) -> Result<()> {
+    syscall!(nr::DUP3, old, new, flags).map(drop)
+}
+
+/// `fcntl(2)` with an integer argument.
+pub fn fcntl(fd: i32, command: u32, arg: u64) -> Result<usize> {
+    syscall!(nr::FCNTL, fd, command, arg)
+}
+
+/// `chdir(2)`.
+pub fn chdir(path: &CStr) -> Result<()> {
+    syscall!(nr::CHDIR, path.as_ptr()).map(drop)
+}
+
+/// `umask(2)`.
+pub fn umask(mask: u32) {
+    let _ = syscall!(nr::UMASK, mask);
+}
+
+/// `prctl(2)`.
+///
+/// # Safety
+/// Pointers among the arguments must be what the option expects.
+pub unsafe fn prctl(option: u32, a: u64, b: u64, c: u64, d: u64) -> Result<usize> {
+    syscall!(nr::PRCTL, option, a, b, c, d)
+}
+
+/// `personality(2)`.
+pub fn personality(value: u32) -> Result<u32> {
+    syscall!(nr::PERSONALITY, value).map(|old| old as u32)
+}
+
+/// `execve(2)`; returns only on failure.
+///
+/// # Safety
+/// `argv` and `envp` must be null-terminated vectors of C strings.
+pub unsafe fn execve(path: &CStr, argv: *const *const u8, envp: *const *const u8) -> Errno {
+    match syscall!(nr::EXECVE, path.as_ptr(), argv, envp) {
+        Err(error) => error,
+        Ok(_) => Errno::INVAL,
+    }
+}
+
+/// `rt_sigaction(2)` with the kernel's structure `[handler, flags, restorer, mask]`.
+///
+/// # Safety
+/// The handler must be fit to run once the signal is unblocked.
+pub unsafe fn rt_sigaction(signo: u32, action: &[u64; 4]) -> Result<()> {
+    syscall!(nr::RT_SIGACTION, signo, action.as_ptr(), 0, 8).map(drop)
+}
+
+/// Blocks every signal.
+pub fn block_signals() {
+    let all = u64::MAX;
+    let _ = syscall!(nr::RT_SIGPROCMASK, 2, &raw const all, 0, 8);
+}
+
+/// `set_tid_address(2)`: the TID.
+///
+/// # Safety
+/// The kernel writes 0 to the address when the thread ends.
+pub unsafe fn set_tid_address(addr: u64) -> u32 {
+    syscall!(nr::SET_TID_ADDRESS, addr).unwrap_or(0) as u32
+}
+
+/// `set_robust_list(2)`.
+///
+/// # Safety
+/// `head` must be a robust list head of the program or 0.
+pub unsafe fn set_robust_list(head: u64) -> Result<()> {
+    syscall!(nr::SET_ROBUST_LIST, head, 24).map(drop)
+}
+
+/// `rseq(2)`: registers the area.
+///
+/// # Safety
+/// The kernel writes to the area for as long as the thread lives.
+pub unsafe fn rseq(addr: u64, len: u32, signature: u32) -> Result<()> {
+    syscall!(nr::RSEQ, addr, len, 0, signature).map(drop)
+}
+
+/// `getrandom(2)`: fills `buffer`, never blocks.
+pub fn getrandom(buffer: &mut [u8]) -> Result<usize> {
+    syscall!(nr::GETRANDOM, buffer.as_mut_ptr(), buffer.len(), 1)
+}
+
+/// FUTEX_WAKE for every waiter at `addr`.
+pub fn futex_wake_all(addr: u64) {
+    let _ = syscall!(nr::FUTEX, addr, 1 | 128, i32::MAX);
+}
+
+/// Any other call, by number.
+///
+/// # Safety
+/// As the call demands.
+pub unsafe fn raw(number: usize, args: [u64; 6]) -> Result<usize> {
+    syscall!(number, args[0], args[1], args[2], args[3], args[4], args[5])
+}
+
+/// `exit_group(2)`.
+pub fn exit(status: i32) -> ! {
+    let _ = syscall!(nr::EXIT_GROUP, status);
+    loop {
+        core::hint::spin_loop();
+    }
+}
