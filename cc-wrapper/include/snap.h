@@ -1,0 +1,168 @@
+/* snap.h: mark the point at which a program can be started from a snapshot.
+ *
+ *     #include <snap.h>
+ *
+ *     int main(int argc, char **argv) {
+ *         load_everything();
+ *         if (snap_ready()) {               // from here on every instance runs by itself
+ *             argc = (int)snap_argc();
+ *             argv = snap_argv();
+ *         }
+ *         return serve(argc, argv);
+ *     }
+ *
+ * C99 and C++98 and later, gcc and clang, Linux. There is no library to link: a program that is started in the
+ * ordinary way pays two failing system calls, one that only includes this header pays nothing.
+ *
+ * The functions are for one thread at a time. What they share is one object per executable or shared library.
+ * Define SNAP_NO_STDIO for a program without <stdio.h>; snap_ready() then flushes nothing. A C++ program that has
+ * called std::ios::sync_with_stdio(false) flushes its own streams first.
+ */
+#ifndef SNAP_H
+#define SNAP_H
+
+#if !defined(__linux__) || !defined(__ELF__)
+#error "snap.h needs Linux and ELF"
+#endif
+
+#include <errno.h>
+#include <stddef.h>
+#include <stdint.h>
+#ifndef SNAP_NO_STDIO
+#include <stdio.h>
+#endif
+#include <stdlib.h>
+#include <sys/prctl.h>
+
+/* The protocol, for other languages: prctl(SNAP_PRCTL, operation, a, b, 0). Outside of a snapshot every operation
+ * fails with EINVAL. */
+#define SNAP_PRCTL 0x534e4150 /* "SNAP" */
+#define SNAP_OP_READY 0UL     /* take the snapshot here; 1 in a restored instance */
+#define SNAP_OP_INFO 1UL      /* a: struct snap_info to fill in a restored instance */
+#define SNAP_OP_SECRET 2UL    /* a, b: address and length of memory that is never stored */
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* Filled at restore, before SNAP_OP_READY returns. */
+struct snap_info {
+    uint32_t size;     /* in: sizeof(struct snap_info) */
+    uint32_t restored; /* 1 in a restored instance */
+    int64_t argc;
+    char **argv;
+    char **envp;
+    uint64_t generation; /* different in every instance */
+    uint64_t reserved;
+};
+
+/* Everything below that ends in an underscore is private. */
+struct snap_hook_ {
+    struct snap_hook_ *next;
+    void (*fn)(void *);
+    void *arg;
+};
+struct snap_state_ {
+    struct snap_info info;
+    struct snap_hook_ *first;
+    struct snap_hook_ **last; /* null while the list is empty */
+};
+extern struct snap_state_ snapfn_state_ __attribute__((visibility("hidden")));
+
+/* C has no definition that is emitted where it is used and merged with its copies; the assembler does. `.ifndef`
+ * keeps one copy per assembled file (the code may be inlined often, and LTO joins files), the group one per link. */
+#define SNAP_DEFINE_(section, align, label, body) \
+    __asm__(".ifndef " label "\n"                 \
+            ".pushsection " section "\n"          \
+            ".weak " label "\n"                   \
+            ".hidden " label "\n"                 \
+            ".type " label ", %object\n"          \
+            ".balign " align "\n" label ":\n"     \
+            body "\n"                             \
+            ".size " label ", .-" label "\n"      \
+            ".popsection\n"                       \
+            ".endif\n")
+
+static inline struct snap_state_ *snap_state_(void) {
+    SNAP_DEFINE_(".bss.snapfn_state_,\"awG\",%nobits,snapfn_state_,comdat", "8", "snapfn_state_", ".zero 64");
+    return &snapfn_state_;
+}
+
+/* Tells tools that read the file that the program marks a snapshot point: a note (name SNAPFN, type 1) in a loaded
+ * section, which `strip` keeps. The empty relocation keeps it through --gc-sections exactly as long as the code. */
+#define SNAP_MARK_()                                                                       \
+    do {                                                                              \
+        SNAP_DEFINE_(".note.snapfn,\"aG\",%note,snapfn_note_,comdat", "4", "snapfn_note_", \
+                     ".long 7\n.long 0\n.long 1\n.asciz \"SNAPFN\"\n.byte 0");        \
+        __asm__ __volatile__("7741: .reloc 7741b, BFD_RELOC_NONE, snapfn_note_");     \
+    } while (0)
+
+/* Marks the snapshot point. Returns 0 in an ordinary run and while a snapshot is made, 1 in a restored instance,
+ * after the functions of snap_on_restore() have run. Flushes stdio first, or every instance would print again what
+ * was buffered. Keeps errno. */
+static inline int snap_ready(void) {
+    struct snap_state_ *state = snap_state_();
+    struct snap_hook_ *hook;
+    int saved = errno;
+    SNAP_MARK_();
+#ifndef SNAP_NO_STDIO
+    fflush(NULL);
+#endif
+    state->info.size = (uint32_t)sizeof state->info;
+    prctl(SNAP_PRCTL, SNAP_OP_INFO, (unsigned long)&state->info, 0UL, 0UL);
+    if (prctl(SNAP_PRCTL, SNAP_OP_READY, 0UL, 0UL, 0UL) == 1) {
+        state->info.restored = 1;
+        errno = saved;
+        for (hook = state->first; hook; hook = hook->next) hook->fn(hook->arg);
+    }
+    errno = saved;
+    return state->info.restored != 0;
+}
+
+/* Has `fn(arg)` called in every restored instance, in the order of registration, before snap_ready() returns: to
+ * reseed, reconnect, read a clock again. Returns 0, or -1 without memory. */
+static inline int snap_on_restore(void (*fn)(void *), void *arg) {
+    struct snap_state_ *state = snap_state_();
+    struct snap_hook_ *hook = (struct snap_hook_ *)malloc(sizeof *hook);
+    if (!hook) return -1;
+    hook->next = NULL;
+    hook->fn = fn;
+    hook->arg = arg;
+    if (state->last)
+        *state->last = hook;
+    else
+        state->first = hook;
+    state->last = &hook->next;
+    return 0;
+}
+
+/* The arguments and environment of this instance; 0 and NULL in an ordinary run. */
+static inline int64_t snap_argc(void) {
+    return snap_state_()->info.argc;
+}
+static inline char **snap_argv(void) {
+    return snap_state_()->info.argv;
+}
+static inline char **snap_envp(void) {
+    return snap_state_()->info.envp;
+}
+
+/* A number that no other instance has; 0 in an ordinary run. */
+static inline uint64_t snap_generation(void) {
+    return snap_state_()->info.generation;
+}
+
+/* Keeps memory out of the snapshot; it is zero in every instance. Returns 1 where that was noted, 0 in an ordinary
+ * run. Keeps errno. */
+static inline int snap_secret(const void *ptr, size_t len) {
+    int saved = errno;
+    int noted = prctl(SNAP_PRCTL, SNAP_OP_SECRET, (unsigned long)ptr, (unsigned long)len, 0UL) >= 0;
+    errno = saved;
+    return noted;
+}
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif
