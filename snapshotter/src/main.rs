@@ -1,2 +1,34 @@
-//! Placeholder.
-fn main() {}
+//! `snapshotter`: runs a program up to its snapshot point under ptrace and dumps it.
+//!
+//! ```text
+//!  create   commands::create → tracee (spawn, boot, run to the point) → dump (gather → plan → write)
+//!  inspect, diff, check      read snapshots and this host; change nothing
+//! ```
+
+mod cli;
+mod commands;
+mod dump;
+mod tracee;
+mod vdso;
+
+use clap::Parser;
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let cli = cli::Cli::parse();
+    tracing_subscriber::fmt()
+        .with_env_filter(tracing_subscriber::EnvFilter::from_env("SNAPFN_LOG"))
+        .with_writer(std::io::stderr)
+        .without_time()
+        .init();
+    let result = match cli.command {
+        cli::Command::Create(args) => commands::create::run(&args),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("snapshotter: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,113 @@
+//! The command line.
+
+use clap::{Args, Parser, Subcommand};
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::str::FromStr;
+
+/// Makes and examines snapshots of initialised programs.
+#[derive(Debug, Parser)]
+#[command(name = "snapshotter", version, about, max_term_width = 100)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Run a program up to its snapshot point and store what it has in memory
+    Create(CreateArgs),
+}
+
+/// Where to take the snapshot.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Point {
+    /// Before the first instruction of `main`.
+    Main,
+    /// At `snap_ready()`.
+    Ready,
+    /// At the entry of a system call, with that first argument if one is given.
+    Syscall(String, Option<u64>),
+    /// Before the first instruction of a function.
+    Symbol(String),
+}
+
+impl FromStr for Point {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text.split_once(':') {
+            None if text == "main" => Ok(Point::Main),
+            None if text == "ready" => Ok(Point::Ready),
+            Some(("symbol", name)) if !name.is_empty() => Ok(Point::Symbol(name.to_owned())),
+            Some(("syscall", rest)) if !rest.is_empty() => match rest.split_once(':') {
+                None => Ok(Point::Syscall(rest.to_owned(), None)),
+                Some((name, fd)) => {
+                    let fd = fd.parse().map_err(|_| format!("'{fd}' is not a descriptor number"))?;
+                    Ok(Point::Syscall(name.to_owned(), Some(fd)))
+                }
+            },
+            _ => Err("use main, ready, syscall:NAME[:FD] or symbol:NAME".to_owned()),
+        }
+    }
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct CreateArgs {
+    /// Name in the local store: NAME or NAME:TAG [default: the program's file name]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) tag: Option<String>,
+    /// Write the snapshot to this file (code segment files go to the store all the same)
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) output: Option<PathBuf>,
+    /// Snapshot point: main, ready, syscall:NAME[:FD] or symbol:NAME
+    /// [default: ready if the program marks one, else main]
+    #[arg(long, value_name = "POINT")]
+    pub(crate) at: Option<Point>,
+    /// Give up after this many seconds
+    #[arg(long, value_name = "SECONDS", default_value_t = 60.0)]
+    pub(crate) timeout: f64,
+    /// Set an environment variable for the program (repeatable)
+    #[arg(long, value_name = "K=V")]
+    pub(crate) env: Vec<OsString>,
+    /// Run the program in this directory; its instances start there, too
+    #[arg(long, value_name = "DIR")]
+    pub(crate) cwd: Option<PathBuf>,
+    /// What the program reads as standard input while it initialises [default: /dev/null]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) stdin: Option<PathBuf>,
+    /// How memory is brought back: map shares the snapshot's pages, copy reads them in at start; auto chooses copy
+    /// only for allocators that rely on MADV_DONTNEED giving zeroes (jemalloc)
+    #[arg(long, value_enum, default_value_t = Memory::Auto)]
+    pub(crate) memory: Memory,
+    /// Print the result as JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// The program and its arguments
+    #[arg(required = true, last = true, value_name = "PROGRAM")]
+    pub(crate) program: Vec<OsString>,
+}
+
+/// How private anonymous memory is brought back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Memory {
+    Auto,
+    Map,
+    Copy,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn points() {
+        assert_eq!("main".parse(), Ok(Point::Main));
+        assert_eq!("syscall:read:0".parse(), Ok(Point::Syscall("read".into(), Some(0))));
+        assert_eq!("syscall:accept4".parse(), Ok(Point::Syscall("accept4".into(), None)));
+        assert_eq!("symbol:serve".parse(), Ok(Point::Symbol("serve".into())));
+        for bad in ["", "start", "syscall:", "symbol:", "syscall:read:x", "ready:1"] {
+            assert!(bad.parse::<Point>().is_err(), "{bad}");
+        }
+    }
+}
