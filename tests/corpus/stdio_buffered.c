@@ -1,0 +1,13 @@
+//! at: syscall:getppid
+//! variants: O2,static,musl-static
+//! run: | | | 0
+#include <stdio.h>
+#include <unistd.h>
+
+/* What is buffered at a system call that is no snap_ready() is part of the state. */
+int main(void) {
+    printf("buffered ");
+    getppid();
+    printf("and continued\n");
+    return 0;
+}

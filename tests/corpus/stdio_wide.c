@@ -1,0 +1,20 @@
+//! variants: O2,static
+//! run: | w\n | | 0
+#include <locale.h>
+#include <snap.h>
+#include <stdio.h>
+#include <wchar.h>
+#include <wctype.h>
+
+int main(void) {
+    printf("%d", setlocale(LC_ALL, "C.UTF-8") == NULL);
+    fflush(stdout);
+    freopen(NULL, "w", stderr);
+    fwide(stderr, 1);
+    snap_ready();
+    fwprintf(stderr, L"wide %lc %ls %d\n", L'\u00e9', L"\u4f60\u597d", 7);
+    wint_t c = getwc(stdin);
+    fwprintf(stderr, L"%lc\n", towupper(c));
+    printf("\n");
+    return 0;
+}
