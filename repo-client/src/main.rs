@@ -1,2 +1,42 @@
-//! Placeholder.
-fn main() {}
+//! `snaprepo`: looks after the local store of snapshots.
+//!
+//! ```text
+//!  cli       arguments → Command            verify   reads files and compares them with their names
+//!  list      ls, tags                       output   text for people, one-line errors
+//!  collect   rm, gc                         generate man pages and completions (for the installer)
+//! ```
+//! Exit status: 0 done, 1 a check or an operation failed, 2 wrong usage.
+
+mod cli;
+mod collect;
+mod generate;
+mod list;
+mod output;
+mod verify;
+
+use clap::Parser;
+use cli::{Cli, Command};
+use output::Failures;
+use snapfn_store::Stores;
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let stores = Stores::from_env();
+    let mut failures = Failures::default();
+    let result = match cli.command {
+        Command::Ls { json } => list::ls(&stores, json, &mut failures),
+        Command::Tags { name } => list::tags(&stores, &name, &mut failures),
+        Command::Rm { names } => collect::rm(&stores, &names, &mut failures),
+        Command::Gc { dry_run } => collect::gc(&stores, dry_run, &mut failures),
+        Command::Verify { names, all: _ } => verify::run(&stores, &names, &mut failures),
+        Command::Generate { what, dir } => generate::run(what, &dir),
+    };
+    // A reader that has seen enough (`snaprepo ls | head`) is no failure.
+    if let Err(error) = result
+        && error.kind() != std::io::ErrorKind::BrokenPipe
+    {
+        failures.add("output", error);
+    }
+    failures.exit_code()
+}

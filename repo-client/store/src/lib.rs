@@ -52,7 +52,7 @@ pub use name::{DEFAULT_TAG, MAX_NAME, Name, Ref, Target};
 pub use refs::RefEntry;
 pub use search::{Resolved, SYSTEM_STORE, Stores};
 pub use snapfn_format::Digest;
-pub use store::{Blob, Store};
+pub use store::{Blob, Store, open_file};
 pub use summary::{Summarize, Summary, summarize};
 pub use transaction::Transaction;
 pub use verify::{Damage, hash_file};

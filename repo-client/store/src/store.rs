@@ -66,15 +66,18 @@ impl Store {
         }
     }
 
-    /// All files of a kind, by name. Whatever is not named by a digest is passed over.
+    /// All files of a kind, by name. Anything but a regular file among them is an error.
     pub fn list(&self, kind: Kind) -> Result<Vec<Blob>, StoreError> {
-        let mut blobs = Vec::new();
-        for name in entries(&self.root.join(kind.dir()))? {
-            let Some(digest) = Digest::from_hex(name.as_encoded_bytes()) else { continue };
-            blobs.extend(self.blob(kind, digest)?);
-        }
-        blobs.sort_by_key(|blob| blob.digest);
-        Ok(blobs)
+        let digests = self.digests(kind)?.into_iter();
+        digests.filter_map(|digest| self.blob(kind, digest).transpose()).collect()
+    }
+
+    /// The names of everything of a kind. What is not named by a digest is passed over.
+    pub fn digests(&self, kind: Kind) -> Result<Vec<Digest>, StoreError> {
+        let names = entries(&self.root.join(kind.dir()))?;
+        let mut digests: Vec<_> = names.iter().filter_map(|name| Digest::from_hex(name.as_encoded_bytes())).collect();
+        digests.sort();
+        Ok(digests)
     }
 
     /// Starts writing: makes the directories, and keeps garbage collection out until the result is dropped.
@@ -130,6 +133,11 @@ pub(crate) fn open_regular(path: &Path, flags: i32) -> Result<File, StoreError> 
         true => Ok(file),
         false => Err(StoreError::NotAFile { path: path.to_path_buf(), found: describe(meta.file_type()) }),
     }
+}
+
+/// Opens a file outside the store for reading; anything but a regular file is refused without waiting for it.
+pub fn open_file(path: &Path) -> Result<File, StoreError> {
+    open_regular(path, 0)
 }
 
 /// The names in a directory; none when it is not there.
