@@ -154,7 +154,8 @@ fn loads(headers: &[ProgramHeader64<LE>], file_len: u64) -> Result<Vec<Load>, Sp
     if loads.is_empty() {
         return Err(SplitError::Invalid("no segment has memory"));
     }
-    // The kernel maps them in the order of the table; as no two share a page, any order gives the same memory.
+    // The kernel maps them in the order of the table, each over what was there; as no two share a page, any order
+    // gives the same memory. (Where two do, the first loses its page to the second: such programs crash.)
     loads.sort_by_key(|(_, load)| load.vaddr);
     for pair in loads.windows(2) {
         if let [(_, low), (index, high)] = pair
