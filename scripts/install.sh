@@ -1,0 +1,159 @@
+#!/bin/sh
+# Installs snapfn: binaries, header, man pages, completions. See usage below.
+#
+# What is installed is recorded in PREFIX/libexec/snapfn/manifest, so that --uninstall, and a later version that has
+# other files, remove exactly that. Every file is put in place by a rename: a running program keeps the old one.
+set -eu
+umask 022
+
+usage() {
+    cat <<'TEXT'
+Usage: scripts/install.sh [--prefix DIR] [--uninstall]
+
+  --prefix DIR   where to install: default /usr/local, or ~/.local if you are not root
+  --uninstall    remove what was installed there
+  -h, --help     this text
+
+Environment:
+  DESTDIR           prepended to every path, for packaging
+  CARGO_TARGET_DIR  where the build is, default target/; missing release binaries are built
+TEXT
+}
+
+fail() {
+    echo "install.sh: $*" >&2
+    exit 1
+}
+
+wrong_usage() {
+    echo "install.sh: $*" >&2
+    usage >&2
+    exit 2
+}
+
+root=$(CDPATH='' cd -- "$(dirname -- "$0")/.." && pwd)
+prefix=
+uninstall=no
+while [ $# -gt 0 ]; do
+    case $1 in
+        --prefix) [ $# -ge 2 ] || wrong_usage "--prefix needs a directory"; prefix=$2; shift ;;
+        --prefix=*) prefix=${1#--prefix=} ;;
+        --uninstall) uninstall=yes ;;
+        -h | --help) usage; exit 0 ;;
+        *) wrong_usage "unknown argument: $1" ;;
+    esac
+    shift
+done
+
+if [ -z "$prefix" ]; then
+    if [ "$(id -u)" -eq 0 ]; then
+        prefix=/usr/local
+    else
+        prefix=${HOME:?install.sh: set HOME or give --prefix}/.local
+    fi
+fi
+case $prefix in
+    /*) ;;
+    *) prefix=$(pwd)/$prefix ;;
+esac
+dest=${DESTDIR:-}$prefix
+manifest=$dest/libexec/snapfn/manifest
+
+# The files of a manifest, one relative path a line; nothing that would lead out of the prefix.
+listed() {
+    [ -f "$1" ] || return 0
+    grep -v -e '^/' -e '^$' -e '\(^\|/\)\.\.\(/\|$\)' "$1" || true
+}
+
+# Removes directories of ours that are empty now.
+prune() {
+    for dir in libexec/snapfn include/snapfn; do
+        rmdir "$dest/$dir" 2>/dev/null || true
+    done
+}
+
+if [ "$uninstall" = yes ]; then
+    [ -f "$manifest" ] || fail "$dest: nothing of snapfn is installed there; give the --prefix that was used"
+    listed "$manifest" | while IFS= read -r file; do
+        rm -f -- "$dest/$file" || fail "cannot remove $dest/$file"
+    done
+    rm -f -- "$manifest"
+    prune
+    echo "removed snapfn from $dest"
+    exit 0
+fi
+
+release=${CARGO_TARGET_DIR:-$root/target}/release
+binaries='snapcc snapshotter snaprun snaprepo snapboot'
+for binary in $binaries; do
+    [ -x "$release/$binary" ] && continue
+    command -v cargo >/dev/null 2>&1 || fail "$release/$binary is missing and there is no cargo to build it; install Rust"
+    (cd "$root" && cargo build --release --locked -p snapfn-loader -p snapshotter -p snapfn-split -p snaprepo) >&2 ||
+        fail "the build failed"
+    break
+done
+
+# Everything is made in a stage first: what fails, fails before the prefix is touched.
+stage=$(mktemp -d)
+temp=
+trap 'rm -rf -- "$stage" ${temp:+"$temp"}' EXIT
+trap 'exit 129' HUP
+trap 'exit 130' INT
+trap 'exit 143' TERM
+
+man=share/man/man1
+bash=share/bash-completion/completions
+zsh=share/zsh/site-functions
+fish=share/fish/vendor_completions.d
+mkdir -p "$stage/bin" "$stage/libexec/snapfn" "$stage/include/snapfn" \
+    "$stage/$man" "$stage/$bash" "$stage/$zsh" "$stage/$fish"
+
+for binary in snapcc snapshotter snaprun snaprepo; do
+    install -m 755 "$release/$binary" "$stage/bin/$binary"
+done
+ln -s snapcc "$stage/bin/snapc++"
+install -m 755 "$release/snapboot" "$stage/libexec/snapfn/snapboot"
+install -m 644 "$root/cc-wrapper/include/snap.h" "$stage/include/snapfn/snap.h"
+install -m 644 "$root/docs/man/snaprun.1" "$root/docs/man/snapcc.1" "$stage/$man/"
+echo '.so man1/snapcc.1' >"$stage/$man/snapc++.1"
+for binary in snapshotter snaprepo; do
+    for kind in man bash zsh fish; do
+        eval "dir=\$$kind"
+        "$stage/bin/$binary" generate "$kind" "$stage/$dir" || fail "$binary cannot write its $kind files"
+    done
+    mv "$stage/$bash/$binary.bash" "$stage/$bash/$binary"
+done
+files=$(cd "$stage" && find . ! -type d | sed 's|^\./||' | LC_ALL=C sort)
+
+mkdir -p "$dest/libexec/snapfn" 2>/dev/null && [ -w "$dest/libexec/snapfn" ] ||
+    fail "cannot write to $dest; run as root or give another --prefix"
+
+# Puts stage file $1 into the prefix. The temporary name is in the same directory, so that mv is a rename.
+put() {
+    mkdir -p "$dest/$(dirname "$1")"
+    temp=$dest/$1.new.$$
+    cp -P --preserve=mode "$stage/$1" "$temp"
+    mv -fT "$temp" "$dest/$1"
+    temp=
+}
+
+# The manifest comes first, with the files of an earlier version: an interrupted installation can be removed, too.
+old=$(listed "$manifest")
+printf '%s\n%s\n' "$files" "$old" | LC_ALL=C sort -u | grep . >"$stage/libexec/snapfn/manifest"
+put libexec/snapfn/manifest
+# No name of ours has a blank or a wildcard in it.
+set -f
+for file in $files; do
+    put "$file" || fail "cannot install $dest/$file"
+done
+for file in $old; do
+    echo "$files" | grep -qxF -e "$file" || rm -f -- "$dest/$file"
+done
+echo "$files" >"$stage/libexec/snapfn/manifest"
+put libexec/snapfn/manifest
+
+echo "installed snapfn in $dest"
+case :${PATH:-}: in
+    *":$prefix/bin:"*) ;;
+    *) [ -n "${DESTDIR:-}" ] || echo "add it to your PATH: export PATH=\"$prefix/bin:\$PATH\"" ;;
+esac
