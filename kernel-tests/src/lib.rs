@@ -49,6 +49,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use finding::Check;
+use probes::limits;
 pub use probes::pages::KNOWN_VM_FLAGS;
 use sandbox::Privileges;
 
@@ -189,5 +190,3 @@ pub fn run_all() -> Vec<Report> {
 pub fn store_filesystem(directory: &Path) -> Outcome {
     limits::store_filesystem(directory)
 }
-
-use probes::limits;

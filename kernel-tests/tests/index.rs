@@ -6,7 +6,7 @@
 
 use std::fmt::Write;
 
-use snapfn_kernel_tests::{Level, probes};
+use snapfn_kernel_tests::{Level, Outcome, Report, probes, run_all};
 
 const PAGE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/kernel.md");
 const START: &str = "<!-- table: start -->\n";
@@ -50,4 +50,29 @@ fn names_are_unique_and_texts_are_there() {
             assert!(!text.is_empty() && !text.ends_with('.') && !text.contains('\n'), "{}: {text:?}", probe.name);
         }
     }
+}
+
+#[test]
+fn all_probes_run_in_order_and_have_an_outcome() {
+    let reports = run_all();
+    let names: Vec<_> = reports.iter().map(|report| report.name).collect();
+    assert_eq!(names, probes().iter().map(|probe| probe.name).collect::<Vec<_>>());
+}
+
+#[test]
+fn reports_are_flat_in_json() {
+    let report = |required, outcome| Report { name: "n", why: "w", consequence: "c", required, outcome };
+    let works = report(Level::Optional, Outcome::Works);
+    let json = serde_json::to_value(&works).expect("serializable");
+    let expected = serde_json::json!({
+        "name": "n", "why": "w", "consequence": "c", "required": "optional", "result": "works"
+    });
+    assert_eq!(json, expected);
+    let missing = report(Level::RestoreNeeds, Outcome::Missing("m".to_owned()));
+    let json = serde_json::to_value(&missing).expect("serializable");
+    let expected = serde_json::json!({
+        "name": "n", "why": "w", "consequence": "c", "required": "restore-needs", "result": "missing", "detail": "m"
+    });
+    assert_eq!(json, expected);
+    assert!(missing.is_fatal() && !works.is_fatal());
 }

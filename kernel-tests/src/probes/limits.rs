@@ -61,7 +61,11 @@ fn overcommit() -> Check {
     ensure_value(mode != STRICT, "vm.overcommit_memory is", mode)?;
     let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE;
     let large = Region::map(None, 64 << 30, libc::PROT_READ | libc::PROT_WRITE, flags, None);
-    large.map(drop).or_missing("64 GiB cannot be reserved")
+    let (limit, _) = getrlimit(Resource::RLIMIT_AS).or_unknown("cannot read RLIMIT_AS")?;
+    match large {
+        Err(Errno::ENOMEM) if limit != RLIM_INFINITY => Err(unknown("RLIMIT_AS hides it, it is", Detail::Value(limit))),
+        other => other.map(drop).or_missing("64 GiB cannot be reserved"),
+    }
 }
 
 /// **Symptom**: RLIMIT_AS is unlimited. **Sequence**: getrlimit. **Kernels**: all. **Workaround**: `ulimit -v unlimited`.
@@ -72,15 +76,17 @@ fn address_space_limit() -> Check {
 }
 
 /// **Symptom**: ENOMEM beyond the limit, also for MAP_NORESERVE and for read-only file mappings; success below.
-/// **Sequence**: RLIMIT_AS = 32 GiB, map 64 GiB, map 1 MiB. **Kernels**: all. **Workaround**: the message compares the limit with
+/// **Sequence**: RLIMIT_AS = 32 GiB, map 1 MiB, map a page more than the limit. **Kernels**: all. **Workaround**: the message compares the limit with
 /// the size of the snapshot. **Removable**: never.
 fn limit_effect() -> Check {
-    const LIMIT: u64 = 32 << 30;
-    setrlimit(Resource::RLIMIT_AS, LIMIT, LIMIT).or_unknown("cannot set RLIMIT_AS")?;
+    const LARGE: u64 = 32 << 30;
+    let (_, hard) = getrlimit(Resource::RLIMIT_AS).or_unknown("cannot read RLIMIT_AS")?;
+    let limit = hard.min(LARGE);
+    setrlimit(Resource::RLIMIT_AS, limit, limit).or_unknown("cannot set RLIMIT_AS")?;
     let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE;
     let map = |len| Region::map(None, len, libc::PROT_NONE, flags, None).map(drop);
     map(1 << 20).or_unknown("this process is larger than the limit already")?;
-    ensure_refused(map(2 * LIMIT), Errno::ENOMEM, "a mapping beyond RLIMIT_AS is not refused with ENOMEM")
+    ensure_refused(map(limit + PAGE), Errno::ENOMEM, "a mapping beyond RLIMIT_AS is not refused with ENOMEM")
 }
 
 /// **Symptom**: at least 256 processes are allowed. **Sequence**: getrlimit. **Kernels**: all. **Workaround**: `ulimit -u`.

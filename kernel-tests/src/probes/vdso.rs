@@ -6,7 +6,7 @@ use nix::errno::Errno;
 use crate::elf::{self, Dynamic};
 use crate::finding::{Check, Detail, Finding, Judge, ensure, ensure_value, missing};
 use crate::procfile::Text;
-use crate::region::PAGE;
+use crate::region::{PAGE, Region};
 use crate::sys;
 use crate::{Level, Probe};
 
@@ -95,14 +95,16 @@ fn vdso_movable() -> Check {
     let Some(vdso) = maps.vmas().find(|vma| vma.name == b"[vdso]") else {
         return Err(missing("this process has no vDSO", Detail::None));
     };
-    let len = (vdso.end - vdso.start) as usize;
-    // SAFETY: this child makes no clock call any more; moving the vDSO is what is tried.
-    let moved = unsafe { libc::mremap(vdso.start as *mut _, len, len, libc::MREMAP_MAYMOVE | libc::MREMAP_DONTUNMAP) };
-    // Only anonymous memory could be moved that way; it tells sealed (EPERM) from everything else.
-    if moved == libc::MAP_FAILED && Errno::last() == Errno::EPERM {
-        return Err(missing("the vDSO is sealed", Detail::Errno(Errno::EPERM)));
+    let (start, len) = (vdso.start, vdso.end - vdso.start);
+    let target = Region::anonymous(len).or_unknown("mmap failed")?;
+    let flags = libc::MREMAP_MAYMOVE | libc::MREMAP_FIXED;
+    // SAFETY: this child makes no clock call any more; the target is a mapping of its own, which is replaced.
+    let moved = unsafe { libc::mremap(start as *mut _, len as usize, len as usize, flags, target.addr()) };
+    if moved == libc::MAP_FAILED {
+        return Err(Errno::last()).or_missing("the vDSO cannot be moved");
     }
-    // SAFETY: as above.
-    let gone = unsafe { libc::munmap(vdso.start as *mut _, len) };
-    Errno::result(gone).map(drop).or_missing("the vDSO cannot be unmapped")
+    let mut maps = Text::read(sys::getpid(), "maps").or_unknown("cannot read /proc/self/maps")?;
+    let seen = maps.vmas().find(|vma| vma.name == b"[vdso]").map_or(0, |vma| vma.start);
+    ensure_value(seen == target.addr(), "after the move the vDSO is at", seen)?;
+    target.unmap().or_missing("the vDSO cannot be unmapped")
 }
