@@ -23,7 +23,7 @@ pub(crate) const PROBES: &[Probe] = &[
     ),
     Probe::new(
         "page-cache-sharing",
-        Level::RestoreNeeds,
+        Level::Optional,
         "all; not on some FUSE and network filesystems",
         "all instances share the pages that none of them wrote",
         "every instance has a copy of its own: correct, but as large as an ordinary process",
