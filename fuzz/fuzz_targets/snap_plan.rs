@@ -1,0 +1,32 @@
+//! Plans. Sizes and checksum are put right first, so that the fuzzer reaches what lies behind them; a plan that is
+//! accepted must hold all that the loader relies on.
+#![no_main]
+
+#[path = "../../loader/format/tests/common/contract.rs"]
+mod contract;
+
+use libfuzzer_sys::fuzz_target;
+use snapfn_format::checksum;
+use snapfn_format::snap::{HEADER_OFFSET, Plan, SnapHeader};
+use std::mem::offset_of;
+use zerocopy::IntoBytes;
+
+fuzz_target!(|data: &[u8]| {
+    let mut words: Vec<u64> = data.chunks_exact(8).map(|word| u64::from_le_bytes(word.try_into().unwrap())).collect();
+    let len = words.len() as u64 * 8;
+    let _ = Plan::parse(words.as_bytes(), len);
+    let at = |field: usize| (HEADER_OFFSET + field) / 8;
+    let (size, sum) = (at(offset_of!(SnapHeader, file_size)), at(offset_of!(SnapHeader, checksum)));
+    if words.len() <= sum {
+        return;
+    }
+    // Pages follow the meta part in any real file.
+    let file_size = len + (1 << 20);
+    words[size] = file_size;
+    words[size + 1] = len;
+    words[sum] = 0;
+    words[sum] = checksum(words.as_bytes());
+    if let Ok(plan) = Plan::parse(words.as_bytes(), file_size) {
+        contract::check_contract(&plan);
+    }
+});

@@ -1,0 +1,185 @@
+//! What the loader relies on after `Plan::parse`, against damage and against forgers who fix the checksum.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test panics where it fails")]
+
+#[path = "common/contract.rs"]
+mod contract;
+#[path = "common/sample.rs"]
+mod sample;
+
+use contract::check_contract;
+use proptest::prelude::*;
+use sample::{Sample, aligned, build, fix_checksum};
+use snapfn_format::layout::{LOADER_END, LOADER_START, USER_END, USER_START};
+use snapfn_format::snap::*;
+use snapfn_format::{FormatError, PAGE};
+use zerocopy::IntoBytes;
+
+fn parse<T>(meta: &[u8], size: u64, then: impl FnOnce(Result<Plan<'_>, FormatError>) -> T) -> T {
+    let words = aligned(meta);
+    then(Plan::parse(&words.as_bytes()[..meta.len()], size))
+}
+
+#[test]
+fn what_is_written_is_read() {
+    let (meta, size) = Sample::default().meta();
+    let tables = Sample::default().tables(size - sample::PAGES as u64 * PAGE);
+    parse(&meta, size, |plan| {
+        let plan = plan.unwrap();
+        check_contract(&plan);
+        let read = PlanTables {
+            process: plan.header.process,
+            files: plan.files.to_vec(),
+            ops: plan.ops.to_vec(),
+            patches: plan.patches.to_vec(),
+            threads: plan.threads.to_vec(),
+            fds: plan.fds.to_vec(),
+            sigactions: plan.sigactions.to_vec(),
+            env_changes: plan.env_changes.to_vec(),
+            settings: plan.settings.to_vec(),
+            pending: plan.pending.to_vec(),
+            timers: plan.timers.to_vec(),
+            bytes: plan.bytes.to_vec(),
+        };
+        assert_eq!(format!("{read:?}"), format!("{tables:?}"));
+        assert_eq!(build(&read, size).0, meta);
+    });
+}
+
+/// A file of version 1 stays readable, and the same input gives the same bytes, in every later version.
+#[test]
+fn golden_file() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/snap-v1.meta");
+    let (meta, size) = Sample::default().meta();
+    if std::env::var_os("SNAPFN_BLESS").is_some() {
+        std::fs::write(path, &meta).unwrap();
+    }
+    let golden = std::fs::read(path).unwrap();
+    assert!(golden == meta, "the bytes of version 1 have changed");
+    parse(&golden, size, |plan| assert_eq!(plan.unwrap().threads.len(), 2));
+}
+
+#[test]
+fn every_bit_flip_is_refused() {
+    let (meta, size) = Sample::default().meta();
+    let mut words = aligned(&meta);
+    for bit in 0..meta.len() * 8 {
+        words.as_mut_bytes()[bit / 8] ^= 1 << (bit % 8);
+        assert!(Plan::parse(&words.as_bytes()[..meta.len()], size).is_err(), "bit {bit}");
+        words.as_mut_bytes()[bit / 8] ^= 1 << (bit % 8);
+    }
+}
+
+#[test]
+fn every_truncation_is_refused() {
+    let (meta, size) = Sample::default().meta();
+    let words = aligned(&meta);
+    for len in 0..meta.len() {
+        assert!(Plan::parse(&words.as_bytes()[..len], size).is_err(), "{len} bytes");
+        assert!(Plan::parse(&words.as_bytes()[..len], len as u64).is_err(), "a file of {len} bytes");
+    }
+}
+
+#[test]
+fn refusals_name_what_is_wrong() {
+    type Change = fn(&mut PlanTables);
+    let cases: [(&str, Change); 24] = [
+        ("files table", |t| t.files.clear()),
+        ("file in record 1", |t| t.files[1].kind = 9),
+        ("file in record 4", |t| t.files[4].path = BytesRef::default()),
+        ("file index in record 0", |t| t.ops[0].file = 77),
+        ("operation in record 0", |t| t.ops[0].addr += 1),
+        ("operation in record 1", |t| t.ops[1].addr -= PAGE),
+        ("operation in record 2", |t| t.ops[2].addr += 2 * PAGE),
+        ("operation in record 1", |t| t.ops[1].offset = 1 << 40),
+        ("operation in record 0", |t| t.ops[0].len = 7 * PAGE),
+        ("operation in record 0", |t| t.ops[0].prot = 8),
+        ("operation in record 0", |t| t.ops[0].addr = 0),
+        ("operation in record 15", |t| t.ops[15].addr = LOADER_START),
+        ("operation in record 1", |t| t.ops[1].flags = OP_SHARED),
+        ("threads table", |t| t.threads.clear()),
+        ("thread in record 0", |t| t.threads[0].xstate.len = 100),
+        ("thread in record 1", |t| t.threads[1].comm[15] = b'x'),
+        ("thread in record 0", |t| t.threads[0].tid_cache = 8),
+        ("resident region", |t| t.process.resident += PAGE),
+        ("patch in record 0", |t| t.patches[0].addr = t.ops[0].addr),
+        ("patch in record 1", |t| t.patches[1].addr = t.patches[0].addr),
+        ("descriptor in record 4", |t| t.fds[4].source = 4),
+        ("signal disposition in record 0", |t| t.sigactions[0].signo = 65),
+        ("environment change in record 1", |t| t.env_changes[1].addr = 1),
+        ("working directory", |t| t.process.cwd.len -= 1),
+    ];
+    let (_, size) = Sample::default().meta();
+    for (wanted, change) in cases {
+        let mut tables = Sample::default().tables(size - sample::PAGES as u64 * PAGE);
+        change(&mut tables);
+        let error = parse(&build(&tables, size).0, size, |plan| plan.expect_err(wanted).to_string());
+        assert!(error.contains(wanted), "{wanted}: {error}");
+    }
+}
+
+/// Values at which arithmetic goes wrong, and those that mean something in a plan.
+fn interesting() -> impl Strategy<Value = u64> {
+    prop_oneof![
+        prop::sample::select(vec![
+            0,
+            1,
+            2,
+            3,
+            7,
+            PAGE,
+            PAGE - 1,
+            0xffff,
+            0x1_0000,
+            u64::from(u32::MAX),
+            u64::MAX,
+            u64::MAX - PAGE + 1,
+            USER_START,
+            USER_END,
+            USER_END - PAGE,
+            LOADER_START,
+            LOADER_START - PAGE,
+            LOADER_END,
+            1 << 63,
+        ]),
+        (0x1700_0000_0000u64..0x1700_0300_0000).prop_map(|addr| addr & !0xfff),
+        0u64..64,
+        any::<u64>(),
+    ]
+}
+
+/// A change of some bytes of the meta part: where, how wide, to what.
+fn edits() -> impl Strategy<Value = Vec<(prop::sample::Index, usize, u64)>> {
+    let width = prop::sample::select(vec![1usize, 2, 4, 8]);
+    prop::collection::vec((any::<prop::sample::Index>(), width, interesting()), 1..6)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(4096))]
+
+    #[test]
+    fn forged_plans_never_break_the_contract(edits in edits()) {
+        let (mut meta, size) = Sample::default().meta();
+        for (index, width, value) in edits {
+            let at = index.index(meta.len() / width) * width;
+            meta[at..at + width].copy_from_slice(&value.to_le_bytes()[..width]);
+        }
+        fix_checksum(&mut meta);
+        parse(&meta, size, |plan| if let Ok(plan) = plan { check_contract(&plan) });
+    }
+
+    #[test]
+    fn garbage_behind_the_magic_never_panics(bytes in prop::collection::vec(any::<u8>(), 0..2048)) {
+        let (mut meta, size) = Sample::default().meta();
+        let at = HEADER_OFFSET + std::mem::offset_of!(SnapHeader, tables);
+        let len = bytes.len().min(meta.len() - at);
+        meta[at..at + len].copy_from_slice(&bytes[..len]);
+        fix_checksum(&mut meta);
+        parse(&meta, size, |plan| if let Ok(plan) = plan { check_contract(&plan) });
+    }
+
+    #[test]
+    fn any_bytes_are_refused(bytes in prop::collection::vec(any::<u8>(), 0..1024), size: u64) {
+        parse(&bytes, size, |plan| assert!(plan.is_err()));
+    }
+}
