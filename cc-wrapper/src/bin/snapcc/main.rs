@@ -83,6 +83,10 @@ fn link(command: &Command, executable: &Path) -> Option<i32> {
     let status = match end {
         End::Signal(signal) => return Some(sys::die_of(signal)),
         End::Exit(0) if after.is_some() && after != before => split(executable),
+        End::Exit(0) => {
+            explain(executable, &"nothing to split: the compiler wrote no such file");
+            0
+        }
         End::Exit(status) => status,
     };
     // A signal that came while the files were written ends us here, with both or none of them in place.

@@ -1,0 +1,9 @@
+//! `snapcc` beside the compilers that it stands in for.
+#![allow(clippy::unwrap_used, reason = "all of this is a test, not only the functions that say so")]
+
+mod builds;
+mod compare;
+mod process;
+mod sidecars;
+mod snap_h;
+mod support;
