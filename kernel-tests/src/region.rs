@@ -135,6 +135,15 @@ impl Region {
         Ok(())
     }
 
+    /// Unmaps everything from `len` on.
+    pub(crate) fn shorten(mut self, len: u64) -> Result<Self, Errno> {
+        assert!(len < self.len);
+        // SAFETY: the end of the own mapping, which the region gives up.
+        Errno::result(unsafe { libc::munmap((self.addr + len) as *mut _, (self.len - len) as usize) })?;
+        self.len = len;
+        Ok(self)
+    }
+
     /// `mseal`: no change to this mapping from now on.
     pub(crate) fn seal(&self) -> Result<(), Errno> {
         const SYS_MSEAL: i64 = 462;

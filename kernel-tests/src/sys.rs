@@ -126,7 +126,8 @@ pub(crate) fn foreign_prctl(operation: i32) -> Result<(), Errno> {
 ///
 /// Rust's runtime installs handlers that look at the state of the thread they run in.
 pub(crate) fn default_signals() {
-    // SAFETY: SIG_DFL is a valid disposition; numbers that cannot be set are refused by the kernel.
+    // SAFETY: SIG_DFL is a valid disposition; numbers that cannot be set are refused by the kernel. The alternate
+    // stack is memory of the caller's thread, which this process does not run on.
     unsafe {
         for signal in 1..=64 {
             libc::signal(signal, libc::SIG_DFL);
@@ -134,6 +135,8 @@ pub(crate) fn default_signals() {
         let mut none = MaybeUninit::<libc::sigset_t>::zeroed();
         libc::sigemptyset(none.as_mut_ptr());
         libc::sigprocmask(libc::SIG_SETMASK, none.as_ptr(), ptr::null_mut());
+        let disabled = libc::stack_t { ss_sp: ptr::null_mut(), ss_flags: libc::SS_DISABLE, ss_size: 0 };
+        libc::sigaltstack(&raw const disabled, ptr::null_mut());
     }
 }
 
@@ -161,6 +164,13 @@ pub(crate) fn alternate_stack() -> Option<(u64, u64)> {
         stack.assume_init()
     };
     (stack.ss_flags & libc::SS_DISABLE == 0).then_some((stack.ss_sp as u64, stack.ss_size as u64))
+}
+
+/// Makes memory of the caller's the alternate stack.
+pub(crate) fn set_alternate_stack(address: u64, size: u64) -> Result<(), Errno> {
+    let stack = libc::stack_t { ss_sp: address as *mut _, ss_flags: 0, ss_size: size as usize };
+    // SAFETY: experiments install no handler that would run there.
+    Errno::result(unsafe { libc::sigaltstack(&raw const stack, ptr::null_mut()) }).map(drop)
 }
 
 /// Gives up every capability, and the way to get one by exec.

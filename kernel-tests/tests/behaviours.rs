@@ -112,6 +112,7 @@ behaviours! {
     path_descriptor_reopen: "path-descriptor-reopen",
     snap_prctl_refused: "snap-prctl-refused",
     sigreturn_loads_everything: "sigreturn-loads-everything",
+    sigreturn_beside_altstack: "sigreturn-beside-altstack",
     sigreturn_small_xstate: "sigreturn-small-xstate",
     wrfsbase: "wrfsbase" (varies),
     seize_and_interrupt: "seize-and-interrupt",

@@ -17,6 +17,14 @@ pub(crate) const PROBES: &[Probe] = &[
         sigreturn_loads_everything,
     ),
     Probe::new(
+        "sigreturn-beside-altstack",
+        Level::Optional,
+        "all; the address at the end counts as part of the stack",
+        "tells why no alternate stack may be set when the frames of an instance are run",
+        "nothing: frames may lie anywhere",
+        sigreturn_beside_altstack,
+    ),
+    Probe::new(
         "sigreturn-small-xstate",
         Level::RestoreNeeds,
         "2.6.30 and later",
@@ -50,10 +58,14 @@ fn vector(index: u64) -> [u64; 4] {
 
 /// A frame with patterns in all registers, and room for a stack behind it; the address of that stack.
 fn patterned(size: u32, features: u64) -> Result<(Frame, u64), Finding> {
+    patterned_in(Region::anonymous(64 << 10).or_unknown("mmap failed")?, size, features)
+}
+
+/// The same in memory of the caller's choice.
+fn patterned_in(region: Region, size: u32, features: u64) -> Result<(Frame, u64), Finding> {
     if enabled_features() & AVX == 0 {
         return Err(unknown("this processor has no AVX, and the experiment reads ymm registers", Detail::None));
     }
-    let region = Region::anonymous(64 << 10).or_unknown("mmap failed")?;
     let stack = region.end() - 64;
     let frame = Frame::new(region, size, features);
     for index in 0..16 {
@@ -77,7 +89,10 @@ fn check_landing(landed: &Landed, stack: u64) -> Check {
 
 /// **Symptom**: after the call all is as the frame says. **Sequence**: a frame in memory of its own, not on a stack and not
 /// made by the kernel: sixteen registers, flags, mxcsr, ymm0–15, signal mask, alternate stack; `rt_sigreturn` with
-/// rsp at the ucontext. **Kernels**: all x86-64. **Workaround**: none needed. **Removable**: never.
+/// rsp at the ucontext. **Kernels**: all x86-64. Newer ones (6.18 is one) set the alternate stack before the registers,
+/// and silently leave it alone if rsp, which is still that of the frame then, lies on the present alternate stack
+/// or is the very address at its end. **Workaround**: a fresh process and a fresh thread have none, so none is set
+/// before the jump. **Removable**: never.
 fn sigreturn_loads_everything() -> Check {
     const CARRY_AND_DIRECTION: u64 = 0x401;
     const MXCSR: u32 = 0x1fa0;
@@ -104,6 +119,25 @@ fn sigreturn_loads_everything() -> Check {
     } else {
         Err(missing("rt_sigreturn left the alternate stack at", Detail::Value(set.map_or(0, |stack| stack.0))))
     }
+}
+
+/// **Symptom**: the alternate stack is still the old one, everything else is loaded. **Sequence**: an alternate stack that
+/// ends where the frame begins; the frame's rsp is at its end, too; `rt_sigreturn`. **Kernels**: all, by the frame's or by the
+/// new rsp, see [`sigreturn_loads_everything`]. **Workaround**: as there. **Removable**: never.
+fn sigreturn_beside_altstack() -> Check {
+    const STACK: u64 = 64 << 10;
+    let both = Region::anonymous(2 * STACK).or_unknown("mmap failed")?;
+    let (old, frame_at) = (both.addr(), both.addr() + STACK);
+    // The upper half is given back and taken again as the frame's own.
+    let _stack = both.shorten(STACK).or_unknown("munmap failed")?;
+    let (frame, _) =
+        patterned_in(Region::anonymous_at(frame_at, STACK).or_unknown("mmap failed")?, XSAVE_MIN, X87_SSE)?;
+    frame.set_general(RSP, frame_at);
+    frame.set_alternate_stack(frame_at + STACK / 2, STACK / 2);
+    sys::set_alternate_stack(old, STACK).or_unknown("sigaltstack failed")?;
+    frame.jump();
+    let set = sys::alternate_stack().map_or(0, |stack| stack.0);
+    ensure_value(set == old, "the alternate stack of the frame was taken, it is at", set)
 }
 
 /// **Symptom**: the state in the area is loaded, the rest is as after a fresh start. **Sequence**: a frame whose
