@@ -1,1 +1,283 @@
-//! Placeholder.
+//! Names and files that `snaprun` must refuse: one clear line, the documented exit code, nothing changed.
+#![allow(clippy::unwrap_used)] // a test fails by panicking
+
+use std::ffi::CString;
+use std::fs::{self, File};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{FileExt, PermissionsExt, symlink};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use snapfn_format::snap::peek_header;
+use snapfn_tests::bench::{Bench, tree};
+use snapfn_tests::run::Outcome;
+
+const SMALL: &str = r#"
+    #include <snap.h>
+    #include <stdio.h>
+    int main(void) { snap_ready(); puts("restored"); return 0; }"#;
+
+fn small(bench: &Bench) -> PathBuf {
+    bench.snapshot("small", SMALL, &["-O1", "-static"], "ready").unwrap()
+}
+
+/// The refusal: its code and one line that begins as all of them do.
+#[track_caller]
+fn refused(bench: &Bench, name: &str, code: &str) -> Outcome {
+    let before = tree(&bench.store());
+    let outcome = bench.snaprun(&[name]).run().unwrap();
+    assert_eq!(outcome.status, code, "{name}: {outcome}");
+    assert!(outcome.stdout.is_empty(), "{outcome}");
+    let text = outcome.err();
+    assert!(text.starts_with(&format!("snaprun: {name}: ")), "{outcome}");
+    assert_eq!(text.matches('\n').count(), 1, "{outcome}");
+    assert!(text.ends_with('\n'), "{outcome}");
+    assert_eq!(tree(&bench.store()), before, "the store changed");
+    outcome
+}
+
+fn path(bench: &Bench, name: &str) -> PathBuf {
+    bench.out().join(name)
+}
+
+fn write(bench: &Bench, name: &str, bytes: &[u8]) -> String {
+    let file = path(bench, name);
+    fs::write(&file, bytes).unwrap();
+    file.to_string_lossy().into_owned()
+}
+
+#[test]
+fn the_file_that_the_others_are_made_from_is_good() {
+    let bench = Bench::new().unwrap();
+    let file = small(&bench);
+    for name in ["small", &*file.to_string_lossy()] {
+        let outcome = bench.snaprun(&[name]).run().unwrap();
+        assert_eq!((outcome.status.as_str(), outcome.out().as_str()), ("0", "restored\n"), "{outcome}");
+    }
+}
+
+#[test]
+fn names_that_are_not_there() {
+    let bench = Bench::new().unwrap();
+    refused(&bench, "no-such-name", "127");
+    refused(&bench, "no-such-name:tag", "127");
+    refused(&bench, "./no-such-file.snap", "127");
+    refused(&bench, "/no/such/directory/x.snap", "127");
+    small(&bench);
+    refused(&bench, "small:other", "127");
+}
+
+#[test]
+fn things_that_are_no_files() {
+    let bench = Bench::new().unwrap();
+    let dir = path(&bench, "dir.snap");
+    fs::create_dir(&dir).unwrap();
+    refused(&bench, &dir.to_string_lossy(), "126");
+    refused(&bench, "/dev/null", "126");
+    // Opening a FIFO that nobody writes to must not hang.
+    let fifo = path(&bench, "fifo.snap");
+    assert!(Command::new("mkfifo").arg(&fifo).status().unwrap().success());
+    fs::set_permissions(&fifo, fs::Permissions::from_mode(0o666)).unwrap();
+    refused(&bench, &fifo.to_string_lossy(), "126");
+    let link = path(&bench, "loop.snap");
+    symlink(&link, &link).unwrap();
+    refused(&bench, &link.to_string_lossy(), "126");
+}
+
+#[test]
+fn files_of_another_kind_or_length() {
+    let bench = Bench::new().unwrap();
+    let good = fs::read(small(&bench)).unwrap();
+    refused(&bench, &write(&bench, "empty.snap", b""), "125");
+    refused(&bench, &write(&bench, "text.snap", b"#!/bin/sh\n"), "125");
+    refused(&bench, &write(&bench, "zero.snap", &vec![0; 1 << 20]), "125");
+    refused(&bench, &write(&bench, "ones.snap", &vec![0xff; 1 << 20]), "125");
+    refused(&bench, &write(&bench, "long.snap", &[&good[..], b"x"].concat()), "125");
+    refused(&bench, &write(&bench, "longer.snap", &[&good[..], &good[..]].concat()), "125");
+    let mut lengths: Vec<usize> = (0..600).collect();
+    lengths.extend((600..good.len()).step_by(good.len() / 100));
+    lengths.push(good.len() - 1);
+    for length in lengths {
+        refused(&bench, &write(&bench, "cut.snap", &good[..length]), "125");
+    }
+    let exe = path(&bench, "small");
+    refused(&bench, &exe.to_string_lossy(), "125");
+    refused(&bench, &write(&bench, "code.snap", &fs::read(exe.with_extension("code")).unwrap()), "125");
+    refused(&bench, &write(&bench, "init.snap", &fs::read(exe.with_extension("init")).unwrap()), "125");
+}
+
+#[test]
+fn other_versions_architectures_and_features_are_named() {
+    let bench = Bench::new().unwrap();
+    let good = fs::read(small(&bench)).unwrap();
+    let header = peek_header(&good[..4096], good.len() as u64).unwrap();
+    let start = header.magic.as_ptr().addr() - good.as_ptr().addr();
+    let field = |field: usize| field - std::ptr::from_ref(header).addr() + start;
+    let version = field(std::ptr::from_ref(&header.version).addr());
+    let arch = field(std::ptr::from_ref(&header.arch).addr());
+    let features = field(std::ptr::from_ref(&header.incompatible).addr());
+    for (at, value, word) in [(version, 9, "version"), (arch, 183, "architecture"), (features, 64, "features")] {
+        let mut bad = good.clone();
+        bad[at] = value;
+        let outcome = refused(&bench, &write(&bench, "other.snap", &bad), "125");
+        assert!(outcome.err().contains(word), "{outcome}");
+    }
+}
+
+/// Every bit of the first 4 KiB of header and plan, and one bit of each further eighth byte.
+#[test]
+fn any_bit_flipped_in_header_or_plan() {
+    let bench = Bench::new().unwrap();
+    let file = small(&bench);
+    let good = fs::read(&file).unwrap();
+    let meta = peek_header(&good[..4096], good.len() as u64).unwrap().meta_len as usize;
+    let all = (0..meta.min(4096)).flat_map(|byte| (0..8).map(move |bit| (byte, bit)));
+    let sampled = (4096..meta).step_by(8).map(|byte| (byte + byte / 8 % 8, byte / 64 % 8));
+    let flips: Vec<_> = all.chain(sampled).filter(|(byte, _)| *byte < meta).collect();
+    assert!(flips.len() > 1000, "the plan has only {meta} bytes");
+    let name = write(&bench, "flipped.snap", &good);
+    let target = File::options().write(true).open(&name).unwrap();
+    let snaprun = &bench.snaprun(&[]).argv[0];
+    for (byte, bit) in flips {
+        target.write_all_at(&[good[byte] ^ (1 << bit)], byte as u64).unwrap();
+        let outcome = Command::new(snaprun)
+            .arg(&name)
+            .env("SNAPFN_STORE", bench.store())
+            .stdin(Stdio::null())
+            .output()
+            .unwrap();
+        let text = String::from_utf8_lossy(&outcome.stderr);
+        assert_eq!(outcome.status.code(), Some(125), "byte {byte} bit {bit}: {:?} {text}", outcome.status);
+        assert!(outcome.stdout.is_empty() && text.matches('\n').count() == 1, "byte {byte} bit {bit}: {text}");
+        target.write_all_at(&good[byte..=byte], byte as u64).unwrap();
+    }
+    assert_eq!(fs::read(&name).unwrap(), good);
+}
+
+fn code_files(bench: &Bench) -> Vec<PathBuf> {
+    tree(&bench.store().join("code")).into_iter().filter(|p| p.is_file()).collect()
+}
+
+#[test]
+fn code_segment_files_that_are_missing_cut_or_swapped() {
+    let bench = Bench::new().unwrap();
+    bench.snapshot("dynamic", SMALL, &["-O1"], "ready").unwrap();
+    let codes = code_files(&bench);
+    assert!(codes.len() >= 3, "program, libc and ld.so: {codes:?}");
+    for code in &codes {
+        let aside = path(&bench, "aside");
+        fs::rename(code, &aside).unwrap();
+        refused(&bench, "dynamic", "125");
+        fs::write(code, b"").unwrap();
+        refused(&bench, "dynamic", "125");
+        let whole = fs::read(&aside).unwrap();
+        replace(code, &whole[..whole.len() - 1]);
+        refused(&bench, "dynamic", "125");
+        replace(code, &[&whole[..], b"x"].concat());
+        refused(&bench, "dynamic", "125");
+        fs::remove_file(code).unwrap();
+        fs::create_dir(code).unwrap();
+        refused(&bench, "dynamic", "125");
+        fs::remove_dir(code).unwrap();
+        fs::rename(&aside, code).unwrap();
+    }
+    swap(&codes[0], &codes[1]);
+    refused(&bench, "dynamic", "125");
+    swap(&codes[0], &codes[1]);
+    assert_eq!(bench.snaprun(&["dynamic"]).run().unwrap().out(), "restored\n");
+}
+
+fn replace(path: &Path, bytes: &[u8]) {
+    let _ = fs::remove_file(path);
+    fs::write(path, bytes).unwrap();
+}
+
+fn swap(a: &Path, b: &Path) {
+    let aside = a.with_extension("aside");
+    fs::rename(a, &aside).unwrap();
+    fs::rename(b, a).unwrap();
+    fs::rename(&aside, b).unwrap();
+}
+
+#[test]
+fn options_that_do_not_exist() {
+    let bench = Bench::new().unwrap();
+    let outcome = bench.snaprun(&["--no-such-option", "x"]).run().unwrap();
+    assert_eq!(outcome.status, "125", "{outcome}");
+    let outcome = bench.snaprun(&[]).run().unwrap();
+    assert_eq!(outcome.status, "125", "{outcome}");
+    assert!(outcome.err().starts_with("snaprun: "), "{outcome}");
+}
+
+#[test]
+fn a_dry_run_prints_the_plan_and_starts_nothing() {
+    let bench = Bench::new().unwrap();
+    small(&bench);
+    let outcome = bench.snaprun(&["--dry-run", "small"]).run().unwrap();
+    assert_eq!(outcome.status, "0", "{outcome}");
+    assert!(outcome.out().lines().count() > 5 && !outcome.out().contains("restored"), "{outcome}");
+}
+
+#[test]
+fn init_data_and_code_files_that_do_not_fit_their_program_are_made_again() {
+    let bench = Bench::new().unwrap();
+    let exe = bench.compile("fits", SMALL, &["-O1"]).unwrap();
+    let (code, init) = (format!("{exe}.code"), format!("{exe}.init"));
+    let (good_code, good_init) = (fs::read(&code).unwrap(), fs::read(&init).unwrap());
+    let check = |what: &str| {
+        let made = bench.snapshotter(&["create", "--tag", "fits", "--at", "ready", "--", &exe]).unwrap();
+        // Either an error in clear words, or a split of the executable itself: never a wrong instance.
+        assert!(!made.err().contains("panicked"), "{what}: {made}");
+        if made.status == "0" {
+            let run = bench.snaprun(&["fits"]).run().unwrap();
+            assert_eq!((run.status.as_str(), run.out().as_str()), ("0", "restored\n"), "{what}: {run}");
+        } else {
+            assert!(!made.stderr.is_empty(), "{what}: {made}");
+        }
+    };
+    let other = bench.compile("other", "int x[5000] = {1}; int main(void) { return x[7]; }", &[]).unwrap();
+    for (what, code_bytes, init_bytes) in [
+        ("empty init", &good_code[..], &b""[..]),
+        ("cut init", &good_code, &good_init[..good_init.len() / 2]),
+        ("empty code", b"", &good_init),
+        ("cut code", &good_code[..good_code.len() / 2], &good_init),
+        ("swapped", &good_init, &good_code),
+        ("another's init", &good_code, &fs::read(format!("{other}.init")).unwrap()),
+        ("another's code", &fs::read(format!("{other}.code")).unwrap(), &good_init),
+    ] {
+        replace(Path::new(&code), code_bytes);
+        replace(Path::new(&init), init_bytes);
+        check(what);
+    }
+    for byte in (0..good_init.len().min(2000)).step_by(7) {
+        let mut bad = good_init.clone();
+        bad[byte] ^= 1 << (byte % 8);
+        replace(Path::new(&code), &good_code);
+        replace(Path::new(&init), &bad);
+        check(&format!("bit flipped in byte {byte} of the init file"));
+    }
+}
+
+/// A file system that is full: a small tmpfs, which only root can mount.
+#[test]
+fn a_store_on_a_full_disk() {
+    let bench = Bench::new().unwrap();
+    let exe = bench.compile("full", SMALL, &["-O1"]).unwrap();
+    let point = CString::new(bench.store().as_os_str().as_bytes()).unwrap();
+    let point = point.to_string_lossy().into_owned();
+    let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", "size=1m,mode=755", "none", &point]).output().unwrap();
+    if !mounted.status.success() {
+        assert!(!snapfn_tests::place::strict(), "cannot mount a tmpfs: {mounted:?}");
+        eprintln!("skipped: mounting a small tmpfs needs root");
+        return;
+    }
+    let made = bench.snapshotter(&["create", "--tag", "full", "--at", "ready", "--", &exe]).unwrap();
+    let files: Vec<_> = tree(&bench.store()).into_iter().filter(|p| p.is_file()).collect();
+    let unmounted = Command::new("umount").arg(&point).status().unwrap();
+    assert!(unmounted.success());
+    assert_ne!(made.status, "0", "{made}");
+    assert!(made.err().to_lowercase().contains("no space"), "{made}");
+    // Code segment files that were complete may stay for the next attempt; names and snapshots may not.
+    let bad: Vec<_> = files.iter().filter(|p| !p.starts_with(bench.store().join("code"))).collect();
+    assert!(bad.is_empty(), "left behind: {bad:?}");
+}

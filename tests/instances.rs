@@ -1,1 +1,123 @@
-//! Placeholder.
+//! Many instances of one snapshot at once, each with its own memory, arguments and input.
+#![allow(clippy::unwrap_used)] // a test fails by panicking
+
+use std::collections::BTreeSet;
+
+use snapfn_tests::bench::Bench;
+use snapfn_tests::run::finish;
+
+const PROGRAM: &str = r#"
+    #include <snap.h>
+    #include <stdio.h>
+    #include <stdlib.h>
+    #include <string.h>
+    #include <unistd.h>
+
+    static int counter = 1000;
+
+    int main(int argc, char **argv) {
+        (void)argc;
+        size_t n = 4 << 20;
+        unsigned char *heap = malloc(n);
+        for (size_t i = 0; i < n; i++) heap[i] = (unsigned char)(i * 7);
+        snap_ready();
+        int id = atoi(argv[1]);
+        for (size_t i = (size_t)id; i < n; i += 5000) heap[i] ^= (unsigned char)id;
+        counter += id;
+        char line[64];
+        if (!fgets(line, sizeof line, stdin)) return 99; /* all are alive until they are told to go on */
+        for (size_t i = (size_t)id; i < n; i += 5000) heap[i] ^= (unsigned char)id;
+        int good = counter == 1000 + id;
+        for (size_t i = 0; i < n; i++) good &= heap[i] == (unsigned char)(i * 7);
+        printf("%d %d %d %s", id, good, (int)getpid(), line);
+        return id % 100;
+    }"#;
+
+#[test]
+fn two_hundred_instances_at_once() {
+    const COUNT: usize = 200;
+    let bench = Bench::new().unwrap();
+    let exe = bench.compile("many", PROGRAM, &["-O2"]).unwrap();
+    let made = bench.snapshotter(&["create", "--tag", "many", "--at", "ready", "--", &exe, "0"]).unwrap();
+    assert_eq!(made.status, "0", "{made}");
+    // No input yet, so that every instance waits in fgets() with its memory changed.
+    let mut children: Vec<_> = (0..COUNT)
+        .map(|id| {
+            let run = bench.snaprun(&["many", &id.to_string()]);
+            let mut command = std::process::Command::new(&run.argv[0]);
+            command.args(&run.argv[1..]).env_clear().envs(run.env);
+            let pipe = std::process::Stdio::piped;
+            command.stdin(pipe()).stdout(pipe()).stderr(pipe()).spawn().unwrap()
+        })
+        .collect();
+    let inputs: Vec<_> = children.iter_mut().map(|child| child.stdin.take().unwrap()).collect();
+    let pids: BTreeSet<u32> = children.iter().map(std::process::Child::id).collect();
+    assert_eq!(pids.len(), COUNT);
+    for (id, mut input) in inputs.into_iter().enumerate().rev() {
+        use std::io::Write;
+        // One that failed at its start has closed the pipe: its output below says why.
+        let _ = writeln!(input, "line for {id}");
+    }
+    for (id, child) in children.into_iter().enumerate() {
+        let pid = child.id();
+        let outcome = finish(child).unwrap();
+        assert_eq!(outcome.out(), format!("{id} 1 {pid} line for {id}\n"), "{outcome}");
+        assert_eq!(outcome.status, (id % 100).to_string(), "{outcome}");
+    }
+}
+
+#[test]
+fn instances_differ_in_what_must_be_random() {
+    let bench = Bench::new().unwrap();
+    let source = r#"
+        #include <snap.h>
+        #include <stdio.h>
+        #include <sys/auxv.h>
+        int main(void) {
+            snap_ready();
+            unsigned long canary, *random = (unsigned long *)getauxval(AT_RANDOM);
+            __asm__("mov %%fs:0x28, %0" : "=r"(canary));
+            printf("%016lx %016lx %016lx %016lx\n", canary, random[0], random[1], (unsigned long)snap_generation());
+            return 0;
+        }"#;
+    bench.snapshot("random", source, &["-O2"], "ready").unwrap();
+    let mut seen = BTreeSet::new();
+    for _ in 0..20 {
+        let outcome = bench.snaprun(&["random"]).run().unwrap();
+        assert_eq!(outcome.status, "0", "{outcome}");
+        seen.extend(outcome.out().split_whitespace().map(str::to_owned));
+    }
+    assert_eq!(seen.len(), 80, "{seen:?}");
+}
+
+#[test]
+fn an_instance_is_the_process_that_was_started() {
+    let bench = Bench::new().unwrap();
+    let source = r#"
+        #include <signal.h>
+        #include <snap.h>
+        #include <stdio.h>
+        #include <unistd.h>
+        static volatile int got;
+        static void on_term(int sig) { got = sig; }
+        int main(void) {
+            signal(SIGTERM, on_term);
+            snap_ready();
+            printf("%d\n", (int)getpid());
+            fflush(stdout);
+            while (!got) pause();
+            return 40 + got;
+        }"#;
+    bench.snapshot("same", source, &["-O2"], "ready").unwrap();
+    let mut child = bench.snaprun(&["same"]).spawn().unwrap();
+    let mut line = String::new();
+    std::io::BufRead::read_line(&mut std::io::BufReader::new(child.stdout.as_mut().unwrap()), &mut line).unwrap();
+    assert_eq!(line.trim(), child.id().to_string());
+    // Between the line and pause() a signal could be lost for the program: send it until it ends.
+    let pid = child.id().to_string();
+    while child.try_wait().unwrap().is_none() {
+        let _ = std::process::Command::new("kill").args(["-TERM", &pid]).status();
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    assert_eq!(finish(child).unwrap().status, "55");
+}

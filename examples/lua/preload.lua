@@ -1,5 +1,5 @@
 -- Loads what every script needs, marks the snapshot point, then runs the script named on the command line:
---     lua preload.lua SCRIPT ARGS...
+--     lua preload.lua SCRIPT ARGS...        or, from a snapshot,        snaprun NAME SCRIPT ARGS...
 local snap = require "snapmodule"
 words = require "words"
 primes = require "primes"
@@ -7,10 +7,8 @@ inspect = require "inspect"
 primes.upto(20000) -- fill the table
 
 if snap.ready() then
-  -- argv[0] is the interpreter, argv[1] this file.
-  local argv = snap.argv()
-  arg = { [0] = argv[1] }
-  for i = 2, #argv do arg[i - 1] = argv[i] end
+  -- `snaprun NAME script.lua a b`: everything after argv[0] is the script and its arguments.
+  arg = { table.unpack(snap.argv()) }
   math.randomseed(snap.generation())
 end
 

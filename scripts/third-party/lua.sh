@@ -54,7 +54,7 @@ chmod -R go+rX "$cache/lua-module"
 step "lua: snapshot with its modules loaded" \
     snapshotter create --tag lua-modules --at ready -- "$lua" "$root/examples/lua/preload.lua"
 ordinary() { as_plain env -C / WHO="$who" "$lua" "$root/examples/lua/preload.lua" "$@"; }
-restored() { as_plain env -C / WHO="$who" snaprun lua-modules "$root/examples/lua/preload.lua" "$@"; }
+restored() { as_plain env -C / WHO="$who" snaprun lua-modules "$@"; }
 for who in first second; do
     for script in "report.lua x 3" "report.lua $who" "error.lua a b c"; do
         # shellcheck disable=SC2086

@@ -149,6 +149,39 @@ impl Bench {
     }
 }
 
+impl Bench {
+    /// Compiles `source` with `snapcc FLAGS`; gives the executable.
+    ///
+    /// # Errors
+    /// The compiler's message.
+    pub fn compile(&self, name: &str, source: &str, flags: &[&str]) -> Result<String, String> {
+        let file = self.out().join(format!("{name}.c"));
+        fs::write(&file, source).map_err(|e| e.to_string())?;
+        let exe = self.out().join(name).to_string_lossy().into_owned();
+        let mut argv = vec![place::binary("snapcc").to_string_lossy().into_owned()];
+        argv.extend(flags.iter().map(|&f| f.to_owned()));
+        argv.extend([file.to_string_lossy().into_owned(), "-o".to_owned(), exe.clone()]);
+        let built = Run { argv, env: self.env(&[]), cwd: self.out(), privileged: true, ..Run::default() }.run()?;
+        if built.status == "0" { Ok(exe) } else { Err(built.to_string()) }
+    }
+
+    /// Compiles `source` and makes a snapshot `name`, in the store and as the file that is returned.
+    ///
+    /// # Errors
+    /// The compiler's or the snapshotter's message.
+    pub fn snapshot(&self, name: &str, source: &str, flags: &[&str], at: &str) -> Result<PathBuf, String> {
+        let exe = self.compile(name, source, flags)?;
+        let file = self.out().join(format!("{name}.snap"));
+        for output in [["--tag", name], ["-o", &*file.to_string_lossy()]] {
+            let made = self.snapshotter(&["create", output[0], output[1], "--at", at, "--", &exe])?;
+            if made.status != "0" {
+                return Err(made.to_string());
+            }
+        }
+        Ok(file)
+    }
+}
+
 /// A file in the working directory.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WorkFile {
