@@ -47,15 +47,36 @@ fn utf8(path: &Path) -> &str {
 fn gdb_shows_the_backtrace_at_the_snapshot_point_once() {
     for flags in [&["-g", "-O0"][..], &["-g", "-O0", "-static"], &["-g", "-O0", "-no-pie"]] {
         let (_bench, exe, file) = snapshot(flags);
-        let commands = ["-nx", "-batch", "-ex", "info threads", "-ex", "bt", "-ex", "print text", "-ex", "frame function middle", "-ex", "print depth"];
+        let commands = [
+            "-nx",
+            "-batch",
+            "-ex",
+            "info threads",
+            "-ex",
+            "bt",
+            "-ex",
+            "print text",
+            "-ex",
+            "frame function middle",
+            "-ex",
+            "print depth",
+        ];
         let args: Vec<_> = commands.iter().copied().chain([utf8(&exe), utf8(&file)]).collect();
         let Some(out) = tool("gdb", &args) else { return };
         for frame in ["innermost (depth=42)", "middle (depth=41)", "outermost (depth=40)", "main ()"] {
-            assert_eq!(out.matches(frame).count() - usize::from(frame.starts_with("middle")), 1, "{flags:?} {frame}\n{out}");
+            assert_eq!(
+                out.matches(frame).count() - usize::from(frame.starts_with("middle")),
+                1,
+                "{flags:?} {frame}\n{out}"
+            );
         }
         assert!(out.contains("\"text on the heap\""), "{flags:?}\n{out}");
         assert!(out.contains("= 41"), "{flags:?}\n{out}");
-        let threads = out.lines().filter(|l| l.contains("Thread ") || l.contains("LWP ")).filter(|l| l.starts_with(['*', ' '])).count();
+        let threads = out
+            .lines()
+            .filter(|l| l.contains("Thread ") || l.contains("LWP "))
+            .filter(|l| l.starts_with(['*', ' ']))
+            .count();
         assert_eq!(threads, 1, "{flags:?}\n{out}");
     }
 }

@@ -140,12 +140,8 @@ fn any_bit_flipped_in_header_or_plan() {
     let snaprun = &bench.snaprun(&[]).argv[0];
     for (byte, bit) in flips {
         target.write_all_at(&[good[byte] ^ (1 << bit)], byte as u64).unwrap();
-        let outcome = Command::new(snaprun)
-            .arg(&name)
-            .env("SNAPFN_STORE", bench.store())
-            .stdin(Stdio::null())
-            .output()
-            .unwrap();
+        let outcome =
+            Command::new(snaprun).arg(&name).env("SNAPFN_STORE", bench.store()).stdin(Stdio::null()).output().unwrap();
         let text = String::from_utf8_lossy(&outcome.stderr);
         assert_eq!(outcome.status.code(), Some(125), "byte {byte} bit {bit}: {:?} {text}", outcome.status);
         assert!(outcome.stdout.is_empty() && text.matches('\n').count() == 1, "byte {byte} bit {bit}: {text}");
@@ -265,7 +261,8 @@ fn a_store_on_a_full_disk() {
     let exe = bench.compile("full", SMALL, &["-O1"]).unwrap();
     let point = CString::new(bench.store().as_os_str().as_bytes()).unwrap();
     let point = point.to_string_lossy().into_owned();
-    let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", "size=1m,mode=755", "none", &point]).output().unwrap();
+    let mounted =
+        Command::new("mount").args(["-t", "tmpfs", "-o", "size=1m,mode=755", "none", &point]).output().unwrap();
     if !mounted.status.success() {
         assert!(!snapfn_tests::place::strict(), "cannot mount a tmpfs: {mounted:?}");
         eprintln!("skipped: mounting a small tmpfs needs root");
