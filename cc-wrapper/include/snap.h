@@ -11,8 +11,8 @@
  *         return serve(argc, argv);
  *     }
  *
- * C99 and C++98 and later, gcc and clang, Linux. There is no library to link: a program that is started in the
- * ordinary way pays two failing system calls, one that only includes this header pays nothing.
+ * C99 and C++98 and later (also -ansi), gcc and clang, Linux. There is no library to link: a program that is started
+ * in the ordinary way pays two failing system calls, one that only includes this header pays nothing.
  *
  * The functions are for one thread at a time. What they share is one object per executable or shared library.
  * Define SNAP_NO_STDIO for a program without <stdio.h>; snap_ready() then flushes nothing. A C++ program that has
@@ -83,7 +83,7 @@ extern struct snap_state_ snapfn_state_ __attribute__((visibility("hidden")));
             ".popsection\n"                       \
             ".endif\n")
 
-static inline struct snap_state_ *snap_state_(void) {
+static __inline__ struct snap_state_ *snap_state_(void) {
     SNAP_DEFINE_(".bss.snapfn_state_,\"awG\",%nobits,snapfn_state_,comdat", "8", "snapfn_state_", ".zero 64");
     return &snapfn_state_;
 }
@@ -100,7 +100,7 @@ static inline struct snap_state_ *snap_state_(void) {
 /* Marks the snapshot point. Returns 0 in an ordinary run and while a snapshot is made, 1 in a restored instance,
  * after the functions of snap_on_restore() have run. Flushes stdio first, or every instance would print again what
  * was buffered. Keeps errno. */
-static inline int snap_ready(void) {
+static __inline__ int snap_ready(void) {
     struct snap_state_ *state = snap_state_();
     struct snap_hook_ *hook;
     int saved = errno;
@@ -121,7 +121,7 @@ static inline int snap_ready(void) {
 
 /* Has `fn(arg)` called in every restored instance, in the order of registration, before snap_ready() returns: to
  * reseed, reconnect, read a clock again. Returns 0, or -1 without memory. */
-static inline int snap_on_restore(void (*fn)(void *), void *arg) {
+static __inline__ int snap_on_restore(void (*fn)(void *), void *arg) {
     struct snap_state_ *state = snap_state_();
     struct snap_hook_ *hook = (struct snap_hook_ *)malloc(sizeof *hook);
     if (!hook) return -1;
@@ -137,24 +137,24 @@ static inline int snap_on_restore(void (*fn)(void *), void *arg) {
 }
 
 /* The arguments and environment of this instance; 0 and NULL in an ordinary run. */
-static inline int64_t snap_argc(void) {
+static __inline__ int64_t snap_argc(void) {
     return snap_state_()->info.argc;
 }
-static inline char **snap_argv(void) {
+static __inline__ char **snap_argv(void) {
     return snap_state_()->info.argv;
 }
-static inline char **snap_envp(void) {
+static __inline__ char **snap_envp(void) {
     return snap_state_()->info.envp;
 }
 
 /* A number that no other instance has; 0 in an ordinary run. */
-static inline uint64_t snap_generation(void) {
+static __inline__ uint64_t snap_generation(void) {
     return snap_state_()->info.generation;
 }
 
 /* Keeps memory out of the snapshot; it is zero in every instance. Returns 1 where that was noted, 0 in an ordinary
  * run. Keeps errno. */
-static inline int snap_secret(const void *ptr, size_t len) {
+static __inline__ int snap_secret(const void *ptr, size_t len) {
     int saved = errno;
     int noted = prctl(SNAP_PRCTL, SNAP_OP_SECRET, (unsigned long)ptr, (unsigned long)len, 0UL) >= 0;
     errno = saved;
