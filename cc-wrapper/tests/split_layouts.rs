@@ -1,5 +1,6 @@
 //! One program, linked in every layout that compilers and linkers offer, is split and rebuilt.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![allow(clippy::single_range_in_vec_init, reason = "lists of one hole")]
 
 mod split_common;
 
@@ -359,8 +360,11 @@ fn packed_program() {
     put(54, &56u16.to_le_bytes());
     put(56, &3u16.to_le_bytes());
     // Out of order; the first is all zero memory at an offset that means nothing.
-    let headers: [(u32, u64, u64, u64, u64); 3] =
-        [(6, 0x123, 0x90_0000, 0, 0x10_0000), (5, 0, 0x80_0000, 0x2345, 0x2345), (7, 0x2800, 0x40_0800, 0x10, 0x9000)];
+    let headers: [(u32, u64, u64, u64, u64); 3] = [
+        (6, 0x4_0000_0123, 0x90_0000, 0, 0x10_0000),
+        (5, 0, 0x80_0000, 0x2345, 0x2345),
+        (7, 0x2800, 0x40_0800, 0x10, 0x9000),
+    ];
     for (index, (flags, offset, vaddr, filesz, memsz)) in headers.into_iter().enumerate() {
         let at = 64 + index * 56;
         put(at, &1u32.to_le_bytes());

@@ -115,6 +115,7 @@ impl<'a> CodeFile<'a> {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::single_range_in_vec_init, reason = "lists of one range")]
     use super::*;
 
     fn sha256(bytes: &[u8]) -> Digest {

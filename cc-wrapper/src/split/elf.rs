@@ -245,6 +245,7 @@ fn subtract(from: &[Range<u64>], without: &[Range<u64>]) -> Vec<Range<u64>> {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::single_range_in_vec_init, reason = "lists of one range")]
     use super::*;
 
     #[test]

@@ -25,7 +25,7 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 #[cfg(feature = "alloc")]
 mod write;
 #[cfg(feature = "alloc")]
-pub use write::{InitSource, encode};
+pub use write::{InitSource, encode, seal};
 
 /// First bytes of the file.
 pub const MAGIC: [u8; 8] = *b"SNAPINIT";

@@ -87,8 +87,8 @@ pub fn encode(source: &InitSource<'_>) -> Result<Vec<u8>, FormatError> {
     Ok(file)
 }
 
-/// Puts the checksum into its field.
-pub(super) fn seal(file: &mut [u8]) {
+/// Puts the checksum of `file` into its field, whatever else the file has in it.
+pub fn seal(file: &mut [u8]) {
     const AT: usize = offset_of!(InitHeader, checksum);
     let sum = whole_checksum(file);
     if let (Some(sum), Some(field)) = (sum, file.get_mut(AT..AT + 8)) {

@@ -1,0 +1,17 @@
+//! ELF files. Every split is checked against its input by the splitter itself; here, that it never says it went wrong.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use snapfn_format::init::Init;
+use snapfn_split::{SplitError, split_elf};
+
+fuzz_target!(|data: &[u8]| {
+    match split_elf(data) {
+        Ok(split) => {
+            assert!(Init::parse(&split.init).is_ok());
+            assert_eq!(split.code.to_vec().len(), data.len());
+        }
+        Err(SplitError::Check(what)) => panic!("split wrongly: {what}"),
+        Err(_) => {}
+    }
+});
