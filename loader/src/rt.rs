@@ -16,6 +16,21 @@ pub(crate) extern "C" fn enter(sp: *mut u64) -> ! {
     unsafe { loader_main(sp) }
 }
 
+/// There is no heap. Cargo unifies features over a workspace build, so the format crate may come with `alloc` here,
+/// which demands an allocator to be named; nothing of this crate ever calls it.
+struct NoHeap;
+
+// SAFETY: never gives out memory.
+unsafe impl core::alloc::GlobalAlloc for NoHeap {
+    unsafe fn alloc(&self, _: core::alloc::Layout) -> *mut u8 {
+        core::ptr::null_mut()
+    }
+    unsafe fn dealloc(&self, _: *mut u8, _: core::alloc::Layout) {}
+}
+
+#[global_allocator]
+static NO_HEAP: NoHeap = NoHeap;
+
 #[panic_handler]
 fn panic(_: &PanicInfo<'_>) -> ! {
     let _ = sys::write(2, b"snapfn: internal error in the loader\n");

@@ -1,11 +1,11 @@
 //! The arguments and environment of this start.
 
 use super::RestoreError;
-use crate::auxv::InitialStack;
+use crate::auxv::{InitialStack, at};
 use crate::memory::{read_u64, write_u64};
 use crate::sys;
 use snapfn_format::PAGE;
-use snapfn_format::snap::{ENV_SET, EnvChange, Plan};
+use snapfn_format::snap::{ENV_SET, EnvChange, PATCH_STACK, Plan};
 
 /// Which part of `snaprun`'s own command line belongs to the program.
 #[derive(Clone, Copy, Debug)]
@@ -46,21 +46,55 @@ impl Instance {
     ) -> Result<Vectors, RestoreError<'a>> {
         // SAFETY: all addresses lie in the kernel's vectors.
         unsafe {
-            let argv = initial.argv + 8 * self.first_arg;
+            let bare = plan.patches.iter().any(|patch| patch.kind == PATCH_STACK);
+            let shift = if bare { align_vectors(plan, initial, self.first_arg) } else { 0 };
+            let argv = initial.argv + 8 * self.first_arg - shift;
             let argc = initial.argc - self.first_arg;
             let arg_start = read_u64(argv);
             let arg_end = string_end(read_u64(argv + 8 * (argc - 1)));
             let (env_start, env_end) = match initial.envc {
                 0 => (arg_end, arg_end),
-                count => (read_u64(initial.envp), string_end(read_u64(initial.envp + 8 * (count - 1)))),
+                count => {
+                    let envp = initial.envp - shift;
+                    (read_u64(envp), string_end(read_u64(envp + 8 * (count - 1))))
+                }
             };
             if plan.header.process.argv0 != 0 {
                 write_u64(argv, plan.header.process.argv0);
             }
             write_u64(argv - 8, argc);
-            let envp = if plan.env_changes.is_empty() { initial.envp } else { merge(plan, initial)? };
+            let envp = if plan.env_changes.is_empty() { initial.envp - shift } else { merge(plan, initial)? };
             Ok(Vectors { argc, argv, envp, arg_start, arg_end, env_start, env_end })
         }
+    }
+}
+
+/// A program without a C library reads its arguments from the stack pointer at its first instruction: the kernel's
+/// own vectors, whose auxiliary vector must then tell of the program, not of this loader, and whose start must be
+/// aligned to 16 bytes. Returns by how much everything has moved down.
+unsafe fn align_vectors(plan: &Plan<'_>, initial: &InitialStack, first_arg: u64) -> u64 {
+    const OURS: [u64; 7] = [at::PHDR, at::PHENT, at::PHNUM, at::BASE, at::ENTRY, at::EXECFN, at::SYSINFO_EHDR];
+    let process = &plan.header.process;
+    let start = initial.argv + 8 * first_arg;
+    // SAFETY: the kernel's vectors, with at least two words (argc, our own argv[0]) below the new first one.
+    unsafe {
+        let mut end = initial.auxv;
+        while read_u64(end) != at::NULL {
+            let kind = read_u64(end);
+            for pair in (0..process.auxv_len / 16).map(|i| process.auxv + 16 * i) {
+                if OURS.contains(&kind) && read_u64(pair) == kind {
+                    write_u64(end + 8, read_u64(pair + 8));
+                }
+            }
+            end += 16;
+        }
+        let shift = (start - 8) % 16;
+        if shift != 0 {
+            for word in (0..(end + 16 - start) / 8).map(|i| start + 8 * i) {
+                write_u64(word - shift, read_u64(word));
+            }
+        }
+        shift
     }
 }
 

@@ -23,6 +23,7 @@ pub(super) fn value(kind: u16, vectors: &Vectors, canary: u64) -> u64 {
         PATCH_ARGV => vectors.argv,
         PATCH_ENVP => vectors.envp,
         PATCH_ARGC => vectors.argc,
+        PATCH_STACK => vectors.argv - 8,
         _ => canary,
     }
 }

@@ -150,6 +150,9 @@ pub const PATCH_TID: u16 = 5;
 /// [`Patch::kind`]: the lower 30 bits of 4 bytes, the new TID of thread `arg` (robust and PI futex words).
 pub const PATCH_TID_FUTEX: u16 = 6;
 
+/// [`Patch::kind`]: the address of the new vectors, argument count first: the stack pointer at `e_entry`.
+pub const PATCH_STACK: u16 = 7;
+
 /// [`Patch::place`]: `addr` is an address in memory.
 pub const PATCH_MEMORY: u16 = 0;
 /// [`Patch::place`]: `addr` is an index into [`Thread::regs`] of thread `arg`.

@@ -179,7 +179,7 @@ impl<'a> Plan<'a> {
         let mut registers = false;
         for (index, patch) in self.patches.iter().enumerate() {
             let width = match patch.kind {
-                PATCH_ARGV | PATCH_ENVP | PATCH_ARGC | PATCH_CANARY => 8,
+                PATCH_ARGV | PATCH_ENVP | PATCH_ARGC | PATCH_CANARY | PATCH_STACK => 8,
                 PATCH_TID | PATCH_TID_FUTEX => 4,
                 _ => return bad("patch", index),
             };

@@ -1,0 +1,40 @@
+//! Man pages and completions, for the installer.
+
+use super::source::ExamineError;
+use crate::cli::Cli;
+use clap::{CommandFactory, ValueEnum};
+use clap_complete::Shell;
+use std::path::PathBuf;
+
+/// What `generate` writes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Artifact {
+    Man,
+    Bash,
+    Zsh,
+    Fish,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// What to write
+    what: Artifact,
+    /// Where to write it
+    dir: PathBuf,
+}
+
+/// Writes what was asked for under the names that the shells and `man` look for.
+pub(crate) fn run(args: &Args) -> Result<(), ExamineError> {
+    let mut command = Cli::command();
+    let shell = match args.what {
+        Artifact::Man => None,
+        Artifact::Bash => Some(Shell::Bash),
+        Artifact::Zsh => Some(Shell::Zsh),
+        Artifact::Fish => Some(Shell::Fish),
+    };
+    let written = match shell {
+        None => clap_mangen::generate_to(command, &args.dir),
+        Some(shell) => clap_complete::generate_to(shell, &mut command, "snapshotter", &args.dir).map(drop),
+    };
+    written.map_err(ExamineError::io("write into", &args.dir))
+}

@@ -1,0 +1,48 @@
+//! `inspect`: what is in a snapshot. docs/inspect.md describes the output.
+//!
+//! ```text
+//!  Snapshot ─▶ Plan + Space ─▶ Report ─┬─▶ JSON
+//!                                      └─▶ sections ─┬─▶ text
+//!                                                    └─▶ HTML, with a picture of the address space
+//! ```
+
+mod html;
+mod report;
+mod sections;
+
+use super::source::{ExamineError, Snapshot, print, print_json};
+use super::space::Space;
+use super::text::{colours, render};
+use report::Report;
+use snapfn_store::Stores;
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// NAME, NAME:TAG or a file (./…, /…, *.snap)
+    #[arg(value_name = "NAME|FILE")]
+    name: OsString,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+    /// Write a page that shows the same and a picture of the address space
+    #[arg(long, value_name = "OUT")]
+    html: Option<PathBuf>,
+}
+
+pub(crate) fn run(args: &Args) -> Result<(), ExamineError> {
+    let stores = Stores::from_env();
+    let snapshot = Snapshot::open(&stores, &args.name)?;
+    let plan = snapshot.plan()?;
+    let space = Space::new(&plan, &stores);
+    let report = Report::new(&snapshot, &plan, &space, &stores);
+    if let Some(out) = &args.html {
+        std::fs::write(out, html::page(&report)).map_err(ExamineError::io("write", out))?;
+    }
+    match (args.json, &args.html) {
+        (true, _) => print_json(&report),
+        (false, None) => print(render(&sections::all(&report), colours())),
+        (false, Some(_)) => Ok(()),
+    }
+}

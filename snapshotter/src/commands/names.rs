@@ -1,0 +1,119 @@
+//! Names of the numbers in a plan.
+
+use snapfn_format::snap::*;
+
+pub(crate) fn point(at: u32) -> &'static str {
+    match at {
+        AT_MAIN => "main",
+        AT_READY => "ready",
+        AT_SYSCALL => "syscall",
+        AT_SYMBOL => "symbol",
+        _ => "attach",
+    }
+}
+
+pub(crate) fn file(kind: u16) -> &'static str {
+    match kind {
+        FILE_SELF => "snapshot",
+        FILE_CODE => "code",
+        FILE_DATA => "data",
+        _ => "host",
+    }
+}
+
+pub(crate) fn operation(kind: u16) -> &'static str {
+    match kind {
+        OP_MAP_FILE => "map file",
+        OP_MAP_ANON => "map zeros",
+        OP_READ => "read",
+        OP_PROTECT => "protect",
+        OP_ADVISE => "advise",
+        _ => "lock",
+    }
+}
+
+pub(crate) fn patch(kind: u16) -> &'static str {
+    match kind {
+        PATCH_ARGV => "argv",
+        PATCH_ENVP => "envp",
+        PATCH_ARGC => "argc",
+        PATCH_CANARY => "canary",
+        PATCH_TID => "tid",
+        _ => "tid futex",
+    }
+}
+
+pub(crate) fn descriptor(kind: u32) -> &'static str {
+    match kind {
+        FD_INHERIT => "inherited",
+        FD_DUP => "duplicate",
+        FD_PATH => "file",
+        FD_DELETED => "deleted file",
+        FD_PIPE => "pipe",
+        FD_EVENT => "eventfd",
+        FD_TIMER => "timerfd",
+        FD_SIGNAL => "signalfd",
+        FD_EPOLL => "epoll",
+        FD_MEMFD => "memfd",
+        FD_INOTIFY => "inotify",
+        FD_SOCKETPAIR => "socket pair",
+        FD_SOCKET => "socket",
+        FD_CLOSED => "closed",
+        FD_PIDFD_SELF => "pidfd of itself",
+        FD_PTY => "pty",
+        _ => "unknown",
+    }
+}
+
+pub(crate) fn setting(setting: &Setting) -> String {
+    const LIMITS: [&str; 16] = [
+        "CPU", "FSIZE", "DATA", "STACK", "CORE", "RSS", "NPROC", "NOFILE", "MEMLOCK", "AS", "LOCKS", "SIGPENDING",
+        "MSGQUEUE", "NICE", "RTPRIO", "RTTIME",
+    ];
+    let value = |value: u64| if value == u64::MAX { "unlimited".to_string() } else { value.to_string() };
+    let Setting { kind, which, a, b } = *setting;
+    match kind {
+        SETTING_PRCTL => format!("prctl({which}, {a:#x}, {b:#x})"),
+        SETTING_RLIMIT => {
+            let name = LIMITS.get(which as usize).map_or_else(|| which.to_string(), |name| format!("RLIMIT_{name}"));
+            format!("{name} = {}, {}", value(a), value(b))
+        }
+        SETTING_IOPRIO => format!("I/O priority {a:#x}"),
+        SETTING_PERSONALITY => format!("personality {a:#x}"),
+        SETTING_OOM_SCORE => format!("oom_score_adj {}", a as i64),
+        SETTING_SETSID => "leads a session".to_string(),
+        _ => "leads a process group".to_string(),
+    }
+}
+
+pub(crate) fn timer(timer: &Timer) -> String {
+    match (timer.kind, timer.id) {
+        (TIMER_ITIMER, 0) => "ITIMER_REAL".to_string(),
+        (TIMER_ITIMER, 1) => "ITIMER_VIRTUAL".to_string(),
+        (TIMER_ITIMER, _) => "ITIMER_PROF".to_string(),
+        (_, id) => format!("POSIX timer {id}, clock {}", timer.clock),
+    }
+}
+
+pub(crate) fn signal(number: u32) -> String {
+    const NAMES: [&str; 31] = [
+        "HUP", "INT", "QUIT", "ILL", "TRAP", "ABRT", "BUS", "FPE", "KILL", "USR1", "SEGV", "USR2", "PIPE", "ALRM",
+        "TERM", "STKFLT", "CHLD", "CONT", "STOP", "TSTP", "TTIN", "TTOU", "URG", "XCPU", "XFSZ", "VTALRM", "PROF",
+        "WINCH", "IO", "PWR", "SYS",
+    ];
+    match (number as usize).checked_sub(1).and_then(|index| NAMES.get(index)) {
+        Some(name) => format!("SIG{name}"),
+        None => format!("SIG{number}"),
+    }
+}
+
+/// The signals of a mask.
+pub(crate) fn signals(mask: u64) -> Vec<String> {
+    (1..=64).filter(|number| mask >> (number - 1) & 1 == 1).map(signal).collect()
+}
+
+/// Protection as in `/proc/PID/maps`.
+pub(crate) fn protection(prot: u16, shared: bool) -> String {
+    let bit = |bit, letter| if prot & bit != 0 { letter } else { '-' };
+    [bit(PROT_READ, 'r'), bit(PROT_WRITE, 'w'), bit(PROT_EXEC, 'x'), if shared { 's' } else { 'p' }].iter().collect()
+}

@@ -1,0 +1,152 @@
+//! From a name on the command line to an open snapshot with a validated plan.
+
+use super::text::printable;
+use snapfn_format::FormatError;
+use snapfn_format::snap::{Plan, peek_header};
+use snapfn_store::{Digest, Kind, NameError, StoreError, Stores, Target};
+use std::ffi::{OsStr, OsString};
+use std::fmt::Display;
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use thiserror::Error;
+use zerocopy::IntoBytes;
+
+/// Why a snapshot or this host cannot be examined, or what is wrong with it.
+#[derive(Debug, Error)]
+pub(crate) enum ExamineError {
+    /// The argument is no name.
+    #[error("{}: {source}", show(.name))]
+    Name { name: OsString, source: NameError },
+    /// The argument names an image in a registry.
+    #[error("{0}: not in the local store, `snaprepo pull` it first")]
+    Registry(String),
+    /// The store has no such snapshot, or cannot say.
+    #[error("{}: {source}", show(.name))]
+    Store { name: OsString, source: StoreError },
+    /// Not a snapshot that this version reads.
+    #[error("{}: {source}; name a snapshot, or make it again", show(.path))]
+    Format { path: PathBuf, source: FormatError },
+    /// A system call failed.
+    #[error("cannot {what} {}: {}", show(.path), plain(.source))]
+    Io { what: &'static str, path: PathBuf, source: io::Error },
+    /// Something else than a file.
+    #[error("{}: not a regular file; name a snapshot", show(.0))]
+    NotRegular(PathBuf),
+    /// Few stored pages, mapped so often that comparing them would not end.
+    #[error("{}: maps its pages again and again, which no snapshot of ours does", show(.0))]
+    Repetitive(PathBuf),
+    /// The notes for debuggers are not there or damaged.
+    #[error("{}: {why}; make the snapshot again", show(.path))]
+    Core { path: PathBuf, why: &'static str },
+    /// A check found something.
+    #[error("{0}")]
+    Failed(String),
+    /// Output could not be written.
+    #[error("cannot write the result: {}", plain(.0))]
+    Output(io::Error),
+}
+
+fn show(name: impl AsRef<OsStr>) -> String {
+    printable(&name.as_ref().to_string_lossy())
+}
+
+/// The kernel's message without Rust's "(os error N)".
+fn plain(error: &io::Error) -> String {
+    let text = error.to_string();
+    text.split(" (os error ").next().unwrap_or_default().to_string()
+}
+
+impl ExamineError {
+    pub(crate) fn io(what: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> Self {
+        move |source| ExamineError::Io { what, path: path.into(), source }
+    }
+}
+
+/// An open snapshot.
+#[derive(Debug)]
+pub(crate) struct Snapshot {
+    pub(crate) path: PathBuf,
+    /// Its name in the store; a file elsewhere has none.
+    pub(crate) digest: Option<Digest>,
+    pub(crate) size: u64,
+    file: File,
+    /// The meta part, aligned as the format wants it.
+    meta: Vec<u64>,
+}
+
+impl Snapshot {
+    /// Opens what `name` names and validates its header and plan.
+    pub(crate) fn open(stores: &Stores, name: &OsStr) -> Result<Self, ExamineError> {
+        let store_error = |source| ExamineError::Store { name: name.to_owned(), source };
+        let target = Target::parse(name).map_err(|source| ExamineError::Name { name: name.to_owned(), source })?;
+        let (path, digest, file) = match target {
+            Target::Registry(reference) => return Err(ExamineError::Registry(reference)),
+            Target::File(path) => {
+                let file = open_regular(&path)?;
+                (path, None, file)
+            }
+            Target::Local(reference) => {
+                let found = stores.resolve(&reference).map_err(store_error)?;
+                let file = found.store.open(Kind::Snap, found.blob.digest).map_err(store_error)?;
+                (found.blob.path, Some(found.blob.digest), file)
+            }
+        };
+        let size = file.metadata().map_err(ExamineError::io("look at", &path))?.len();
+        let mut snapshot = Snapshot { path, digest, size, file, meta: Vec::new() };
+        snapshot.meta = snapshot.read_words(size.min(4096))?;
+        let header = peek_header(snapshot.meta.as_bytes(), size).map_err(|e| snapshot.format(e))?;
+        snapshot.meta = snapshot.read_words(header.meta_len)?;
+        snapshot.plan()?;
+        Ok(snapshot)
+    }
+
+    /// The validated plan.
+    pub(crate) fn plan(&self) -> Result<Plan<'_>, ExamineError> {
+        Plan::parse(self.meta.as_bytes(), self.size).map_err(|source| self.format(source))
+    }
+
+    /// Fills `buffer` from `offset` on.
+    pub(crate) fn read_at(&self, buffer: &mut [u8], offset: u64) -> Result<(), ExamineError> {
+        self.file.read_exact_at(buffer, offset).map_err(ExamineError::io("read", &self.path))
+    }
+
+    fn format(&self, source: FormatError) -> ExamineError {
+        ExamineError::Format { path: self.path.clone(), source }
+    }
+
+    /// The first `len` bytes, padded with zeros to whole words. `len` is capped by the caller.
+    fn read_words(&self, len: u64) -> Result<Vec<u64>, ExamineError> {
+        let len = usize::try_from(len).unwrap_or(usize::MAX);
+        let mut words = vec![0u64; len.div_ceil(8)];
+        self.read_at(&mut words.as_mut_bytes()[..len], 0)?;
+        Ok(words)
+    }
+}
+
+/// Opens a regular file for reading; never waits for the writer of a FIFO.
+pub(crate) fn open_regular(path: &Path) -> Result<File, ExamineError> {
+    let file = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path);
+    let file = file.map_err(ExamineError::io("open", path))?;
+    match file.metadata().map_err(ExamineError::io("look at", path))?.is_file() {
+        true => Ok(file),
+        false => Err(ExamineError::NotRegular(path.to_path_buf())),
+    }
+}
+
+/// Writes `text` to standard output. A reader that has seen enough (`… | head`) is no failure.
+pub(crate) fn print(text: impl Display) -> Result<(), ExamineError> {
+    use std::io::Write;
+    let mut out = io::stdout().lock();
+    match write!(out, "{text}").and_then(|()| out.flush()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(ExamineError::Output(error)),
+        _ => Ok(()),
+    }
+}
+
+/// Writes `value` to standard output as JSON.
+pub(crate) fn print_json(value: &impl serde::Serialize) -> Result<(), ExamineError> {
+    let text = serde_json::to_string_pretty(value).map_err(|error| ExamineError::Output(error.into()))?;
+    print(text + "\n")
+}

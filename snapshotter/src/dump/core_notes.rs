@@ -1,0 +1,97 @@
+//! The notes that debuggers read: registers, auxiliary vector, names of the mapped files.
+
+use super::memory::{Content, Image};
+use super::threads::ThreadState;
+use crate::tracee::{TraceError, Tracer};
+use snapfn_format::PAGE;
+use std::os::unix::ffi::OsStrExt;
+
+const NT_PRSTATUS: u32 = 1;
+const NT_FPREGSET: u32 = 2;
+const NT_PRPSINFO: u32 = 3;
+const NT_AUXV: u32 = 6;
+const NT_FILE: u32 = 0x4649_4c45;
+const NT_X86_XSTATE: u32 = 0x202;
+
+struct Notes(Vec<u8>);
+
+impl Notes {
+    fn push(&mut self, name: &[u8], kind: u32, content: &[u8]) {
+        let mut pad = |bytes: &[u8]| {
+            self.0.extend_from_slice(bytes);
+            self.0.resize(self.0.len().next_multiple_of(4), 0);
+        };
+        pad(&[(name.len() as u32).to_le_bytes(), (content.len() as u32).to_le_bytes(), kind.to_le_bytes()].concat());
+        pad(name);
+        pad(content);
+    }
+}
+
+/// `struct elf_prstatus` of x86-64: 336 bytes.
+fn prstatus(thread: &ThreadState, pid: i32) -> Vec<u8> {
+    let mut out = vec![0u8; 336];
+    let mut put = |at: usize, bytes: &[u8]| out[at..at + bytes.len()].copy_from_slice(bytes);
+    put(24, &thread.record.sigmask.to_le_bytes());
+    put(32, &thread.tid.to_le_bytes());
+    put(36, &pid.to_le_bytes()); // as parent
+    put(40, &pid.to_le_bytes());
+    put(44, &pid.to_le_bytes());
+    for (i, value) in thread.record.regs.iter().enumerate() {
+        put(112 + 8 * i, &value.to_le_bytes());
+    }
+    put(328, &1i32.to_le_bytes()); // pr_fpvalid
+    out
+}
+
+/// `struct elf_prpsinfo`: 136 bytes.
+fn prpsinfo(tracer: &Tracer, thread: &ThreadState, args: &[u8]) -> Vec<u8> {
+    let mut out = vec![0u8; 136];
+    out[1] = b'R';
+    out[24..28].copy_from_slice(&tracer.pid.to_le_bytes());
+    out[40..56].copy_from_slice(&thread.record.comm);
+    for (to, from) in out[56..135].iter_mut().zip(args) {
+        *to = if *from == 0 { b' ' } else { *from };
+    }
+    out
+}
+
+/// Note type NT_FILE: which file is mapped where, by the paths that the program saw.
+fn files(image: &Image) -> Vec<u8> {
+    let mut ranges = Vec::new();
+    let mut names = Vec::new();
+    for part in &image.parts {
+        if let Content::File(file, offset) = part.content
+            && let Some(file) = image.files.get(file)
+        {
+            ranges.extend([part.addr, part.addr + part.len, offset / PAGE]);
+            names.extend_from_slice(file.original.as_os_str().as_bytes());
+            names.push(0);
+        }
+    }
+    let mut out: Vec<u8> = [ranges.len() as u64 / 3, PAGE].iter().flat_map(|v| v.to_le_bytes()).collect();
+    out.extend(ranges.iter().flat_map(|v| v.to_le_bytes()));
+    out.extend(names);
+    out
+}
+
+/// All notes, in the order in which a kernel's core file has them.
+pub(super) fn build(tracer: &Tracer, image: &Image, threads: &[ThreadState]) -> Result<Vec<u8>, TraceError> {
+    let mut notes = Notes(Vec::new());
+    let args = std::fs::read(format!("/proc/{}/cmdline", tracer.pid)).unwrap_or_default();
+    let request = &tracer.booted.request;
+    let auxv = tracer
+        .memory
+        .read_vec(request.auxv, request.auxv_len)
+        .map_err(TraceError::system("reading the auxiliary vector"))?;
+    for (index, thread) in threads.iter().enumerate() {
+        notes.push(b"CORE\0", NT_PRSTATUS, &prstatus(thread, tracer.pid));
+        if index == 0 {
+            notes.push(b"CORE\0", NT_PRPSINFO, &prpsinfo(tracer, thread, &args));
+            notes.push(b"CORE\0", NT_AUXV, &auxv);
+            notes.push(b"CORE\0", NT_FILE, &files(image));
+        }
+        notes.push(b"CORE\0", NT_FPREGSET, thread.raw_xstate.get(..512).unwrap_or_default());
+        notes.push(b"LINUX\0", NT_X86_XSTATE, &thread.raw_xstate);
+    }
+    Ok(notes.0)
+}

@@ -1,0 +1,168 @@
+//! Code segment files and other read-only files, put into the store as they are needed.
+
+use crate::tracee::TraceError;
+use crate::tracee::boot::{ElfFiles, ElfSource};
+use snapfn_format::Digest;
+use snapfn_format::init::Init;
+use snapfn_format::snap::{FILE_CODE, FILE_DATA};
+use snapfn_split::{Split, code_path, init_path, split_file};
+use snapfn_store::{Kind, Transaction, hash_file};
+use std::collections::HashMap;
+use std::fs::File;
+use std::io::Read;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+/// Larger files that are no ELF are not copied: the pages that the program sees go into the snapshot.
+const DATA_FILE_MAX: u64 = 256 << 20;
+
+/// A file of the store that stands for one of the host.
+#[derive(Clone, Debug)]
+pub(crate) struct StoredFile {
+    pub(crate) digest: Digest,
+    /// `FILE_CODE` or `FILE_DATA`.
+    pub(crate) kind: u16,
+    pub(crate) size: u64,
+    /// In the store.
+    pub(crate) path: PathBuf,
+    /// On the host, as the program named it.
+    pub(crate) original: PathBuf,
+}
+
+/// Splits and stores files, each once.
+#[derive(Debug)]
+pub(crate) struct ElfStore {
+    transaction: Transaction,
+    /// By original path; `None`: cannot be stored, its pages go into the snapshot.
+    by_path: HashMap<PathBuf, Option<StoredFile>>,
+    /// From the path in the store back to the original.
+    originals: HashMap<PathBuf, PathBuf>,
+}
+
+fn read_error(path: &Path, error: impl std::fmt::Display) -> TraceError {
+    TraceError::Split(format!("{}: {error}", path.display()))
+}
+
+impl ElfStore {
+    pub(crate) fn new(transaction: Transaction) -> Self {
+        ElfStore { transaction, by_path: HashMap::new(), originals: HashMap::new() }
+    }
+
+    /// The stored file that stands for what is mapped as `path` with that inode. `None`: there is none.
+    pub(crate) fn lookup(&mut self, path: &Path, inode: u64) -> Option<StoredFile> {
+        if let Some(original) = self.originals.get(path) {
+            return self.by_path.get(original).cloned().flatten();
+        }
+        if !self.by_path.contains_key(path) {
+            let stored = self.store(path, inode);
+            if let Some(stored) = &stored {
+                self.originals.insert(stored.path.clone(), path.to_owned());
+            }
+            self.by_path.insert(path.to_owned(), stored);
+        }
+        self.by_path.get(path).cloned().flatten()
+    }
+
+    fn store(&self, path: &Path, inode: u64) -> Option<StoredFile> {
+        let metadata = path.metadata().ok().filter(|m| m.is_file() && m.ino() == inode)?;
+        let mut magic = [0; 4];
+        File::open(path).ok()?.read_exact(&mut magic).ok()?;
+        if magic == *b"\x7fELF" {
+            let split = split_file(path).ok()?;
+            return self.put_code(path, &split).ok();
+        }
+        if metadata.len() > DATA_FILE_MAX {
+            return None;
+        }
+        let stored = self.transaction.put_file(Kind::Data, path).ok()?;
+        Some(StoredFile {
+            digest: stored.digest,
+            kind: FILE_DATA,
+            size: stored.size,
+            path: stored.path,
+            original: path.to_owned(),
+        })
+    }
+
+    fn put_code(&self, original: &Path, split: &Split<'_>) -> Result<StoredFile, TraceError> {
+        let stored = match self.transaction.store().blob(Kind::Code, split.code_digest) {
+            Ok(Some(blob)) => (blob.path.clone(), split.code.len()),
+            _ => {
+                let bytes = split.code.to_vec();
+                let stored =
+                    self.transaction.put_bytes(Kind::Code, &bytes).map_err(|error| read_error(original, error))?;
+                (stored.path, stored.size)
+            }
+        };
+        Ok(StoredFile {
+            digest: split.code_digest,
+            kind: FILE_CODE,
+            size: stored.1,
+            path: stored.0,
+            original: original.to_owned(),
+        })
+    }
+
+    /// The files that snapcc left beside the executable, if they are of this very executable.
+    fn prepared(&self, elf: &Path) -> Result<Option<ElfFiles>, TraceError> {
+        let (code, init) = (code_path(elf), init_path(elf));
+        let Ok(bytes) = std::fs::read(&init) else { return Ok(None) };
+        let parsed = Init::parse(&bytes).map_err(|error| {
+            TraceError::Split(format!("{}: {error}; link the program again or delete the file", init.display()))
+        })?;
+        let exe_digest =
+            File::open(elf).and_then(|file| hash_file(&file, &mut |_| {})).map_err(|e| read_error(elf, e))?;
+        if parsed.header().exe_digest != exe_digest {
+            tracing::info!("{}: made from another executable (strip, install -s?); splitting again", init.display());
+            return Ok(None);
+        }
+        let code_digest = match File::open(&code).and_then(|file| hash_file(&file, &mut |_| {})) {
+            Ok(digest) => digest,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(read_error(&code, error)),
+        };
+        if code_digest != parsed.header().code_digest {
+            let message = "is not the code segment file of this executable; link the program again or delete it";
+            return Err(read_error(&code, message));
+        }
+        let put = |kind, path: &Path| self.transaction.put_file(kind, path).map_err(|error| read_error(path, error));
+        Ok(Some(ElfFiles {
+            init: put(Kind::Init, &init)?.path,
+            code: put(Kind::Code, &code)?.path,
+            header: *parsed.header(),
+            interp: interp_of(&parsed),
+        }))
+    }
+
+    fn split(&self, elf: &Path) -> Result<ElfFiles, TraceError> {
+        let split = split_file(elf).map_err(|error| read_error(elf, error))?;
+        let parsed = Init::parse(&split.init).map_err(|error| read_error(elf, error))?;
+        let code = self.put_code(elf, &split)?;
+        let init = self.transaction.put_bytes(Kind::Init, &split.init).map_err(|error| read_error(elf, error))?;
+        Ok(ElfFiles { init: init.path, code: code.path, header: *parsed.header(), interp: interp_of(&parsed) })
+    }
+}
+
+fn interp_of(init: &Init<'_>) -> Option<PathBuf> {
+    use std::os::unix::ffi::OsStrExt;
+    init.interp().map(|path| PathBuf::from(std::ffi::OsStr::from_bytes(path.to_bytes())))
+}
+
+impl ElfSource for ElfStore {
+    fn files(&mut self, elf: &Path) -> Result<ElfFiles, TraceError> {
+        let files = match self.prepared(elf)? {
+            Some(files) => files,
+            None => self.split(elf)?,
+        };
+        let stored = StoredFile {
+            digest: files.header.code_digest,
+            kind: FILE_CODE,
+            size: files.header.code_size.get(),
+            path: files.code.clone(),
+            original: elf.to_owned(),
+        };
+        self.originals.insert(files.code.clone(), elf.to_owned());
+        self.by_path.insert(elf.to_owned(), Some(stored));
+        Ok(files)
+    }
+}

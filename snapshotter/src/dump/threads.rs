@@ -1,0 +1,147 @@
+//! Threads: registers, XSAVE area, signal state, and what the kernel remembers of each.
+
+use super::refuse::{Blocker, DumpError};
+use crate::tracee::ptrace::{self, Tid};
+use crate::tracee::remote::Remote;
+use crate::tracee::{Frozen, TraceError, Tracer};
+use snapfn_format::snap::{Thread, reg, resident};
+
+/// A thread's record and its XSAVE area as a signal frame holds it.
+#[derive(Clone, Debug)]
+pub(super) struct ThreadState {
+    pub(super) tid: Tid,
+    pub(super) record: Thread,
+    pub(super) xstate: Vec<u8>,
+    /// Raw, as ptrace gives it, for the core note.
+    pub(super) raw_xstate: Vec<u8>,
+    /// The stack canary of its TLS block; 0 when it has none.
+    pub(super) canary: u64,
+}
+
+/// Offset of the TID in musl's `struct pthread`.
+const MUSL_TID: u64 = 0x30;
+/// Offset of the stack canary from the FS base (the x86-64 ABI).
+const CANARY: u64 = 0x28;
+const PR_GET_TID_ADDRESS: u64 = 40;
+
+/// An XSAVE area in the form of a signal frame: the kernel's software bytes at 464 (`_fpx_sw_bytes`), a magic
+/// number behind the area. Only live components are named, so that hosts with fewer can load it.
+fn frame_xstate(raw: &[u8]) -> Result<Vec<u8>, TraceError> {
+    const MAGIC1: u32 = 0x4650_5853;
+    const MAGIC2: u32 = 0x4650_5845;
+    const X87_SSE: u64 = 3;
+    let too_short = || TraceError::Split("the kernel's XSAVE area is too short".into());
+    let live =
+        raw.get(512..520).and_then(|bytes| bytes.try_into().ok()).map(u64::from_le_bytes).ok_or_else(too_short)?;
+    let size = raw.len() as u32;
+    let mut area = raw.to_vec();
+    area[464..512].fill(0);
+    area[464..468].copy_from_slice(&MAGIC1.to_le_bytes());
+    area[468..472].copy_from_slice(&(size + 4).to_le_bytes());
+    area[472..480].copy_from_slice(&(live | X87_SSE).to_le_bytes());
+    area[480..484].copy_from_slice(&size.to_le_bytes());
+    area.extend_from_slice(&MAGIC2.to_le_bytes());
+    Ok(area)
+}
+
+pub(super) fn gather(
+    tracer: &Tracer,
+    frozen: &[Frozen],
+    blockers: &mut Vec<Blocker>,
+) -> Result<Vec<ThreadState>, DumpError> {
+    frozen.iter().map(|task| thread(tracer, task, blockers)).collect()
+}
+
+fn thread(tracer: &Tracer, task: &Frozen, blockers: &mut Vec<Blocker>) -> Result<ThreadState, DumpError> {
+    let system = TraceError::system;
+    let Frozen { tid, at_entry, instance, survivor } = *task;
+    let raw_xstate = ptrace::get_xstate(tid).map_err(system("XSAVE area"))?;
+    let sigmask = ptrace::get_sigmask(tid).map_err(system("signal mask"))?;
+    let rseq = ptrace::get_rseq(tid).unwrap_or_default();
+    let robust_list = ptrace::get_robust_list(tid).map_err(system("get_robust_list"))?;
+
+    let scratch = tracer.booted.request.resident + resident::WORK;
+    let remote = Remote::new(tid, tracer.booted.gadget(), &survivor, at_entry).map_err(system("remote system call"))?;
+    remote.call(libc::SYS_sigaltstack, &[0, scratch]).map_err(system("sigaltstack"))?;
+    let altstack = tracer.memory.read_vec(scratch, 24).map_err(system("sigaltstack"))?;
+    let clear_tid = match remote.call(libc::SYS_prctl, &[PR_GET_TID_ADDRESS, scratch]) {
+        Ok(_) => tracer.memory.read_u64(scratch).map_err(system("PR_GET_TID_ADDRESS"))?,
+        Err(error) => return Err(system("prctl(PR_GET_TID_ADDRESS), needs CONFIG_CHECKPOINT_RESTORE")(error).into()),
+    };
+    tracer.memory.write(scratch, &[0; 24]).map_err(system("clearing scratch memory"))?;
+    remote.finish().map_err(system("remote system call"))?;
+
+    let word = |at: usize| altstack.get(at..at + 8).and_then(|b| b.try_into().ok()).map_or(0, u64::from_le_bytes);
+    let fs_base = instance[reg::FS_BASE];
+    let mut record = Thread {
+        regs: instance,
+        sigmask,
+        altstack_addr: word(0),
+        altstack_flags: word(8) as u32,
+        altstack_len: word(16),
+        tid: tid as u32,
+        clear_tid,
+        tid_cache: tid_cache(tracer, tid, clear_tid, fs_base),
+        robust_list,
+        rseq: rseq.addr,
+        rseq_len: rseq.len,
+        rseq_sig: rseq.signature,
+        ..Thread::default()
+    };
+    // SS_ONSTACK is a state, not a setting: a frame with it would be refused.
+    record.altstack_flags &= !1;
+    let comm = std::fs::read(format!("/proc/{}/task/{tid}/comm", tracer.pid)).map_err(system("/proc/PID/comm"))?;
+    for (to, from) in record.comm.iter_mut().take(15).zip(comm.iter().take_while(|b| **b != b'\n')) {
+        *to = *from;
+    }
+    let canary = if fs_base == 0 { 0 } else { tracer.memory.read_u64(fs_base + CANARY).unwrap_or(0) };
+    leave_critical_section(tracer, &mut record)?;
+    check_seccomp(tracer, tid, blockers);
+    Ok(ThreadState { tid, xstate: frame_xstate(&raw_xstate)?, raw_xstate, record, canary })
+}
+
+/// Where the C library keeps the thread's TID: glibc passes that very word as clear_child_tid; musl has it at a
+/// fixed place of its thread structure (its clear_child_tid is a global lock).
+fn tid_cache(tracer: &Tracer, tid: Tid, clear_tid: u64, fs_base: u64) -> u64 {
+    let holds_tid = |addr: u64| {
+        let mut word = [0; 4];
+        addr != 0 && tracer.memory.read(addr, &mut word).is_ok() && i32::from_le_bytes(word) == tid
+    };
+    [clear_tid, fs_base.wrapping_add(MUSL_TID)]
+        .into_iter()
+        .find(|addr| *addr > MUSL_TID && holds_tid(*addr))
+        .unwrap_or(0)
+}
+
+/// A thread inside a restartable sequence continues at its abort handler, as after any preemption.
+fn leave_critical_section(tracer: &Tracer, record: &mut Thread) -> Result<(), TraceError> {
+    let system = TraceError::system;
+    if record.rseq == 0 {
+        return Ok(());
+    }
+    let section = tracer.memory.read_u64(record.rseq + 8).map_err(system("rseq area"))?;
+    if section == 0 {
+        return Ok(());
+    }
+    let start = tracer.memory.read_u64(section + 8).map_err(system("rseq section"))?;
+    let len = tracer.memory.read_u64(section + 16).map_err(system("rseq section"))?;
+    let abort = tracer.memory.read_u64(section + 24).map_err(system("rseq section"))?;
+    if record.regs[reg::RIP].wrapping_sub(start) < len {
+        record.regs[reg::RIP] = abort;
+    }
+    tracer.memory.write(record.rseq + 8, &[0; 8]).map_err(system("rseq area"))
+}
+
+fn check_seccomp(tracer: &Tracer, tid: Tid, blockers: &mut Vec<Blocker>) {
+    let status = std::fs::read_to_string(format!("/proc/{}/task/{tid}/status", tracer.pid)).unwrap_or_default();
+    let mode = status.lines().find_map(|line| line.strip_prefix("Seccomp:")).map_or("0", str::trim);
+    let own = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let own_mode = own.lines().find_map(|line| line.strip_prefix("Seccomp:")).map_or("0", str::trim);
+    if mode != own_mode {
+        blockers.push(Blocker {
+            subject: format!("thread {tid}"),
+            what: "has a seccomp filter".to_owned(),
+            remedy: "install filters after the snapshot point",
+        });
+    }
+}

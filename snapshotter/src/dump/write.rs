@@ -1,0 +1,161 @@
+//! The snapshot file: layout, then one pass of large writes.
+//!
+//! ```text
+//!  meta (ELF header, plan) │ program headers │ core notes │ page runs in ascending order of address
+//! ```
+//! A run of 2 MiB or more lies at an offset ≡ its address (mod 2 MiB), so that the page cache can hold and map it
+//! as 2 MiB folios.
+
+use super::core_notes;
+use super::elf_store::ElfStore;
+use super::memory::{Content, Image, read_image};
+use super::refuse::DumpError;
+use super::threads::ThreadState;
+use crate::tracee::Tracer;
+use snapfn_format::PAGE;
+use snapfn_format::snap::*;
+use snapfn_store::{Kind, Stored, Transaction};
+
+const HUGE: u64 = 2 << 20;
+const PT_LOAD: u32 = 1;
+const PT_NOTE: u32 = 4;
+const EHDR: u64 = 64;
+const PHDR: u64 = 56;
+/// Bytes written at a time: ext4 gives 2 MiB folios to writes of at least that size.
+const WRITE: u64 = 4 << 20;
+
+/// One program header.
+struct Segment {
+    kind: u32,
+    flags: u32,
+    offset: u64,
+    addr: u64,
+    file_len: u64,
+    mem_len: u64,
+    align: u64,
+}
+
+impl Segment {
+    fn to_bytes(&self) -> Vec<u8> {
+        let mut out: Vec<u8> = [self.kind, self.flags].iter().flat_map(|v| v.to_le_bytes()).collect();
+        let words = [self.offset, self.addr, 0, self.file_len, self.mem_len, self.align];
+        out.extend(words.iter().flat_map(|v| v.to_le_bytes()));
+        out
+    }
+}
+
+fn elf_header(phoff: u64, phnum: u64) -> [u8; 64] {
+    let mut out = [0u8; 64];
+    out[..7].copy_from_slice(b"\x7fELF\x02\x01\x01");
+    let mut put = |at: usize, bytes: &[u8]| out[at..at + bytes.len()].copy_from_slice(bytes);
+    put(16, &4u16.to_le_bytes()); // ET_CORE
+    put(18, &62u16.to_le_bytes()); // EM_X86_64
+    put(20, &1u32.to_le_bytes());
+    put(32, &phoff.to_le_bytes());
+    put(52, &(EHDR as u16).to_le_bytes());
+    put(54, &(PHDR as u16).to_le_bytes());
+    put(56, &(phnum as u16).to_le_bytes());
+    out
+}
+
+/// Program header flags are PF_X = 1, PF_W = 2, PF_R = 4.
+fn flags(prot: u16) -> u32 {
+    u32::from(prot & PROT_READ) << 2 | u32::from(prot & PROT_WRITE) | u32::from(prot & PROT_EXEC) >> 2
+}
+
+pub(super) fn write(
+    tracer: &Tracer,
+    image: &Image,
+    tables: &PlanTables,
+    threads: &[ThreadState],
+    elves: &ElfStore,
+    transaction: &Transaction,
+) -> Result<Stored, DumpError> {
+    let _ = elves;
+    let mut tables = tables.clone();
+    let notes = core_notes::build(tracer, image, threads)?;
+    let loads = image.parts.iter().filter(|part| part.content != Content::Zero).count() as u64;
+    let phnum = loads + 2;
+    if phnum >= 0xffff {
+        return Err(snapfn_format::FormatError::TooLarge("the number of memory areas").into());
+    }
+    let meta_len = tables.meta_len();
+    let phoff = meta_len;
+    let notes_at = phoff + phnum * PHDR;
+    let mut end = (notes_at + notes.len() as u64).next_multiple_of(PAGE);
+
+    // Offsets: the operations were made from the parts in the same order.
+    let mut segments = vec![
+        Segment { kind: PT_NOTE, flags: 4, offset: EHDR, addr: 0, file_len: meta_len - EHDR, mem_len: 0, align: 4 },
+        Segment {
+            kind: PT_NOTE,
+            flags: 4,
+            offset: notes_at,
+            addr: 0,
+            file_len: notes.len() as u64,
+            mem_len: 0,
+            align: 4,
+        },
+    ];
+    let mut runs = Vec::new();
+    let mut ops =
+        tables.ops.iter_mut().filter(|op| op.kind == OP_MAP_ANON || op.kind == OP_READ || op.kind == OP_MAP_FILE);
+    for part in &image.parts {
+        let Some(op) = ops.next() else { break };
+        let (offset, file_len) = match part.content {
+            Content::Zero => continue,
+            // gdb 13 lists every thread twice when a PT_LOAD without bytes has offset 0.
+            Content::File(..) => (PAGE, 0),
+            Content::Map | Content::Read => {
+                if part.len >= HUGE && part.content == Content::Map {
+                    end += (part.addr.wrapping_sub(end)) % HUGE;
+                }
+                let offset = end;
+                op.offset = offset;
+                runs.push((part.addr, part.len, offset));
+                end += part.len;
+                (offset, part.len)
+            }
+        };
+        let (addr, mem_len, align) = (part.addr, part.len, PAGE);
+        segments.push(Segment { kind: PT_LOAD, flags: flags(part.prot), offset, addr, file_len, mem_len, align });
+    }
+    drop(ops);
+    if let Some(file) = tables.files.first_mut() {
+        file.size = end;
+    }
+    let meta = MetaBuilder::build(&tables, &elf_header(phoff, phnum), end);
+    check(&meta, end)?;
+
+    let mut writer = transaction.writer(Kind::Snap)?;
+    writer.append(&meta)?;
+    for segment in &segments {
+        writer.append(&segment.to_bytes())?;
+    }
+    writer.append(&notes)?;
+    let mut at = notes_at + notes.len() as u64;
+    let mut buffer = Vec::new();
+    for (addr, len, offset) in runs {
+        writer.skip(offset - at)?;
+        let mut done = 0;
+        while done < len {
+            let size = (len - done).min(WRITE);
+            buffer.resize(size as usize, 0);
+            read_image(tracer, addr + done, &mut buffer)?;
+            writer.append(&buffer)?;
+            done += size;
+        }
+        at = offset + len;
+    }
+    writer.skip(end - at)?;
+    Ok(writer.commit()?)
+}
+
+/// What the loader will do first: parse and validate. A plan that it would refuse is never stored.
+fn check(meta: &[u8], size: u64) -> Result<(), DumpError> {
+    let mut aligned = vec![0u64; meta.len().div_ceil(8)];
+    let bytes = zerocopy::IntoBytes::as_mut_bytes(aligned.as_mut_slice());
+    bytes[..meta.len()].copy_from_slice(meta);
+    Plan::parse(&bytes[..meta.len()], size)?;
+    Ok(())
+}

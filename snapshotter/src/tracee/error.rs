@@ -1,0 +1,42 @@
+//! Why a program did not reach its snapshot point.
+
+use std::io;
+use std::path::PathBuf;
+use thiserror::Error;
+
+/// Why a program did not reach its snapshot point.
+#[derive(Debug, Error)]
+pub(crate) enum TraceError {
+    #[error("cannot run {}: {source}", path.display())]
+    Exec { path: PathBuf, source: io::Error },
+    #[error("{what}: {source}")]
+    System { what: &'static str, source: io::Error },
+    #[error("the program exited with status {status} before its snapshot point{output}")]
+    Exited { status: i32, output: String },
+    #[error("the program was killed by {signal} before its snapshot point{output}")]
+    Killed { signal: String, output: String },
+    #[error("the program did not reach its snapshot point within {seconds} s (--timeout){output}")]
+    Timeout { seconds: f64, output: String },
+    #[error("the program replaced itself by {} before its snapshot point: name that program instead", .0.display())]
+    Replaced(PathBuf),
+    #[error("snapboot, the deserializer: {what}{}", errno_text(*.errno))]
+    Boot { what: String, errno: i32 },
+    #[error("snapboot is not installed: looked for {}", .0.display())]
+    NoSnapboot(PathBuf),
+    #[error("no function or object '{0}' in the program or the libraries that it loaded")]
+    NoSymbol(String),
+    #[error("'{0}' is not the name of a system call")]
+    NoSyscall(String),
+    #[error("{0}")]
+    Split(String),
+}
+
+impl TraceError {
+    pub(crate) fn system(what: &'static str) -> impl FnOnce(io::Error) -> TraceError {
+        move |source| TraceError::System { what, source }
+    }
+}
+
+fn errno_text(errno: i32) -> String {
+    if errno == 0 { String::new() } else { format!(": {}", io::Error::from_raw_os_error(errno)) }
+}

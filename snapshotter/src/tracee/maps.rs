@@ -1,0 +1,124 @@
+//! /proc/PID/smaps, parsed strictly: what is unknown is an error, never a guess.
+
+use super::ptrace::Tid;
+use std::fs;
+use std::io;
+use std::path::PathBuf;
+
+/// One virtual memory area.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Vma {
+    pub(crate) start: u64,
+    pub(crate) end: u64,
+    /// `PROT_…` bits.
+    pub(crate) prot: u16,
+    pub(crate) shared: bool,
+    pub(crate) offset: u64,
+    /// Device as `(major, minor)`.
+    pub(crate) device: (u32, u32),
+    pub(crate) inode: u64,
+    /// Path or `[name]`, without ` (deleted)`.
+    pub(crate) name: String,
+    pub(crate) deleted: bool,
+    /// Two-letter flags of the VmFlags line.
+    pub(crate) flags: Vec<String>,
+}
+
+impl Vma {
+    pub(crate) fn len(&self) -> u64 {
+        self.end - self.start
+    }
+
+    pub(crate) fn has(&self, flag: &str) -> bool {
+        self.flags.iter().any(|f| f == flag)
+    }
+
+    /// Whether a file (or shared memory) stands behind it.
+    pub(crate) fn has_file(&self) -> bool {
+        self.inode != 0
+    }
+
+    pub(crate) fn path(&self) -> PathBuf {
+        PathBuf::from(&self.name)
+    }
+
+    pub(crate) fn contains(&self, addr: u64) -> bool {
+        (self.start..self.end).contains(&addr)
+    }
+}
+
+/// Reads the memory map of a process.
+pub(crate) fn read(pid: Tid) -> io::Result<Vec<Vma>> {
+    parse(&fs::read(format!("/proc/{pid}/smaps"))?)
+}
+
+/// Parses the text of smaps (or of maps: without flags).
+pub(crate) fn parse(text: &[u8]) -> io::Result<Vec<Vma>> {
+    let mut vmas: Vec<Vma> = Vec::new();
+    for line in text.split(|b| *b == b'\n').filter(|line| !line.is_empty()) {
+        let line = String::from_utf8_lossy(line);
+        if let Some(flags) = line.strip_prefix("VmFlags:") {
+            if let Some(vma) = vmas.last_mut() {
+                vma.flags = flags.split_whitespace().map(str::to_owned).collect();
+            }
+        } else if let Some(vma) = parse_header(&line) {
+            vmas.push(vma);
+        } else if !line.split_whitespace().next().is_some_and(|word| word.ends_with(':')) {
+            return Err(io::Error::new(io::ErrorKind::InvalidData, format!("smaps line not understood: {line}")));
+        }
+    }
+    Ok(vmas)
+}
+
+fn parse_header(line: &str) -> Option<Vma> {
+    let mut rest = line;
+    let mut word = || {
+        rest = rest.trim_start_matches(' ');
+        let (word, tail) = rest.split_once(' ').unwrap_or((rest, ""));
+        rest = tail;
+        word
+    };
+    let (start, end) = word().split_once('-')?;
+    let perms = word().as_bytes();
+    let offset = word();
+    let (major, minor) = word().split_once(':')?;
+    let inode = word().parse().ok()?;
+    let name = rest.trim_start_matches(' ');
+    let name_alive = name.strip_suffix(" (deleted)");
+    let bit = |index: usize, letter, bit| if perms.get(index) == Some(&letter) { bit } else { 0 };
+    Some(Vma {
+        start: u64::from_str_radix(start, 16).ok()?,
+        end: u64::from_str_radix(end, 16).ok()?,
+        prot: bit(0, b'r', 1) | bit(1, b'w', 2) | bit(2, b'x', 4),
+        shared: perms.get(3) == Some(&b's'),
+        offset: u64::from_str_radix(offset, 16).ok()?,
+        device: (u32::from_str_radix(major, 16).ok()?, u32::from_str_radix(minor, 16).ok()?),
+        inode,
+        deleted: name_alive.is_some(),
+        name: unescape(name_alive.unwrap_or(name)),
+        flags: Vec::new(),
+    })
+}
+
+/// The kernel writes a newline in a path as `\012`.
+fn unescape(name: &str) -> String {
+    name.replace("\\012", "\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parses_smaps() {
+        let text = b"2aaaaaaab000-2aaaaaaac000 rw-p 00001000 fe:00 1234                       /tmp/a b (deleted)\n\
+            Size:                  4 kB\nVmFlags: rd wr mr mw me ac\n\
+            7ffd0000-7ffd1000 r-xp 00000000 00:00 0                          [vdso]\nVmFlags: rd ex\n";
+        let vmas = parse(text).unwrap();
+        assert_eq!(vmas.len(), 2);
+        assert_eq!(vmas[0].name, "/tmp/a b");
+        assert!(vmas[0].deleted && vmas[0].prot == 3 && vmas[0].has("ac") && vmas[0].inode == 1234);
+        assert_eq!((vmas[1].prot, vmas[1].name.as_str()), (5, "[vdso]"));
+        assert!(parse(b"what is this\n").is_err());
+    }
+}

@@ -1,0 +1,27 @@
+//! The program under the snapshotter: start it, rebuild its image, run it to its snapshot point.
+//!
+//! ```text
+//!  spawn     fork, personality, execve; seized before its first instruction
+//!  boot      at the exec stop: map snapboot, let it rebuild the image from code segment and init data files
+//!  run       until the snapshot point; errors name the program's end and its last output
+//!  ptrace    requests and waits        remote  system calls in the tracee       memory  its memory
+//! ```
+
+pub(crate) mod boot;
+mod breakpoint;
+mod error;
+pub(crate) mod freeze;
+pub(crate) mod maps;
+pub(crate) mod memory;
+mod output;
+pub(crate) mod ptrace;
+pub(crate) mod remote;
+mod run;
+mod spawn;
+pub(crate) mod symbols;
+
+pub(crate) use error::TraceError;
+pub(crate) use freeze::Frozen;
+pub(crate) use output::Output;
+pub(crate) use run::{Reached, Tracer};
+pub(crate) use spawn::{SpawnOptions, spawn};

@@ -1,0 +1,216 @@
+//! ptrace requests and waits.
+//!
+//! `nix::sys::wait::waitpid` cannot represent a stop by a real-time signal, so waits are raw `wait4` with
+//! `__WALL`, decoded here.
+#![allow(unsafe_code)] // ptrace and wait4
+
+use snapfn_format::snap::REGS;
+use std::io;
+
+/// A task (thread) ID.
+pub(crate) type Tid = i32;
+
+const PTRACE_SEIZE: u32 = 0x4206;
+const PTRACE_INTERRUPT: u32 = 0x4207;
+const PTRACE_LISTEN: u32 = 0x4208;
+const PTRACE_GETREGSET: u32 = 0x4204;
+const PTRACE_SETREGSET: u32 = 0x4205;
+const PTRACE_GETSIGMASK: u32 = 0x420a;
+const PTRACE_SETSIGMASK: u32 = 0x420b;
+const PTRACE_GET_SYSCALL_INFO: u32 = 0x420e;
+const PTRACE_GET_RSEQ_CONFIGURATION: u32 = 0x420f;
+const NT_PRSTATUS: usize = 1;
+const NT_X86_XSTATE: usize = 0x202;
+/// SIGTRAP with this bit: a system call stop (PTRACE_O_TRACESYSGOOD).
+const SYSGOOD: i32 = 0x80;
+
+/// PTRACE_O_TRACESYSGOOD | TRACEFORK | TRACEVFORK | TRACECLONE | TRACEEXEC | EXITKILL
+pub(crate) const OPTIONS: u64 = 0x01 | 0x02 | 0x04 | 0x08 | 0x10 | 0x0010_0000;
+
+/// What `wait4` reported.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Stop {
+    /// The task ended by itself.
+    Exited(i32),
+    /// The task was killed.
+    Killed(i32),
+    /// About to receive a signal.
+    Signal(i32),
+    /// Group stop, or the answer to PTRACE_INTERRUPT (SIGTRAP).
+    Group(i32),
+    /// Entry or exit of a system call.
+    Syscall,
+    /// `fork`, `vfork` or `clone`; the message is the new task.
+    NewTask(Event),
+    /// After a successful `execve`.
+    Exec,
+    /// Any other event.
+    Other(i32),
+}
+
+/// How a task was made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Event {
+    Fork,
+    Clone,
+}
+
+fn request(request: u32, tid: Tid, addr: usize, data: usize) -> io::Result<i64> {
+    // SAFETY: callers pass addresses of live objects of the size that the request expects.
+    let result = unsafe { libc::ptrace(request, tid, addr, data) };
+    if result == -1 { Err(io::Error::last_os_error()) } else { Ok(result) }
+}
+
+pub(crate) fn seize(tid: Tid, options: u64) -> io::Result<()> {
+    request(PTRACE_SEIZE, tid, 0, options as usize).map(drop)
+}
+
+pub(crate) fn interrupt(tid: Tid) -> io::Result<()> {
+    request(PTRACE_INTERRUPT, tid, 0, 0).map(drop)
+}
+
+pub(crate) fn listen(tid: Tid) -> io::Result<()> {
+    request(PTRACE_LISTEN, tid, 0, 0).map(drop)
+}
+
+/// Resumes until the next system call entry or exit.
+pub(crate) fn resume_to_syscall(tid: Tid, signal: i32) -> io::Result<()> {
+    request(libc::PTRACE_SYSCALL, tid, 0, signal as usize).map(drop)
+}
+
+pub(crate) fn resume(tid: Tid, signal: i32) -> io::Result<()> {
+    request(libc::PTRACE_CONT, tid, 0, signal as usize).map(drop)
+}
+
+pub(crate) fn step(tid: Tid) -> io::Result<()> {
+    request(libc::PTRACE_SINGLESTEP, tid, 0, 0).map(drop)
+}
+
+pub(crate) fn detach(tid: Tid, signal: i32) -> io::Result<()> {
+    request(libc::PTRACE_DETACH, tid, 0, signal as usize).map(drop)
+}
+
+pub(crate) fn event_message(tid: Tid) -> io::Result<u64> {
+    let mut message = 0u64;
+    request(libc::PTRACE_GETEVENTMSG, tid, 0, &raw mut message as usize)?;
+    Ok(message)
+}
+
+/// General registers in the order of `struct user_regs_struct`.
+pub(crate) type Regs = [u64; REGS];
+
+pub(crate) fn get_regs(tid: Tid) -> io::Result<Regs> {
+    let mut regs = [0u64; REGS];
+    let mut iov = libc::iovec { iov_base: regs.as_mut_ptr().cast(), iov_len: size_of_val(&regs) };
+    request(PTRACE_GETREGSET, tid, NT_PRSTATUS, &raw mut iov as usize)?;
+    Ok(regs)
+}
+
+pub(crate) fn set_regs(tid: Tid, regs: &Regs) -> io::Result<()> {
+    let mut regs = *regs;
+    let mut iov = libc::iovec { iov_base: regs.as_mut_ptr().cast(), iov_len: size_of_val(&regs) };
+    request(PTRACE_SETREGSET, tid, NT_PRSTATUS, &raw mut iov as usize).map(drop)
+}
+
+/// The XSAVE area in the standard format.
+pub(crate) fn get_xstate(tid: Tid) -> io::Result<Vec<u8>> {
+    let mut area = vec![0u8; 16384];
+    let mut iov = libc::iovec { iov_base: area.as_mut_ptr().cast(), iov_len: area.len() };
+    request(PTRACE_GETREGSET, tid, NT_X86_XSTATE, &raw mut iov as usize)?;
+    area.truncate(iov.iov_len);
+    Ok(area)
+}
+
+pub(crate) fn get_sigmask(tid: Tid) -> io::Result<u64> {
+    let mut mask = 0u64;
+    request(PTRACE_GETSIGMASK, tid, 8, &raw mut mask as usize)?;
+    Ok(mask)
+}
+
+pub(crate) fn set_sigmask(tid: Tid, mask: u64) -> io::Result<()> {
+    request(PTRACE_SETSIGMASK, tid, 8, &raw const mask as usize).map(drop)
+}
+
+/// A registered rseq area (`struct ptrace_rseq_configuration`).
+#[derive(Clone, Copy, Debug, Default)]
+#[repr(C)]
+pub(crate) struct Rseq {
+    pub(crate) addr: u64,
+    pub(crate) len: u32,
+    pub(crate) signature: u32,
+    pub(crate) flags: u32,
+    pad: u32,
+}
+
+pub(crate) fn get_rseq(tid: Tid) -> io::Result<Rseq> {
+    let mut rseq = Rseq::default();
+    request(PTRACE_GET_RSEQ_CONFIGURATION, tid, size_of::<Rseq>(), &raw mut rseq as usize)?;
+    Ok(rseq)
+}
+
+/// Head of the robust futex list of a task; 0 when there is none.
+pub(crate) fn get_robust_list(tid: Tid) -> io::Result<u64> {
+    let (mut head, mut len) = (0u64, 0usize);
+    // SAFETY: two writable locals of the expected sizes.
+    let result = unsafe { libc::syscall(libc::SYS_get_robust_list, tid, &raw mut head, &raw mut len) };
+    if result == -1 { Err(io::Error::last_os_error()) } else { Ok(head) }
+}
+
+/// A system call entry: number and arguments; `None` at an exit or elsewhere.
+pub(crate) fn syscall_entry(tid: Tid) -> io::Result<Option<(u64, [u64; 6])>> {
+    const ENTRY: u8 = 1;
+    let mut info = [0u64; 11];
+    request(PTRACE_GET_SYSCALL_INFO, tid, size_of_val(&info), info.as_mut_ptr() as usize)?;
+    if info[0] as u8 != ENTRY {
+        return Ok(None);
+    }
+    let mut args = [0; 6];
+    args.copy_from_slice(&info[4..10]);
+    Ok(Some((info[3], args)))
+}
+
+fn decode(status: i32) -> Stop {
+    if libc::WIFEXITED(status) {
+        return Stop::Exited(libc::WEXITSTATUS(status));
+    }
+    if libc::WIFSIGNALED(status) {
+        return Stop::Killed(libc::WTERMSIG(status));
+    }
+    let signal = (status >> 8) & 0xff;
+    match status >> 16 {
+        0 if signal == libc::SIGTRAP | SYSGOOD => Stop::Syscall,
+        0 => Stop::Signal(signal),
+        libc::PTRACE_EVENT_FORK | libc::PTRACE_EVENT_VFORK => Stop::NewTask(Event::Fork),
+        libc::PTRACE_EVENT_CLONE => Stop::NewTask(Event::Clone),
+        libc::PTRACE_EVENT_EXEC => Stop::Exec,
+        libc::PTRACE_EVENT_STOP => Stop::Group(signal),
+        event => Stop::Other(event),
+    }
+}
+
+/// Waits for `tid` (−1: any tracee).
+pub(crate) fn wait(tid: Tid) -> io::Result<(Tid, Stop)> {
+    loop {
+        let mut status = 0;
+        // SAFETY: status is a live local.
+        let result = unsafe { libc::wait4(tid, &raw mut status, libc::__WALL, std::ptr::null_mut()) };
+        if result >= 0 {
+            return Ok((result, decode(status)));
+        }
+        let error = io::Error::last_os_error();
+        if error.kind() != io::ErrorKind::Interrupted {
+            return Err(error);
+        }
+    }
+}
+
+/// Sends `signal` to a process.
+pub(crate) fn kill(pid: Tid, signal: i32) {
+    // SAFETY: no memory is involved.
+    unsafe { libc::kill(pid, signal) };
+}
+
+/// The name of a signal.
+pub(crate) fn signal_name(signal: i32) -> String {
+    nix::sys::signal::Signal::try_from(signal).map_or_else(|_| format!("signal {signal}"), |s| s.as_str().to_owned())
+}

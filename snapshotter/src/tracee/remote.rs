@@ -1,0 +1,78 @@
+//! System calls executed by the tracee on our behalf.
+//!
+//! The tracee is sent to a `syscall` instruction and taken through its entry and exit stops. No SIGTRAP is
+//! involved (a forced one would reset a disposition that the program has set), and all signals are blocked
+//! meanwhile; registers and mask are put back when the guard is dropped.
+
+use super::ptrace::{self, Regs, Stop, Tid};
+use snapfn_format::snap::reg;
+use std::io;
+
+/// A stopped task that runs system calls for us.
+#[derive(Debug)]
+pub(crate) struct Remote {
+    tid: Tid,
+    gadget: u64,
+    saved: Regs,
+    mask: u64,
+}
+
+impl Remote {
+    /// `gadget` is the address of a `syscall` instruction. If the task is at a system call entry, that call is
+    /// skipped; `saved` is what the registers are put back to.
+    pub(crate) fn new(tid: Tid, gadget: u64, saved: &Regs, at_entry: bool) -> io::Result<Self> {
+        let mask = ptrace::get_sigmask(tid)?;
+        ptrace::set_sigmask(tid, u64::MAX)?;
+        let remote = Remote { tid, gadget, saved: *saved, mask };
+        if at_entry {
+            let mut regs = ptrace::get_regs(tid)?;
+            regs[reg::ORIG_RAX] = u64::MAX;
+            ptrace::set_regs(tid, &regs)?;
+            remote.next_stop()?;
+        }
+        Ok(remote)
+    }
+
+    fn next_stop(&self) -> io::Result<()> {
+        ptrace::resume_to_syscall(self.tid, 0)?;
+        loop {
+            match ptrace::wait(self.tid)?.1 {
+                Stop::Syscall => return Ok(()),
+                Stop::Exited(_) | Stop::Killed(_) => {
+                    return Err(io::Error::other("the program died under the snapshotter"));
+                }
+                // A group stop or an event that was under way: go on.
+                _ => ptrace::resume_to_syscall(self.tid, 0)?,
+            }
+        }
+    }
+
+    /// Executes one system call: the kernel's value, errors as `io::Error`.
+    pub(crate) fn call(&self, number: i64, args: &[u64]) -> io::Result<u64> {
+        const ORDER: [usize; 6] = [reg::RDI, reg::RSI, reg::RDX, reg::R10, reg::R8, reg::R9];
+        let mut regs = self.saved;
+        regs[reg::RIP] = self.gadget;
+        regs[reg::RAX] = number as u64;
+        regs[reg::ORIG_RAX] = u64::MAX;
+        for (register, value) in ORDER.iter().zip(args.iter().chain(std::iter::repeat(&0))) {
+            regs[*register] = *value;
+        }
+        ptrace::set_regs(self.tid, &regs)?;
+        self.next_stop()?;
+        self.next_stop()?;
+        let value = ptrace::get_regs(self.tid)?[reg::RAX];
+        match value as i64 {
+            error @ -4095..=-1 => Err(io::Error::from_raw_os_error(-error as i32)),
+            _ => Ok(value),
+        }
+    }
+
+    /// Puts registers and signal mask back.
+    pub(crate) fn finish(self) -> io::Result<()> {
+        let mut regs = self.saved;
+        // Not in a system call any more: nothing to restart.
+        regs[reg::ORIG_RAX] = u64::MAX;
+        ptrace::set_regs(self.tid, &regs)?;
+        ptrace::set_sigmask(self.tid, self.mask)
+    }
+}

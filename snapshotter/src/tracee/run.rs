@@ -1,0 +1,439 @@
+//! Running the rebuilt program up to its snapshot point.
+
+use super::boot::Booted;
+use super::breakpoint::Breakpoint;
+use super::memory::Memory;
+use super::ptrace::{self, Event, Regs, Stop, Tid};
+use super::spawn::Spawned;
+use super::{TraceError, maps, symbols};
+use crate::cli::Point;
+use snapfn_format::snap::{AT_MAIN, AT_READY, AT_SYMBOL, AT_SYSCALL, reg};
+use std::collections::{BTreeMap, HashSet};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc;
+use std::time::Duration;
+
+/// `prctl` option of the snapshot protocol ("SNAP"), and its operations.
+const PROTOCOL: u64 = 0x534e_4150;
+const OP_READY: u64 = 0;
+const OP_INFO: u64 = 1;
+const OP_SECRET: u64 = 2;
+const SYS_PRCTL: u64 = libc::SYS_prctl as u64;
+/// Instructions between `_start` and the call that receives `main`; musl's static-pie relocates itself meanwhile.
+const MAIN_STEPS: usize = 100_000;
+
+/// Where the program stands.
+#[derive(Clone, Debug)]
+pub(crate) struct Reached {
+    pub(crate) tid: Tid,
+    /// `AT_…`
+    pub(crate) at: u32,
+    /// Stopped at a system call's entry.
+    pub(crate) at_entry: bool,
+    /// Registers that an instance starts with.
+    pub(crate) instance: Regs,
+    /// Registers that the program itself goes on with.
+    pub(crate) survivor: Regs,
+    /// The point is `e_entry` of a program without a C library: its stack pointer names the vectors.
+    pub(crate) bare_entry: bool,
+}
+
+/// What the program has told us through the protocol.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Registered {
+    /// Address of its `struct snap_info`.
+    pub(crate) info: u64,
+    /// `(address, length)` of secrets.
+    pub(crate) secrets: Vec<(u64, u64)>,
+}
+
+/// Outcome of looking for `main` by single steps.
+enum MainSearch {
+    Found(u64),
+    /// A system call came first: there is no C library's start-up code.
+    None,
+}
+
+/// The traced program.
+#[derive(Debug)]
+pub(crate) struct Tracer {
+    pub(crate) pid: Tid,
+    pub(crate) booted: Booted,
+    pub(crate) spawned: Spawned,
+    pub(crate) memory: Memory,
+    /// Every task, and the value that its system call is made to return instead of being executed.
+    pub(crate) tasks: BTreeMap<Tid, Option<u64>>,
+    pub(crate) registered: Registered,
+    breakpoint: Option<Breakpoint>,
+    /// Symbol not found yet, and the files already searched.
+    wanted: Option<(String, HashSet<PathBuf>)>,
+}
+
+impl Tracer {
+    pub(crate) fn new(spawned: Spawned, booted: Booted) -> Result<Self, TraceError> {
+        let pid = spawned.pid;
+        let memory = Memory::open(pid).map_err(TraceError::system("/proc/PID/mem"))?;
+        Ok(Tracer {
+            pid,
+            booted,
+            spawned,
+            memory,
+            tasks: BTreeMap::from([(pid, None)]),
+            registered: Registered::default(),
+            breakpoint: None,
+            wanted: None,
+        })
+    }
+
+    /// Kills the program and reaps every task.
+    pub(crate) fn kill(&mut self) {
+        ptrace::kill(self.pid, libc::SIGKILL);
+        while !self.tasks.is_empty() {
+            match ptrace::wait(-1) {
+                Ok((tid, Stop::Exited(_) | Stop::Killed(_))) => drop(self.tasks.remove(&tid)),
+                Ok((tid, _)) => drop(ptrace::resume(tid, 0)),
+                Err(_) => break,
+            }
+        }
+    }
+
+    /// After a release: waits until the program has ended, at most `seconds`; whether it has.
+    pub(crate) fn wait_for_end(&mut self, seconds: f64) -> bool {
+        let deadline = Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX);
+        let start = std::time::Instant::now();
+        while start.elapsed() < deadline {
+            match nix::sys::wait::waitpid(
+                nix::unistd::Pid::from_raw(self.pid),
+                Some(nix::sys::wait::WaitPidFlag::WNOHANG | nix::sys::wait::WaitPidFlag::__WALL),
+            ) {
+                Ok(nix::sys::wait::WaitStatus::StillAlive) => std::thread::sleep(Duration::from_millis(10)),
+                _ => {
+                    self.tasks.clear();
+                    return true;
+                }
+            }
+        }
+        false
+    }
+
+    fn died(&mut self, stop: Stop) -> TraceError {
+        self.tasks.clear();
+        let output = self.spawned.output.tail();
+        match stop {
+            Stop::Killed(signal) => TraceError::Killed { signal: ptrace::signal_name(signal), output },
+            Stop::Exited(status) => TraceError::Exited { status, output },
+            _ => TraceError::System { what: "the program", source: std::io::Error::other("unexpected end") },
+        }
+    }
+
+    /// Runs to `point`. `Ok(None)`: there is no `main` to be found in this program and it must be started again
+    /// with `entry` set, to stop at its first instruction.
+    pub(crate) fn run_to(&mut self, point: &Point, entry: bool, timeout: f64) -> Result<Option<Reached>, TraceError> {
+        let syscall = match point {
+            Point::Syscall(name, fd) => {
+                let number = crate::dump::syscalls::number(name).ok_or_else(|| TraceError::NoSyscall(name.clone()))?;
+                Some((number, *fd))
+            }
+            _ => None,
+        };
+        let watchdog = Watchdog::start(self.pid, timeout);
+        let result = self.run_inner(point, entry, syscall);
+        let expired = watchdog.stop();
+        match result {
+            Err(TraceError::Killed { output, .. }) if expired => Err(TraceError::Timeout { seconds: timeout, output }),
+            other => other,
+        }
+    }
+
+    fn run_inner(
+        &mut self,
+        point: &Point,
+        entry: bool,
+        syscall: Option<(u64, Option<u64>)>,
+    ) -> Result<Option<Reached>, TraceError> {
+        match point {
+            Point::Main if entry => {
+                self.insert(self.booted.request.exe_entry)?;
+                let mut reached = self.event_loop(None)?;
+                reached.bare_entry = true;
+                return Ok(Some(reached));
+            }
+            Point::Main => {
+                let header = &self.booted.header;
+                let main = match header.main.get() {
+                    0 => {
+                        self.insert(self.booted.request.exe_entry)?;
+                        self.event_loop(None)?;
+                        match self.step_to_main()? {
+                            MainSearch::Found(address) => address,
+                            MainSearch::None => return Ok(None),
+                        }
+                    }
+                    main => main.wrapping_add(self.booted.request.bias),
+                };
+                self.insert(main)?;
+            }
+            Point::Symbol(name) => {
+                self.wanted = Some((name.clone(), HashSet::new()));
+                self.look_for_symbol()?;
+            }
+            Point::Ready | Point::Syscall(..) => {}
+        }
+        let ready = *point == Point::Ready;
+        let mut reached = self.event_loop(Some((ready, syscall)))?;
+        reached.at = match point {
+            Point::Main => AT_MAIN,
+            Point::Symbol(_) => AT_SYMBOL,
+            Point::Ready => AT_READY,
+            Point::Syscall(..) => AT_SYSCALL,
+        };
+        Ok(Some(reached))
+    }
+
+    fn insert(&mut self, addr: u64) -> Result<(), TraceError> {
+        let breakpoint =
+            Breakpoint::insert(&self.memory, addr).map_err(TraceError::system("inserting a breakpoint"))?;
+        self.breakpoint = Some(breakpoint);
+        Ok(())
+    }
+
+    /// The code range of the executable's segments.
+    fn in_program(&self, addr: u64) -> bool {
+        (self.booted.request.start_code..self.booted.request.end_code).contains(&addr)
+    }
+
+    /// From the first instruction of `_start`, single-steps to the call that passes `main` in rdi:
+    /// `__libc_start_main` in glibc and musl, static or not, stripped or not.
+    fn step_to_main(&mut self) -> Result<MainSearch, TraceError> {
+        let system = TraceError::system;
+        let mut regs = ptrace::get_regs(self.pid).map_err(system("registers"))?;
+        let mut depth = regs[reg::RSP];
+        for _ in 0..MAIN_STEPS {
+            let mut code = [0u8; 3];
+            self.memory.read(regs[reg::RIP], &mut code).map_err(system("reading the program's code"))?;
+            if code[..2] == [0x0f, 0x05] {
+                return Ok(MainSearch::None);
+            }
+            let is_call = code[0] == 0xe8
+                || (code[0] == 0xff && matches!((code[1] >> 3) & 7, 2 | 3))
+                || code[..2] == [0x41, 0xff];
+            ptrace::step(self.pid).map_err(system("ptrace(PTRACE_SINGLESTEP)"))?;
+            match ptrace::wait(self.pid).map_err(system("wait4"))?.1 {
+                Stop::Signal(libc::SIGTRAP) => {}
+                stop @ (Stop::Exited(_) | Stop::Killed(_)) => return Err(self.died(stop)),
+                _ => return Ok(MainSearch::None),
+            }
+            regs = ptrace::get_regs(self.pid).map_err(system("registers"))?;
+            let called = is_call && regs[reg::RSP] + 8 <= depth;
+            depth = regs[reg::RSP].max(depth.min(regs[reg::RSP] + 8));
+            let main = regs[reg::RDI];
+            if called && self.in_program(main) && main != regs[reg::RIP] && self.argc_matches(&regs) {
+                return Ok(MainSearch::Found(main));
+            }
+        }
+        Ok(MainSearch::None)
+    }
+
+    /// glibc: (main, argc, argv, …); musl: (main, argc, argv, …) as well.
+    fn argc_matches(&self, regs: &Regs) -> bool {
+        let argc = self.memory.read_u64(self.booted.request.sp).unwrap_or(u64::MAX);
+        regs[reg::RSI] & 0xffff_ffff == argc && regs[reg::RDX] == self.booted.request.argv
+    }
+
+    /// Resumes all tasks and serves their stops until one is at the snapshot point. `None`: only a breakpoint is
+    /// a point.
+    fn event_loop(&mut self, point: Option<(bool, Option<(u64, Option<u64>)>)>) -> Result<Reached, TraceError> {
+        let system = TraceError::system;
+        let go_on = |tid, signal| match ptrace::resume_to_syscall(tid, signal) {
+            // The task has died meanwhile: its end will be reported.
+            Err(error) if error.raw_os_error() == Some(libc::ESRCH) => Ok(()),
+            other => other.map_err(system("ptrace(PTRACE_SYSCALL)")),
+        };
+        go_on(self.pid, 0)?;
+        loop {
+            let (tid, stop) = ptrace::wait(-1).map_err(system("wait4"))?;
+            match stop {
+                Stop::Exited(_) | Stop::Killed(_) => {
+                    if tid == self.pid {
+                        return Err(self.died(stop));
+                    }
+                    self.tasks.remove(&tid);
+                }
+                Stop::Syscall => {
+                    if let Some(reached) = self.at_syscall(tid, point)? {
+                        return Ok(reached);
+                    }
+                    go_on(tid, 0)?;
+                }
+                Stop::Signal(libc::SIGTRAP) => {
+                    if let Some(reached) = self.at_breakpoint(tid)? {
+                        return Ok(reached);
+                    }
+                    go_on(tid, libc::SIGTRAP)?;
+                }
+                Stop::Signal(signal) => go_on(tid, signal)?,
+                Stop::Group(libc::SIGTRAP) => go_on(tid, 0)?,
+                Stop::Group(_) => ptrace::listen(tid).map_err(system("ptrace(PTRACE_LISTEN)"))?,
+                Stop::NewTask(event) => {
+                    let new = ptrace::event_message(tid).map_err(system("ptrace event"))? as Tid;
+                    match event {
+                        Event::Clone => drop(self.tasks.insert(new, None)),
+                        Event::Fork => self.release_child(new)?,
+                    }
+                    go_on(tid, 0)?;
+                }
+                Stop::Exec => {
+                    let exe = std::fs::read_link(format!("/proc/{}/exe", self.pid)).unwrap_or_default();
+                    return Err(TraceError::Replaced(exe));
+                }
+                Stop::Other(_) => go_on(tid, 0)?,
+            }
+        }
+    }
+
+    /// A child process is none of ours: it goes its own way, without the breakpoint that it has inherited.
+    fn release_child(&mut self, child: Tid) -> Result<(), TraceError> {
+        let system = TraceError::system;
+        ptrace::wait(child).map_err(system("wait4"))?;
+        if let (Some(breakpoint), Ok(memory)) = (&self.breakpoint, Memory::open(child)) {
+            let _ = breakpoint.remove(&memory);
+        }
+        ptrace::detach(child, 0).map_err(system("ptrace(PTRACE_DETACH)"))
+    }
+
+    fn at_breakpoint(&mut self, tid: Tid) -> Result<Option<Reached>, TraceError> {
+        let system = TraceError::system;
+        let mut regs = ptrace::get_regs(tid).map_err(system("registers"))?;
+        let Some(breakpoint) = self.breakpoint.take_if(|b| b.addr + 1 == regs[reg::RIP]) else { return Ok(None) };
+        breakpoint.remove(&self.memory).map_err(system("removing a breakpoint"))?;
+        regs[reg::RIP] = breakpoint.addr;
+        regs[reg::ORIG_RAX] = u64::MAX;
+        ptrace::set_regs(tid, &regs).map_err(system("registers"))?;
+        Ok(Some(Reached { tid, at: AT_MAIN, at_entry: false, instance: regs, survivor: regs, bare_entry: false }))
+    }
+
+    fn at_syscall(
+        &mut self,
+        tid: Tid,
+        point: Option<(bool, Option<(u64, Option<u64>)>)>,
+    ) -> Result<Option<Reached>, TraceError> {
+        let system = TraceError::system;
+        let Some((number, args)) = ptrace::syscall_entry(tid).map_err(system("system call information"))? else {
+            if let Some(value) = self.tasks.get_mut(&tid).and_then(Option::take) {
+                let mut regs = ptrace::get_regs(tid).map_err(system("registers"))?;
+                regs[reg::RAX] = value;
+                ptrace::set_regs(tid, &regs).map_err(system("registers"))?;
+            }
+            if self.wanted.is_some() {
+                self.look_for_symbol()?;
+            }
+            return Ok(None);
+        };
+        let (ready, syscall) = point.unwrap_or((false, None));
+        let wanted =
+            syscall.is_some_and(|(wanted, fd)| wanted == number && fd.is_none_or(|fd| args[0] as u32 == fd as u32));
+        let protocol = number == SYS_PRCTL && args[0] == PROTOCOL;
+        if protocol {
+            match args[1] {
+                OP_INFO => self.registered.info = args[2],
+                OP_SECRET => self.registered.secrets.push((args[2], args[3])),
+                _ => {}
+            }
+            if matches!(args[1], OP_INFO | OP_SECRET) {
+                // Answered by us: the call itself is skipped.
+                self.tasks.insert(tid, Some(0));
+                let mut regs = ptrace::get_regs(tid).map_err(system("registers"))?;
+                regs[reg::ORIG_RAX] = u64::MAX;
+                ptrace::set_regs(tid, &regs).map_err(system("registers"))?;
+                return Ok(None);
+            }
+        }
+        let is_ready = ready && protocol && args[1] == OP_READY;
+        if !is_ready && !wanted {
+            return Ok(None);
+        }
+        let regs = ptrace::get_regs(tid).map_err(system("registers"))?;
+        // Re-executing the call: back over the two bytes of `syscall`, its number in rax again.
+        let mut again = regs;
+        again[reg::RIP] -= 2;
+        again[reg::RAX] = number;
+        again[reg::ORIG_RAX] = u64::MAX;
+        let mut instance = again;
+        if is_ready {
+            instance[reg::RIP] = regs[reg::RIP];
+            instance[reg::RAX] = 1;
+        }
+        Ok(Some(Reached { tid, at: AT_READY, at_entry: true, instance, survivor: again, bare_entry: false }))
+    }
+
+    /// Looks for the wanted symbol in files mapped since the last time; sets the breakpoint when it is there.
+    fn look_for_symbol(&mut self) -> Result<(), TraceError> {
+        let Some((name, searched)) = &mut self.wanted else { return Ok(()) };
+        let vmas = maps::read(self.pid).map_err(TraceError::system("/proc/PID/smaps"))?;
+        let mut found = None;
+        let exe =
+            symbols::find(&self.booted.exe, &[name.as_str()]).filter(|_| searched.insert(self.booted.exe.clone()));
+        if let Some(symbol) = exe {
+            found = Some(self.booted.request.bias.wrapping_add(symbol.value));
+        }
+        for vma in vmas.iter().filter(|vma| vma.has_file() && vma.offset == 0) {
+            let path = vma.path();
+            if found.is_some() || !searched.insert(path.clone()) {
+                continue;
+            }
+            if let Some(symbol) = symbols::find(&path, &[name.as_str()]) {
+                found = Some(vma.start + symbol.value - symbol.image_start);
+            }
+        }
+        let is_code = |addr: u64| vmas.iter().any(|vma| vma.contains(addr) && vma.prot & 4 != 0);
+        match found {
+            Some(addr) if is_code(addr) => {
+                self.wanted = None;
+                self.insert(addr)
+            }
+            // A library whose code is not mapped yet: ld.so maps the file once and then its segments over it.
+            Some(_) => {
+                searched.clear();
+                Ok(())
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// Whether the symbol of `--at symbol:` has been seen at all.
+    pub(crate) fn missing_symbol(&self) -> Option<&str> {
+        self.wanted.as_ref().map(|(name, _)| name.as_str())
+    }
+}
+
+/// Kills the program when its time is up.
+struct Watchdog {
+    expired: Arc<AtomicBool>,
+    done: mpsc::Sender<()>,
+    thread: std::thread::JoinHandle<()>,
+}
+
+impl Watchdog {
+    fn start(pid: Tid, seconds: f64) -> Self {
+        let expired = Arc::new(AtomicBool::new(false));
+        let (done, signal) = mpsc::channel::<()>();
+        let flag = Arc::clone(&expired);
+        let limit = Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX);
+        let thread = std::thread::spawn(move || {
+            if signal.recv_timeout(limit) == Err(mpsc::RecvTimeoutError::Timeout) {
+                flag.store(true, Ordering::SeqCst);
+                ptrace::kill(pid, libc::SIGKILL);
+            }
+        });
+        Watchdog { expired, done, thread }
+    }
+
+    /// Whether it had to act.
+    fn stop(self) -> bool {
+        let _ = self.done.send(());
+        let _ = self.thread.join();
+        self.expired.load(Ordering::SeqCst)
+    }
+}
