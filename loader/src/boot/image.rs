@@ -9,6 +9,8 @@ use snapfn_format::init::{Init, PROT_EXEC, SegmentKind};
 /// The two files of one ELF, opened and validated.
 pub(super) struct Source {
     pub(super) init: Init<'static>,
+    /// Where the init data file is mapped, and its length.
+    mapping: (u64, u64),
     code: i32,
 }
 
@@ -42,8 +44,17 @@ impl Source {
             if sys::fstat(code).map_err(step("code segment file"))?.size != init.header().code_size.get() {
                 return Err(BootError::System("the code segment file has another size than recorded", Errno(0)));
             }
-            Ok(Source { init, code })
+            Ok(Source { init, mapping: (at, size), code })
         }
+    }
+
+    /// Unmaps the init data file: the program must not find it in its address space.
+    ///
+    /// # Safety
+    /// Nothing borrowed from `init` is used any more.
+    pub(super) unsafe fn close(self) -> Result<(), BootError> {
+        // SAFETY: the caller's promise.
+        unsafe { sys::munmap(self.mapping.0, self.mapping.1) }.map_err(step("munmap of an init data file"))
     }
 
     /// Finds free room for the image where `mmap(NULL)` puts it, as the kernel does for an interpreter.

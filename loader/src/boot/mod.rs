@@ -118,7 +118,9 @@ unsafe fn rebuild(request: &mut BootRequest) -> Result<(), BootError> {
         request.end_code = exe_image.end_code;
         request.start_data = exe_image.start_data;
         request.end_data = exe_image.end_data;
-        tell_kernel(request, &exe_image, &stack)
+        tell_kernel(request, &exe_image, &stack)?;
+        exe.close()?;
+        interp.map_or(Ok(()), |interp| interp.close())
     }
 }
 

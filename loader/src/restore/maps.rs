@@ -56,7 +56,8 @@ pub(super) unsafe fn map<'a>(plan: &Plan<'a>, sources: &Sources) -> Result<(), R
                         .map_err(|errno| error("mmap", op, errno))?;
                 }
                 OP_MAP_ANON => {
-                    let stack = if op.flags & OP_GROWSDOWN != 0 { sys::MAP_GROWSDOWN | sys::MAP_STACK } else { 0 };
+                    let grows = if op.flags & OP_GROWSDOWN != 0 { sys::MAP_GROWSDOWN } else { 0 };
+                    let stack = if op.flags & OP_STACK != 0 { sys::MAP_STACK | grows } else { grows };
                     sys::mmap(op.addr, op.len, prot, COMMON | sys::MAP_ANONYMOUS | sharing | stack, -1, 0)
                         .map_err(|errno| error("mmap", op, errno))?;
                 }

@@ -3,13 +3,14 @@
 use crate::tracee::TraceError;
 use crate::tracee::boot::{ElfFiles, ElfSource};
 use snapfn_format::Digest;
-use snapfn_format::init::Init;
+use snapfn_format::init::{Init, InitHeader, SegmentKind};
 use snapfn_format::snap::{FILE_CODE, FILE_DATA};
 use snapfn_split::{Split, code_path, init_path, split_file};
 use snapfn_store::{Kind, Transaction, hash_file};
 use std::collections::HashMap;
 use std::fs::File;
 use std::io::Read;
+use std::ops::Range;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
@@ -27,6 +28,12 @@ pub(crate) struct StoredFile {
     pub(crate) path: PathBuf,
     /// On the host, as the program named it.
     pub(crate) original: PathBuf,
+    /// Bytes of the original that the code segment file lacks: no program's read-only segment needs them.
+    pub(crate) holes: Vec<Range<u64>>,
+    /// Pages of its read-only segments, relative to the first page of the loaded image.
+    pub(crate) code: Vec<Range<u64>>,
+    /// Bytes from the first page of the loaded image to its end; 0 when it is no ELF.
+    pub(crate) span: u64,
 }
 
 /// Splits and stores files, each once.
@@ -81,6 +88,9 @@ impl ElfStore {
             size: stored.size,
             path: stored.path,
             original: path.to_owned(),
+            holes: Vec::new(),
+            code: Vec::new(),
+            span: 0,
         })
     }
 
@@ -100,6 +110,9 @@ impl ElfStore {
             size: stored.1,
             path: stored.0,
             original: original.to_owned(),
+            holes: split.code.holes().to_vec(),
+            code: code_ranges(&split.init),
+            span: InitHeader::read(&split.init).map_or(0, span),
         })
     }
 
@@ -143,6 +156,17 @@ impl ElfStore {
     }
 }
 
+fn span(header: &InitHeader) -> u64 {
+    header.image_end.get() - header.image_start.get()
+}
+
+fn code_ranges(init: &[u8]) -> Vec<Range<u64>> {
+    let Ok(init) = Init::parse(init) else { return Vec::new() };
+    let start = init.header().image_start.get();
+    let code = init.segments().iter().filter(|segment| segment.kind() == SegmentKind::Code);
+    code.map(|segment| segment.page_start() - start..segment.page_end() - start).collect()
+}
+
 fn interp_of(init: &Init<'_>) -> Option<PathBuf> {
     use std::os::unix::ffi::OsStrExt;
     init.interp().map(|path| PathBuf::from(std::ffi::OsStr::from_bytes(path.to_bytes())))
@@ -160,6 +184,10 @@ impl ElfSource for ElfStore {
             size: files.header.code_size.get(),
             path: files.code.clone(),
             original: elf.to_owned(),
+            // Mapped from the code segment file itself, holes and all.
+            holes: Vec::new(),
+            code: Vec::new(),
+            span: span(&files.header),
         };
         self.originals.insert(files.code.clone(), elf.to_owned());
         self.by_path.insert(elf.to_owned(), Some(stored));

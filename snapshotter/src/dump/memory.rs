@@ -12,6 +12,7 @@ use crate::tracee::maps::Vma;
 use crate::tracee::{TraceError, Tracer, symbols};
 use snapfn_format::snap::{PROT_EXEC, PROT_READ, PROT_WRITE, reg, resident};
 use snapfn_format::{PAGE, page_down};
+use std::collections::{BTreeSet, HashMap};
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 
@@ -140,8 +141,8 @@ pub(super) fn check(vmas: &[Vma], tracer: &Tracer, blockers: &mut Vec<Blocker>) 
 
 /// How a VMA's pages are classified.
 enum Kind {
-    /// Pages may equal those of a file at this offset.
-    File(usize, u64),
+    /// Pages may equal those of a file at this offset; where its image starts in memory.
+    File(usize, u64, Option<u64>),
     /// Zero or stored.
     Private,
 }
@@ -153,9 +154,24 @@ struct Region {
     prot: u16,
     area: Area,
     kind: Kind,
-    /// Private anonymous memory that the program may `mremap`: its last page must be anonymous, see
-    /// `docs/kernel.md`: growing a file mapping would show the file's next pages, or SIGBUS.
-    remappable: bool,
+    has_file: bool,
+}
+
+/// Pages that must be anonymous because the program may `mremap` what ends there: growing a mapping of the snapshot
+/// file would show the file's next pages, or end in SIGBUS; across two mappings `mremap` fails, and the C libraries
+/// then copy. These are the last page of every anonymous area, and of every chunk that glibc's malloc has mapped by
+/// itself (a page-aligned header with its size and flag bit 1, IS_MMAPPED).
+fn may_be_remapped(region: &Region, elf_ranges: &[(u64, u64)], page: u64) -> bool {
+    let addr = region.start + page * PAGE;
+    let in_elf = elf_ranges.iter().any(|(start, end)| (*start..*end).contains(&addr));
+    !in_elf && !region.has_file && region.area.name != "[heap]" && region.prot & PROT_WRITE != 0
+}
+
+/// The size in a malloc header at the start of `page`, if it is one of a chunk that malloc has mapped by itself.
+fn mapped_chunk(page: &[u8]) -> Option<u64> {
+    let word = |at: usize| page.get(at..at + 8).and_then(|b| b.try_into().ok()).map_or(0, u64::from_le_bytes);
+    let size = word(8) & !7;
+    (word(0) == 0 && word(8) & 7 == 2 && size > 0 && size % PAGE == 0).then_some(size)
 }
 
 /// Reads and classifies all memory.
@@ -174,25 +190,47 @@ pub(super) fn gather(
     };
     let main_sp = threads.first().map_or(0, |thread| thread.record.regs[reg::RSP]);
     let mut regions: Vec<Region> = Vec::new();
+    let mut bases: HashMap<String, u64> = HashMap::new();
     for vma in vmas.iter().filter(|vma| !is_ours(tracer, vma)) {
-        let region = region_of(vma, main_sp, elves, &mut image);
+        if vma.has_file() && vma.offset == 0 {
+            bases.insert(vma.name.clone(), vma.start);
+        }
+        let region = region_of(vma, main_sp, bases.get(&vma.name).copied(), elves, &mut image);
         match regions.last_mut() {
-            Some(last) if mergeable(last, &region) => last.end = region.end,
+            Some(last) if mergeable(last, &region) => {
+                last.end = region.end;
+                last.has_file &= region.has_file;
+            }
             _ => regions.push(region),
         }
     }
     resident_parts(tracer, threads, &mut image);
+    let elf_ranges = elf_ranges(tracer, vmas, elves);
     for region in regions {
         let area = image.areas.len();
         image.areas.push(region.area.clone());
         let parts = match region.kind {
-            Kind::File(file, offset) => file_parts(tracer, &region, file, offset, area, &image)?,
-            Kind::Private => private_parts(tracer, &region, area, copy)?,
+            Kind::File(file, offset, base) => file_parts(tracer, &region, (file, offset, base), area, &image)?,
+            Kind::Private => private_parts(tracer, &region, area, copy, &elf_ranges)?,
         };
         image.parts.extend(parts);
     }
     image.parts.sort_by_key(|part| part.addr);
     Ok(image)
+}
+
+/// Where the images of the program and its libraries lie, .bss included.
+fn elf_ranges(tracer: &Tracer, vmas: &[Vma], elves: &mut ElfStore) -> Vec<(u64, u64)> {
+    let request = &tracer.booted.request;
+    let mut ranges: Vec<(u64, u64)> = vmas
+        .iter()
+        .filter(|vma| vma.has_file() && vma.offset == 0 && !vma.deleted && vma.prot & PROT_WRITE == 0)
+        .filter_map(|vma| Some((vma.start, vma.start + elves.lookup(&vma.path(), vma.inode)?.span)))
+        .collect();
+    let header = &tracer.booted.header;
+    let at = |addr: u64| request.bias.wrapping_add(addr);
+    ranges.push((at(header.image_start.get()), at(header.image_end.get())));
+    ranges
 }
 
 /// jemalloc hands out memory after MADV_DONTNEED as if it were zero. On a mapping of the snapshot file the file's
@@ -213,7 +251,7 @@ fn mergeable(last: &Region, next: &Region) -> bool {
         && same(&last.area, &next.area)
 }
 
-fn region_of(vma: &Vma, main_sp: u64, elves: &mut ElfStore, image: &mut Image) -> Region {
+fn region_of(vma: &Vma, main_sp: u64, base: Option<u64>, elves: &mut ElfStore, image: &mut Image) -> Region {
     let stored = (vma.has_file() && vma.prot & PROT_WRITE == 0 && !vma.deleted)
         .then(|| elves.lookup(&vma.path(), vma.inode))
         .flatten();
@@ -224,7 +262,7 @@ fn region_of(vma: &Vma, main_sp: u64, elves: &mut ElfStore, image: &mut Image) -
                 image.files.push(file);
                 image.files.len() - 1
             });
-            Kind::File(index, vma.offset)
+            Kind::File(index, vma.offset, base)
         }
         None => Kind::Private,
     };
@@ -237,14 +275,7 @@ fn region_of(vma: &Vma, main_sp: u64, elves: &mut ElfStore, image: &mut Image) -
         advice: ADVICE_FLAGS.iter().filter(|(flag, _)| vma.has(flag)).map(|(_, advice)| *advice).collect(),
         lock: locked,
     };
-    Region {
-        start: vma.start,
-        end: vma.end,
-        prot: vma.prot,
-        remappable: !vma.has_file() && vma.name.is_empty() && vma.prot & PROT_WRITE != 0 && !vma.has("gd"),
-        area,
-        kind,
-    }
+    Region { start: vma.start, end: vma.end, prot: vma.prot, area, kind, has_file: vma.has_file() }
 }
 
 /// The vDSO page is stored; slots and work area are zero, as many as the instance's threads need.
@@ -350,7 +381,13 @@ fn close_holes(pages: &[u64]) -> Vec<(u64, u64)> {
     runs
 }
 
-fn private_parts(tracer: &Tracer, region: &Region, area: usize, copy: bool) -> Result<Vec<Part>, DumpError> {
+fn private_parts(
+    tracer: &Tracer,
+    region: &Region,
+    area: usize,
+    copy: bool,
+    elf_ranges: &[(u64, u64)],
+) -> Result<Vec<Part>, DumpError> {
     let part = |first: u64, last: u64, content| Part {
         addr: region.start + first * PAGE,
         len: (last - first) * PAGE,
@@ -364,42 +401,47 @@ fn private_parts(tracer: &Tracer, region: &Region, area: usize, copy: bool) -> R
     let pages = (region.end - region.start) / PAGE;
     let wiped = region.area.advice.contains(&18);
     let mut stored = Vec::new();
+    let mut headers = Vec::new();
     if !wiped {
         let present = touched(tracer, region)?;
         for_pages(tracer, region.start, region.end, present.as_deref(), |index, page| {
             if !is_zero(page) {
                 stored.push(index);
+                headers.extend(mapped_chunk(page).map(|size| (index, size)));
             }
         })?;
     }
-    let mut runs = close_holes(&stored);
+    let runs = close_holes(&stored);
     let anonymous = region.area.name.is_empty() || region.area.name.starts_with('[');
     if copy && anonymous && region.prot & PROT_WRITE != 0 {
-        let mut parts: Vec<Part> = vec![part(0, pages, Content::Zero)];
+        let mut parts = vec![part(0, pages, Content::Zero)];
         parts.extend(runs.iter().map(|(first, last)| part(*first, *last, Content::Read)));
         return Ok(parts);
     }
-    // Zero pages at either end are cheaper as pages of the same run than as a mapping of their own.
-    if let Some(first) = runs.first_mut().filter(|run| run.0 <= CLOSE_HOLES) {
-        first.0 = 0;
-    }
-    if let Some(last) = runs.last_mut().filter(|run| !region.remappable && pages - run.1 <= CLOSE_HOLES) {
-        last.1 = pages;
-    }
+    let remappable = |page: u64| may_be_remapped(region, elf_ranges, page);
+    let tails: BTreeSet<u64> = headers
+        .iter()
+        .map(|(page, size)| page + size / PAGE - 1)
+        .chain([pages - 1])
+        .filter(|page| stored.binary_search(page).is_ok() && remappable(*page))
+        .collect();
     let mut parts = Vec::new();
     let mut at = 0;
-    for (first, last) in runs {
+    for (first, last) in widen(runs, pages, !remappable(pages - 1)) {
         if first > at {
             parts.push(part(at, first, Content::Zero));
         }
-        if region.remappable && last == pages {
-            if last - 1 > first {
-                parts.push(part(first, last - 1, Content::Map));
+        let mut from = first;
+        for &tail in tails.range(first..last) {
+            if tail > from {
+                parts.push(part(from, tail, Content::Map));
             }
-            parts.push(part(last - 1, last, Content::Zero));
-            parts.push(part(last - 1, last, Content::Read));
-        } else {
-            parts.push(part(first, last, Content::Map));
+            parts.push(part(tail, tail + 1, Content::Zero));
+            parts.push(part(tail, tail + 1, Content::Read));
+            from = tail + 1;
+        }
+        if last > from {
+            parts.push(part(from, last, Content::Map));
         }
         at = last;
     }
@@ -407,6 +449,18 @@ fn private_parts(tracer: &Tracer, region: &Region, area: usize, copy: bool) -> R
         parts.push(part(at, pages, Content::Zero));
     }
     Ok(parts)
+}
+
+/// Zero pages at either end of an area are cheaper as pages of the same run than as a mapping of their own; but an
+/// area whose end may be remapped ends with the zero pages that it has.
+fn widen(mut runs: Vec<(u64, u64)>, pages: u64, to_the_end: bool) -> Vec<(u64, u64)> {
+    if let Some(first) = runs.first_mut().filter(|run| run.0 <= CLOSE_HOLES) {
+        first.0 = 0;
+    }
+    if let Some(last) = runs.last_mut().filter(|run| to_the_end && pages - run.1 <= CLOSE_HOLES) {
+        last.1 = pages;
+    }
+    runs
 }
 
 /// The main stack: one growing mapping, its live pages read in. What lies below the red zone is dead.
@@ -421,8 +475,7 @@ fn stack_parts(region: &Region, area: usize) -> Vec<Part> {
 fn file_parts(
     tracer: &Tracer,
     region: &Region,
-    file: usize,
-    offset: u64,
+    (file, offset, base): (usize, u64, Option<u64>),
     area: usize,
     image: &Image,
 ) -> Result<Vec<Part>, DumpError> {
@@ -439,6 +492,15 @@ fn file_parts(
         let mut done = 0;
         while let Ok(count @ 1..) = opened.read_at(&mut expected[done..], at + done as u64) {
             done += count;
+        }
+        // Behind a read-only segment's own bytes, its last page shows what follows in the file: the start of .data,
+        // which nobody reads there and which the code segment file lacks.
+        let relative = base.map(|base| region.start + index * PAGE - base);
+        let is_code = relative.is_some_and(|at| stored.code.iter().any(|range| range.contains(&at)));
+        for hole in stored.holes.iter().filter(|_| is_code) {
+            let from = hole.start.clamp(at, at + PAGE) - at;
+            let to = hole.end.clamp(at, at + PAGE) - at;
+            expected[from as usize..to as usize].copy_from_slice(&page[from as usize..to as usize]);
         }
         classes.push(if *page == *expected {
             Content::File(file, 0)

@@ -11,6 +11,8 @@ use super::threads::ThreadState;
 use crate::tracee::{Reached, Tracer};
 use snapfn_format::snap::*;
 
+const MADV_NOHUGEPAGE: u64 = 15;
+
 /// Everything that goes into the plan.
 pub(super) struct Gathered<'a> {
     pub(super) tracer: &'a Tracer,
@@ -78,8 +80,14 @@ fn ops(image: &Image, tables: &mut PlanTables) {
                 .any(|p| p.content == Content::Read && p.addr >= part.addr && p.addr < part.addr + part.len);
         let writable = part.prot & PROT_WRITE != 0 || patched || (part.content == Content::Zero && filled);
         let prot = if writable { part.prot | PROT_READ | PROT_WRITE } else { part.prot };
+        // Said by the mapping itself where it is anonymous; pages of a file are what the page cache makes them.
+        let no_huge = area.advice.contains(&MADV_NOHUGEPAGE);
         let op = match part.content {
-            Content::Zero => Op { kind: OP_MAP_ANON, prot, flags: if area.stack { OP_GROWSDOWN } else { 0 }, ..base },
+            Content::Zero => {
+                let grows = if area.stack { OP_GROWSDOWN } else { 0 };
+                let no_huge = if no_huge { OP_STACK } else { 0 };
+                Op { kind: OP_MAP_ANON, prot, flags: grows | no_huge, ..base }
+            }
             Content::Map => Op { kind: OP_MAP_FILE, prot, ..base },
             Content::Read => Op { kind: OP_READ, ..base },
             Content::File(file, offset) => Op { kind: OP_MAP_FILE, file: file as u16 + 1, offset, ..base },
@@ -95,7 +103,7 @@ fn ops(image: &Image, tables: &mut PlanTables) {
             let slots = Op { kind: OP_PROTECT, prot: PROT_READ, len: snapfn_format::PAGE, ..base };
             tables.ops.push(slots);
         }
-        for advice in &area.advice {
+        for advice in area.advice.iter().filter(|advice| **advice != MADV_NOHUGEPAGE) {
             tables.ops.push(Op { kind: OP_ADVISE, prot: 0, offset: *advice, ..base });
         }
         if let Some(flags) = area.lock {

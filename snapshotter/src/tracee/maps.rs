@@ -25,10 +25,6 @@ pub(crate) struct Vma {
 }
 
 impl Vma {
-    pub(crate) fn len(&self) -> u64 {
-        self.end - self.start
-    }
-
     pub(crate) fn has(&self, flag: &str) -> bool {
         self.flags.iter().any(|f| f == flag)
     }

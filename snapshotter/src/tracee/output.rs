@@ -44,13 +44,6 @@ impl Output {
         let shown: String = lines.iter().rev().map(|line| format!("\n    {line}")).collect();
         format!("; its last output:{shown}")
     }
-
-    /// Waits for the ends of both pipes: all processes that hold them are gone.
-    pub(crate) fn join(self) {
-        for reader in self.readers {
-            let _ = reader.join();
-        }
-    }
 }
 
 fn pump(mut pipe: PipeReader, tail: &Mutex<Vec<u8>>) {

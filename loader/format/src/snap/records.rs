@@ -107,8 +107,10 @@ pub const OP_LOCK: u16 = 6;
 pub const OP_GROWSDOWN: u16 = 1;
 /// [`Op::flags`]: MAP_SHARED.
 pub const OP_SHARED: u16 = 2;
+/// [`Op::flags`]: MAP_STACK: no transparent huge pages (since Linux 6.7).
+pub const OP_STACK: u16 = 4;
 /// All defined [`Op::flags`].
-pub const OP_FLAGS: u16 = OP_GROWSDOWN | OP_SHARED;
+pub const OP_FLAGS: u16 = OP_GROWSDOWN | OP_SHARED | OP_STACK;
 
 /// Protection bits, as in `mmap(2)`.
 pub const PROT_READ: u16 = 1;

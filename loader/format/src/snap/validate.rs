@@ -109,7 +109,7 @@ impl<'a> Plan<'a> {
                     };
                     op.offset % PAGE == 0
                         && inside
-                        && op.flags & OP_GROWSDOWN == 0
+                        && op.flags & (OP_GROWSDOWN | OP_STACK) == 0
                         && (op.flags & OP_SHARED == 0 || file.kind == FILE_HOST || op.prot & PROT_WRITE == 0)
                         && last.is_none_or(|map| op.addr >= map.addr + map.len)
                 }

@@ -274,9 +274,9 @@ pub(crate) fn fix_checksum(meta: &mut [u8]) {
     meta[at..at + 8].copy_from_slice(&sum.to_le_bytes());
 }
 
-/// An ELF file of a code segment, as the splitter leaves it: `pages` of code, then one page of data in a hole, then
-/// one page of zeros. Padded to `size` bytes.
-pub(crate) fn code_file(pages: u64, size: u64) -> Vec<u8> {
+/// A code segment file as the splitter leaves it, `size` bytes long: so many pages of code, then a page in the hole,
+/// which grows to so many pages of data.
+pub(crate) fn code_file(code: u64, data: u64, size: u64) -> Vec<u8> {
     let mut elf = vec![0u8; size as usize];
     elf[..7].copy_from_slice(b"\x7fELF\x02\x01\x01");
     elf[16..20].copy_from_slice(&[3, 0, 62, 0]);
@@ -292,7 +292,7 @@ pub(crate) fn code_file(pages: u64, size: u64) -> Vec<u8> {
         }
         bytes
     };
-    let loads = [header(1, 5, 0, pages * PAGE, pages * PAGE), header(1, 6, pages * PAGE, PAGE, 2 * PAGE)].concat();
+    let loads = [header(1, 5, 0, code * PAGE, code * PAGE), header(1, 6, code * PAGE, PAGE, data * PAGE)].concat();
     elf[64..64 + loads.len()].copy_from_slice(&loads);
     elf
 }
