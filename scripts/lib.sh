@@ -1,0 +1,91 @@
+# Shared by quickstart.sh, test.sh and bench.sh; sourced, not run.
+# shellcheck shell=sh disable=SC2034 # the variables are for those who source it
+
+root=$(CDPATH='' cd -- "$(dirname -- "$0")/.." && pwd)
+cd "$root" || exit
+target=${CARGO_TARGET_DIR:-$root/target}
+case $target in
+    /*) ;;
+    *) target=$root/$target ;;
+esac
+bin=$target/release
+self=$(basename "$0")
+
+if [ -t 1 ] && [ -z "${NO_COLOR:-}" ] && [ "${TERM:-dumb}" != dumb ]; then
+    bold=$(printf '\033[1m') dim=$(printf '\033[2m') red=$(printf '\033[31m') green=$(printf '\033[32m')
+    plain=$(printf '\033[0m')
+else
+    bold='' dim='' red='' green='' plain=''
+fi
+
+die() {
+    echo "$self: $*" >&2
+    exit 1
+}
+
+# need_packages PACKAGE...: Debian packages to have. Root installs what is missing, anybody else is told.
+need_packages() {
+    command -v dpkg-query >/dev/null || {
+        echo "$self: not a Debian system: the tools of these packages must be there: $*" >&2
+        return 0
+    }
+    missing=
+    for package in "$@"; do
+        dpkg-query -W -f '${Status}' "$package" 2>/dev/null | grep -q 'ok installed' || missing="$missing $package"
+    done
+    [ -n "$missing" ] || return 0
+    [ "$(id -u)" = 0 ] || die "packages are missing; as root: apt-get install$missing"
+    mkdir -p "$target"
+    log=$target/apt.log
+    echo "installing$missing"
+    # The lists of a new machine are empty or old, so the second try is with new ones.
+    # shellcheck disable=SC2086
+    apt_install $missing >"$log" 2>&1 || {
+        apt-get update -q >>"$log" 2>&1 && apt_install $missing >>"$log" 2>&1
+    } || {
+        tail -n 15 "$log" >&2
+        die "cannot install$missing (all of it: $log)"
+    }
+}
+
+apt_install() {
+    DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends "$@" </dev/null
+}
+
+# need_rust COMPONENT...: a Rust compiler that is new enough, and rustup components.
+need_rust() {
+    command -v cargo >/dev/null || PATH=$PATH:${CARGO_HOME:-${HOME:-/root}/.cargo}/bin
+    wanted=$(sed -n 's/^rust-version = "\(.*\)"/\1/p' Cargo.toml)
+    if ! is_rust_new_enough && command -v rustup >/dev/null; then
+        echo "installing Rust (stable) with rustup"
+        mkdir -p "$target"
+        rustup toolchain install stable --profile minimal >"$target/rustup.log" 2>&1 || {
+            tail -n 5 "$target/rustup.log" >&2
+            die "rustup cannot install a toolchain"
+        }
+        export RUSTUP_TOOLCHAIN=stable
+    fi
+    is_rust_new_enough || die "Rust $wanted or later is needed (found: $(rustc --version 2>/dev/null || echo none).
+Get it from https://rustup.rs, as the user who runs this script:
+  curl --proto '=https' --tlsv1.2 -sSf https://sh.rustup.rs | sh -s -- -y --profile minimal
+then run this script again."
+    for component in "$@"; do
+        cargo "$component" --version >/dev/null 2>&1 && continue
+        name=$component
+        [ "$name" != fmt ] || name=rustfmt
+        { command -v rustup >/dev/null && rustup component add "$name" >/dev/null 2>&1; } ||
+            die "cargo $component is missing: rustup component add $name"
+    done
+}
+
+is_rust_new_enough() {
+    found=$(rustc --version 2>/dev/null | sed -n 's/^rustc \([0-9.]*\).*/\1/p')
+    [ -n "$found" ] && command -v cargo >/dev/null &&
+        [ "$(printf '%s\n%s\n' "$wanted" "$found" | sort -V | head -n 1)" = "$wanted" ]
+}
+
+# The programs, in release mode; the C++ driver is a link to the C driver, which looks at its own name.
+build_release() {
+    cargo build --release --locked -p snapfn-loader -p snapshotter -p snapfn-split -p snaprepo || return
+    ln -sfn snapcc "$bin/snapc++"
+}

@@ -1,0 +1,110 @@
+#!/bin/sh
+# From a fresh Debian 12 machine to programs that start from snapshots, and what that saves: see usage below.
+set -eu
+. "$(dirname "$0")/lib.sh"
+
+usage() {
+    cat <<'TEXT'
+Usage: scripts/quickstart.sh [--out DIR] [--runs N]
+
+Installs what is missing (as root), builds snapfn, takes snapshots of a C function, of Debian's sqlite3 and of
+Debian's python3, starts them, and measures ordinary starts against starts from the snapshot.
+
+  --out DIR   where the store and everything else goes; default target/quickstart
+  --runs N    measured starts of each kind; default 40
+  -h, --help  this text
+
+Environment: CARGO_TARGET_DIR, NO_COLOR.
+TEXT
+}
+
+out=$target/quickstart
+runs=40
+while [ $# -gt 0 ]; do
+    case $1 in
+        --out) [ $# -ge 2 ] || die "--out needs a directory"; out=$2; shift ;;
+        --out=*) out=${1#--out=} ;;
+        --runs) [ $# -ge 2 ] || die "--runs needs a number"; runs=$2; shift ;;
+        --runs=*) runs=${1#--runs=} ;;
+        -h | --help) usage; exit 0 ;;
+        *) usage >&2; exit 2 ;;
+    esac
+    shift
+done
+case $runs in
+    '' | *[!0-9]* | 0*) die "--runs needs a number above 0, not '$runs'" ;;
+esac
+
+began=$(date +%s)
+title() {
+    printf '\n%s%s%s\n' "$bold" "$*" "$plain"
+}
+# show COMMAND: prints a line of shell and runs it.
+show() {
+    printf '  %s$ %s%s\n' "$green" "$1" "$plain"
+    eval "$1" >shown || die "failed with status $?: $1"
+    sed 's/^/    /' shown
+}
+
+title "1/5  Set-up"
+need_packages gcc libc6-dev python3 sqlite3
+need_rust
+echo "  $(gcc --version | head -n 1); $(rustc --version); $(/usr/bin/python3 --version)"
+
+title "2/5  Build"
+before=$(date +%s)
+build_release
+echo "  in $bin, after $(($(date +%s) - before)) s"
+
+mkdir -p "$out"
+out=$(cd "$out" && pwd)
+cp scripts/quickstart/* "$out"
+cd "$out"
+for variable in $(env | sed -n 's/^\(SNAPFN_[A-Z_]*\)=.*/\1/p'); do
+    unset "$variable"
+done
+export PATH="$bin:$PATH" SNAPFN_STORE="$out/store"
+
+title "3/5  A function in C: Debian's package database, read and sorted before the snapshot is taken"
+show "snapcc -O2 packages.c -o packages"
+show "snapshotter create --tag packages -- ./packages"
+show "snaprun packages bash libc6"
+
+title "4/5  Debian's own programs: no source, no recompilation; the snapshot is taken where they wait for input"
+cat /var/lib/dpkg/info/*.list | LC_ALL=C sort -u >files.txt
+echo "  sqlite3 with the names of $(wc -l <files.txt) files in memory"
+show "snapshotter create --tag files --at syscall:read:0 -- /usr/bin/sqlite3 -batch -init files.sql :memory:"
+show "snaprun files <query.sql"
+echo "  python3 with json, re, asyncio, http.server, sqlite3, ssl and unittest imported"
+show "snapshotter create --tag python --at syscall:read:0 -- /usr/bin/python3 prepare.py"
+show "snaprun python <request.py"
+
+title "5/5  Measured here and now: $runs starts of each kind, alternately; medians"
+gcc -O2 -o timing timing.c
+./timing "$runs" \
+    "packages (C)" /dev/null ./packages bash libc6 :: snaprun packages bash libc6 :: \
+    "sqlite3, files in memory" query.sql /usr/bin/sqlite3 -batch -init files.sql :memory: :: snaprun files :: \
+    "python3, 7 modules" request.py /usr/bin/python3 prepare.py :: snaprun python :: \
+    >timing.tsv || die "the two kinds of start did not give the same result"
+awk -F '\t' -v bold="$bold" -v plain="$plain" '
+    function ms(us) { return sprintf(us < 9950 ? "%.2f ms" : "%.0f ms", us / 1000) }
+    BEGIN {
+        printf "  %-26s%27s%34s\n", "", "first output        ", "exit            "
+        printf "  %-26s%11s%10s%6s  %14s%10s\n", "", "ordinary", "snaprun", "", "ordinary", "snaprun"
+    }
+    {
+        printf "  %-26s%11s%10s%s%6s%s", $1, ms($2), ms($3), bold, sprintf("%.0fx", $2 / $3), plain
+        printf "  %14s%10s%6s\n", ms($4), ms($5), sprintf("%.0fx", $4 / $5)
+    }' timing.tsv
+echo "  Time runs from just before the process is created to its first byte of output, and until it has been reaped."
+
+title "Next"
+cat <<TEXT
+  Everything is in $out, $(($(date +%s) - began)) s after the start. To go on there:
+    export PATH="$bin:\$PATH" SNAPFN_STORE="$out/store"
+    snaprun packages python3 sqlite3
+    snaprun --dry-run packages     # what a start does, one operation per line
+    snaprepo ls
+  A program of your own: snapcc -O2 fn.c -o fn && snapshotter create -- ./fn && snaprun fn
+  To install: scripts/install.sh     Examples: examples/     How it works: ARCHITECTURE.md
+TEXT

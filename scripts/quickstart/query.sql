@@ -1,0 +1,1 @@
+SELECT name, files FROM folder ORDER BY files DESC LIMIT 5;

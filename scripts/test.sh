@@ -1,0 +1,169 @@
+#!/bin/sh
+# Everything that must hold before a change goes in: see usage below.
+set -u
+. "$(dirname "$0")/lib.sh"
+
+usage() {
+    cat <<'TEXT'
+Usage: scripts/test.sh [--quick] [--strict]
+
+Installs what is missing (as root), builds snapfn and runs every check: format, lints, all tests (among them the
+corpus: ordinary run = run from a snapshot), fuzz targets, installation, Lua, SQLite and Python from Debian.
+
+  --quick     format, lints and tests only
+  --strict    a test that cannot run here fails (the same as SNAPFN_STRICT_TESTS=1)
+  -h, --help  this text
+
+Environment: CARGO_TARGET_DIR, NO_COLOR. Logs of all phases are in target/test-logs.
+TEXT
+}
+
+quick=no
+strict=${SNAPFN_STRICT_TESTS:-0}
+while [ $# -gt 0 ]; do
+    case $1 in
+        --quick) quick=yes ;;
+        --strict) strict=1 ;;
+        -h | --help) usage; exit 0 ;;
+        *) usage >&2; exit 2 ;;
+    esac
+    shift
+done
+# Settings of the one who calls must not change what is tested.
+for variable in $(env | sed -n 's/^\(SNAPFN_[A-Z_]*\)=.*/\1/p'); do
+    unset "$variable"
+done
+export SNAPFN_STRICT_TESTS="$strict" SNAPFN_BIN="$bin" LC_ALL=C.UTF-8 CARGO_TERM_COLOR=never
+
+logs=$target/test-logs
+mkdir -p "$logs" || die "cannot write to $target"
+passed=0 failed=0 failures=''
+
+# phase NAME COMMAND...: runs it with its output in a log; the end of the log is shown when it fails. Counts as one
+# check, unless the command has counted for itself (`counted`).
+phase() {
+    name=$1
+    shift
+    counted=no
+    before=$(date +%s)
+    "$@" >"$logs/$name.log" 2>&1 </dev/null
+    status=$?
+    took=$(($(date +%s) - before))
+    if [ "$status" = 0 ]; then
+        [ "$counted" = yes ] || passed=$((passed + 1))
+        printf '%-14s %sok%s    %4d s%s\n' "$name" "$green" "$plain" "$took" "${note:+   $note}"
+    else
+        [ "$counted" = yes ] || failed=$((failed + 1))
+        failures="$failures $name"
+        printf '%-14s %sFAIL%s  %4d s   %s\n' "$name" "$red" "$plain" "$took" "$logs/$name.log"
+        tail -n "${show:-60}" "$logs/$name.log" | sed 's/^/    /'
+    fi
+    note=''
+    return "$status"
+}
+note=''
+
+finish() {
+    echo
+    [ -z "$failures" ] || echo "failed:$failures"
+    echo "in all $(($(date +%s) - began)) s"
+    echo "$passed passed, $failed failed"
+    [ -z "$failures" ]
+    exit
+}
+began=$(date +%s)
+
+# --- set-up -----------------------------------------------------------------------------------------------------------
+
+# Compilers and linkers that programs are built with; tools that read snapshot files; build systems and wrappers that
+# snapcc must get along with; programs that the examples and scripts start.
+need_packages \
+    gcc g++ libc6-dev make clang lld llvm musl-tools binutils gdb elfutils strace patchelf \
+    cmake meson ninja-build libtool autoconf automake ccache pkg-config \
+    python3 lua5.4 liblua5.4-dev sqlite3 tcl gawk perl util-linux man-db
+[ "$quick" = yes ] ||
+    need_packages build-essential dpkg-dev libreadline-dev tcl-dev zlib1g-dev debian-archive-keyring xz-utils
+need_rust fmt clippy
+note="$(rustc --version), $(nproc) processors"
+phase build build_release || finish
+
+# --- checks -----------------------------------------------------------------------------------------------------------
+
+phase format cargo fmt --all --check
+phase lints cargo clippy --workspace --all-targets --locked -- -D warnings
+
+# Every test of the workspace, with the release binaries; the counts are those of the test runner.
+tests() {
+    counted=yes
+    if cargo nextest --version >/dev/null 2>&1; then
+        cargo nextest run --workspace --locked --profile ci
+        result=$?
+        set -- $(sed -n 's/^ *Summary .*: \(.*\)/\1/p' "$logs/tests.log" | tail -n 1 | tr -d ',()')
+        good=0 bad=0 ignored=0
+        while [ $# -ge 2 ]; do
+            case $2 in
+                passed) good=$1 ;;
+                failed | timed | exec) bad=$((bad + $1)) ;;
+                skipped) ignored=$1 ;;
+            esac
+            shift
+        done
+    else
+        cargo test --workspace --locked --no-fail-fast
+        result=$?
+        set -- $(awk '/^test result:/ { good += $4; bad += $6; ignored += $8 } END { print good + 0, bad + 0, ignored + 0 }' \
+            "$logs/tests.log")
+        good=$1 bad=$2 ignored=$3
+    fi
+    # A crash of the runner, or a build that failed, is a failure of at least one test.
+    [ "$result" = 0 ] || [ "$bad" != 0 ] || bad=1
+    passed=$((passed + good)) failed=$((failed + bad))
+    note="$good passed, $ignored skipped"
+    return "$result"
+}
+show=200 phase tests tests
+
+[ "$quick" = no ] || finish
+
+# Coverage-guided, a few seconds a target: the parsers of everything that comes from outside.
+phase fuzz scripts/fuzz.sh 10
+
+# What install.sh puts into a prefix works there, without the source tree, and --uninstall leaves nothing behind.
+installation() (
+    set -e
+    dir=$(mktemp -d)
+    trap 'rm -rf "$dir"' EXIT
+    scripts/install.sh --prefix "$dir/usr"
+    # As a new user has it: no settings, the store in the home directory.
+    unset SNAPFN_BIN CARGO_TARGET_DIR
+    export PATH="$dir/usr/bin:$PATH" HOME="$dir" XDG_DATA_HOME=
+    cp examples/hello/hello.c examples/argv/wordfreq.cc "$dir"
+    cd "$dir"
+    snapcc -O2 hello.c -o hello
+    snapshotter create --tag hello -- ./hello
+    [ "$(snaprun hello 4999999)" = "$(./hello 4999999)" ]
+    snapc++ -O2 wordfreq.cc -o wordfreq
+    snapshotter create -- ./wordfreq
+    [ "$(echo a b a | snaprun wordfreq 1)" = "$(echo a b a | ./wordfreq 1)" ]
+    snapshotter create -o function.snap -- ./hello
+    [ "$(snaprun ./function.snap 7)" = "$(./hello 7)" ]
+    snaprepo ls
+    snaprepo verify --all
+    for tool in snapcc snapshotter snaprun snaprepo; do
+        MANPATH=$dir/usr/share/man man "$tool" >page
+        grep -q "$tool" page
+    done
+    "$root/scripts/install.sh" --prefix "$dir/usr" --uninstall
+    left=$(find usr ! -type d)
+    [ -f .local/share/snapfn/refs/hello/latest ]
+    [ -z "$left" ] || { echo "left behind: $left"; exit 1; }
+)
+phase installation installation
+
+# Programs that others wrote, from Debian: built by their own build systems with snapcc, or as they are.
+for script in scripts/third-party/*.sh; do
+    name=$(basename "$script" .sh)
+    [ "$name" = common ] || phase "$name" sh "$script"
+done
+
+finish
