@@ -1,5 +1,6 @@
 //! The command line.
 
+use crate::commands;
 use clap::{Args, Parser, Subcommand};
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -17,6 +18,15 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     /// Run a program up to its snapshot point and store what it has in memory
     Create(CreateArgs),
+    /// Show what is in a snapshot
+    Inspect(commands::inspect::Args),
+    /// Compare two snapshots
+    Diff(commands::diff::Args),
+    /// Say what works on this host, and whether it can start a snapshot
+    Check(commands::check::Args),
+    /// Write man pages or shell completions into a directory
+    #[command(hide = true)]
+    Generate(commands::generate::Args),
 }
 
 /// Where to take the snapshot.

@@ -23,6 +23,10 @@ fn main() -> ExitCode {
         .init();
     let result = match cli.command {
         cli::Command::Create(args) => commands::create::run(&args),
+        cli::Command::Inspect(args) => commands::inspect::run(&args).map_err(Into::into),
+        cli::Command::Diff(args) => commands::diff::run(&args).map_err(Into::into),
+        cli::Command::Check(args) => commands::check::run(&args).map_err(Into::into),
+        cli::Command::Generate(args) => commands::generate::run(&args).map_err(Into::into),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

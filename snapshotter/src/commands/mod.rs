@@ -1,3 +1,11 @@
 //! One module a subcommand.
 
+pub(crate) mod check;
 pub(crate) mod create;
+pub(crate) mod diff;
+pub(crate) mod generate;
+pub(crate) mod inspect;
+mod names;
+mod source;
+mod space;
+mod text;

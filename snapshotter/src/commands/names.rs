@@ -67,8 +67,22 @@ pub(crate) fn descriptor(kind: u32) -> &'static str {
 
 pub(crate) fn setting(setting: &Setting) -> String {
     const LIMITS: [&str; 16] = [
-        "CPU", "FSIZE", "DATA", "STACK", "CORE", "RSS", "NPROC", "NOFILE", "MEMLOCK", "AS", "LOCKS", "SIGPENDING",
-        "MSGQUEUE", "NICE", "RTPRIO", "RTTIME",
+        "CPU",
+        "FSIZE",
+        "DATA",
+        "STACK",
+        "CORE",
+        "RSS",
+        "NPROC",
+        "NOFILE",
+        "MEMLOCK",
+        "AS",
+        "LOCKS",
+        "SIGPENDING",
+        "MSGQUEUE",
+        "NICE",
+        "RTPRIO",
+        "RTTIME",
     ];
     let value = |value: u64| if value == u64::MAX { "unlimited".to_string() } else { value.to_string() };
     let Setting { kind, which, a, b } = *setting;

@@ -5,8 +5,11 @@ use snapfn_format::snap::*;
 use snapfn_format::{PAGE, page_down, page_up};
 use snapfn_store::{Kind, Stores};
 use std::collections::BTreeSet;
+use std::ffi::OsStr;
 use std::fs::File;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
 
 /// Where the bytes of a mapping come from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -117,6 +120,12 @@ impl std::fmt::Display for Place {
 pub(crate) fn text(plan: &Plan<'_>, reference: BytesRef) -> String {
     let bytes = plan.bytes(reference);
     String::from_utf8_lossy(bytes.strip_suffix(&[0]).unwrap_or(bytes)).into_owned()
+}
+
+/// The same as a path, byte by byte.
+pub(crate) fn path(plan: &Plan<'_>, reference: BytesRef) -> PathBuf {
+    let bytes = plan.bytes(reference);
+    PathBuf::from(OsStr::from_bytes(bytes.strip_suffix(&[0]).unwrap_or(bytes)))
 }
 
 impl Space {
@@ -283,7 +292,7 @@ impl Load {
 }
 
 /// The PT_LOADs of an ELF file whose program headers lie in its first page.
-fn loads(path: &std::path::Path) -> Option<Vec<Load>> {
+fn loads(path: &Path) -> Option<Vec<Load>> {
     use goblin::elf::program_header::{PT_LOAD, ProgramHeader};
     let mut start = vec![0; PAGE as usize];
     let file = File::open(path).ok()?;
@@ -293,9 +302,5 @@ fn loads(path: &std::path::Path) -> Option<Vec<Load>> {
     let context = goblin::container::Ctx::new(goblin::container::Container::Big, header.endianness().ok()?);
     let headers = ProgramHeader::parse(start, header.e_phoff as usize, usize::from(header.e_phnum), context).ok()?;
     let loads = headers.iter().filter(|header| header.p_type == PT_LOAD);
-    Some(
-        loads
-            .map(|h| Load { offset: h.p_offset, vaddr: h.p_vaddr, filesz: h.p_filesz, memsz: h.p_memsz })
-            .collect(),
-    )
+    Some(loads.map(|h| Load { offset: h.p_offset, vaddr: h.p_vaddr, filesz: h.p_filesz, memsz: h.p_memsz }).collect())
 }

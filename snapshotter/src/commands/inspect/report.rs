@@ -350,13 +350,13 @@ fn patches(plan: &Plan<'_>) -> Patches {
 }
 
 /// The components that are live in an XSAVE area: 8 bytes at 472.
-pub(in crate::commands) fn xfeatures(plan: &Plan<'_>, thread: &Thread) -> u64 {
+pub(crate) fn xfeatures(plan: &Plan<'_>, thread: &Thread) -> u64 {
     let word = plan.bytes(thread.xstate).get(472..480).and_then(|bytes| bytes.try_into().ok());
     word.map_or(0, u64::from_le_bytes)
 }
 
 /// A thread's name without the padding.
-pub(in crate::commands) fn comm(thread: &Thread) -> String {
+pub(crate) fn comm(thread: &Thread) -> String {
     let name = thread.comm.split(|byte| *byte == 0).next().unwrap_or_default();
     String::from_utf8_lossy(name).into_owned()
 }
@@ -378,13 +378,18 @@ fn thread(plan: &Plan<'_>, space: &Space, index: usize, thread: &Thread) -> Thre
     }
 }
 
+/// As C writes it.
+fn octal(flags: u32) -> String {
+    if flags == 0 { "0".to_string() } else { format!("0{flags:o}") }
+}
+
 fn descriptor(plan: &Plan<'_>, fd: &Fd) -> Descriptor {
     const O_CLOEXEC: u32 = 0o2000000;
     let source = plan.fds.get(fd.source as usize).map(|source| source.fd);
     Descriptor {
         fd: fd.fd,
         kind: names::descriptor(fd.kind),
-        flags: format!("{:#o}", fd.flags & !O_CLOEXEC),
+        flags: octal(fd.flags & !O_CLOEXEC),
         close_on_exec: fd.flags & O_CLOEXEC != 0,
         offset: fd.offset,
         path: Some(text(plan, fd.path)).filter(|path| !path.is_empty()),

@@ -154,7 +154,8 @@ fn threads(report: &Report) -> Section {
 }
 
 fn descriptors(report: &Report) -> Section {
-    let mut section = Section::new("DESCRIPTORS", &["FD", "KIND", "FLAGS", "OFFSET", "CONTENT", "OF", "PATH"], &[0, 3, 4]);
+    let mut section =
+        Section::new("DESCRIPTORS", &["FD", "KIND", "FLAGS", "OFFSET", "CONTENT", "OF", "PATH"], &[0, 3, 4]);
     for d in &report.descriptors {
         let flags = format!("{}{}", d.flags, if d.close_on_exec { " cloexec" } else { "" });
         section.row([
@@ -171,7 +172,7 @@ fn descriptors(report: &Report) -> Section {
 }
 
 fn signals(report: &Report) -> Section {
-    let mut section = Section::new("SIGNALS", &["SIGNAL", "", "HANDLER", "BLOCKED MEANWHILE"], &[]);
+    let mut section = Section::new("SIGNALS", &["SIGNAL", "STATE", "HANDLER", "BLOCKED MEANWHILE"], &[]);
     for s in &report.signals {
         let handler = s.handler_in.clone().unwrap_or_else(|| "-".into());
         section.row([s.name.clone(), s.disposition.into(), handler, list(&s.blocked)]);

@@ -1,0 +1,145 @@
+//! Whether this host can start one snapshot.
+
+use super::cpu;
+use super::host::Host;
+use super::installed::{Installed, compare};
+use super::{Finding, Verdict};
+use crate::commands::inspect::xfeatures;
+use crate::commands::source::{ExamineError, Snapshot};
+use crate::commands::space::{path, text};
+use crate::commands::text::hex;
+use snapfn_format::PAGE;
+use snapfn_format::snap::*;
+use snapfn_kernel_tests::Outcome;
+use snapfn_store::{Kind, Stores};
+use std::collections::BTreeSet;
+use std::fs::OpenOptions;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+
+/// Looks at everything that the snapshot needs.
+pub(super) fn check(snapshot: &Snapshot, host: &Host, stores: &Stores) -> Result<Vec<Finding>, ExamineError> {
+    let plan = snapshot.plan()?;
+    let mut findings = Findings(Vec::new());
+    findings.machine(&plan, host);
+    findings.stored_files(&plan, stores);
+    findings.host_paths(&plan);
+    findings.installed_files(&plan);
+    Ok(findings.0)
+}
+
+struct Findings(Vec<Finding>);
+
+impl Findings {
+    fn add(&mut self, verdict: Verdict, what: impl Into<String>, detail: impl Into<String>) {
+        self.0.push(Finding { verdict, what: what.into(), detail: detail.into() });
+    }
+
+    fn expect(&mut self, good: bool, what: &str, detail: String) {
+        self.add(if good { Verdict::Ok } else { Verdict::Fails }, what, detail);
+    }
+
+    fn machine(&mut self, plan: &Plan<'_>, host: &Host) {
+        // A plan is only valid for x86-64 and pages of 4 KiB.
+        self.expect(host.architecture == "x86_64", "architecture", format!("x86_64 on {}", host.architecture));
+        self.expect(host.page_size == PAGE, "page size", format!("{PAGE} bytes on {}", host.page_size));
+        let live = plan.threads.iter().fold(0, |live, thread| live | xfeatures(plan, thread));
+        let detail = match live & !host.xstate {
+            0 => format!("{} are live, all enabled here", cpu::components(live)),
+            missing => format!("{} live in the snapshot, not enabled here", cpu::components(missing)),
+        };
+        self.expect(live & !host.xstate == 0, "registers", detail);
+        let lowest = plan.ops.first().map_or(u64::MAX, |op| op.addr);
+        if let Some(min) = host.mmap_min_addr.filter(|min| *min > lowest) {
+            let detail = format!("{} is needed, vm.mmap_min_addr is {}", hex(lowest), hex(min));
+            self.add(Verdict::Fails, "lowest address", detail);
+        }
+    }
+
+    fn stored_files(&mut self, plan: &Plan<'_>, stores: &Stores) {
+        let mut directories = BTreeSet::new();
+        let mut good = 0;
+        for file in plan.files {
+            let kind = match file.kind {
+                FILE_CODE => Kind::Code,
+                FILE_DATA => Kind::Data,
+                _ => continue,
+            };
+            let what = format!("{kind}/{} ({})", file.digest, text(plan, file.path));
+            match stores.locate(kind, file.digest) {
+                Err(_) => self.add(Verdict::Fails, what, "not in the store; pull or make the snapshot again"),
+                Ok((_, blob)) if blob.size != file.size => {
+                    let detail = format!("{} bytes instead of {}; run `snaprepo verify`", blob.size, file.size);
+                    self.add(Verdict::Fails, what, detail);
+                }
+                Ok((_, blob)) => {
+                    good += 1;
+                    directories.extend(blob.path.parent().map(Path::to_path_buf));
+                }
+            }
+        }
+        if good > 0 {
+            self.add(Verdict::Ok, "store", format!("{good} code segment and data files are there"));
+        }
+        for directory in directories {
+            if let Outcome::Missing(detail) = snapfn_kernel_tests::store_filesystem(&directory) {
+                self.add(Verdict::Fails, directory.display().to_string(), detail);
+            }
+        }
+    }
+
+    fn host_paths(&mut self, plan: &Plan<'_>) {
+        for file in plan.files.iter().filter(|file| file.kind == FILE_HOST) {
+            self.path(&path(plan, file.path), file.writable == 1, "mapped file");
+        }
+        for fd in plan.fds.iter().filter(|fd| fd.kind == FD_PATH) {
+            // O_ACCMODE: 1 and 2 write.
+            self.path(&path(plan, fd.path), fd.flags & 3 != 0, "open file");
+        }
+        let cwd = path(plan, plan.header.process.cwd);
+        if !cwd.as_os_str().is_empty() {
+            let (there, cwd) = (cwd.is_dir(), cwd.display());
+            self.expect(there, "working directory", format!("{cwd} {}", if there { "is there" } else { "is missing" }));
+        }
+    }
+
+    /// A path that an instance opens. Opened here in the same way, but never created or waited for.
+    fn path(&mut self, path: &Path, write: bool, what: &str) {
+        let opened = OpenOptions::new().read(true).write(write).custom_flags(libc::O_NONBLOCK).open(path);
+        // Directories are opened for reading only, and devices may refuse to be opened twice: they are there.
+        match opened {
+            Err(error) if matches!(error.raw_os_error(), Some(libc::ENOENT | libc::ENOTDIR | libc::EACCES)) => {
+                let why = error.to_string();
+                let why = why.split(" (os error").next().unwrap_or_default();
+                self.add(Verdict::Fails, what, format!("{}: {why}", path.display()));
+            }
+            _ => self.add(Verdict::Ok, what, format!("{} is there", path.display())),
+        }
+    }
+
+    /// Whether the programs and libraries in the snapshot are those that are installed. The snapshot brings its own, so
+    /// this decides nothing, but after an update one wants to make it again.
+    fn installed_files(&mut self, plan: &Plan<'_>) {
+        let mut same = 0;
+        for file in plan.files.iter().filter(|file| file.kind == FILE_CODE) {
+            let found = compare(&path(plan, file.path), file.digest);
+            let path = text(plan, file.path);
+            match found {
+                Installed::Same => same += 1,
+                Installed::Absent => self.add(Verdict::Note, path, "not installed here; the snapshot brings its own"),
+                Installed::Other => {
+                    let detail = "another version is installed here; make the snapshot again to use that one";
+                    self.add(Verdict::Note, path, detail);
+                }
+                Installed::Unknown(why) => self.add(Verdict::Note, path, format!("cannot be compared: {why}")),
+            }
+        }
+        if same > 0 {
+            self.add(
+                Verdict::Ok,
+                "installed files",
+                format!("{same} programs and libraries are those in the snapshot"),
+            );
+        }
+    }
+}
