@@ -24,6 +24,8 @@ pub(crate) enum Command {
     Diff(commands::diff::Args),
     /// Say what works on this host, and whether it can start a snapshot
     Check(commands::check::Args),
+    /// Copy a snapshot for debuggers, with the paths of the local store's files in it
+    Core(commands::core::Args),
     /// Write man pages or shell completions into a directory
     #[command(hide = true)]
     Generate(commands::generate::Args),

@@ -26,6 +26,7 @@ fn main() -> ExitCode {
         cli::Command::Inspect(args) => commands::inspect::run(&args).map_err(Into::into),
         cli::Command::Diff(args) => commands::diff::run(&args).map_err(Into::into),
         cli::Command::Check(args) => commands::check::run(&args).map_err(Into::into),
+        cli::Command::Core(args) => commands::core::run(&args).map_err(Into::into),
         cli::Command::Generate(args) => commands::generate::run(&args).map_err(Into::into),
     };
     match result {

@@ -432,6 +432,53 @@ fn check_of_a_snapshot_names_what_is_missing() {
     assert_eq!(findings(&f, "fn"), wanted);
 }
 
+/// The copy differs in the paths, in what finds them, and in the sizes; it is as good a snapshot.
+#[test]
+fn core_names_the_files_of_the_store() {
+    let f = fixture();
+    f.run(0, &["core", "fn", "-o", "fn.core"]);
+    let (before, after) = (f.sample.file(), fs::read(f.path("fn.core")).unwrap());
+    assert!(after.len() > before.len());
+    let elf = goblin::elf::Elf::parse(&after).unwrap();
+    let headers: Vec<_> = elf.program_headers.iter().collect();
+    assert_eq!(headers.len(), 2);
+    assert_eq!(headers[0].p_offset, 64);
+    let notes: Vec<_> = elf.iter_note_headers(&after).unwrap().map(Result::unwrap).collect();
+    let files = notes.iter().find(|note| note.n_type == 0x4649_4c45).unwrap().desc;
+    let text = String::from_utf8_lossy(files);
+    let paths: Vec<&str> = text.trim_end_matches('\0').rsplitn(4, '\0').take(3).collect();
+    let stored = |index: usize| f.store.path(Kind::Code, f.sample.digests[index]).display().to_string();
+    assert_eq!(paths[0], f.sample.host);
+    assert_eq!(paths[1], stored(1));
+    assert!(paths[2].ends_with(&stored(0)), "{paths:?}");
+    assert_eq!(notes.iter().filter(|note| note.name == "CORE").count(), 3);
+    // Everything else lies where it lay.
+    let pages = before.len() - PAGES * PAGE as usize;
+    assert!(before[pages..] == after[pages..before.len()]);
+    let d = f.json(&["diff", "fn", "./fn.core", "--json"]);
+    assert_eq!(d["identical"], true);
+    assert_eq!(fs::read_dir(f.dir.path()).unwrap().count(), 2, "nothing but the store and the copy");
+}
+
+#[test]
+fn core_refuses_what_has_no_sound_notes() {
+    let f = fixture();
+    let good = f.sample.file();
+    let headers = u64::from_le_bytes(good[32..40].try_into().unwrap()) as usize;
+    let mut none = good.clone();
+    none[headers + 56] = 1;
+    let mut outside = good.clone();
+    outside[headers + 56 + 15] = 0xff;
+    let mut damaged = good.clone();
+    damaged[headers + 112 + 4] = 0xff;
+    for (bytes, what) in [(none, "no notes"), (outside, "outside"), (damaged, "damaged")] {
+        fs::write(f.path("bad.snap"), bytes).unwrap();
+        one_line(&f.run(1, &["core", "bad.snap", "-o", "out"]).1, what);
+        assert!(!f.path("out").exists());
+    }
+    one_line(&f.run(1, &["core", "fn", "-o", "/nonexistent/out"]).1, "No such file");
+}
+
 #[test]
 fn generate_writes_what_the_installer_needs() {
     let f = fixture();

@@ -153,6 +153,12 @@ fn the_page_draws_the_resident_region() {
         let line = section().lines().find(|line| line.starts_with(&start)).expect(&start);
         assert!(line.contains(what), "{line}");
     }
+    let source = include_str!("../src/snap/resident.rs");
+    for line in source.lines().filter_map(|line| line.strip_prefix("pub const STUB_")) {
+        let offset = line.split_once(" = CODE").unwrap().1.trim_start_matches(" + 0x").trim_end_matches(';');
+        let start = format!("| {:#06x} | ", CODE + u64::from_str_radix(offset, 16).unwrap_or(0));
+        assert!(section().contains(&start), "{line}");
+    }
     for (index, (name, number)) in FUNCTIONS.iter().enumerate() {
         let line = format!("| {index} | {name} | {number} |");
         assert!(section().contains(&line), "{line}");

@@ -1,6 +1,7 @@
 //! One module a subcommand.
 
 pub(crate) mod check;
+pub(crate) mod core;
 pub(crate) mod create;
 pub(crate) mod diff;
 pub(crate) mod generate;

@@ -238,9 +238,35 @@ impl Sample {
         self.tables(0).meta_len().next_multiple_of(PAGE)
     }
 
+    /// Notes for debuggers: some registers, and NT_FILE with program, library and a file that is not in the store.
+    fn notes(&self) -> Vec<u8> {
+        let mut files: Vec<u8> = [3, PAGE].iter().flat_map(|word| word.to_le_bytes()).collect();
+        for (addr, pages) in [(self.program, 4), (self.arena, 8), (self.arena + 0x20_0000, 1)] {
+            files.extend([addr, addr + pages * PAGE, 0].iter().flat_map(|word| word.to_le_bytes()));
+        }
+        for path in [&self.paths[0], &self.paths[1], &self.host] {
+            files.extend(path.bytes().chain([0]));
+        }
+        let mut notes = Vec::new();
+        for (kind, content) in [(1, vec![5; 336]), (0x4649_4c45u32, files), (2, vec![6; 512])] {
+            notes.extend([5, content.len() as u32, kind].iter().flat_map(|word| word.to_le_bytes()));
+            notes.extend(b"CORE\0\0\0\0");
+            notes.extend(content);
+            notes.resize(notes.len().next_multiple_of(4), 0);
+        }
+        notes
+    }
+
     /// The whole file.
     pub(crate) fn file(&self) -> Vec<u8> {
         let (mut bytes, size) = self.meta();
+        let notes = self.notes();
+        let meta_len = bytes.len() as u64;
+        for (offset, len) in [(64, meta_len - 64), (meta_len + 112, notes.len() as u64)] {
+            bytes.extend([4u32, 4].iter().flat_map(|word| word.to_le_bytes())); // PT_NOTE, PF_R
+            bytes.extend([offset, 0, 0, len, 0, 4].iter().flat_map(|word: &u64| word.to_le_bytes()));
+        }
+        bytes.extend(notes);
         bytes.resize((size - PAGES as u64 * PAGE) as usize, 0);
         for fill in self.pages {
             bytes.resize(bytes.len() + PAGE as usize, fill);
@@ -256,6 +282,8 @@ pub(crate) fn build(tables: &PlanTables, size: u64) -> (Vec<u8>, u64) {
     elf[16] = 4; // ET_CORE
     elf[18] = 62;
     elf[20] = 1;
+    elf[32..40].copy_from_slice(&tables.meta_len().to_le_bytes()); // e_phoff
+    elf[52..58].copy_from_slice(&[64, 0, 56, 0, 2, 0]);
     (MetaBuilder::build(tables, &elf, size), size)
 }
 
