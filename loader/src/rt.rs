@@ -31,6 +31,10 @@ unsafe impl core::alloc::GlobalAlloc for NoHeap {
 #[global_allocator]
 static NO_HEAP: NoHeap = NoHeap;
 
+/// The precompiled `core` and `alloc` name an unwinder's personality in tables that are thrown away at link time.
+#[unsafe(no_mangle)]
+extern "C" fn rust_eh_personality() {}
+
 #[panic_handler]
 fn panic(_: &PanicInfo<'_>) -> ! {
     let _ = sys::write(2, b"snapfn: internal error in the loader\n");

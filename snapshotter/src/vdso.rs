@@ -12,7 +12,7 @@
 
 use snapfn_format::PAGE;
 use snapfn_format::snap::resident::{
-    CODE, ENTRIES, ENTRY_SIZE, FALLBACKS, FUNCTIONS, SLOTS, STUB_FINISH, STUB_SYSCALL, STUB_THREAD,
+    CODE, ENTRIES, ENTRY_SIZE, FALLBACKS, FUNCTIONS, SLOTS, STUB_CLONE, STUB_FINISH, STUB_SYSCALL, STUB_THREAD,
 };
 
 const DYNSYM: u64 = 0x200;
@@ -192,6 +192,16 @@ fn code(page: &mut Page) {
             0x0f, 0x05, // syscall
             0xb8, 15, 0, 0, 0, // mov eax, SYS_rt_sigreturn (rsp: frame + 8)
             0x0f, 0x05, // syscall
+        ],
+    );
+    let to_thread = (STUB_THREAD - (STUB_CLONE + 6)) as u8;
+    page.put(
+        STUB_CLONE,
+        &[
+            0x0f, 0x05, // syscall                          (SYS_clone and its arguments)
+            0x85, 0xc0, // test eax, eax
+            0x74, to_thread, // jz STUB_THREAD
+            0xc3,      // ret
         ],
     );
     // r12 gate word, r13 robust list, r14 rseq area, r15 its length and signature, rsp frame + 8

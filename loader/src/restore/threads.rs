@@ -110,7 +110,7 @@ pub(super) unsafe fn start<'a>(
             let parent_tid = if thread.tid_cache != 0 { thread.tid_cache } else { scratch };
             sys::set_bases(thread.regs[reg::FS_BASE], thread.regs[reg::GS_BASE], fsgsbase);
             let start = ThreadStart {
-                stub: resident + resident::STUB_THREAD,
+                stub: resident + resident::STUB_CLONE,
                 sp: frame_of(index) + 8,
                 gate,
                 robust_list: thread.robust_list,

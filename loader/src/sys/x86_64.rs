@@ -148,7 +148,7 @@ pub unsafe fn xcr0() -> u64 {
 /// What a new thread needs besides its frame; passed in registers that `clone` keeps.
 #[derive(Clone, Copy, Debug)]
 pub struct ThreadStart {
-    /// Address of [`snapfn_format::snap::resident::STUB_THREAD`].
+    /// Address of [`snapfn_format::snap::resident::STUB_CLONE`].
     pub stub: u64,
     /// Stack pointer for `rt_sigreturn`: frame + 8.
     pub sp: u64,
@@ -176,14 +176,10 @@ pub unsafe fn spawn_thread(start: &ThreadStart) -> super::Result<u32> {
     // CLONE_VM | FS | FILES | SIGHAND | THREAD | SYSVSEM | SETTLS | PARENT_SETTID | CHILD_CLEARTID
     const FLAGS: u64 = 0x100 | 0x200 | 0x400 | 0x800 | 0x10000 | 0x40000 | 0x80000 | 0x100000 | 0x200000;
     let result: usize;
-    // SAFETY: the child never returns from this block: it jumps to the stub with its own stack pointer.
+    // SAFETY: the child never returns from the stub: it has its own stack pointer and goes on at STUB_THREAD.
     unsafe {
         asm!(
-            "syscall",
-            "test eax, eax",
-            "jnz 2f",
-            "jmp r9",
-            "2:",
+            "call r9", // syscall, in memory that stays
             inlateout("rax") nr::CLONE => result,
             in("rdi") FLAGS,
             in("rsi") start.sp,

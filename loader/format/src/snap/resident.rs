@@ -31,6 +31,9 @@ pub const CODE: u64 = 0xc00;
 pub const STUB_SYSCALL: u64 = CODE;
 /// Last steps of the main thread: `munmap(rdi, rsi)`, then `rt_sigreturn`.
 pub const STUB_FINISH: u64 = CODE + 0x10;
+/// `clone` as a function: the new thread never executes an instruction of the loader, which may be gone before it is
+/// first scheduled; it goes on at [`STUB_THREAD`].
+pub const STUB_CLONE: u64 = CODE + 0x20;
 /// First steps of every other thread: wait at the gate, register, then `rt_sigreturn`.
 pub const STUB_THREAD: u64 = CODE + 0x40;
 /// Function `i` of [`FUNCTIONS`]: `jmp *slot`.
