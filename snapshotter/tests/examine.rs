@@ -457,7 +457,17 @@ fn core_names_the_files_of_the_store() {
     assert!(before[pages..] == after[pages..before.len()]);
     let d = f.json(&["diff", "fn", "./fn.core", "--json"]);
     assert_eq!(d["identical"], true);
-    assert_eq!(fs::read_dir(f.dir.path()).unwrap().count(), 2, "nothing but the store and the copy");
+    assert_eq!(fs::read_dir(f.dir.path()).unwrap().count(), 3, "nothing but the store, the copy and the commands");
+    let commands = fs::read_to_string(f.path("fn.core.gdb")).unwrap();
+    let wanted = format!(
+        "set confirm off\ncore-file {}\nadd-symbol-file {} -o {:#x}\nadd-symbol-file {} -o {:#x}\n",
+        f.path("fn.core").display(),
+        stored(0),
+        f.sample.program,
+        stored(1),
+        f.sample.arena
+    );
+    assert_eq!(commands, wanted);
 }
 
 #[test]
@@ -477,6 +487,7 @@ fn core_refuses_what_has_no_sound_notes() {
         assert!(!f.path("out").exists());
     }
     one_line(&f.run(1, &["core", "fn", "-o", "/nonexistent/out"]).1, "No such file");
+    one_line(&f.run(1, &["core", "fn", "-o", "a\nshell id"]).1, "a\\nshell id: gdb needs a path");
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! `core`: a copy of a snapshot for debuggers on a host that does not have the original programs and libraries: its
-//! note NT_FILE names the code segment files in the local store instead. It is still a snapshot.
+//! note NT_FILE names the code segment files in the local store instead, and commands for gdb beside it load their
+//! symbols. (gdb finds libraries by the paths in the program's memory, which are those of the originals.) The copy is
+//! still a snapshot.
 //!
 //! ```text
 //!  ┌───────────┬────────┬───────┬─────────── ─ ─┬─ ─ ─ ─ ─ ─ ┐
@@ -8,8 +10,9 @@
 //!     sizes       one points here ──────────────▶
 //! ```
 
-use super::source::{ExamineError, Snapshot};
-use super::space::path;
+use super::source::{ExamineError, Snapshot, print};
+use super::space::{Space, path};
+use super::text::printable;
 use snapfn_format::PAGE;
 use snapfn_format::snap::{FILE_CODE, FILE_DATA, File as PlanFile, MetaBuilder, Plan, PlanTables};
 use snapfn_store::{Kind, Stores};
@@ -42,13 +45,46 @@ pub(crate) fn run(args: &Args) -> Result<(), ExamineError> {
     let snapshot = Snapshot::open(&stores, &args.name)?;
     let plan = snapshot.plan()?;
     let copy = Copy::plan(&snapshot, &plan, &local_paths(&plan, &stores))?;
+    let commands = gdb_commands(&args.output, &plan, &stores)?;
     let temporary = beside(&args.output);
     let written = copy.write(&snapshot, &temporary).and_then(|()| fs::rename(&temporary, &args.output));
     written.map_err(|source| {
         // Best effort; it is not there when creating it failed.
         let _ = fs::remove_file(&temporary);
         ExamineError::Io { what: "write", path: args.output.clone(), source }
-    })
+    })?;
+    let script = with_suffix(&args.output, ".gdb");
+    fs::write(&script, commands).map_err(ExamineError::io("write", &script))?;
+    print(format!("gdb -x {} shows it\n", printable(&script.display().to_string())))
+}
+
+fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
+    let mut path = path.as_os_str().to_owned();
+    path.push(suffix);
+    PathBuf::from(path)
+}
+
+/// What gdb is to do: open the copy, and load the symbols of everything in it.
+fn gdb_commands(copy: &Path, plan: &Plan<'_>, stores: &Stores) -> Result<String, ExamineError> {
+    let copy = std::path::absolute(copy).map_err(ExamineError::io("find", copy))?;
+    let mut out = format!("set confirm off\ncore-file {}\n", argument(&copy)?);
+    for (file, bias) in Space::new(plan, stores).images() {
+        let path = plan.files.get(file).and_then(|file| stores.find(Kind::Code, file.digest));
+        if let Some(path) = path {
+            let path = std::path::absolute(&path).map_err(ExamineError::io("find", &path))?;
+            out += &format!("add-symbol-file {} -o {bias:#x}\n", argument(&path)?);
+        }
+    }
+    Ok(out)
+}
+
+/// A path as gdb 13 and later read it in a command: nothing can be quoted that all of them understand alike.
+fn argument(path: &Path) -> Result<&str, ExamineError> {
+    let plain = |c: char| c.is_alphanumeric() || "/._+-:@%=,~".contains(c);
+    match path.to_str() {
+        Some(text) if text.chars().all(plain) => Ok(text),
+        _ => Err(ExamineError::Core { path: path.into(), why: "gdb needs a path of letters, digits and ._+-:@%=,~" }),
+    }
 }
 
 /// A name in the same directory that nobody else uses.
@@ -85,13 +121,15 @@ impl Copy {
         let bad = |why| ExamineError::Core { path: snapshot.path.clone(), why };
         let mut elf = [0u8; 64];
         snapshot.read_at(&mut elf, 0)?;
-        let (header_at, offset, len) = find_notes(snapshot, &elf)?.ok_or_else(|| bad("no notes for debuggers"))?;
+        let (header_at, offset, len) =
+            find_notes(snapshot, &elf)?.ok_or_else(|| bad("no notes for debuggers; make the snapshot again"))?;
         if len > NOTES_MAX || offset.checked_add(len).is_none_or(|end| end > snapshot.size) {
-            return Err(bad("its notes for debuggers lie outside of the file"));
+            return Err(bad("its notes for debuggers lie outside of the file; make the snapshot again"));
         }
         let mut notes = vec![0; usize::try_from(len).map_err(|_| bad("its notes for debuggers are too long"))?];
         snapshot.read_at(&mut notes, offset)?;
-        let notes = rewrite(&notes, local).ok_or_else(|| bad("its notes for debuggers are damaged"))?;
+        let notes = rewrite(&notes, local)
+            .ok_or_else(|| bad("its notes for debuggers are damaged; make the snapshot again"))?;
         let notes_at = snapshot.size.next_multiple_of(PAGE);
         let size = notes_at + notes.len() as u64;
         let meta = resized(plan, &elf, size);

@@ -37,8 +37,8 @@ pub(crate) enum ExamineError {
     /// Few stored pages, mapped so often that comparing them would not end.
     #[error("{}: maps its pages again and again, which no snapshot of ours does", show(.0))]
     Repetitive(PathBuf),
-    /// The notes for debuggers are not there or damaged.
-    #[error("{}: {why}; make the snapshot again", show(.path))]
+    /// No copy for debuggers can be made.
+    #[error("{}: {why}", show(.path))]
     Core { path: PathBuf, why: &'static str },
     /// A check found something.
     #[error("{0}")]

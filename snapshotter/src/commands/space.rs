@@ -92,6 +92,8 @@ struct Image {
     end: u64,
     /// What its ELF addresses are moved by.
     bias: u64,
+    /// Index into the files table.
+    file: usize,
     path: String,
 }
 
@@ -158,6 +160,11 @@ impl Space {
     pub(crate) fn at(&self, addr: u64) -> Option<&Vma> {
         let index = self.vmas.partition_point(|vma| vma.end <= addr);
         self.vmas.get(index).filter(|vma| vma.start <= addr)
+    }
+
+    /// Every program and library: index of its code segment file, and what its ELF addresses are moved by.
+    pub(crate) fn images(&self) -> impl Iterator<Item = (usize, u64)> {
+        self.images.iter().map(|image| (image.file, image.bias))
     }
 
     /// What lies at `addr`.
@@ -271,7 +278,7 @@ fn images(plan: &Plan<'_>, stores: &Stores) -> Vec<Image> {
         let end = end.unwrap_or(0).wrapping_add(bias);
         if start <= op.addr && op.addr < end {
             let path = plan.files.get(usize::from(op.file)).map(|file| text(plan, file.path)).unwrap_or_default();
-            images.insert(Image { start, end, bias, path });
+            images.insert(Image { start, end, bias, file: usize::from(op.file), path });
         }
     }
     images.into_iter().collect()
