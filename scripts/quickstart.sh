@@ -86,16 +86,7 @@ gcc -O2 -o timing timing.c
     "sqlite3, files in memory" query.sql /usr/bin/sqlite3 -batch -init files.sql :memory: :: snaprun files :: \
     "python3, 7 modules" request.py /usr/bin/python3 prepare.py :: snaprun python :: \
     >timing.tsv || die "the two kinds of start did not give the same result"
-awk -F '\t' -v bold="$bold" -v plain="$plain" '
-    function ms(us) { return sprintf(us < 9950 ? "%.2f ms" : "%.0f ms", us / 1000) }
-    BEGIN {
-        printf "  %-26s%27s%34s\n", "", "first output        ", "exit            "
-        printf "  %-26s%11s%10s%6s  %14s%10s\n", "", "ordinary", "snaprun", "", "ordinary", "snaprun"
-    }
-    {
-        printf "  %-26s%11s%10s%s%6s%s", $1, ms($2), ms($3), bold, sprintf("%.0fx", $2 / $3), plain
-        printf "  %14s%10s%6s\n", ms($4), ms($5), sprintf("%.0fx", $4 / $5)
-    }' timing.tsv
+awk -v bold="$bold" -v plain="$plain" -f table.awk timing.tsv
 echo "  Time runs from just before the process is created to its first byte of output, and until it has been reaped."
 
 title "Next"
