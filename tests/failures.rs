@@ -6,13 +6,8 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 
-use snapfn_tests::bench::{Bench, tree};
+use snapfn_tests::bench::Bench;
 use snapfn_tests::run::Outcome;
-
-/// The files of the store; directories may be made ahead.
-fn stored(bench: &Bench) -> Vec<PathBuf> {
-    tree(&bench.store()).into_iter().filter(|p| !p.is_dir()).collect()
-}
 
 /// Processes that run `exe`.
 fn running(exe: &str) -> Vec<PathBuf> {
@@ -26,7 +21,7 @@ fn running(exe: &str) -> Vec<PathBuf> {
 
 /// Runs `snapshotter create`, which has to fail and leave nothing.
 fn refused(bench: &Bench, options: &[&str], command: &[&str]) -> Outcome {
-    let before = stored(bench);
+    let before = bench.stored();
     let mut args = vec!["create", "--tag", "never"];
     args.extend(options);
     args.push("--");
@@ -34,7 +29,7 @@ fn refused(bench: &Bench, options: &[&str], command: &[&str]) -> Outcome {
     let outcome = bench.snapshotter(&args).unwrap();
     assert!(outcome.status.parse::<u8>().is_ok_and(|code| code != 0), "{outcome}");
     assert!(!outcome.stderr.is_empty() && !outcome.err().contains("panicked"), "{outcome}");
-    assert_eq!(stored(bench), before, "files are left in the store\n{outcome}");
+    assert_eq!(bench.stored(), before, "files are left in the store\n{outcome}");
     assert_eq!(running(command[0]), Vec::<PathBuf>::new(), "a process is left\n{outcome}");
     outcome
 }

@@ -20,7 +20,7 @@ const PROGRAM: &str = r#"
         size_t n = 4 << 20;
         unsigned char *heap = malloc(n);
         for (size_t i = 0; i < n; i++) heap[i] = (unsigned char)(i * 7);
-        snap_ready();
+        if (snap_ready()) argv = snap_argv();
         int id = atoi(argv[1]);
         for (size_t i = (size_t)id; i < n; i += 5000) heap[i] ^= (unsigned char)id;
         counter += id;
@@ -120,4 +120,28 @@ fn an_instance_is_the_process_that_was_started() {
         std::thread::sleep(std::time::Duration::from_millis(20));
     }
     assert_eq!(finish(child).unwrap().status, "55");
+}
+
+#[test]
+fn the_working_directory_is_the_instances_unless_the_snapshot_names_one() {
+    let bench = Bench::new().unwrap();
+    let source = r#"
+        #include <snap.h>
+        #include <stdio.h>
+        #include <unistd.h>
+        int main(void) {
+            char path[4096];
+            snap_ready();
+            return puts(getcwd(path, sizeof path) ? path : "none") < 0;
+        }"#;
+    let exe = bench.compile("where", source, &["-O2"]).unwrap();
+    let create = |options: &[&str]| {
+        let args = [&["create", "--tag", "where", "--at", "ready"], options, &["--", &exe]].concat();
+        let made = bench.snapshotter(&args).unwrap();
+        assert_eq!(made.status, "0", "{made}");
+    };
+    create(&[]);
+    assert_eq!(bench.snaprun(&["where"]).run().unwrap().out(), "/\n");
+    create(&["--cwd", "/usr"]);
+    assert_eq!(bench.snaprun(&["where"]).run().unwrap().out(), "/usr\n");
 }

@@ -15,7 +15,10 @@ if [ ! -e .built ]; then
     step "sqlite: make" make -j"$(nproc)" sqlite3 fuzzcheck sessionfuzz testfixture
     touch .built
 fi
-[ -e sqlite3.code ] && [ -e sqlite3.init ] || die "snapcc wrote no .code and .init for the sqlite3 shell"
+# What libtool puts here is a shell script around the program.
+shell=$build/.libs/sqlite3
+export LD_LIBRARY_PATH="$build/.libs"
+[ -e "$shell.code" ] && [ -e "$shell.init" ] || die "snapcc wrote no .code and .init for the sqlite3 shell"
 step "sqlite: make fuzztest" make fuzztest
 # The test programs do not like root: they expect that a read-only file cannot be written.
 tests="select1 select2 join insert update delete trans index expr func where json101 fts3aa rtree1 window1 with1 savepoint"
@@ -41,7 +44,6 @@ SQL
 trap 'rm -rf "$SNAPFN_STORE" "$SNAPFN_STORE.sql"' EXIT
 chmod 644 "$SNAPFN_STORE.sql"
 
-shell="$build/sqlite3"
 step "sqlite: snapshot of 100,000 rows in memory" \
     snapshotter create --tag sqlite --at syscall:read:0 --cwd / -- "$shell" -batch -init "$SNAPFN_STORE.sql" :memory:
 query() {

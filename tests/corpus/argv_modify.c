@@ -8,7 +8,7 @@
 
 /* Arguments may be written to, and argv may be permuted. */
 int main(int argc, char **argv) {
-    snap_ready();
+    if (snap_ready()) argc = (int)snap_argc(), argv = snap_argv();
     for (char *p = argv[1]; *p; p++) *p = (char)toupper(*p);
     char *swap = argv[0];
     argv[0] = argv[1];

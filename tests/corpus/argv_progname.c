@@ -11,7 +11,7 @@
 
 /* The name that error() and warn() print is the program's. */
 int main(int argc, char **argv) {
-    snap_ready();
+    if (snap_ready()) argc = (int)snap_argc(), argv = snap_argv();
     printf("%s %s\n", program_invocation_short_name, strrchr(program_invocation_name, '/'));
     printf("argv0 %s\n", strrchr(argv[0], '/'));
     fflush(stdout);

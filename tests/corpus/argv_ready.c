@@ -7,15 +7,20 @@
 #include <snap.h>
 #include <stdio.h>
 
-/* A saved argv names the instance's arguments after the snapshot point. */
+/* After snap_ready() the arguments are asked for: a program may have kept all sorts of things derived from the old ones,
+   which stay readable. */
 static char **saved;
 
 int main(int argc, char **argv) {
-    (void)argc;
     saved = argv;
-    snap_ready();
-    for (char **a = saved + 1; *a; a++) printf("saved [%s]\n", *a);
-    for (int i = 1; argv[i]; i++) printf("local [%s]\n", argv[i]);
-    puts("end");
+    int before = argc;
+    if (snap_ready()) {
+        argc = (int)snap_argc();
+        argv = snap_argv();
+    }
+    for (int i = 1; i < argc; i++) printf("[%s]\n", argv[i]);
+    int readable = saved[0] != NULL && saved[before] == NULL;
+    for (int i = 0; i < before; i++) readable &= saved[i][0] != 0;
+    printf("end %d, old ones readable %d\n", argv[argc] == NULL, readable);
     return 0;
 }

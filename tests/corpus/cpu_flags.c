@@ -10,7 +10,7 @@ int main(int argc, char **argv) {
     (void)argc;
     long double sum = 0;
     for (int i = 1; i < 1000; i++) sum += 1.0L / i;
-    snap_ready();
+    if (snap_ready()) argv = snap_argv();
     sum *= strtold(argv[1], NULL);
     printf("%.18Lf\n", sum);
     return 0;

@@ -16,7 +16,7 @@ __attribute__((constructor)) static void early(int argc, char **argv, char **env
 }
 
 int main(int argc, char **argv) {
-    snap_ready();
+    if (snap_ready()) argc = (int)snap_argc(), argv = snap_argv();
     printf("%d %d %s\n", seen == argc, vector == argv, vector[1]);
     return 0;
 }

@@ -30,7 +30,7 @@ int main(int, char **argv) {
         set.insert(i * 7919 % 2003);
         if (i % 100 == 0) list.push_back(key);
     }
-    snap_ready();
+    if (snap_ready()) argv = snap_argv();
     auto it = ordered.find(argv[1]);
     if (it == ordered.end()) {
         std::puts("absent");

@@ -27,7 +27,7 @@ int main(int, char **argv) {
     } catch (const std::exception &e) {
         before = e.what()[0];
     }
-    snap_ready();
+    if (snap_ready()) argv = snap_argv();
     std::printf("%c\n", before);
     try {
         deep(3, std::atoi(argv[1]));

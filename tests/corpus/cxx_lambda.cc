@@ -42,7 +42,7 @@ int main(int, char **argv) {
     std::vector<std::function<int(int)>> steps;
     for (int i = 0; i < 3; i++) steps.push_back([i, first](int x) { return x * 10 + i + first; });
     std::variant<int, std::any> v = std::any(std::optional<int>(second));
-    snap_ready();
+    if (snap_ready()) argv = snap_argv();
     int x = std::atoi(argv[1]);
     for (auto &step : steps) x = step(x);
     std::printf("%d %d %d %d\n", x, g.next(), g.next(), *std::any_cast<std::optional<int>>(std::get<1>(v)));

@@ -11,7 +11,7 @@ int main(int, char **argv) {
     std::smatch before;
     std::string sample = "1999-12-31";
     std::regex_match(sample, before, date);
-    snap_ready();
+    if (snap_ready()) argv = snap_argv();
     std::string text = argv[1];
     std::smatch m;
     std::cout << before[1] << '\n';

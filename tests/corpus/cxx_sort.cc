@@ -16,7 +16,7 @@ int main(int, char **argv) {
     for (auto &e : v) e = x = x * 1664525u + 1013904223u;
     std::vector<unsigned> sorted = v;
     std::sort(sorted.begin(), sorted.end());
-    snap_ready();
+    if (snap_ready()) argv = snap_argv();
     std::rotate(v.begin(), v.begin() + std::atoi(argv[1]), v.end());
     std::stable_sort(v.begin(), v.end());
     std::printf("%d %u %u\n", v == sorted, v.front(), std::accumulate(v.begin(), v.end(), 0u));

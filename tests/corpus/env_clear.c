@@ -1,6 +1,6 @@
 //! variants: O2,musl-static
 //! snap-env: A=1
-//! run: | | A=2 B=3 | 0
+//! run: | | A=2 | 0
 #include <snap.h>
 #include <stdio.h>
 #include <stdlib.h>

@@ -11,7 +11,7 @@
 /* Faults of the instance are its own: no handler of ours gets in between. */
 int main(int argc, char **argv) {
     (void)argc;
-    snap_ready();
+    if (snap_ready()) argv = snap_argv();
     puts(argv[1]);
     fflush(stdout);
     volatile int zero = 0;

@@ -14,7 +14,7 @@
 
 int main(int argc, char **argv) {
     (void)argc;
-    snap_ready();
+    if (snap_ready()) argv = snap_argv();
     printf("dying of %s\n", argv[1]);
     fflush(stdout);
     kill(getpid(), atoi(argv[1]));

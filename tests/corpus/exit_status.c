@@ -11,7 +11,7 @@
 
 int main(int argc, char **argv) {
     (void)argc;
-    snap_ready();
+    if (snap_ready()) argv = snap_argv();
     printf("leaving with %s\n", argv[1]);
     return atoi(argv[1]);
 }

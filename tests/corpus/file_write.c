@@ -8,7 +8,7 @@ int main(int argc, char **argv) {
     (void)argc;
     FILE *f = fopen("out.txt", "w");
     fprintf(f, "first line\n");
-    snap_ready();
+    if (snap_ready()) argv = snap_argv();
     fprintf(f, "second line\n");
     printf("at %ld\n", ftell(f));
     (void)argv;

@@ -22,7 +22,7 @@ int main(int argc, char **argv) {
         n->next = bucket[i * 2654435761UL % 4096];
         bucket[i * 2654435761UL % 4096] = n;
     }
-    snap_ready();
+    if (snap_ready()) argv = snap_argv();
     long key = atol(argv[1]), steps = 0;
     struct node *n = bucket[(unsigned long)key * 2654435761UL % 4096];
     while (n && n->key != key) n = n->next, steps++;

@@ -14,7 +14,7 @@
 int main(int argc, char **argv) {
     (void)argc;
     double warm = sin(1) + exp(1);
-    snap_ready();
+    if (snap_ready()) argv = snap_argv();
     double x = strtod(argv[1], NULL);
     printf("%.12g %.12g %.12g %.12g\n", warm, sin(x), exp(x / 100), pow(x, 1.5));
     printf("%.12g %.12g %.12g\n", fma(x, x, 1), atan2(x, 2), lgamma(x));

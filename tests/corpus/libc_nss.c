@@ -8,12 +8,11 @@
 
 /* Name services, used before and after. */
 int main(void) {
-    struct passwd *before = getpwuid(0);
-    printf("%d", before == NULL);
+    int before = getpwuid(0) != NULL;
     snap_ready();
-    struct passwd *root = getpwnam("root"), *me = getpwuid(getuid());
+    struct passwd *root = getpwnam("root");
+    printf("%d %s %s\n", before, root->pw_name, root->pw_dir);
     struct group *group = getgrgid(0);
-    printf(" %s %s %s %s\n", root->pw_name, root->pw_dir, me ? "known" : "unknown", group->gr_name);
-    printf("%d\n", getpwnam("there-is-no-such-user") == NULL);
+    printf("%s %d %d\n", group->gr_name, getpwuid(getuid()) != NULL, getpwnam("there-is-no-such-user") == NULL);
     return 0;
 }

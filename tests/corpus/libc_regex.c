@@ -12,7 +12,7 @@ int main(int argc, char **argv) {
     regmatch_t m[3];
     if (regcomp(&re, "^([a-z]+)@([a-z.]+)$", REG_EXTENDED)) return 2;
     regexec(&re, "warm@up", 3, m, 0);
-    snap_ready();
+    if (snap_ready()) argv = snap_argv();
     int result = regexec(&re, argv[1], 3, m, 0);
     printf("%d\n", result);
     if (!result) printf("%.*s\n", (int)(m[2].rm_eo - m[2].rm_so), argv[1] + m[2].rm_so);

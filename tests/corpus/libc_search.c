@@ -23,7 +23,7 @@ int main(int argc, char **argv) {
         tsearch(&values[i], &tree, compare);
         hsearch((ENTRY){names[i], &values[i]}, ENTER);
     }
-    snap_ready();
+    if (snap_ready()) argv = snap_argv();
     int key = atoi(argv[1]);
     int **found = tfind(&key, &tree, compare);
     char name[16];

@@ -21,7 +21,7 @@ int main(int argc, char **argv) {
         for (int k = 0; k < 8; k++) c = c & 1 ? 0xedb88320 ^ (c >> 1) : c >> 1;
         computed[i] = c;
     }
-    snap_ready();
+    if (snap_ready()) argv = snap_argv();
     uint32_t a = ~0u, b = ~0u;
     for (const char *p = argv[1]; *p; p++) {
         a = nibble[(a ^ (uint32_t)*p) & 15] ^ (a >> 4);

@@ -16,7 +16,7 @@ static int (*const table[])(void) __attribute__((used, section(".data.rel.ro")))
 
 int main(int argc, char **argv) {
     (void)argc;
-    snap_ready();
+    if (snap_ready()) argv = snap_argv();
     printf("%d %d\n", table[0](), table[1]());
     fflush(stdout);
     if (!strcmp(argv[1], "write")) *(int (*volatile *)(void))&table[0] = two;

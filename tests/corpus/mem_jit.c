@@ -24,7 +24,7 @@ int main(int argc, char **argv) {
     (void)argc;
     fn *before = make(10);
     long first = before(1);
-    snap_ready();
+    if (snap_ready()) argv = snap_argv();
     long n = atol(argv[1]);
     fn *after = make(20);
     printf("%ld %ld %ld\n", first, before(n), after(n));

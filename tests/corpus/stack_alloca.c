@@ -15,7 +15,7 @@ int main(int argc, char **argv) {
     for (int i = 0; i < vla_size; i++) vla[i] = i;
     char *before = alloca(5000);
     memset(before, 'x', 5000);
-    snap_ready();
+    if (snap_ready()) argv = snap_argv();
     size_t n = (size_t)atol(argv[1]);
     char *after = alloca(n);
     memset(after, 'y', n);

@@ -18,7 +18,7 @@ __attribute__((noinline)) static long down(long n) {
 
 int main(int argc, char **argv) {
     (void)argc;
-    snap_ready();
+    if (snap_ready()) argv = snap_argv();
     printf("%ld frames\n", down(atol(argv[1])));
     return 0;
 }

@@ -17,7 +17,7 @@ __attribute__((noinline)) static void fill(long n) {
 
 int main(int argc, char **argv) {
     (void)argc;
-    snap_ready();
+    if (snap_ready()) argv = snap_argv();
     puts("filling");
     fflush(stdout);
     fill(atol(argv[1]));

@@ -7,7 +7,7 @@
 
 int main(int argc, char **argv) {
     (void)argc;
-    snap_ready();
+    if (snap_ready()) argv = snap_argv();
     int lines = atoi(argv[1]);
     for (int i = 0; i < lines; i++) printf("this is line number %d of the output\n", i);
     return 0;

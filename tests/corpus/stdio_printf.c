@@ -12,7 +12,7 @@
 
 int main(int argc, char **argv) {
     (void)argc;
-    snap_ready();
+    if (snap_ready()) argv = snap_argv();
     double x = strtod(argv[1], NULL);
     printf("%f %e %g %a\n", x, x, x, x);
     printf("%.3Lf %.17g %+08.2f\n", (long double)x / 3, sqrt(fabs(x)), sin(x));

@@ -182,6 +182,23 @@ impl Bench {
     }
 }
 
+impl Bench {
+    /// The files of the store but for those that the next attempt finds again: the lock, and complete splits of executables
+    /// and libraries, which are named by their content. Names, snapshots and temporary files are among what is listed.
+    #[must_use]
+    pub fn stored(&self) -> Vec<PathBuf> {
+        let store = self.store();
+        let is_split = |path: &Path| {
+            let name = path.file_name().unwrap_or_default().to_string_lossy();
+            let in_place =
+                path.parent().is_some_and(|dir| [store.join("code"), store.join("init")].contains(&dir.to_owned()));
+            in_place && name.len() == 64 && name.bytes().all(|b| b.is_ascii_hexdigit())
+        };
+        let is_lock = |path: &Path| path == store.join(".lock");
+        tree(&store).into_iter().filter(|p| !p.is_dir() && !is_split(p) && !is_lock(p)).collect()
+    }
+}
+
 /// A file in the working directory.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WorkFile {

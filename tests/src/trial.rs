@@ -94,7 +94,7 @@ impl Trial {
             bench.set_work(&inputs)?;
             let mut argv = vec![exe.clone()];
             argv.extend(line.args.iter().cloned());
-            let (run, result) = self.one(&bench, argv, line, bench.work())?;
+            let (run, result) = self.one(&bench, argv, line)?;
             if result.outcome.status != line.status {
                 return Err(format!(
                     "the ordinary run should end with {}\n{}\n{}",
@@ -120,7 +120,7 @@ impl Trial {
             let mut args = vec!["trial"];
             args.extend(line.args.iter().map(String::as_str));
             let argv = bench.snaprun(&args).argv;
-            let (run, restored) = self.one(&bench, argv, line, "/".into())?;
+            let (run, restored) = self.one(&bench, argv, line)?;
             if restored != *expected {
                 return Err(difference(&run, expected, &restored));
             }
@@ -143,17 +143,11 @@ impl Trial {
         Ok(())
     }
 
-    fn one(
-        &self,
-        bench: &Bench,
-        argv: Vec<String>,
-        line: &RunLine,
-        cwd: std::path::PathBuf,
-    ) -> Result<(Run, Observed), String> {
+    fn one(&self, bench: &Bench, argv: Vec<String>, line: &RunLine) -> Result<(Run, Observed), String> {
         let run = Run {
             argv,
             env: bench.env(&line.env),
-            cwd,
+            cwd: bench.work(),
             stdin: line.stdin.clone(),
             stdin_file: self.program.stdin_is_file.then(|| bench.stdin_file()),
             privileged: false,
