@@ -19,6 +19,7 @@ done
 seed() {
     case $1 in
     init_parse) cp loader/format/tests/golden/*.init "$2" ;;
+    snap_plan) cp loader/format/tests/golden/*.meta "$2" ;;
     split_elf)
         echo 'int data = 1; int main(void) { return data; }' >"$2/seed.c"
         gcc -s -o "$2/pie" "$2/seed.c"

@@ -14,25 +14,28 @@ pub(crate) fn check_contract(plan: &Plan<'_>) {
         let op_end = op.addr.checked_add(op.len).unwrap();
         assert!(op.addr >= USER_START && op_end <= USER_END);
         assert!(op_end <= LOADER_START || op.addr >= LOADER_END);
-        assert!(usize::from(op.file) < plan.files.len());
+        assert!(op.kind != OP_MAP_FILE || usize::from(op.file) < plan.files.len());
         match op.kind {
-            OP_MAP_FILE | OP_MAP_ANON => {
+            OP_READ | OP_PROTECT | OP_ADVISE | OP_LOCK => {
+                let map = last.unwrap();
+                assert!(op.addr >= map.addr && op_end <= map.addr + map.len, "outside of the last mapping");
+            }
+            _ => {
                 assert!(op.addr >= end, "maps overlap");
                 end = op_end;
                 last = Some(op);
             }
-            _ => {
-                let map = last.unwrap();
-                assert!(op.addr >= map.addr && op_end <= map.addr + map.len, "outside of the last mapping");
-            }
         }
         if op.kind == OP_READ || op.kind == OP_MAP_FILE && op.file == 0 {
-            assert!(op.offset % PAGE == 0 && op.offset.checked_add(op.len).unwrap() <= plan.header.file_size);
+            // Or a mapping behind the end of the file, all of it.
+            let behind = op.kind == OP_MAP_FILE && op.offset >= plan.header.file_size;
+            let inside = || op.offset.checked_add(op.len).is_some_and(|end| end <= plan.header.file_size);
+            assert!(op.offset % PAGE == 0 && (behind || inside()));
         }
     }
     let writable = |addr: u64, len: u64| {
         plan.ops.iter().any(|op| {
-            matches!(op.kind, OP_MAP_FILE | OP_MAP_ANON)
+            !matches!(op.kind, OP_READ | OP_PROTECT | OP_ADVISE | OP_LOCK)
                 && op.prot & PROT_WRITE != 0
                 && addr >= op.addr
                 && addr.checked_add(len).is_some_and(|end| end <= op.addr + op.len)
