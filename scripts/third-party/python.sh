@@ -129,6 +129,7 @@ for who in first second; do
             expected=$(echo '{"x": 1, "y": 2}' | status with WHO=$who "$python" -B "$scratch/ready.py" $arguments)
             actual=$(echo '{"x": 1, "y": 2}' | status with WHO=$who snaprun ready $arguments)
             same "python: at ready, $who ($arguments)" "$expected" "$actual"
+            same "python: the checks themselves" "9 checks, 0 bad" "$(echo "$actual" | head -1)"
             expected=$(status with WHO=$who "$python" -B -c "$program" $arguments <"$scratch/exec.py")
             actual=$(status with WHO=$who snaprun exec $arguments <"$scratch/exec.py")
             same "python: at read, $who ($arguments)" "$expected" "$actual"
