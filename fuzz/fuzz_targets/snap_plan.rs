@@ -7,7 +7,7 @@ mod contract;
 
 use libfuzzer_sys::fuzz_target;
 use snapfn_format::checksum;
-use snapfn_format::snap::{HEADER_OFFSET, Plan, SnapHeader};
+use snapfn_format::snap::{File, HEADER_OFFSET, Plan, SnapHeader};
 use std::mem::offset_of;
 use zerocopy::IntoBytes;
 
@@ -17,13 +17,16 @@ fuzz_target!(|data: &[u8]| {
     let _ = Plan::parse(words.as_bytes(), len);
     let at = |field: usize| (HEADER_OFFSET + field) / 8;
     let (size, sum) = (at(offset_of!(SnapHeader, file_size)), at(offset_of!(SnapHeader, checksum)));
-    if words.len() <= sum {
-        return;
-    }
+    let Some(tables) = words.get(at(offset_of!(SnapHeader, tables))) else { return };
+    // The first table is that of the files, and its first record the snapshot itself.
+    let own = *tables as u32 as usize + offset_of!(File, size);
     // Pages follow the meta part in any real file.
     let file_size = len + (1 << 20);
     words[size] = file_size;
     words[size + 1] = len;
+    if let Some(own) = words.get_mut(own / 8).filter(|_| own > HEADER_OFFSET + size_of::<SnapHeader>()) {
+        *own = file_size;
+    }
     words[sum] = 0;
     words[sum] = checksum(words.as_bytes());
     if let Ok(plan) = Plan::parse(words.as_bytes(), file_size) {
