@@ -83,6 +83,21 @@ unsafe fn read<'a>(fd: i32, op: &Op) -> Result<(), RestoreError<'a>> {
     Ok(())
 }
 
+/// Maps what the descriptors stand for, once they are there.
+///
+/// # Safety
+/// As [`map`]; all descriptors have been restored.
+pub(super) unsafe fn map_descriptors<'a>(plan: &Plan<'a>) -> Result<(), RestoreError<'a>> {
+    const FLAGS: u32 = sys::MAP_FIXED_NOREPLACE | sys::MAP_NORESERVE | sys::MAP_SHARED;
+    for op in plan.ops.iter().filter(|op| op.kind == OP_MAP_FD) {
+        let fd = plan.fds.get(usize::from(op.file)).map_or(-1, |record| record.fd as i32);
+        // SAFETY: validated ranges, never replacing anything.
+        unsafe { sys::mmap(op.addr, op.len, u32::from(op.prot), FLAGS, fd, op.offset) }
+            .map_err(|errno| error("mmap of a descriptor", op, errno))?;
+    }
+    Ok(())
+}
+
 /// What must come after the last write: protections, advice, locks.
 ///
 /// # Safety

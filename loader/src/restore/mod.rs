@@ -143,6 +143,7 @@ unsafe fn apply<'a>(
         process::apply(plan, &vectors)?;
         sources.close_all();
         fds::restore(plan)?;
+        maps::map_descriptors(plan)?;
         if !plan.sigactions.is_empty() || plan.threads.len() > 1 || !plan.pending.is_empty() {
             sys::block_signals();
         }

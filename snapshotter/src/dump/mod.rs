@@ -70,17 +70,9 @@ pub(crate) fn dump(
         return Err(DumpError::Refused(blockers));
     }
     let image = memory::gather(tracer, &vmas, &threads, elves, options.memory)?;
-    let tables = plan::build(plan::Gathered {
-        tracer,
-        reached,
-        image: &image,
-        threads: &threads,
-        process,
-        fds,
-        environment,
-        elves,
-    })?;
-    let stored = write::write(tracer, &image, &tables, &threads, elves, transaction)?;
+    let tables =
+        plan::build(plan::Gathered { tracer, reached, image: &image, threads: &threads, process, fds, environment })?;
+    let stored = write::write(tracer, &image, &tables, &threads, transaction)?;
     Ok(Dumped {
         stored,
         ops: tables.ops.len(),

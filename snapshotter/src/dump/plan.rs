@@ -1,17 +1,19 @@
 //! From what was gathered to the tables of the plan. Offsets in the snapshot file are set by `write::layout`.
 
-use super::elf_store::ElfStore;
 use super::environ::Environment;
 use super::fds::FdState;
-use super::memory::{Content, Image};
+use super::memory::{Area, Content, Image, Part};
 use super::patches;
 use super::process::ProcessState;
 use super::refuse::DumpError;
 use super::threads::ThreadState;
 use crate::tracee::{Reached, Tracer};
+use snapfn_format::PAGE;
 use snapfn_format::snap::*;
+use std::os::unix::ffi::OsStrExt;
 
 const MADV_NOHUGEPAGE: u64 = 15;
+const MADV_GUARD_INSTALL: u64 = 102;
 
 /// Everything that goes into the plan.
 pub(super) struct Gathered<'a> {
@@ -22,7 +24,6 @@ pub(super) struct Gathered<'a> {
     pub(super) process: ProcessState,
     pub(super) fds: Vec<FdState>,
     pub(super) environment: Environment,
-    pub(super) elves: &'a ElfStore,
 }
 
 /// Makes the tables. Map and read operations of stored pages carry no file offsets yet.
@@ -30,7 +31,6 @@ pub(super) fn build(from: Gathered<'_>) -> Result<PlanTables, DumpError> {
     let mut tables = PlanTables { process: from.process.record, ..PlanTables::default() };
     tables.patches = patches::find(from.tracer, from.reached, from.image, from.threads, &from.environment.variables)?;
     files(from.image, &mut tables);
-    ops(from.image, &mut tables);
     for thread in from.threads {
         let xstate = tables.add_bytes(&thread.xstate);
         tables.threads.push(Thread { xstate, ..thread.record });
@@ -40,6 +40,7 @@ pub(super) fn build(from: Gathered<'_>) -> Result<PlanTables, DumpError> {
         let data = tables.add_bytes(&fd.data);
         tables.fds.push(Fd { path, data, ..fd.record });
     }
+    ops(from.image, &mut tables);
     for (kind, name, addr) in &from.environment.changes {
         let name = tables.add_bytes(name);
         tables.env_changes.push(EnvChange { kind: *kind, reserved: 0, name, addr: *addr });
@@ -50,64 +51,74 @@ pub(super) fn build(from: Gathered<'_>) -> Result<PlanTables, DumpError> {
     }
     tables.process.exe = tables.add_bytes(&from.process.exe);
     tables.process.args = tables.add_bytes(&from.process.args);
-    let _ = from.elves;
     Ok(tables)
 }
 
 fn files(image: &Image, tables: &mut PlanTables) {
-    use std::os::unix::ffi::OsStrExt;
     tables.files.push(File { kind: FILE_SELF, ..File::default() });
     for file in &image.files {
         let path = tables.add_bytes(file.original.as_os_str().as_bytes());
         tables.files.push(File { digest: file.digest, size: file.size, kind: file.kind, path, ..File::default() });
     }
+    for file in &image.host_files {
+        let path = tables.add_path(file.path.as_os_str().as_bytes());
+        tables.files.push(File { kind: FILE_HOST, writable: u16::from(file.writable), path, ..File::default() });
+    }
 }
 
+/// The operations of all parts, in the same order.
 fn ops(image: &Image, tables: &mut PlanTables) {
-    for part in &image.parts {
+    let mut parts = image.parts.iter().peekable();
+    while let Some(part) = parts.next() {
         let area = &image.areas[part.area];
-        let base = Op { addr: part.addr, len: part.len, prot: part.prot, ..Op::default() };
-        let is_read = part.content == Content::Read;
-        // Pages that are patched or read into must be writable at first.
-        let patched = tables
-            .patches
-            .iter()
-            .any(|patch| patch.place == PATCH_MEMORY && (part.addr..part.addr + part.len).contains(&patch.addr));
-        let filled = is_read
-            || image
-                .parts
-                .iter()
-                .any(|p| p.content == Content::Read && p.addr >= part.addr && p.addr < part.addr + part.len);
-        let writable = part.prot & PROT_WRITE != 0 || patched || (part.content == Content::Zero && filled);
-        let prot = if writable { part.prot | PROT_READ | PROT_WRITE } else { part.prot };
-        // Said by the mapping itself where it is anonymous; pages of a file are what the page cache makes them.
-        let no_huge = area.advice.contains(&MADV_NOHUGEPAGE);
-        let op = match part.content {
-            Content::Zero => {
-                let grows = if area.stack { OP_GROWSDOWN } else { 0 };
-                let no_huge = if no_huge { OP_STACK } else { 0 };
-                Op { kind: OP_MAP_ANON, prot, flags: grows | no_huge, ..base }
-            }
-            Content::Map => Op { kind: OP_MAP_FILE, prot, ..base },
-            Content::Read => Op { kind: OP_READ, ..base },
-            Content::File(file, offset) => Op { kind: OP_MAP_FILE, file: file as u16 + 1, offset, ..base },
-        };
-        tables.ops.push(op);
-        if is_read {
-            continue;
+        let filled = parts.peek().is_some_and(|next| next.content == Content::Read);
+        push_part(part, area, filled, image.files.len(), tables);
+    }
+}
+
+fn push_part(part: &Part, area: &Area, filled: bool, code_files: usize, tables: &mut PlanTables) {
+    let base = Op { addr: part.addr, len: part.len, prot: part.prot, ..Op::default() };
+    // Pages that are patched or read into must be writable at first.
+    let range = part.addr..part.addr + part.len;
+    let patched = tables.patches.iter().any(|patch| patch.place == PATCH_MEMORY && range.contains(&patch.addr));
+    let needs_write = patched || (part.content == Content::Zero && filled);
+    let prot = if needs_write { part.prot | PROT_READ | PROT_WRITE } else { part.prot };
+    let shared = if area.shared { OP_SHARED } else { 0 };
+    // Said by the mapping itself where it is anonymous; pages of a file are what the page cache makes them.
+    let no_huge = if area.advice.contains(&MADV_NOHUGEPAGE) { OP_STACK } else { 0 };
+    let grows = if area.stack { OP_GROWSDOWN } else { 0 };
+    let op = match part.content {
+        Content::Zero | Content::Guard => Op { kind: OP_MAP_ANON, prot, flags: grows | no_huge | shared, ..base },
+        // Offsets into the snapshot are not known yet.
+        Content::Map | Content::Beyond => Op { kind: OP_MAP_FILE, prot, ..base },
+        Content::Read => Op { kind: OP_READ, ..base },
+        Content::File(file, offset) => Op { kind: OP_MAP_FILE, file: file as u16 + 1, offset, ..base },
+        Content::Host(file, offset) => {
+            Op { kind: OP_MAP_FILE, file: (code_files + file) as u16 + 1, offset, flags: OP_SHARED, ..base }
         }
-        if prot != part.prot {
-            tables.ops.push(Op { kind: OP_PROTECT, ..base });
+        Content::Descriptor(fd, offset) => {
+            let index = tables.fds.iter().position(|record| record.fd == fd).unwrap_or(usize::from(u16::MAX));
+            Op { kind: OP_MAP_FD, file: index as u16, offset, flags: OP_SHARED, ..base }
         }
-        if area.name == "[resident]" && part.content == Content::Zero {
-            let slots = Op { kind: OP_PROTECT, prot: PROT_READ, len: snapfn_format::PAGE, ..base };
-            tables.ops.push(slots);
-        }
-        for advice in area.advice.iter().filter(|advice| **advice != MADV_NOHUGEPAGE) {
-            tables.ops.push(Op { kind: OP_ADVISE, prot: 0, offset: *advice, ..base });
-        }
-        if let Some(flags) = area.lock {
-            tables.ops.push(Op { kind: OP_LOCK, prot: 0, offset: flags, ..base });
-        }
+    };
+    tables.ops.push(op);
+    if part.content == Content::Read {
+        return;
+    }
+    if prot != part.prot {
+        // After the reads into it: the loader protects once everything is in place.
+        tables.ops.push(Op { kind: OP_PROTECT, ..base });
+    }
+    if area.name == "[resident]" && part.content == Content::Zero {
+        tables.ops.push(Op { kind: OP_PROTECT, prot: PROT_READ, len: PAGE, ..base });
+    }
+    if part.content == Content::Guard {
+        tables.ops.push(Op { kind: OP_ADVISE, prot: 0, offset: MADV_GUARD_INSTALL, ..base });
+    }
+    for advice in area.advice.iter().filter(|advice| **advice != MADV_NOHUGEPAGE) {
+        tables.ops.push(Op { kind: OP_ADVISE, prot: 0, offset: *advice, ..base });
+    }
+    if let Some(flags) = area.lock {
+        tables.ops.push(Op { kind: OP_LOCK, prot: 0, offset: flags, ..base });
     }
 }

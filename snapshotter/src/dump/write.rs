@@ -7,8 +7,7 @@
 //! as 2 MiB folios.
 
 use super::core_notes;
-use super::elf_store::ElfStore;
-use super::memory::{Content, Image, read_image};
+use super::memory::{Content, Image, Part, read_image};
 use super::refuse::DumpError;
 use super::threads::ThreadState;
 use crate::tracee::Tracer;
@@ -68,13 +67,12 @@ pub(super) fn write(
     image: &Image,
     tables: &PlanTables,
     threads: &[ThreadState],
-    elves: &ElfStore,
     transaction: &Transaction,
 ) -> Result<Stored, DumpError> {
-    let _ = elves;
     let mut tables = tables.clone();
     let notes = core_notes::build(tracer, image, threads)?;
-    let loads = image.parts.iter().filter(|part| part.content != Content::Zero).count() as u64;
+    let is_load = |part: &&Part| !matches!(part.content, Content::Zero | Content::Guard | Content::Beyond);
+    let loads = image.parts.iter().filter(is_load).count() as u64;
     let phnum = loads + 2;
     if phnum >= 0xffff {
         return Err(snapfn_format::FormatError::TooLarge("the number of memory areas").into());
@@ -98,14 +96,19 @@ pub(super) fn write(
         },
     ];
     let mut runs = Vec::new();
-    let mut ops =
-        tables.ops.iter_mut().filter(|op| op.kind == OP_MAP_ANON || op.kind == OP_READ || op.kind == OP_MAP_FILE);
+    let made_from_parts = |op: &&mut Op| matches!(op.kind, OP_MAP_ANON | OP_MAP_FILE | OP_MAP_FD | OP_READ);
+    let mut ops = tables.ops.iter_mut().filter(made_from_parts);
+    let mut beyond = Vec::new();
     for part in &image.parts {
         let Some(op) = ops.next() else { break };
         let (offset, file_len) = match part.content {
-            Content::Zero => continue,
+            Content::Zero | Content::Guard => continue,
+            Content::Beyond => {
+                beyond.push(op);
+                continue;
+            }
             // gdb 13 lists every thread twice when a PT_LOAD without bytes has offset 0.
-            Content::File(..) => (PAGE, 0),
+            Content::File(..) | Content::Host(..) | Content::Descriptor(..) => (PAGE, 0),
             Content::Map | Content::Read => {
                 if part.len >= HUGE && part.content == Content::Map {
                     end += (part.addr.wrapping_sub(end)) % HUGE;
@@ -119,6 +122,9 @@ pub(super) fn write(
         };
         let (addr, mem_len, align) = (part.addr, part.len, PAGE);
         segments.push(Segment { kind: PT_LOAD, flags: flags(part.prot), offset, addr, file_len, mem_len, align });
+    }
+    for op in beyond {
+        op.offset = end;
     }
     drop(ops);
     if let Some(file) = tables.files.first_mut() {

@@ -20,6 +20,9 @@ pub(crate) struct Vma {
     /// Path or `[name]`, without ` (deleted)`.
     pub(crate) name: String,
     pub(crate) deleted: bool,
+    /// Kibibytes in memory or swapped.
+    pub(crate) resident: u64,
+    pub(crate) protection_key: u64,
     /// Two-letter flags of the VmFlags line.
     pub(crate) flags: Vec<String>,
 }
@@ -57,9 +60,17 @@ pub(crate) fn parse(text: &[u8]) -> io::Result<Vec<Vma>> {
             if let Some(vma) = vmas.last_mut() {
                 vma.flags = flags.split_whitespace().map(str::to_owned).collect();
             }
+        } else if let Some((name, value)) = line.split_once(':').filter(|(name, _)| !name.contains(' ')) {
+            // A field of the last VMA: "Rss:   4 kB".
+            let number = value.split_whitespace().next().and_then(|word| word.parse::<u64>().ok()).unwrap_or(0);
+            match (name, vmas.last_mut()) {
+                ("Rss" | "Swap", Some(vma)) => vma.resident += number,
+                ("ProtectionKey", Some(vma)) => vma.protection_key = number,
+                _ => {}
+            }
         } else if let Some(vma) = parse_header(&line) {
             vmas.push(vma);
-        } else if !line.split_whitespace().next().is_some_and(|word| word.ends_with(':')) {
+        } else {
             return Err(io::Error::new(io::ErrorKind::InvalidData, format!("smaps line not understood: {line}")));
         }
     }
@@ -92,6 +103,8 @@ fn parse_header(line: &str) -> Option<Vma> {
         inode,
         deleted: name_alive.is_some(),
         name: unescape(name_alive.unwrap_or(name)),
+        resident: 0,
+        protection_key: 0,
         flags: Vec::new(),
     })
 }

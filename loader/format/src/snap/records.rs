@@ -103,6 +103,9 @@ pub const OP_ADVISE: u16 = 5;
 /// [`Op::kind`]: `mlock2` a part of the last mapping; `offset` is the flags argument.
 pub const OP_LOCK: u16 = 6;
 
+/// [`Op::kind`]: once the descriptors are there, map the one of record `file` of the descriptors table, shared.
+pub const OP_MAP_FD: u16 = 7;
+
 /// [`Op::flags`]: MAP_GROWSDOWN, a stack.
 pub const OP_GROWSDOWN: u16 = 1;
 /// [`Op::flags`]: MAP_SHARED.

@@ -32,7 +32,7 @@ fn within(addr: u64, len: u64, op: &Op) -> bool {
 }
 
 fn is_map(op: &Op) -> bool {
-    matches!(op.kind, OP_MAP_FILE | OP_MAP_ANON)
+    matches!(op.kind, OP_MAP_FILE | OP_MAP_ANON | OP_MAP_FD)
 }
 
 impl<'a> Plan<'a> {
@@ -95,7 +95,11 @@ impl<'a> Plan<'a> {
             if !user_range(op.addr, op.len) || op.prot & !7 != 0 || op.flags & !OP_FLAGS != 0 {
                 return bad("operation", index);
             }
-            let Some(file) = self.files.get(usize::from(op.file)) else { return bad("file index", index) };
+            let file = match op.kind {
+                OP_MAP_FD => self.files.first(),
+                _ => self.files.get(usize::from(op.file)),
+            };
+            let Some(file) = file else { return bad("file index", index) };
             let in_file = || op.offset % PAGE == 0 && op.offset.checked_add(op.len).is_some_and(|end| end <= file.size);
             let in_last = || last.is_some_and(|map| within(op.addr, op.len, map));
             let ok = match op.kind {
@@ -103,7 +107,8 @@ impl<'a> Plan<'a> {
                     // A library's last page and a file grown or cut since reach beyond the end of the file.
                     let reach = file.size.checked_add(PAGE - 1).map(|end| end & !(PAGE - 1));
                     let inside = match file.kind {
-                        FILE_SELF => in_file(),
+                        // Or wholly behind the end, where an access is SIGBUS.
+                        FILE_SELF => in_file() || reach.is_some_and(|reach| op.offset >= reach),
                         FILE_HOST => true,
                         _ => op.offset.checked_add(op.len).is_some_and(|end| reach.is_some_and(|reach| end <= reach)),
                     };
@@ -114,6 +119,13 @@ impl<'a> Plan<'a> {
                         && last.is_none_or(|map| op.addr >= map.addr + map.len)
                 }
                 OP_MAP_ANON => op.offset == 0 && op.file == 0 && last.is_none_or(|map| op.addr >= map.addr + map.len),
+                OP_MAP_FD => {
+                    usize::from(op.file) < self.fds.len()
+                        && op.flags == OP_SHARED
+                        && op.offset % PAGE == 0
+                        && op.offset.checked_add(op.len).is_some()
+                        && last.is_none_or(|map| op.addr >= map.addr + map.len)
+                }
                 OP_READ => {
                     op.file == 0
                         && op.flags == 0

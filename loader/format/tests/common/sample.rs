@@ -100,6 +100,7 @@ impl Sample {
             zero(a + 0x30_0000, 64),
             op(OP_ADVISE, 0, 0, a + 0x30_0000, 64, 14),
             op(OP_LOCK, 0, 0, a + 0x30_0000, 1, 0),
+            Op { flags: OP_SHARED, ..op(OP_MAP_FD, RW, 9, a + 0x40_0000, 1, 0) },
         ]
     }
 
@@ -160,6 +161,7 @@ impl Sample {
             Fd { flags: 1, ..fd(6, FD_PIPE, 5) },
             Fd { a: 3, ..fd(7, FD_EVENT, 0) },
             Fd { data: items, ..fd(8, FD_EPOLL, 0) },
+            fd(9, FD_MEMFD, 0),
         ];
     }
 

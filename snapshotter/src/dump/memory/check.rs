@@ -1,0 +1,56 @@
+//! What memory cannot be carried, by the kernel's flags and by what stands behind it.
+
+use super::is_ours;
+use super::regions::shared_backing;
+use crate::dump::refuse::Blocker;
+use crate::tracee::Tracer;
+use crate::tracee::maps::Vma;
+
+/// VmFlags that say nothing a restore must repeat, or that are looked at elsewhere ("gd", "lo", "lf").
+const PLAIN_FLAGS: &[&str] = &[
+    "rd", "wr", "ex", "sh", "mr", "mw", "me", "ms", "gd", "ac", "nr", "sd", "mm", "ar", "sf", "nl", "dw", "lo", "lf",
+    "gu",
+];
+/// VmFlags that are repeated by `madvise`, with the advice.
+pub(super) const ADVICE_FLAGS: &[(&str, u64)] = &[
+    ("sr", 2),  // MADV_SEQUENTIAL
+    ("rr", 1),  // MADV_RANDOM
+    ("dc", 10), // MADV_DONTFORK
+    ("dd", 16), // MADV_DONTDUMP
+    ("hg", 14), // MADV_HUGEPAGE
+    ("nh", 15), // MADV_NOHUGEPAGE
+    ("mg", 12), // MADV_MERGEABLE
+    ("wf", super::parts::MADV_WIPEONFORK),
+];
+/// VmFlags that are refused: flag, what it is, remedy.
+const REFUSED_FLAGS: &[(&str, &str, &str)] = &[
+    ("io", "memory of a device", "close the device before the snapshot point"),
+    ("pf", "memory of a device", "close the device before the snapshot point"),
+    ("um", "watched by userfaultfd", "unregister it before the snapshot point"),
+    ("uw", "write-protected by userfaultfd", "unregister it before the snapshot point"),
+    ("ui", "watched by userfaultfd", "unregister it before the snapshot point"),
+    ("ht", "huge pages of hugetlbfs", "use transparent huge pages (madvise) instead"),
+    ("ss", "a shadow stack", "run with GLIBC_TUNABLES=glibc.cpu.x86_shstk=off"),
+    ("sl", "sealed memory (mseal)", "do not seal memory before the snapshot point"),
+    ("dp", "droppable memory (MAP_DROPPABLE)", "map it after the snapshot point"),
+];
+
+/// Adds a blocker for each VMA that cannot be carried.
+pub(in crate::dump) fn check(vmas: &[Vma], tracer: &Tracer, blockers: &mut Vec<Blocker>) {
+    for vma in vmas.iter().filter(|vma| !is_ours(tracer, vma)) {
+        let subject = format!("memory {:x}-{:x} {}", vma.start, vma.end, vma.name).trim_end().to_owned();
+        let mut add = |what: String, remedy| blockers.push(Blocker { subject: subject.clone(), what, remedy });
+        if let Some((_, what, remedy)) = REFUSED_FLAGS.iter().find(|(flag, ..)| vma.has(flag)) {
+            add((*what).to_owned(), remedy);
+            continue;
+        }
+        let known = |flag: &str| PLAIN_FLAGS.contains(&flag) || ADVICE_FLAGS.iter().any(|(advice, _)| *advice == flag);
+        if let Some(flag) = vma.flags.iter().find(|flag| !known(flag)) {
+            add(format!("has the unknown flag '{flag}'"), "report it with the kernel's version");
+        } else if vma.protection_key != 0 {
+            add(format!("has memory protection key {}", vma.protection_key), "use keys after the snapshot point");
+        } else if let Err((what, remedy)) = shared_backing(vma, vmas, tracer.pid) {
+            add(what, remedy);
+        }
+    }
+}

@@ -1,0 +1,97 @@
+//! Reading the program's pages.
+
+use super::regions::Region;
+use crate::tracee::{TraceError, Tracer};
+use snapfn_format::PAGE;
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+
+/// Bytes read from the program at a time.
+const CHUNK: u64 = 2 << 20;
+
+/// What the page table says of a page of anonymous memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum PageState {
+    /// Never touched: reads as zero. Not reading it keeps sparse reservations free.
+    Absent,
+    Present,
+    /// MADV_GUARD_INSTALL (reported since Linux 6.15).
+    Guard,
+}
+
+/// Reads `[addr, addr + len)` as it goes into the snapshot: secrets are zero.
+pub(in crate::dump) fn read_image(tracer: &Tracer, addr: u64, bytes: &mut [u8]) -> Result<(), TraceError> {
+    tracer.memory.read(addr, bytes).map_err(TraceError::system("reading the program's memory"))?;
+    let end = addr + bytes.len() as u64;
+    for (start, len) in &tracer.registered.secrets {
+        let (from, to) = ((*start).clamp(addr, end), start.saturating_add(*len).clamp(addr, end));
+        bytes[(from - addr) as usize..(to - addr) as usize].fill(0);
+    }
+    Ok(())
+}
+
+pub(super) fn is_zero(page: &[u8]) -> bool {
+    page.as_chunks::<16>().0.iter().all(|chunk| u128::from_ne_bytes(*chunk) == 0)
+}
+
+/// Calls `visit` with the index of each present page of `[start, end)`, and its bytes. Without `states`, all are.
+pub(super) fn for_pages(
+    tracer: &Tracer,
+    start: u64,
+    end: u64,
+    states: Option<&[PageState]>,
+    mut visit: impl FnMut(u64, &[u8]),
+) -> Result<(), TraceError> {
+    let mut buffer = vec![0; CHUNK as usize];
+    let wanted = |index: u64| {
+        states.is_none_or(|states| states.get(index as usize).is_none_or(|state| *state == PageState::Present))
+    };
+    let pages = (end - start) / PAGE;
+    let mut first = 0;
+    while first < pages {
+        if !wanted(first) {
+            first += 1;
+            continue;
+        }
+        let mut last = first + 1;
+        while last < pages && last - first < CHUNK / PAGE && wanted(last) {
+            last += 1;
+        }
+        let bytes = &mut buffer[..((last - first) * PAGE) as usize];
+        read_image(tracer, start + first * PAGE, bytes)?;
+        for (i, page) in bytes.as_chunks::<4096>().0.iter().enumerate() {
+            visit(first + i as u64, page);
+        }
+        first = last;
+    }
+    Ok(())
+}
+
+/// The state of each page of an anonymous region, from /proc/PID/pagemap; `None` where a file stands behind it
+/// or the page table cannot be read.
+pub(super) fn page_states(tracer: &Tracer, region: &Region) -> Result<Option<Vec<PageState>>, TraceError> {
+    const PRESENT_OR_SWAPPED: u64 = 3 << 62;
+    const GUARD: u64 = 1 << 58;
+    if region.has_file || (!region.area.name.is_empty() && !region.area.name.starts_with('[')) {
+        return Ok(None);
+    }
+    let pages = ((region.end - region.start) / PAGE) as usize;
+    let system = TraceError::system;
+    let file = File::open(format!("/proc/{}/pagemap", tracer.pid)).map_err(system("/proc/PID/pagemap"))?;
+    let mut out = Vec::with_capacity(pages);
+    let mut buffer = vec![0u8; 1 << 16];
+    while out.len() < pages {
+        let want = ((pages - out.len()) * 8).min(buffer.len());
+        let offset = (region.start / PAGE + out.len() as u64) * 8;
+        let got = file.read_at(&mut buffer[..want], offset).map_err(TraceError::system("/proc/PID/pagemap"))?;
+        if got < 8 {
+            return Ok(None);
+        }
+        out.extend(buffer[..got].as_chunks::<8>().0.iter().map(|entry| match u64::from_le_bytes(*entry) {
+            entry if entry & GUARD != 0 => PageState::Guard,
+            entry if entry & PRESENT_OR_SWAPPED != 0 => PageState::Present,
+            _ => PageState::Absent,
+        }));
+    }
+    Ok(Some(out))
+}

@@ -1,0 +1,179 @@
+//! From VMAs to regions: adjacent memory that is treated alike.
+
+use super::check::ADVICE_FLAGS;
+use super::{Area, HostFile, Image, is_ours};
+use crate::dump::elf_store::ElfStore;
+use crate::tracee::Tracer;
+use crate::tracee::maps::Vma;
+use crate::tracee::ptrace::Tid;
+use snapfn_format::snap::PROT_WRITE;
+use std::collections::HashMap;
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+
+/// How a region's pages are classified.
+pub(super) enum Kind {
+    /// Pages may equal those of a stored file at this offset; where its image starts in memory.
+    File(usize, u64, Option<u64>),
+    /// Zero or stored.
+    Private,
+    /// Shared with a file of the host, or with a descriptor: not looked into.
+    Host(usize, u64),
+    Descriptor(u32, u64),
+}
+
+/// Memory with one treatment.
+pub(super) struct Region {
+    pub(super) start: u64,
+    pub(super) end: u64,
+    pub(super) prot: u16,
+    pub(super) area: Area,
+    pub(super) kind: Kind,
+    pub(super) has_file: bool,
+    /// Nothing of it is in memory or swapped: all zero, if anonymous.
+    pub(super) untouched: bool,
+}
+
+/// What stands behind shared memory.
+pub(super) enum Backing {
+    /// Not shared, or read only: treated like private memory.
+    Private,
+    /// Shared with nobody but this process: anonymous, or a deleted file without a descriptor.
+    Anonymous,
+    /// A file that can be mapped again.
+    Path,
+    /// An open descriptor of the program.
+    Descriptor(u32),
+}
+
+/// A descriptor of the program that is open for the file behind `vma`.
+fn descriptor_of(vma: &Vma, pid: Tid) -> Option<u32> {
+    let entries = fs::read_dir(format!("/proc/{pid}/fd")).ok()?;
+    let mut found: Vec<u32> = entries
+        .filter_map(Result::ok)
+        .filter(|entry| fs::metadata(entry.path()).is_ok_and(|meta| meta.ino() == vma.inode && meta.is_file()))
+        .filter(|entry| fs::read_link(entry.path()).is_ok_and(|target| target.to_string_lossy().starts_with(&vma.name)))
+        .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+        .collect();
+    found.sort_unstable();
+    found.first().copied()
+}
+
+/// How shared memory can be brought back; an error says what is in the way and what to do.
+pub(super) fn shared_backing(vma: &Vma, vmas: &[Vma], pid: Tid) -> Result<Backing, (String, &'static str)> {
+    if !vma.shared || !vma.has_file() {
+        return Ok(Backing::Private);
+    }
+    let path = vma.path();
+    let is_same = || fs::metadata(&path).is_ok_and(|meta| meta.ino() == vma.inode && meta.is_file());
+    if !vma.deleted && is_same() {
+        return Ok(if vma.prot & PROT_WRITE == 0 && !vma.has("mw") { Backing::Private } else { Backing::Path });
+    }
+    if !vma.deleted && vma.name.starts_with("/dev/") && !vma.name.starts_with("/dev/zero") {
+        return Err((format!("memory of the device {}", vma.name), "close the device before the snapshot point"));
+    }
+    if vma.name.starts_with("/SYSV") {
+        return Err(("System V shared memory".to_owned(), "attach it after the snapshot point"));
+    }
+    if let Some(fd) = descriptor_of(vma, pid) {
+        return Ok(Backing::Descriptor(fd));
+    }
+    let reach = |vma: &Vma| vma.offset..vma.offset + (vma.end - vma.start);
+    let twice = vmas.iter().any(|other| {
+        let (ours, theirs) = (reach(vma), reach(other));
+        let same = other.inode == vma.inode && other.device == vma.device && other.start != vma.start;
+        same && other.shared && ours.start < theirs.end && theirs.start < ours.end
+    });
+    if twice {
+        return Err((
+            "shared memory that is mapped twice".to_owned(),
+            "unmap one of the two before the snapshot point",
+        ));
+    }
+    Ok(Backing::Anonymous)
+}
+
+/// All regions of the program, in ascending order.
+pub(super) fn find(tracer: &Tracer, vmas: &[Vma], elves: &mut ElfStore, image: &mut Image) -> Vec<Region> {
+    let mut regions: Vec<Region> = Vec::new();
+    let mut bases: HashMap<&str, u64> = HashMap::new();
+    for vma in vmas.iter().filter(|vma| !is_ours(tracer, vma)) {
+        if vma.has_file() && vma.offset == 0 {
+            bases.insert(&vma.name, vma.start);
+        }
+        let backing = shared_backing(vma, vmas, tracer.pid).unwrap_or(Backing::Private);
+        let region = region_of(vma, backing, bases.get(vma.name.as_str()).copied(), elves, image);
+        match regions.last_mut() {
+            Some(last) if mergeable(last, &region) => {
+                last.end = region.end;
+                last.has_file &= region.has_file;
+                last.untouched &= region.untouched;
+            }
+            _ => regions.push(region),
+        }
+    }
+    regions
+}
+
+fn mergeable(last: &Region, next: &Region) -> bool {
+    let same =
+        |a: &Area, b: &Area| !a.stack && !b.stack && !a.shared && !b.shared && a.advice == b.advice && a.lock == b.lock;
+    matches!((&last.kind, &next.kind), (Kind::Private, Kind::Private))
+        && last.end == next.start
+        && last.prot == next.prot
+        && same(&last.area, &next.area)
+}
+
+/// Index of `item` in `list`, which gets it if it is not there.
+fn index_of<T>(list: &mut Vec<T>, item: T, same: impl Fn(&T) -> bool) -> usize {
+    list.iter().position(same).unwrap_or_else(|| {
+        list.push(item);
+        list.len() - 1
+    })
+}
+
+fn region_of(vma: &Vma, backing: Backing, base: Option<u64>, elves: &mut ElfStore, image: &mut Image) -> Region {
+    let kind = match backing {
+        Backing::Path => {
+            let file = HostFile { path: vma.path(), writable: vma.prot & PROT_WRITE != 0 || vma.has("mw") };
+            let index = index_of(&mut image.host_files, file.clone(), |known| *known == file);
+            Kind::Host(index, vma.offset)
+        }
+        Backing::Descriptor(fd) => Kind::Descriptor(fd, vma.offset),
+        Backing::Anonymous => Kind::Private,
+        Backing::Private => {
+            let fixed = vma.has_file() && vma.prot & PROT_WRITE == 0 && !vma.deleted;
+            match fixed.then(|| elves.lookup(&vma.path(), vma.inode)).flatten() {
+                Some(file) => {
+                    let digest = file.digest;
+                    let index = index_of(&mut image.files, file, |known| known.digest == digest);
+                    Kind::File(index, vma.offset, base)
+                }
+                None => Kind::Private,
+            }
+        }
+    };
+    let area = Area {
+        stack: vma.has("gd"),
+        shared: vma.shared && !matches!(kind, Kind::File(..)),
+        name: vma.name.clone(),
+        advice: ADVICE_FLAGS.iter().filter(|(flag, _)| vma.has(flag)).map(|(_, advice)| *advice).collect(),
+        lock: vma.has("lo").then(|| u64::from(vma.has("lf"))),
+    };
+    let untouched = vma.resident == 0 && !vma.has_file();
+    Region { start: vma.start, end: vma.end, prot: vma.prot, area, kind, has_file: vma.has_file(), untouched }
+}
+
+/// Where the images of the program and its libraries lie, .bss included.
+pub(super) fn elf_ranges(tracer: &Tracer, vmas: &[Vma], elves: &mut ElfStore) -> Vec<(u64, u64)> {
+    let request = &tracer.booted.request;
+    let mut ranges: Vec<(u64, u64)> = vmas
+        .iter()
+        .filter(|vma| vma.has_file() && vma.offset == 0 && !vma.deleted && !vma.shared && vma.prot & PROT_WRITE == 0)
+        .filter_map(|vma| Some((vma.start, vma.start + elves.lookup(&vma.path(), vma.inode)?.span)))
+        .collect();
+    let header = &tracer.booted.header;
+    let at = |addr: u64| request.bias.wrapping_add(addr);
+    ranges.push((at(header.image_start.get()), at(header.image_end.get())));
+    ranges
+}
