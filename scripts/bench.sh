@@ -96,7 +96,7 @@ bench "empty" /dev/null main ./noop
 for size in 1 16 128; do
     bench "heap of $size MiB" /dev/null ready ./heap $size
 done
-bench "packages" /dev/null ready ./packages bash libc6
+bench "packages" /dev/null ready ./packages bash /usr/bin/gcc
 bench "sqlite3" query.sql syscall:read:0 /usr/bin/sqlite3 -batch -init files.sql :memory:
 bench "python3" print.py syscall:read:0 $python -c 'import sys; exec(sys.stdin.read())'
 bench "python3, 7 modules" request.py syscall:read:0 $python prepare.py

@@ -68,7 +68,7 @@ export PATH="$bin:$PATH" SNAPFN_STORE="$out/store"
 title "3/5  A function in C: Debian's package database, read and sorted before the snapshot is taken"
 show "snapcc -O2 packages.c -o packages"
 show "snapshotter create --tag packages -- ./packages"
-show "snaprun packages bash libc6"
+show "snaprun packages bash /usr/bin/gcc"
 
 title "4/5  Debian's own programs: no source, no recompilation; the snapshot is taken where they wait for input"
 cat /var/lib/dpkg/info/*.list | LC_ALL=C sort -u >files.txt
@@ -82,7 +82,7 @@ show "snaprun python <request.py"
 title "5/5  Measured here and now: $runs starts of each kind, alternately; medians"
 gcc -O2 -o timing timing.c
 ./timing "$runs" \
-    "packages (C)" /dev/null ./packages bash libc6 :: snaprun packages bash libc6 :: \
+    "packages (C)" /dev/null ./packages bash /usr/bin/gcc :: snaprun packages bash /usr/bin/gcc :: \
     "sqlite3, files in memory" query.sql /usr/bin/sqlite3 -batch -init files.sql :memory: :: snaprun files :: \
     "python3, 7 modules" request.py /usr/bin/python3 prepare.py :: snaprun python :: \
     >timing.tsv || die "the two kinds of start did not give the same result"
@@ -93,7 +93,8 @@ title "Next"
 cat <<TEXT
   Everything is in $out, $(($(date +%s) - began)) s after the start. To go on there:
     export PATH="$bin:\$PATH" SNAPFN_STORE="$out/store"
-    snaprun packages python3 sqlite3
+    snaprun packages sqlite3 /usr/bin/python3
+    snapshotter inspect packages   # what is in the snapshot
     snaprun --dry-run packages     # what a start does, one operation per line
     snaprepo ls
   A program of your own: snapcc -O2 fn.c -o fn && snapshotter create -- ./fn && snaprun fn
