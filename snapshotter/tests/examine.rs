@@ -109,8 +109,8 @@ fn inspect_json() {
     golden("inspect.json", &f.neutral(&out));
     let report: Value = serde_json::from_str(&out).unwrap();
     let memory = &report["memory"];
-    let parts =
-        ["code", "data", "host", "snapshot", "read", "zeros", "stack"].map(|part| memory[part].as_u64().unwrap());
+    let parts = ["code", "data", "host", "descriptor", "snapshot", "read", "zeros", "stack"]
+        .map(|part| memory[part].as_u64().unwrap());
     assert_eq!(parts.iter().sum::<u64>(), memory["total"].as_u64().unwrap());
     let mappings = memory["mappings"].as_array().unwrap();
     let sizes: u64 = mappings.iter().map(|mapping| mapping["size"].as_u64().unwrap()).sum();
@@ -128,7 +128,7 @@ fn mappings_have_names() {
         mappings.map(|mapping| mapping["name"].as_str().unwrap().to_string()).collect()
     };
     let (program, library) = ("/opt/app/fn", "/usr/lib/libdemo.so.1");
-    let rest = ["/usr/share/demo.dat", "/var/cache/demo.map", "[anonymous]"];
+    let rest = ["/usr/share/demo.dat", "/var/cache/demo.map", "[anonymous]", "[descriptor 9]"];
     let own = ["[heap]", "[heap]", "[stack]", "[snapfn]", "[snapfn]"];
     let wanted = [&[program; 3][..], &own, &[library; 3], &rest].concat();
     assert_eq!(names(&f.json(&["inspect", "fn", "--json"])), wanted);
@@ -161,7 +161,7 @@ fn inspect_html_is_one_harmless_page() {
     for foreign in ["<script", "http:", "https:", "<link", "<img", "url(", "@import", "\x1b", "NaN", "inf"] {
         assert!(!page.contains(foreign), "{foreign}");
     }
-    assert_eq!(page.matches("<rect").count(), 6 + 14, "a legend and a rectangle for each mapping");
+    assert_eq!(page.matches("<rect").count(), 7 + 15, "a legend and a rectangle for each mapping");
     // Every element that is opened is closed.
     for element in ["html", "svg", "table", "tr", "td", "th", "title", "text", "h1", "h2", "style"] {
         let (open, close) = (format!("<{element}"), format!("</{element}>"));

@@ -25,6 +25,7 @@ pub(crate) fn operation(kind: u16) -> &'static str {
     match kind {
         OP_MAP_FILE => "map file",
         OP_MAP_ANON => "map zeros",
+        OP_MAP_FD => "map descriptor",
         OP_READ => "read",
         OP_PROTECT => "protect",
         OP_ADVISE => "advise",
@@ -38,6 +39,7 @@ pub(crate) fn patch(kind: u16) -> &'static str {
         PATCH_ENVP => "envp",
         PATCH_ARGC => "argc",
         PATCH_CANARY => "canary",
+        PATCH_STACK => "stack",
         PATCH_TID => "tid",
         _ => "tid futex",
     }

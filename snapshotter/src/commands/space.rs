@@ -20,6 +20,8 @@ pub(crate) enum Source {
     Data,
     /// A file of the host.
     Host,
+    /// What a descriptor refers to (memfd and the like).
+    Descriptor,
     /// Pages of the snapshot, copied when written.
     Snapshot,
     /// Zeros.
@@ -29,14 +31,15 @@ pub(crate) enum Source {
 }
 
 impl Source {
-    pub(crate) const ALL: [Source; 6] =
-        [Source::Code, Source::Data, Source::Host, Source::Snapshot, Source::Zeros, Source::Stack];
+    pub(crate) const ALL: [Source; 7] =
+        [Source::Code, Source::Data, Source::Host, Source::Descriptor, Source::Snapshot, Source::Zeros, Source::Stack];
 
     pub(crate) fn name(self) -> &'static str {
         match self {
             Source::Code => "code",
             Source::Data => "data",
             Source::Host => "host",
+            Source::Descriptor => "descriptor",
             Source::Snapshot => "snapshot",
             Source::Zeros => "zeros",
             Source::Stack => "stack",
@@ -60,8 +63,8 @@ pub(crate) struct Vma {
     pub(crate) prot: u16,
     pub(crate) shared: bool,
     pub(crate) source: Source,
-    /// Index into the files table; 0 for zeros, too.
-    pub(crate) file: usize,
+    /// Index into the files table if the source is a file.
+    pub(crate) file: Option<usize>,
     pub(crate) offset: u64,
     pub(crate) reads: Vec<ReadIn>,
     /// Bytes whose protection is another once all is written, and that protection.
@@ -138,7 +141,7 @@ impl Space {
         let mut vmas: Vec<Vma> = Vec::new();
         for op in plan.ops {
             match op.kind {
-                OP_MAP_FILE | OP_MAP_ANON => vmas.push(vma(plan, op, &namer)),
+                OP_MAP_FILE | OP_MAP_ANON | OP_MAP_FD => vmas.push(vma(plan, op, &namer)),
                 OP_READ => {
                     if let Some(vma) = vmas.last_mut() {
                         vma.reads.push(ReadIn { addr: op.addr, len: op.len, offset: op.offset });
@@ -184,8 +187,10 @@ impl Space {
 }
 
 fn vma(plan: &Plan<'_>, op: &Op, namer: &Namer<'_>) -> Vma {
-    let file = usize::from(op.file);
-    let source = match (op.kind, plan.files.get(file).map_or(FILE_SELF, |file| file.kind)) {
+    let file = (op.kind == OP_MAP_FILE).then_some(usize::from(op.file));
+    let record = file.and_then(|file| plan.files.get(file));
+    let source = match (op.kind, record.map_or(FILE_SELF, |file| file.kind)) {
+        (OP_MAP_FD, _) => Source::Descriptor,
         (OP_MAP_ANON, _) if op.flags & OP_GROWSDOWN != 0 => Source::Stack,
         (OP_MAP_ANON, _) => Source::Zeros,
         (_, FILE_CODE) => Source::Code,
@@ -193,7 +198,11 @@ fn vma(plan: &Plan<'_>, op: &Op, namer: &Namer<'_>) -> Vma {
         (_, FILE_HOST) => Source::Host,
         _ => Source::Snapshot,
     };
-    let path = plan.files.get(file).filter(|file| file.kind != FILE_SELF).map(|file| text(plan, file.path));
+    let name = match (source, record) {
+        (Source::Descriptor, _) => plan.fds.get(usize::from(op.file)).map(|fd| format!("[descriptor {}]", fd.fd)),
+        (_, Some(file)) if file.kind != FILE_SELF => Some(text(plan, file.path)),
+        _ => None,
+    };
     Vma {
         start: op.addr,
         end: op.addr + op.len,
@@ -204,7 +213,7 @@ fn vma(plan: &Plan<'_>, op: &Op, namer: &Namer<'_>) -> Vma {
         offset: op.offset,
         reads: Vec::new(),
         protected: None,
-        name: path.filter(|path| !path.is_empty()).unwrap_or_else(|| namer.name(op, source)),
+        name: name.filter(|name| !name.is_empty()).unwrap_or_else(|| namer.name(op, source)),
     }
 }
 

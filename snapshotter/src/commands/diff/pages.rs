@@ -4,7 +4,9 @@ use crate::commands::source::{ExamineError, Snapshot};
 use crate::commands::space::{Source, Space};
 use sha2::{Digest as _, Sha256};
 use snapfn_format::PAGE;
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, HashSet};
+use std::ops::Range;
 
 /// Content of a page: `None` if it is all zeros.
 pub(super) type Content = Option<[u8; 32]>;
@@ -21,16 +23,19 @@ impl PageHashes {
     pub(super) fn new(snapshot: &Snapshot, space: &Space) -> Result<Self, ExamineError> {
         let mapped = space.vmas.iter().filter(|vma| vma.source == Source::Snapshot).map(|vma| (vma.offset, vma.len()));
         let read = space.vmas.iter().flat_map(|vma| &vma.reads).map(|read| (read.offset, read.len));
-        let ranges: Vec<(u64, u64)> = mapped.chain(read).collect();
-        let total = ranges.iter().fold(0u64, |sum, (_, len)| sum.saturating_add(len / PAGE));
+        // A mapping may lie behind the end of the file: then there is nothing in it.
+        let end = |offset: u64, len| offset.saturating_add(len).min(snapshot.size);
+        let ranges: Vec<_> = mapped.chain(read).map(|(offset, len)| offset..end(offset, len)).collect();
+        let pages = |range: &Range<u64>| range.end.saturating_sub(range.start) / PAGE;
+        let total = ranges.iter().map(pages).fold(0, u64::saturating_add);
         if total > 2 * (snapshot.size / PAGE) + REPEATED {
             return Err(ExamineError::Repetitive(snapshot.path.clone()));
         }
         let mut hashes = BTreeMap::new();
         let mut page = [0u8; PAGE as usize];
-        for (offset, len) in ranges {
-            for offset in (offset..offset + len).step_by(PAGE as usize) {
-                if let std::collections::btree_map::Entry::Vacant(entry) = hashes.entry(offset) {
+        for range in ranges {
+            for offset in range.step_by(PAGE as usize) {
+                if let Entry::Vacant(entry) = hashes.entry(offset) {
                     snapshot.read_at(&mut page, offset)?;
                     entry.insert(content(&page));
                 }

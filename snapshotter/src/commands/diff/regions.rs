@@ -86,10 +86,10 @@ fn pieces(plan: &Plan<'_>, vma: &Vma, anchor: u64) -> Vec<Piece> {
         Source::Snapshot => Bytes::Stored(vma.offset),
         // The same bytes by the same digest, wherever they were installed.
         Source::Code | Source::Data => {
-            let digest = plan.files.get(vma.file).map(|file| file.digest.to_string());
+            let digest = vma.file.and_then(|file| plan.files.get(file)).map(|file| file.digest.to_string());
             Bytes::File(digest.unwrap_or_default(), vma.offset)
         }
-        Source::Host => Bytes::File(vma.name.clone(), vma.offset),
+        Source::Host | Source::Descriptor => Bytes::File(vma.name.clone(), vma.offset),
     };
     let mut reads = vma.reads.clone();
     reads.sort_by_key(|read| read.addr);

@@ -20,7 +20,7 @@ table{border-collapse:collapse;font:12px/1.6 ui-monospace,monospace;display:bloc
 th{text-align:left;font-weight:600}th,td{padding:0 1.2em 0 0;white-space:pre}.r{text-align:right}
 svg{width:100%;height:auto;font:11px ui-monospace,monospace}
 svg text{fill:currentColor}
-.code{fill:#4878a8}.data{fill:#5aa469}.host{fill:#a05a8a}.snapshot{fill:#d07a3a}.zeros{fill:#a8a8a8}.stack{fill:#c8b03c}
+.code{fill:#4878a8}.data{fill:#5aa469}.host{fill:#a05a8a}.descriptor{fill:#6a6ad0}.snapshot{fill:#d07a3a}.zeros{fill:#a8a8a8}.stack{fill:#c8b03c}
 ";
 
 /// Escapes text for element content and quoted attributes.

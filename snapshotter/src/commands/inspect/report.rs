@@ -76,6 +76,8 @@ pub(super) struct Memory {
     pub(super) data: u64,
     /// Files of the host.
     pub(super) host: u64,
+    /// What descriptors refer to (memfd and the like).
+    pub(super) descriptor: u64,
     /// Pages of the snapshot, mapped; copied when written.
     pub(super) snapshot: u64,
     /// Bytes of the snapshot that are read in at start.
@@ -94,7 +96,7 @@ pub(super) struct Mapping {
     pub(super) size: u64,
     /// As in /proc/PID/maps.
     pub(super) protection: String,
-    /// `code`, `data`, `host`, `snapshot`, `zeros` or `stack`.
+    /// `code`, `data`, `host`, `descriptor`, `snapshot`, `zeros` or `stack`.
     pub(super) source: &'static str,
     pub(super) file: Option<usize>,
     pub(super) offset: u64,
@@ -116,6 +118,7 @@ pub(super) struct Operations {
     pub(super) total: usize,
     pub(super) map_file: usize,
     pub(super) map_zeros: usize,
+    pub(super) map_descriptor: usize,
     pub(super) read: usize,
     pub(super) protect: usize,
     pub(super) advise: usize,
@@ -131,6 +134,8 @@ pub(super) struct Patches {
     pub(super) envp: usize,
     pub(super) argc: usize,
     pub(super) canary: usize,
+    /// The stack pointer of a program without a libc.
+    pub(super) stack: usize,
     pub(super) tid: usize,
     pub(super) tid_futex: usize,
 }
@@ -295,6 +300,7 @@ fn memory(space: &Space) -> Memory {
             Source::Code => &mut memory.code,
             Source::Data => &mut memory.data,
             Source::Host => &mut memory.host,
+            Source::Descriptor => &mut memory.descriptor,
             Source::Snapshot => &mut memory.snapshot,
             Source::Zeros => &mut memory.zeros,
             Source::Stack => &mut memory.stack,
@@ -305,7 +311,7 @@ fn memory(space: &Space) -> Memory {
             size: vma.len(),
             protection: vma.protection(),
             source: vma.source.name(),
-            file: (!matches!(vma.source, Source::Zeros | Source::Stack)).then_some(vma.file),
+            file: vma.file,
             offset: vma.offset,
             read: vma.read(),
             protected: vma.protected.map_or(0, |(len, _)| len),
@@ -324,6 +330,7 @@ fn operations(plan: &Plan<'_>) -> Operations {
         *match op.kind {
             OP_MAP_FILE => &mut count.map_file,
             OP_MAP_ANON => &mut count.map_zeros,
+            OP_MAP_FD => &mut count.map_descriptor,
             OP_READ => &mut count.read,
             OP_PROTECT => &mut count.protect,
             OP_ADVISE => &mut count.advise,
@@ -342,6 +349,7 @@ fn patches(plan: &Plan<'_>) -> Patches {
             PATCH_ENVP => &mut count.envp,
             PATCH_ARGC => &mut count.argc,
             PATCH_CANARY => &mut count.canary,
+            PATCH_STACK => &mut count.stack,
             PATCH_TID => &mut count.tid,
             _ => &mut count.tid_futex,
         } += 1;

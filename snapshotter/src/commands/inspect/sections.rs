@@ -50,6 +50,7 @@ fn memory(report: &Report) -> Section {
         (m.code, "code", "code segment files, shared by all instances of all programs"),
         (m.data, "data", "other files of the store, shared likewise"),
         (m.host, "host", "files of the host"),
+        (m.descriptor, "descriptor", "what descriptors refer to"),
         (m.snapshot, "snapshot", "pages of the snapshot, shared until written"),
         (m.read, "read", "bytes of the snapshot, read in at every start"),
         (m.zeros, "zeros", "zero pages, made when touched"),
@@ -114,6 +115,7 @@ fn operations(report: &Report) -> Section {
     let parts = [
         (o.map_file, "map a file"),
         (o.map_zeros, "map zeros"),
+        (o.map_descriptor, "map a descriptor"),
         (o.read, "read in"),
         (o.protect, "protect"),
         (o.advise, "advise"),
@@ -129,6 +131,7 @@ fn patches(report: &Report) -> Section {
         (p.envp, "environment vector"),
         (p.argc, "argument count"),
         (p.canary, "stack canary"),
+        (p.stack, "argument count's address"),
         (p.tid, "TID"),
         (p.tid_futex, "TID in a futex"),
     ];
