@@ -12,6 +12,7 @@ mod elf_store;
 mod environ;
 mod fds;
 mod memory;
+mod mutexes;
 mod patches;
 mod plan;
 mod process;
@@ -70,8 +71,17 @@ pub(crate) fn dump(
         return Err(DumpError::Refused(blockers));
     }
     let image = memory::gather(tracer, &vmas, &threads, elves, options.memory)?;
-    let tables =
-        plan::build(plan::Gathered { tracer, reached, image: &image, threads: &threads, process, fds, environment })?;
+    let owners = mutexes::find(tracer, &image, &threads)?;
+    let tables = plan::build(plan::Gathered {
+        tracer,
+        reached,
+        image: &image,
+        threads: &threads,
+        process,
+        fds,
+        environment,
+        owners,
+    })?;
     let stored = write::write(tracer, &image, &tables, &threads, transaction)?;
     Ok(Dumped {
         stored,

@@ -15,13 +15,21 @@ impl Needles {
     }
 }
 
+/// Words that were found by other means.
+pub(super) struct Words<'a> {
+    /// `environ` variables.
+    pub(super) environ: &'a [u64],
+    /// Owners of held mutexes.
+    pub(super) owners: &'a [Patch],
+}
+
 /// All patches: memory in ascending order of address, then registers.
 pub(super) fn find(
     tracer: &Tracer,
     reached: &Reached,
     image: &Image,
     threads: &[ThreadState],
-    environ_variables: &[u64],
+    words: &Words<'_>,
 ) -> Result<Vec<Patch>, DumpError> {
     let request = &tracer.booted.request;
     let mut needles = vec![(request.envp, PATCH_ENVP)];
@@ -43,9 +51,10 @@ pub(super) fn find(
         }
         scan(tracer, part.addr, part.len, &needles, &mut patches)?;
     }
-    for variable in environ_variables {
+    for variable in words.environ {
         patches.push(Patch { addr: *variable, kind: PATCH_ENVP, place: PATCH_MEMORY, arg: 0 });
     }
+    patches.extend_from_slice(words.owners);
     patches.sort_by_key(|patch| patch.addr);
     patches.dedup_by_key(|patch| patch.addr);
     registers(reached, threads, &needles, &mut patches);

@@ -18,6 +18,14 @@ pub(super) struct ThreadState {
     pub(super) canary: u64,
 }
 
+impl ThreadState {
+    /// Whether the thread was made by musl, by where its TID is kept.
+    pub(super) fn is_musl(&self) -> bool {
+        let cache = self.record.tid_cache;
+        cache != 0 && cache != self.record.clear_tid && cache == self.record.regs[reg::FS_BASE] + MUSL_TID
+    }
+}
+
 /// Offset of the TID in musl's `struct pthread`.
 const MUSL_TID: u64 = 0x30;
 /// Offset of the stack canary from the FS base (the x86-64 ABI).

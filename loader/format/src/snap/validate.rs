@@ -64,8 +64,14 @@ impl<'a> Plan<'a> {
         self.ops.iter().find(|op| is_map(op) && within(addr, len, op))
     }
 
+    /// Whether the loader can write there: private memory with bytes behind it.
     fn writable(&self, addr: u64, len: u64) -> bool {
-        self.map_of(addr, len).is_some_and(|op| op.prot & PROT_WRITE != 0)
+        self.map_of(addr, len).is_some_and(|op| self.is_writable(op))
+    }
+
+    fn is_writable(&self, op: &Op) -> bool {
+        let beyond = op.kind == OP_MAP_FILE && op.file == 0 && op.offset >= self.header.file_size;
+        op.kind != OP_MAP_FD && !beyond && op.prot & PROT_WRITE != 0 && op.flags & OP_SHARED == 0
     }
 
     fn validate_files(&self) -> Result<(), FormatError> {
@@ -203,9 +209,7 @@ impl<'a> Plan<'a> {
                 }
                 PATCH_MEMORY => {
                     while maps.next_if(|map| map.addr + map.len <= patch.addr).is_some() {}
-                    let inside = maps.peek().is_some_and(|map| {
-                        within(patch.addr, width, map) && map.prot & PROT_WRITE != 0 && map.flags & OP_SHARED == 0
-                    });
+                    let inside = maps.peek().is_some_and(|map| within(patch.addr, width, map) && self.is_writable(map));
                     let ordered = !registers && (index == 0 || patch.addr > previous);
                     previous = patch.addr;
                     inside && ordered && patch.addr % width == 0 && (thread_ok || width == 8 && patch.arg == 0)

@@ -1,0 +1,190 @@
+//! Held mutexes name their owner by TID, which is new in every instance.
+//!
+//! Found in two ways: along each thread's robust list, and by shape in all stored memory:
+//!
+//! ```text
+//!  glibc pthread_mutex_t    lock:u32  count:u32 │ owner:u32  nusers:u32 │ kind:u32 …
+//!  musl  pthread_mutex_t    type:u32  lock:u32  │ waiters:u32 …
+//! ```
+//! musl's plain mutexes name no owner; of the others, whose lock word is the owner's TID, the type is looked at.
+//! A held priority-inheritance mutex has state in the kernel that nobody can bring back: it is refused.
+
+use super::memory::{Content, Image, read_image};
+use super::refuse::{Blocker, DumpError};
+use super::threads::ThreadState;
+use crate::tracee::Tracer;
+use snapfn_format::snap::{PATCH_MEMORY, PATCH_TID, PATCH_TID_FUTEX, Patch};
+
+const TID_MASK: u32 = 0x3fff_ffff;
+const KIND_ROBUST: u32 = 16;
+const KIND_PI: u32 = 32;
+/// Type, robust, PI, priority protection, shared, and the two elision bits.
+const KIND_KNOWN: u32 = 0x3ff;
+const MAX_USERS: u32 = 1 << 16;
+const MAX_LIST: usize = 2048;
+
+/// A word that names a thread.
+struct Owner {
+    addr: u64,
+    kind: u16,
+    thread: usize,
+}
+
+/// What three words of memory look like.
+#[derive(Debug, PartialEq, Eq)]
+enum Shape {
+    /// A glibc mutex held by this TID; whether its lock word holds the TID, too.
+    Held { owner: u32, in_lock: bool },
+    /// A musl mutex whose lock word is this TID.
+    Musl { owner: u32 },
+    /// A held priority-inheritance mutex.
+    Inheriting { owner: u32 },
+}
+
+fn glibc_shape(words: [u64; 3]) -> Option<Shape> {
+    let low = |word: u64| word as u32;
+    let high = |word: u64| (word >> 32) as u32;
+    let (lock, owner, users, kind) = (low(words[0]), low(words[1]), high(words[1]), low(words[2]));
+    if owner == 0 || users == 0 || users > MAX_USERS || kind & !KIND_KNOWN != 0 {
+        return None;
+    }
+    if kind & KIND_PI != 0 {
+        return (lock & TID_MASK == owner).then_some(Shape::Inheriting { owner });
+    }
+    let in_lock = kind & KIND_ROBUST != 0;
+    let held = if in_lock { lock & TID_MASK == owner } else { matches!(lock, 1 | 2) };
+    held.then_some(Shape::Held { owner, in_lock })
+}
+
+/// musl: type 1 (recursive) or 2 (error checking), with 4 (robust), 8 (PI), 128 (shared).
+fn musl_shape(words: [u64; 3]) -> Option<Shape> {
+    const PI: u32 = 8;
+    let (kind, lock, waiters) = (words[0] as u32, (words[0] >> 32) as u32, words[1] as u32);
+    let owner = lock & TID_MASK;
+    let named = matches!(kind & 3, 1 | 2) || kind & (4 | PI) != 0;
+    if !named || kind & !0x8f != 0 || owner == 0 || waiters > MAX_USERS {
+        return None;
+    }
+    Some(if kind & PI != 0 { Shape::Inheriting { owner } } else { Shape::Musl { owner } })
+}
+
+/// Patches for every word that names the owner of a held mutex; a blocker for each held PI mutex.
+pub(super) fn find(tracer: &Tracer, image: &Image, threads: &[ThreadState]) -> Result<Vec<Patch>, DumpError> {
+    let shape = if threads.iter().any(ThreadState::is_musl) { musl_shape } else { glibc_shape };
+    let thread_of = |tid: u32| threads.iter().position(|thread| thread.record.tid == tid);
+    let mut owners = Vec::new();
+    let mut blockers = Vec::new();
+    for part in image.parts.iter().filter(|part| matches!(part.content, Content::Map | Content::Read)) {
+        if image.areas[part.area].name == "[resident]" {
+            continue;
+        }
+        for (addr, found) in scan(tracer, part.addr, part.len, shape)? {
+            match found {
+                Shape::Held { owner, in_lock } => {
+                    let Some(thread) = thread_of(owner) else { continue };
+                    owners.push(Owner { addr: addr + 8, kind: PATCH_TID, thread });
+                    if in_lock {
+                        owners.push(Owner { addr, kind: PATCH_TID_FUTEX, thread });
+                    }
+                }
+                Shape::Musl { owner } => {
+                    if let Some(thread) = thread_of(owner) {
+                        owners.push(Owner { addr: addr + 4, kind: PATCH_TID_FUTEX, thread });
+                    }
+                }
+                Shape::Inheriting { owner } if thread_of(owner).is_some() => blockers.push(Blocker {
+                    subject: format!("mutex at {addr:#x}"),
+                    what: format!("is a priority-inheritance mutex held by thread {owner}"),
+                    remedy: "release it before the snapshot point",
+                }),
+                Shape::Inheriting { .. } => {}
+            }
+        }
+    }
+    for (index, thread) in threads.iter().enumerate() {
+        robust(tracer, thread, index, &mut owners);
+    }
+    if !blockers.is_empty() {
+        return Err(DumpError::Refused(blockers));
+    }
+    owners.sort_by_key(|owner| owner.addr);
+    owners.dedup_by_key(|owner| owner.addr);
+    let patch =
+        |owner: Owner| Patch { addr: owner.addr, kind: owner.kind, place: PATCH_MEMORY, arg: owner.thread as u32 };
+    Ok(owners.into_iter().map(patch).collect())
+}
+
+fn scan(
+    tracer: &Tracer,
+    start: u64,
+    len: u64,
+    shape: fn([u64; 3]) -> Option<Shape>,
+) -> Result<Vec<(u64, Shape)>, DumpError> {
+    const CHUNK: u64 = 1 << 20;
+    let mut found = Vec::new();
+    let mut window = [0u64; 3];
+    let mut buffer = vec![0; len.min(CHUNK) as usize];
+    let mut at = start;
+    while at < start + len {
+        let size = (start + len - at).min(CHUNK) as usize;
+        read_image(tracer, at, &mut buffer[..size])?;
+        for (index, word) in buffer[..size].as_chunks::<8>().0.iter().enumerate() {
+            window = [window[1], window[2], u64::from_le_bytes(*word)];
+            if window[0] != 0
+                && let Some(shape) = shape(window)
+            {
+                let addr = at + 8 * index as u64;
+                if addr >= start + 16 {
+                    found.push((addr - 16, shape));
+                }
+            }
+        }
+        at += size as u64;
+    }
+    Ok(found)
+}
+
+/// The lock words of robust mutexes that the thread holds: `{next, futex offset, pending}` is the list's head.
+fn robust(tracer: &Tracer, thread: &ThreadState, index: usize, owners: &mut Vec<Owner>) {
+    let head = thread.record.robust_list;
+    let read = |addr: u64| tracer.memory.read_u64(addr).ok();
+    let (Some(mut entry), Some(offset)) = (read(head), read(head.wrapping_add(8))) else { return };
+    for _ in 0..MAX_LIST {
+        let node = entry & !1;
+        if node == head || node == 0 {
+            break;
+        }
+        let lock = node.wrapping_add(offset);
+        let mut word = [0; 4];
+        if tracer.memory.read(lock, &mut word).is_ok() && u32::from_le_bytes(word) & TID_MASK == thread.record.tid {
+            owners.push(Owner { addr: lock, kind: PATCH_TID_FUTEX, thread: index });
+        }
+        match read(node) {
+            Some(next) => entry = next,
+            None => break,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn words(lock: u32, count: u32, owner: u32, users: u32, kind: u32) -> [u64; 3] {
+        let pair = |low: u32, high: u32| u64::from(low) | u64::from(high) << 32;
+        [pair(lock, count), pair(owner, users), pair(kind, 0)]
+    }
+
+    #[test]
+    fn shapes() {
+        assert_eq!(glibc_shape(words(1, 0, 77, 1, 0)), Some(Shape::Held { owner: 77, in_lock: false }));
+        assert_eq!(glibc_shape(words(2, 3, 77, 4, 1)), Some(Shape::Held { owner: 77, in_lock: false }));
+        assert_eq!(glibc_shape(words(77 | 1 << 31, 0, 77, 1, 16)), Some(Shape::Held { owner: 77, in_lock: true }));
+        assert_eq!(glibc_shape(words(77, 0, 77, 1, 32)), Some(Shape::Inheriting { owner: 77 }));
+        assert_eq!(glibc_shape(words(0, 0, 77, 1, 0)), None);
+        assert_eq!(glibc_shape(words(1, 0, 77, 1, 0x5000)), None);
+        assert_eq!(musl_shape(words(1, 77, 0, 0, 0)), Some(Shape::Musl { owner: 77 }));
+        assert_eq!(musl_shape(words(0, 77, 0, 0, 0)), None);
+        assert_eq!(musl_shape(words(9, 77, 0, 0, 0)), Some(Shape::Inheriting { owner: 77 }));
+    }
+}
