@@ -267,7 +267,7 @@ mod tests {
         }
         let versions = elf.verdef.unwrap();
         let last = versions.iter().last().unwrap();
-        assert_eq!(last.vd_hash, 0x3ae7_5f6); // the published hash of LINUX_2.6
+        assert_eq!(last.vd_hash, 0x03ae_75f6); // the published hash of LINUX_2.6
     }
 
     #[test]

@@ -6,7 +6,7 @@ use crate::tracee::remote::Remote;
 use crate::tracee::{Frozen, Reached, TraceError, Tracer};
 use snapfn_format::snap::{Process, SigAction, resident};
 use std::os::unix::ffi::OsStrExt;
-use std::path::PathBuf;
+use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// The process record and its tables.
@@ -60,7 +60,7 @@ pub(super) fn gather(
 
     let cwd = std::fs::read_link(format!("/proc/{}/cwd", tracer.pid)).map_err(system("/proc/PID/cwd"))?;
     let root = std::fs::read_link(format!("/proc/{}/root", tracer.pid)).map_err(system("/proc/PID/root"))?;
-    if root != PathBuf::from("/") && root != std::fs::read_link("/proc/self/root").unwrap_or_default() {
+    if root != Path::new("/") && root != std::fs::read_link("/proc/self/root").unwrap_or_default() {
         blockers.push(Blocker {
             subject: "root directory".to_owned(),
             what: format!("is {}", root.display()),
