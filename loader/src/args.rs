@@ -22,6 +22,8 @@ pub struct Args {
     pub action: Action,
     /// Index of NAME in the argument vector; 0 when there is none.
     pub name: u64,
+    /// `--keep-arguments`, used by the snapshotter: the instance is going to be dumped again.
+    pub keep: bool,
 }
 
 /// A mistake on the command line.
@@ -36,12 +38,14 @@ pub enum UsageError {
 /// Parses the arguments of `initial`.
 pub fn parse(initial: &InitialStack) -> Result<Args, UsageError> {
     let mut action = Action::Run;
+    let mut keep = false;
     let mut index = 1;
     while let Some(arg) = initial.arg(index) {
         match arg.to_bytes() {
             b"--dry-run" | b"-n" => action = Action::DryRun,
-            b"--help" | b"-h" => return Ok(Args { action: Action::Help, name: 0 }),
-            b"--version" | b"-V" => return Ok(Args { action: Action::Version, name: 0 }),
+            b"--help" | b"-h" => return Ok(Args { action: Action::Help, name: 0, keep }),
+            b"--version" | b"-V" => return Ok(Args { action: Action::Version, name: 0, keep }),
+            b"--keep-arguments" => keep = true,
             b"--" => {
                 index += 1;
                 break;
@@ -54,5 +58,5 @@ pub fn parse(initial: &InitialStack) -> Result<Args, UsageError> {
     if index >= initial.argc {
         return Err(UsageError::NoName);
     }
-    Ok(Args { action, name: index })
+    Ok(Args { action, name: index, keep })
 }

@@ -1,7 +1,7 @@
 //! The kernel's initial stack: argc, argv, envp and the auxiliary vector.
 #![allow(unsafe_code)] // walks the kernel's vectors
 
-use crate::memory;
+use crate::{memory, sys};
 use core::ffi::CStr;
 
 /// Auxiliary vector types.
@@ -59,6 +59,42 @@ impl InitialStack {
                 envc += 1;
             }
             InitialStack { argc, argv, envp, envc, auxv: envp + 8 * (envc + 1) }
+        }
+    }
+
+    /// A copy of the vectors and their strings in a mapping of its own, where `mmap` puts it: for an instance that
+    /// is to be dumped again, whose snapshot cannot hold the kernel's own stack.
+    ///
+    /// # Safety
+    /// `self` is the initial stack of this process.
+    pub unsafe fn moved(&self) -> sys::Result<Self> {
+        const ADDRESSES: [u64; 4] = [at::RANDOM, at::EXECFN, at::PLATFORM, at::BASE_PLATFORM];
+        let start = self.argv - 8;
+        let text_end = |text: &CStr| text.as_ptr() as u64 + text.to_bytes_with_nul().len() as u64;
+        let args = (0..self.argc).filter_map(|i| self.arg(i));
+        let envs = (0..self.envc).filter_map(|i| self.env(i));
+        let strings = args.chain(envs).map(text_end).max().unwrap_or(start);
+        // Strings of the auxiliary vector are short; the stack reaches a page behind the last one at most.
+        let others = self.aux().filter(|(kind, value)| ADDRESSES.contains(kind) && *value != 0);
+        // SAFETY: C strings, but for the 16 random bytes.
+        let others = others.map(|(kind, value)| match kind {
+            at::RANDOM => value + 16,
+            _ => text_end(unsafe { memory::c_str(value) }),
+        });
+        let end = others.max().unwrap_or(start).max(strings);
+        let len = (end - start).next_multiple_of(snapfn_format::PAGE);
+        // SAFETY: a new mapping with room for all of it; every address below lies in the copied block.
+        unsafe {
+            let copy = sys::mmap(0, len, 3, sys::MAP_PRIVATE | sys::MAP_ANONYMOUS, -1, 0)?;
+            memory::write_bytes(copy, memory::bytes(start, end - start));
+            let moved = InitialStack::at(copy);
+            let shift =
+                |slot: u64| memory::write_u64(slot, memory::read_u64(slot).wrapping_sub(start).wrapping_add(copy));
+            (0..self.argc).for_each(|i| shift(moved.argv + 8 * i));
+            (0..self.envc).for_each(|i| shift(moved.envp + 8 * i));
+            let pairs = self.aux().enumerate().filter(|(_, (kind, value))| ADDRESSES.contains(kind) && *value != 0);
+            pairs.for_each(|(i, _)| shift(moved.auxv + 16 * i as u64 + 8));
+            Ok(moved)
         }
     }
 

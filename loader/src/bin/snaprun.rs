@@ -9,7 +9,7 @@ use core::fmt::{self, Write};
 use snapfn_format::layout::LOADER_START;
 use snapfn_format::snap::{FILE_HOST, Plan, peek_header};
 use snapfn_format::{FormatError, PAGE};
-use snapfn_loader::args::{self, Action, UsageError};
+use snapfn_loader::args::{self, Action, Args, UsageError};
 use snapfn_loader::auxv::InitialStack;
 use snapfn_loader::print::{Out, Text};
 use snapfn_loader::restore::{self, Instance, RestoreError, Sources};
@@ -107,7 +107,7 @@ fn loader_main(sp: *mut u64) -> ! {
         Ok(args) => match args.action {
             Action::Help => print_and_exit(HELP),
             Action::Version => print_and_exit(concat!("snaprun ", env!("CARGO_PKG_VERSION"), "\n")),
-            action => run(&initial, args.name, action == Action::DryRun).err().map(|failure| (failure, args.name)),
+            action => run(&initial, &args, action == Action::DryRun).err().map(|failure| (failure, args.name)),
         },
         Err(error @ UsageError::UnknownOption(index)) => Some((Failure::Usage(error), index)),
         Err(error) => Some((Failure::Usage(error), 0)),
@@ -125,9 +125,9 @@ fn print_and_exit(text: &str) -> ! {
     sys::exit(0)
 }
 
-fn run(initial: &InitialStack, name_index: u64, dry: bool) -> Result<(), Failure<'static>> {
+fn run(initial: &InitialStack, args: &Args, dry: bool) -> Result<(), Failure<'static>> {
     let stores = Stores::from_env(initial);
-    let name = initial.arg(name_index).unwrap_or_default();
+    let name = initial.arg(args.name).unwrap_or_default();
     let image = match Target::parse(name) {
         Target::Name(name, tag) => stores.open_name(name, tag),
         Target::File(path) => open_regular(path, 0),
@@ -152,8 +152,14 @@ fn run(initial: &InitialStack, name_index: u64, dry: bool) -> Result<(), Failure
         }
     }
     let sources = Sources::new(&FDS.0, plan.files.len());
+    let instance = Instance { first_arg: args.name };
     // SAFETY: this process runs nothing else; `initial` is its initial stack.
-    let error = unsafe { restore::restore(&plan, &sources, initial, &Instance { first_arg: name_index }) };
+    let error = unsafe {
+        match if args.keep { initial.moved() } else { Ok(*initial) } {
+            Ok(initial) => restore::restore(&plan, &sources, &initial, &instance),
+            Err(errno) => RestoreError::System("mmap of the arguments", errno),
+        }
+    };
     if let RestoreError::Map { errno: Errno::EXIST, .. } = error {
         retry_with_ordinary_layout(initial);
     }

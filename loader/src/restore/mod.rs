@@ -153,6 +153,9 @@ unsafe fn apply<'a>(
             vectors.publish(process.info);
         }
         maps::protect(plan)?;
+        // For a snapshotter that dumps this instance in its turn.
+        memory::write_u64(process.resident + resident::WORK + resident::WORK_ARGV, vectors.argv);
+        memory::write_u64(process.resident + resident::WORK + resident::WORK_ENVP, vectors.envp);
         memory::write_u32(process.resident + resident::WORK, 1);
         if plan.threads.len() > 1 {
             sys::futex_wake_all(process.resident + resident::WORK);

@@ -2,11 +2,13 @@
 
 use crate::cli::{CreateArgs, Point};
 use crate::dump::{self, DumpError, DumpOptions, Dumped, ElfStore};
+use crate::tracee::adopt::{Adopted, adopt};
 use crate::tracee::boot::boot;
 use crate::tracee::{Reached, SpawnOptions, TraceError, Tracer, spawn};
 use crate::vdso;
 use anyhow::{Context, Result, bail};
 use snapfn_store::{Ref, Stores, Transaction};
+use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -65,8 +67,13 @@ fn reach(args: &CreateArgs, options: &SpawnOptions, elves: &mut ElfStore) -> Res
     loop {
         let spawned = spawn(options)?;
         let pid = spawned.pid;
-        let booted = match boot(pid, &vdso::page(), elves) {
-            Ok(booted) => booted,
+        let adopted = if spawned.is_instance {
+            adopt(pid, &spawned.output, elves)
+        } else {
+            boot(pid, &vdso::page(), elves).map(|booted| Adopted { booted, tasks: BTreeMap::from([(pid, None)]) })
+        };
+        let Adopted { booted, tasks } = match adopted {
+            Ok(adopted) => adopted,
             Err(error) => {
                 crate::tracee::ptrace::kill(pid, libc::SIGKILL);
                 let _ = crate::tracee::ptrace::wait(pid);
@@ -76,7 +83,12 @@ fn reach(args: &CreateArgs, options: &SpawnOptions, elves: &mut ElfStore) -> Res
         let marked = booted.header.flags.get() & snapfn_format::init::FLAG_READY_MARK != 0;
         let default = if marked { Point::Ready } else { Point::Main };
         let point = args.at.clone().unwrap_or(default);
-        let mut tracer = Tracer::new(spawned, booted)?;
+        let is_instance = spawned.is_instance;
+        let mut tracer = Tracer::new(spawned, booted, tasks)?;
+        if is_instance && point == Point::Main {
+            tracer.kill();
+            bail!("an instance is past main already: use --at ready, syscall:NAME or symbol:NAME");
+        }
         match tracer.run_to(&point, entry, args.timeout) {
             Ok(Some(reached)) => return Ok((tracer, reached)),
             // No main in sight: once more, to stop at the very first instruction.

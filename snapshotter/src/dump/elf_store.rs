@@ -6,7 +6,7 @@ use snapfn_format::Digest;
 use snapfn_format::init::{Init, InitHeader, SegmentKind};
 use snapfn_format::snap::{FILE_CODE, FILE_DATA};
 use snapfn_split::{Split, code_path, init_path, split_file};
-use snapfn_store::{Kind, Transaction, hash_file};
+use snapfn_store::{Kind, Stores, Transaction, hash_file};
 use std::collections::HashMap;
 use std::fs::File;
 use std::io::Read;
@@ -172,7 +172,43 @@ fn interp_of(init: &Init<'_>) -> Option<PathBuf> {
     init.interp().map(|path| PathBuf::from(std::ffi::OsStr::from_bytes(path.to_bytes())))
 }
 
+/// Bytes that an ELF's segments span in memory; 0 when it is none.
+fn span_of_file(path: &Path) -> u64 {
+    let Ok(bytes) = std::fs::read(path) else { return 0 };
+    let Ok(elf) = goblin::elf::Elf::parse(&bytes) else { return 0 };
+    let loads = || elf.program_headers.iter().filter(|ph| ph.p_type == goblin::elf::program_header::PT_LOAD);
+    let start = loads().map(|ph| ph.p_vaddr & !4095).min().unwrap_or(0);
+    let end = loads().map(|ph| ph.p_vaddr.saturating_add(ph.p_memsz)).max().unwrap_or(0);
+    end.saturating_sub(start).next_multiple_of(4096)
+}
+
 impl ElfSource for ElfStore {
+    fn know(&mut self, kind: u16, digest: Digest, size: u64, original: &Path) -> Result<(), TraceError> {
+        let dir = match kind {
+            FILE_CODE => Kind::Code,
+            FILE_DATA => Kind::Data,
+            _ => return Ok(()),
+        };
+        let path = Stores::from_env()
+            .find(dir, digest)
+            .ok_or_else(|| read_error(original, format!("{} is not in the store", dir.dir())))?;
+        let span = span_of_file(&path);
+        let original = original.to_owned();
+        self.originals.insert(path.clone(), original.clone());
+        let stored = StoredFile {
+            digest,
+            kind,
+            size,
+            path,
+            original: original.clone(),
+            holes: Vec::new(),
+            code: Vec::new(),
+            span,
+        };
+        self.by_path.insert(original, Some(stored));
+        Ok(())
+    }
+
     fn files(&mut self, elf: &Path) -> Result<ElfFiles, TraceError> {
         let files = match self.prepared(elf)? {
             Some(files) => files,
@@ -190,7 +226,8 @@ impl ElfSource for ElfStore {
             span: span(&files.header),
         };
         self.originals.insert(files.code.clone(), elf.to_owned());
-        self.by_path.insert(elf.to_owned(), Some(stored));
+        // What an earlier snapshot maps stays the file that it is, even where the host has another by now.
+        self.by_path.entry(elf.to_owned()).or_insert(Some(stored));
         Ok(files)
     }
 }

@@ -10,7 +10,7 @@ use snapfn_format::boot::{BOOT_DONE, BOOT_MAGIC, BOOT_REQUEST, BOOT_REQUEST_LEN,
 use snapfn_format::init::{ET_DYN, InitHeader};
 use snapfn_format::layout::{LOADER_END, LOADER_START, PROGRAM_START};
 use snapfn_format::snap::{REGS, reg, resident};
-use snapfn_format::{PAGE, page_down};
+use snapfn_format::{Digest, PAGE, page_down};
 use std::ffi::OsStr;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
@@ -39,6 +39,9 @@ pub(crate) struct ElfFiles {
 /// Supplies code segment and init data files for an ELF, splitting it if need be.
 pub(crate) trait ElfSource {
     fn files(&mut self, elf: &Path) -> Result<ElfFiles, TraceError>;
+
+    /// Makes a file of an earlier snapshot known: `FILE_…`, digest, size, and the path that the program saw.
+    fn know(&mut self, kind: u16, digest: Digest, size: u64, original: &Path) -> Result<(), TraceError>;
 }
 
 /// The rebuilt program, before its first instruction.
@@ -78,7 +81,7 @@ fn random_pages(span: u64) -> Result<u64, TraceError> {
 }
 
 /// Whether the kernel keeps it: not part of the program's own image.
-fn is_kernels(name: &str) -> bool {
+pub(super) fn is_kernels(name: &str) -> bool {
     matches!(name, "[stack]" | "[vdso]" | "[vsyscall]") || name.starts_with("[vvar")
 }
 

@@ -3,10 +3,12 @@
 //! ```text
 //!  spawn     fork, personality, execve; seized before its first instruction
 //!  boot      at the exec stop: map snapboot, let it rebuild the image from code segment and init data files
+//!  adopt     instead: an instance made by snaprun, which is to be dumped again
 //!  run       until the snapshot point; errors name the program's end and its last output
 //!  ptrace    requests and waits        remote  system calls in the tracee       memory  its memory
 //! ```
 
+pub(crate) mod adopt;
 pub(crate) mod boot;
 mod breakpoint;
 mod error;

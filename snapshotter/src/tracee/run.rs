@@ -72,7 +72,7 @@ pub(crate) struct Tracer {
 }
 
 impl Tracer {
-    pub(crate) fn new(spawned: Spawned, booted: Booted) -> Result<Self, TraceError> {
+    pub(crate) fn new(spawned: Spawned, booted: Booted, tasks: BTreeMap<Tid, Option<u64>>) -> Result<Self, TraceError> {
         let pid = spawned.pid;
         let memory = Memory::open(pid).map_err(TraceError::system("/proc/PID/mem"))?;
         Ok(Tracer {
@@ -80,7 +80,7 @@ impl Tracer {
             booted,
             spawned,
             memory,
-            tasks: BTreeMap::from([(pid, None)]),
+            tasks,
             registered: Registered::default(),
             breakpoint: None,
             wanted: None,

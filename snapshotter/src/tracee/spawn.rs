@@ -1,6 +1,7 @@
 //! Starting the program: seized before its first instruction, in the compat address-space layout.
 #![allow(unsafe_code)] // fork
 
+use super::adopt::is_snaprun;
 use super::ptrace::{self, Stop, Tid};
 use super::{Output, TraceError};
 use std::ffi::{CString, OsStr, OsString};
@@ -30,6 +31,8 @@ pub(crate) struct Spawned {
     pub(crate) output: Output,
     /// What the program has as descriptors 0, 1 and 2: the same open file descriptions.
     pub(crate) stdio: [OwnedFd; 3],
+    /// It is `snaprun`, about to become an instance.
+    pub(crate) is_instance: bool,
 }
 
 fn c_string(text: &OsStr) -> Result<CString, TraceError> {
@@ -70,7 +73,11 @@ pub(crate) fn spawn(options: &SpawnOptions) -> Result<Spawned, TraceError> {
     let (gate_read, mut gate_write) = io::pipe().map_err(system("pipe"))?;
 
     let c_path = c_string(path.as_os_str())?;
-    let argv = options.command.iter().map(|arg| c_string(arg)).collect::<Result<Vec<_>, _>>()?;
+    let mut argv = options.command.iter().map(|arg| c_string(arg)).collect::<Result<Vec<_>, _>>()?;
+    let is_instance = is_snaprun(&path);
+    if is_instance {
+        argv.insert(1, c"--keep-arguments".to_owned());
+    }
     let envp = options
         .env
         .iter()
@@ -114,7 +121,7 @@ pub(crate) fn spawn(options: &SpawnOptions) -> Result<Spawned, TraceError> {
         });
     }
     let output = Output::collect(vec![out_read, err_read]);
-    Ok(Spawned { pid, output, stdio: [stdin.into(), out_write.into(), err_write.into()] })
+    Ok(Spawned { pid, output, stdio: [stdin.into(), out_write.into(), err_write.into()], is_instance })
 }
 
 fn wait_for_exec(pid: Tid, gate: &mut PipeWriter) -> Result<(), TraceError> {

@@ -45,6 +45,10 @@ pub const FALLBACKS: u64 = CODE + 0x180;
 
 /// Bytes of the work area before the first frame; the gate word is its first.
 pub const WORK_HEADER: u64 = 64;
+/// Offset in the work area: address of the instance's argument vector.
+pub const WORK_ARGV: u64 = 16;
+/// Offset in the work area: address of the instance's environment vector.
+pub const WORK_ENVP: u64 = 24;
 /// Bytes of a frame besides the XSAVE area: `pretcode`, `ucontext`, `siginfo`, rounded up to 64.
 pub const FRAME_FIXED: u64 = 512;
 

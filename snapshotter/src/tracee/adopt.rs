@@ -1,0 +1,165 @@
+//! A program that is itself an instance: `snapshotter create -- snaprun NAME ARGS…`.
+//!
+//! There is nothing to rebuild. `snaprun` runs in the compat layout, so that what the instance maps later lies where
+//! snapshots live, and copies its arguments out of the kernel's stack (`--keep-arguments`). The plan is read from its
+//! memory just before it unmaps itself; once it has left through `rt_sigreturn`, the instance stands where the
+//! first snapshot was taken.
+
+use super::boot::{Booted, ElfSource, is_kernels};
+use super::memory::Memory;
+use super::ptrace::{self, Event, Stop, Tid};
+use super::remote::Remote;
+use super::{Output, TraceError, maps};
+use snapfn_format::boot::BootRequest;
+use snapfn_format::layout::{LOADER_END, LOADER_START};
+use snapfn_format::snap::{BytesRef, HEADER_OFFSET, Plan, SnapHeader, reg, resident};
+use std::collections::BTreeMap;
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use zerocopy::{FromBytes, FromZeros, IntoBytes};
+
+/// Where `snaprun` maps the plan.
+const META: u64 = LOADER_START + 0x2000_0000;
+
+/// Whether the program is `snaprun`: it alone is linked into the loader's range.
+pub(crate) fn is_snaprun(program: &Path) -> bool {
+    let Ok(bytes) = std::fs::read(program) else { return false };
+    goblin::elf::Elf::parse(&bytes).is_ok_and(|elf| (LOADER_START..LOADER_END).contains(&elf.entry))
+}
+
+/// An instance that stands where its snapshot was taken, and its other tasks.
+pub(crate) struct Adopted {
+    pub(crate) booted: Booted,
+    pub(crate) tasks: BTreeMap<Tid, Option<u64>>,
+}
+
+/// What the plan says, with its references resolved.
+struct Origin {
+    header: SnapHeader,
+    exe: PathBuf,
+    work_len: u64,
+    /// Where the program's image starts; `None`: its first segment is not mapped from a code segment file.
+    image: Option<u64>,
+}
+
+/// Runs `snaprun`, which is at its exec stop, until it has become the instance.
+pub(crate) fn adopt(pid: Tid, output: &Output, source: &mut dyn ElfSource) -> Result<Adopted, TraceError> {
+    let system = TraceError::system;
+    let memory = Memory::open(pid).map_err(system("/proc/PID/mem"))?;
+    let kernels = maps::read(pid).map_err(system("/proc/PID/smaps"))?;
+    let kernel_ranges = kernels.iter().filter(|vma| is_kernels(&vma.name)).map(|vma| (vma.start, vma.end)).collect();
+    reset_personality(pid, &memory)?;
+    let mut tasks = BTreeMap::from([(pid, None)]);
+    let mut origin = None;
+    let mut leaving = false;
+    ptrace::resume_to_syscall(pid, 0).map_err(system("ptrace(PTRACE_SYSCALL)"))?;
+    loop {
+        let (tid, stop) = ptrace::wait(-1).map_err(system("wait4"))?;
+        let mut signal = 0;
+        match stop {
+            Stop::Exited(status) if tid == pid => {
+                return Err(TraceError::Exited { status, output: output.tail() });
+            }
+            Stop::Killed(number) if tid == pid => {
+                return Err(TraceError::Killed { signal: ptrace::signal_name(number), output: output.tail() });
+            }
+            Stop::Syscall if tid == pid => match ptrace::syscall_entry(tid).map_err(system("system call"))? {
+                Some((number, args)) if number == libc::SYS_munmap as u64 && args[0] == LOADER_START => {
+                    origin = Some(read_plan(&memory, source)?);
+                }
+                Some((number, _)) => leaving = origin.is_some() && number == libc::SYS_rt_sigreturn as u64,
+                None if leaving => break,
+                None => {}
+            },
+            Stop::NewTask(Event::Clone) => {
+                let new = ptrace::event_message(tid).map_err(system("ptrace event"))? as Tid;
+                tasks.insert(new, None);
+            }
+            Stop::Signal(number) => signal = number,
+            _ => {}
+        }
+        match ptrace::resume_to_syscall(tid, signal) {
+            Err(error) if error.raw_os_error() == Some(libc::ESRCH) => {}
+            other => other.map_err(system("ptrace(PTRACE_SYSCALL)"))?,
+        }
+    }
+    let Some(origin) = origin else {
+        return Err(TraceError::Split("snaprun did not restore anything".into()));
+    };
+    let booted = booted(pid, &memory, origin, kernel_ranges, source)?;
+    Ok(Adopted { booted, tasks })
+}
+
+/// Children must not inherit the layout. The two bytes of code that this borrows are put back.
+fn reset_personality(pid: Tid, memory: &Memory) -> Result<(), TraceError> {
+    let system = TraceError::system;
+    let regs = ptrace::get_regs(pid).map_err(system("registers"))?;
+    let at = regs[reg::RIP];
+    let code = memory.read_vec(at, 2).map_err(system("reading snaprun's code"))?;
+    memory.write(at, &[0x0f, 0x05]).map_err(system("writing snaprun's code"))?;
+    let remote = Remote::new(pid, at, &regs, false).map_err(system("remote system call"))?;
+    if let Ok(personality) = remote.call(libc::SYS_personality, &[0xffff_ffff]) {
+        let _ = remote.call(libc::SYS_personality, &[personality & !0x0200000]);
+    }
+    remote.finish().map_err(system("remote system call"))?;
+    memory.write(at, &code).map_err(system("writing snaprun's code"))
+}
+
+fn read_plan(memory: &Memory, source: &mut dyn ElfSource) -> Result<Origin, TraceError> {
+    let system = TraceError::system;
+    let start = memory.read_vec(META, 4096).map_err(system("reading the plan"))?;
+    let header = SnapHeader::read_from_prefix(&start[HEADER_OFFSET..]);
+    let (header, _) = header.map_err(|_| TraceError::Split("the plan in snaprun's memory".into()))?;
+    let len = header.meta_len as usize;
+    let mut aligned = vec![0u64; len.div_ceil(8)];
+    let bytes = &mut aligned.as_mut_bytes()[..len];
+    memory.read(META, bytes).map_err(system("reading the plan"))?;
+    let plan = Plan::parse(bytes, header.file_size).map_err(|error| TraceError::Split(error.to_string()))?;
+    let path = |reference: BytesRef| PathBuf::from(OsStr::from_bytes(plan.bytes(reference)));
+    for file in plan.files {
+        source.know(file.kind, file.digest, file.size, &path(file.path))?;
+    }
+    let exe = path(plan.header.process.exe);
+    let largest = plan.threads.iter().map(|thread| u64::from(thread.xstate.len)).max().unwrap_or(0);
+    let image = plan
+        .ops
+        .iter()
+        .find(|op| {
+            op.file != 0 && op.offset == 0 && plan.files.get(usize::from(op.file)).is_some_and(|f| path(f.path) == exe)
+        })
+        .map(|op| op.addr);
+    Ok(Origin { header, exe, work_len: resident::work_len(plan.threads.len() as u64, largest), image })
+}
+
+fn booted(
+    pid: Tid,
+    memory: &Memory,
+    origin: Origin,
+    kernel_ranges: Vec<(u64, u64)>,
+    source: &mut dyn ElfSource,
+) -> Result<Booted, TraceError> {
+    let system = TraceError::system;
+    let process = origin.header.process;
+    let vmas = maps::read(pid).map_err(system("/proc/PID/smaps"))?;
+    let work = process.resident + resident::WORK;
+    let mut request = BootRequest::new_zeroed();
+    request.resident = process.resident;
+    request.work_len = origin.work_len;
+    request.brk = process.start_brk;
+    request.stack_top = vmas.iter().find(|vma| vma.contains(process.start_stack)).map_or(0, |vma| vma.end);
+    request.sp = process.start_stack;
+    request.argv = memory.read_u64(work + resident::WORK_ARGV).map_err(system("argument vector"))?;
+    request.envp = memory.read_u64(work + resident::WORK_ENVP).map_err(system("environment vector"))?;
+    request.auxv = process.auxv;
+    request.auxv_len = process.auxv_len;
+    request.at_random = process.at_random;
+    request.start_code = process.start_code;
+    request.end_code = process.end_code;
+    request.start_data = process.start_data;
+    request.end_data = process.end_data;
+    let files = source.files(&origin.exe)?;
+    let header = files.header;
+    request.bias = origin.image.map_or(0, |start| start.wrapping_sub(header.image_start.get()));
+    Ok(Booted { exe: origin.exe, request, header, kernel_ranges })
+}
