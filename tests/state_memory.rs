@@ -1,0 +1,70 @@
+//! Kinds of memory and threads: each program prepares its state, calls `snap_ready()` and checks itself.
+#![allow(clippy::unwrap_used)] // a test fails by panicking
+
+use snapfn_tests::bench::Bench;
+
+/// Compiles with both C libraries; an ordinary run and a restored one, as a plain user, must both be content.
+fn holds(name: &str, source: &str, flags: &[&str]) {
+    for musl in [false, true] {
+        let bench = Bench::new().unwrap();
+        let mut flags: Vec<&str> = flags.to_vec();
+        if musl {
+            flags.extend(["-specs", "/usr/lib/x86_64-linux-musl/musl-gcc.specs"]);
+            flags.retain(|flag| *flag != "-pthread");
+        }
+        let exe = bench.compile(name, source, &flags).unwrap();
+        let made = bench.snapshotter(&["create", "--tag", name, "--at", "ready", "--", &exe]).unwrap();
+        assert_eq!(made.status, "0", "{made}");
+        for _ in 0..3 {
+            let restored = bench.snaprun(&[name]).run().unwrap();
+            assert_eq!(restored.status, "0", "musl: {musl}: {restored}");
+        }
+    }
+}
+
+#[test]
+fn all_kinds_of_memory() {
+    holds("memory", include_str!("state/mem_kinds.c"), &["-O1", "-w"]);
+}
+
+#[test]
+fn owners_of_held_mutexes() {
+    holds("mutexes", include_str!("state/thread_mutex_owners.c"), &["-O1", "-pthread"]);
+}
+
+#[test]
+fn blocked_threads_go_on() {
+    holds("threads", include_str!("state/thread_blocked.c"), &["-O1", "-pthread"]);
+}
+
+#[test]
+fn a_held_inheritance_mutex_is_refused_and_the_program_goes_on() {
+    let bench = Bench::new().unwrap();
+    let exe = bench.compile("pi", include_str!("state/thread_mutex_owners.c"), &["-pthread"]).unwrap();
+    let refused = bench.snapshotter(&["create", "--tag", "pi", "--", &exe, "hold"]).unwrap();
+    assert_eq!(refused.status, "1", "{refused}");
+    assert!(refused.err().contains("priority-inheritance mutex held by thread"), "{refused}");
+    assert!(refused.err().contains("robust ownerdead"), "the program did not finish: {refused}");
+    assert_eq!(bench.snaprun(&["pi"]).run().unwrap().status, "127");
+}
+
+#[test]
+fn ten_generations() {
+    let bench = Bench::new().unwrap();
+    let exe = bench.compile("generations", include_str!("state/generations.c"), &["-O1"]).unwrap();
+    let made = bench.snapshotter(&["create", "--tag", "g1", "--", &exe]).unwrap();
+    assert_eq!(made.status, "0", "{made}");
+    let snaprun = snapfn_tests::place::binary("snaprun").to_string_lossy().into_owned();
+    let mut state = "state.1".to_owned();
+    for generation in 1..=10 {
+        let name = format!("g{generation}");
+        let run = bench.snaprun(&[&name, "stop", &format!("arg{generation}")]).run().unwrap();
+        assert_eq!(run.status, generation.to_string(), "{run}");
+        assert_eq!(run.out(), format!("gen {generation} {state} arg arg{generation} E=(null)\n"), "{run}");
+        let next = format!("g{}", generation + 1);
+        let made =
+            bench.snapshotter(&["create", "--tag", &next, "--at", "ready", "--", &snaprun, &name, "on"]).unwrap();
+        assert_eq!(made.status, "0", "{made}");
+        state = format!("{state}.{}", generation + 1);
+    }
+}
