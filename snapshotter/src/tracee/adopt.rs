@@ -5,7 +5,7 @@
 //! memory just before it unmaps itself; once it has left through `rt_sigreturn`, the instance stands where the
 //! first snapshot was taken.
 
-use super::boot::{Booted, ElfSource, is_kernels};
+use super::boot::{Booted, ElfSource, is_kernels, restore_limits};
 use super::memory::Memory;
 use super::ptrace::{self, Event, Stop, Tid};
 use super::remote::Remote;
@@ -49,6 +49,7 @@ pub(crate) fn adopt(pid: Tid, output: &Output, source: &mut dyn ElfSource) -> Re
     let memory = Memory::open(pid).map_err(system("/proc/PID/mem"))?;
     let kernels = maps::read(pid).map_err(system("/proc/PID/smaps"))?;
     let kernel_ranges = kernels.iter().filter(|vma| is_kernels(&vma.name)).map(|vma| (vma.start, vma.end)).collect();
+    restore_limits(pid);
     reset_personality(pid, &memory)?;
     let mut tasks = BTreeMap::from([(pid, None)]);
     let mut origin = None;

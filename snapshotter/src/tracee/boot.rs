@@ -153,7 +153,7 @@ pub(crate) fn boot(pid: Tid, vdso_page: &[u8], source: &mut dyn ElfSource) -> Re
 }
 
 /// Undoes the unlimited stack that the compat layout may have needed.
-fn restore_limits(pid: Tid) {
+pub(super) fn restore_limits(pid: Tid) {
     use nix::sys::resource::{Resource, getrlimit};
     if let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_STACK) {
         set_stack_limit(pid, soft, hard);

@@ -174,14 +174,16 @@ impl Child<'_> {
             libc::signal(libc::SIGPIPE, libc::SIG_DFL);
             // Whatever else our own starter left open is none of the program's business.
             libc::syscall(libc::SYS_close_range, 3u32, u32::MAX, 4u32 /* CLOSE_RANGE_CLOEXEC */);
-            if libc::personality(ADDR_COMPAT_LAYOUT) == -1 {
-                // Forbidden (containers): an unlimited stack makes the kernel choose the same layout.
-                let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
-                libc::getrlimit(libc::RLIMIT_STACK, &raw mut limit);
-                limit.rlim_cur = libc::RLIM_INFINITY;
-                if limit.rlim_max != libc::RLIM_INFINITY || libc::setrlimit(libc::RLIMIT_STACK, &raw const limit) != 0 {
-                    self.fail();
-                }
+            // Where personality() is forbidden (containers), or execve clears it (a root without capabilities), an
+            // unlimited stack moves the mappings down as well, below the program range. Put back at the exec stop.
+            let compat = libc::personality(ADDR_COMPAT_LAYOUT) != -1;
+            let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+            libc::getrlimit(libc::RLIMIT_STACK, &raw mut limit);
+            limit.rlim_cur = limit.rlim_max;
+            if (libc::setrlimit(libc::RLIMIT_STACK, &raw const limit) != 0 || limit.rlim_max != libc::RLIM_INFINITY)
+                && !compat
+            {
+                self.fail();
             }
             libc::execve(self.path.as_ptr(), self.argv.as_ptr(), self.envp.as_ptr());
             self.fail()
