@@ -111,7 +111,7 @@ impl Context<'_> {
             return Ok(stored);
         }
         let states = page_states(self.tracer, region)?;
-        let end = if region.has_file { self.end_of_file(region)? } else { region.end };
+        let end = self.end_of_file(region)?;
         stored.beyond = (end - region.start) / PAGE;
         for_pages(self.tracer, region.start, end, states.as_deref(), |index, page| {
             if !is_zero(page) {
@@ -131,7 +131,7 @@ impl Context<'_> {
             self.tracer.memory.read(region.start + page * PAGE, &mut byte).is_ok()
         };
         let (mut good, mut bad) = (0, region.pages() + 1);
-        if region.pages() > 0 && readable(region.pages() - 1) {
+        if !region.cut {
             return Ok(region.end);
         }
         while bad - good > 1 {
@@ -143,7 +143,7 @@ impl Context<'_> {
 
     fn private_parts(&self, region: &Region, area: usize) -> Result<Vec<Part>, DumpError> {
         let stored = self.stored_pages(region)?;
-        let pages = if region.has_file { stored.beyond } else { region.pages() };
+        let pages = if region.cut { stored.beyond } else { region.pages() };
         let part = |first, last, content| region.part(area, first, last, content);
         let mut parts = Vec::new();
         if pages > 0 {

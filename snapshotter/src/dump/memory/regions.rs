@@ -6,6 +6,7 @@ use crate::dump::elf_store::ElfStore;
 use crate::tracee::Tracer;
 use crate::tracee::maps::Vma;
 use crate::tracee::ptrace::Tid;
+use snapfn_format::PAGE;
 use snapfn_format::snap::PROT_WRITE;
 use std::collections::HashMap;
 use std::fs;
@@ -30,6 +31,8 @@ pub(super) struct Region {
     pub(super) area: Area,
     pub(super) kind: Kind,
     pub(super) has_file: bool,
+    /// Its last pages lie behind the end of the file: an access is SIGBUS.
+    pub(super) cut: bool,
     /// Nothing of it is in memory or swapped: all zero, if anonymous.
     pub(super) untouched: bool,
 }
@@ -102,7 +105,8 @@ pub(super) fn find(tracer: &Tracer, vmas: &[Vma], elves: &mut ElfStore, image: &
             bases.insert(&vma.name, vma.start);
         }
         let backing = shared_backing(vma, vmas, tracer.pid).unwrap_or(Backing::Private);
-        let region = region_of(vma, backing, bases.get(vma.name.as_str()).copied(), elves, image);
+        let mut region = region_of(vma, backing, bases.get(vma.name.as_str()).copied(), elves, image);
+        region.cut = vma.has_file() && tracer.memory.read(vma.end - PAGE, &mut [0]).is_err();
         match regions.last_mut() {
             Some(last) if mergeable(last, &region) => {
                 last.end = region.end;
@@ -120,6 +124,8 @@ fn mergeable(last: &Region, next: &Region) -> bool {
         |a: &Area, b: &Area| !a.stack && !b.stack && !a.shared && !b.shared && a.advice == b.advice && a.lock == b.lock;
     matches!((&last.kind, &next.kind), (Kind::Private, Kind::Private))
         && last.end == next.start
+        && !last.cut
+        && !next.cut
         && last.prot == next.prot
         && same(&last.area, &next.area)
 }
@@ -161,7 +167,16 @@ fn region_of(vma: &Vma, backing: Backing, base: Option<u64>, elves: &mut ElfStor
         lock: vma.has("lo").then(|| u64::from(vma.has("lf"))),
     };
     let untouched = vma.resident == 0 && !vma.has_file();
-    Region { start: vma.start, end: vma.end, prot: vma.prot, area, kind, has_file: vma.has_file(), untouched }
+    Region {
+        start: vma.start,
+        end: vma.end,
+        prot: vma.prot,
+        area,
+        kind,
+        has_file: vma.has_file(),
+        cut: false,
+        untouched,
+    }
 }
 
 /// Where the images of the program and its libraries lie, .bss included.
