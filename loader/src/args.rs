@@ -1,6 +1,8 @@
 //! `snaprun`'s command line: options before NAME, the program's arguments after it.
 
+use crate::address::Binds;
 use crate::auxv::InitialStack;
+use crate::restore::Instance;
 
 /// What to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,6 +26,8 @@ pub struct Args {
     pub name: u64,
     /// `--keep-arguments`, used by the snapshotter: the instance is going to be dumped again.
     pub keep: bool,
+    /// What the instance is made with.
+    pub instance: Instance,
 }
 
 /// A mistake on the command line.
@@ -33,19 +37,32 @@ pub enum UsageError {
     NoName,
     /// Argument with that index is no option of ours.
     UnknownOption(u64),
+    /// Argument with that index is no OLD=NEW, or one too many.
+    Bind(u64),
 }
 
 /// Parses the arguments of `initial`.
 pub fn parse(initial: &InitialStack) -> Result<Args, UsageError> {
-    let mut action = Action::Run;
-    let mut keep = false;
+    let instance = Instance { first_arg: 0, binds: Binds::NONE };
+    let mut args = Args { action: Action::Run, name: 0, keep: false, instance };
     let mut index = 1;
     while let Some(arg) = initial.arg(index) {
         match arg.to_bytes() {
-            b"--dry-run" | b"-n" => action = Action::DryRun,
-            b"--help" | b"-h" => return Ok(Args { action: Action::Help, name: 0, keep }),
-            b"--version" | b"-V" => return Ok(Args { action: Action::Version, name: 0, keep }),
-            b"--keep-arguments" => keep = true,
+            b"--dry-run" | b"-n" => args.action = Action::DryRun,
+            b"--help" | b"-h" => return Ok(Args { action: Action::Help, ..args }),
+            b"--version" | b"-V" => return Ok(Args { action: Action::Version, ..args }),
+            b"--keep-arguments" => args.keep = true,
+            b"--bind" | b"-b" => {
+                index += 1;
+                if !initial.arg(index).is_some_and(|text| args.instance.binds.add(text.to_bytes())) {
+                    return Err(UsageError::Bind(index.min(initial.argc - 1)));
+                }
+            }
+            option if option.starts_with(b"--bind=") => {
+                if !args.instance.binds.add(option.get(7..).unwrap_or_default()) {
+                    return Err(UsageError::Bind(index));
+                }
+            }
             b"--" => {
                 index += 1;
                 break;
@@ -58,5 +75,7 @@ pub fn parse(initial: &InitialStack) -> Result<Args, UsageError> {
     if index >= initial.argc {
         return Err(UsageError::NoName);
     }
-    Ok(Args { action, name: index, keep })
+    args.name = index;
+    args.instance.first_arg = index;
+    Ok(args)
 }

@@ -9,6 +9,7 @@
 //! steps of `restore` and `boot` that write into the new image.
 #![no_std]
 
+pub mod address;
 pub mod args;
 pub mod auxv;
 pub mod boot;

@@ -35,8 +35,8 @@ fn layouts() -> BTreeMap<&'static str, (usize, Vec<Field>)> {
     record!(Patch: addr kind place arg);
     record!(Thread: regs sigmask altstack_addr altstack_len altstack_flags tid clear_tid tid_cache robust_list rseq
         rseq_len rseq_sig xstate comm affinity policy priority nice timer_slack);
-    record!(Fd: fd kind flags source offset a b path data data_offset data_len);
-    record!(EpollItem: fd events data);
+    record!(Fd: fd kind flags source offset a b path data);
+    record!(FdStep: fd kind a b c data extra);
     record!(SigAction: signo reserved handler flags restorer mask);
     record!(EnvChange: kind reserved name addr);
     record!(Setting: kind which a b);

@@ -39,6 +39,7 @@ fn what_is_written_is_read() {
             settings: plan.settings.to_vec(),
             pending: plan.pending.to_vec(),
             timers: plan.timers.to_vec(),
+            fd_steps: plan.fd_steps.to_vec(),
             bytes: plan.bytes.to_vec(),
         };
         assert_eq!(format!("{read:?}"), format!("{tables:?}"));
@@ -83,7 +84,7 @@ fn every_truncation_is_refused() {
 #[test]
 fn refusals_name_what_is_wrong() {
     type Change = fn(&mut PlanTables);
-    let cases: [(&str, Change); 24] = [
+    let cases: [(&str, Change); 30] = [
         ("files table", |t| t.files.clear()),
         ("file in record 1", |t| t.files[1].kind = 9),
         ("file in record 4", |t| t.files[4].path = BytesRef::default()),
@@ -105,6 +106,12 @@ fn refusals_name_what_is_wrong() {
         ("patch in record 0", |t| t.patches[0].addr = t.ops[0].addr),
         ("patch in record 1", |t| t.patches[1].addr = t.patches[0].addr),
         ("descriptor in record 4", |t| t.fds[4].source = 4),
+        ("descriptor in record 5", |t| t.fds[5].source = 7),
+        ("descriptor in record 10", |t| t.fds[10].a = 10),
+        ("descriptor step in record 0", |t| t.fd_steps[0].fd = 99),
+        ("descriptor step in record 1", |t| t.fd_steps[1].fd = 8),
+        ("descriptor step in record 2", |t| t.fd_steps[2].kind = STEP_IOCTL),
+        ("descriptor step in record 3", |t| t.fd_steps[3].a = 99),
         ("signal disposition in record 0", |t| t.sigactions[0].signo = 65),
         ("environment change in record 1", |t| t.env_changes[1].addr = 1),
         ("working directory", |t| t.process.cwd.len -= 1),

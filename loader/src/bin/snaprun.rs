@@ -12,7 +12,7 @@ use snapfn_format::{FormatError, PAGE};
 use snapfn_loader::args::{self, Action, Args, UsageError};
 use snapfn_loader::auxv::InitialStack;
 use snapfn_loader::print::{Out, Text};
-use snapfn_loader::restore::{self, Instance, RestoreError, Sources};
+use snapfn_loader::restore::{self, RestoreError, Sources};
 use snapfn_loader::store::{Stores, Target, open_regular};
 use snapfn_loader::sys::{self, Errno};
 use snapfn_loader::{dry_run, memory};
@@ -26,9 +26,10 @@ NAME is NAME[:TAG] in the local store, or a file (./…, /…, *.snap).
 Options come before NAME; -- ends them. ARGS, the environment and stdio are the instance's own.
 
 Options:
-  -n, --dry-run   print what would be done
-  -h, --help      this text
-  -V, --version   the version
+  -b, --bind OLD=NEW  bind the socket at OLD to NEW instead (PORT, ADDRESS:PORT, unix:PATH)
+  -n, --dry-run       print what would be done
+  -h, --help          this text
+  -V, --version       the version
 
 Exit status: the program's; 125 cannot restore, 126 found but not runnable, 127 not found.
 Environment: SNAPFN_STORE (search path), XDG_DATA_HOME, HOME.
@@ -73,6 +74,9 @@ impl fmt::Display for Failure<'_> {
         match self {
             Failure::Usage(UsageError::NoName) => f.write_str("no snapshot named, see snaprun --help"),
             Failure::Usage(UsageError::UnknownOption(_)) => f.write_str("unknown option, see snaprun --help"),
+            Failure::Usage(UsageError::Bind(_)) => f.write_str(
+                "not of the form OLD=NEW with PORT, ADDRESS:PORT or unix:PATH, or too many, see snaprun --help",
+            ),
             Failure::Name => f.write_str("not a valid name, use NAME[:TAG] or a path"),
             Failure::Registry => f.write_str("not in the local store and pulling is not available, create it here"),
             Failure::NotFound(Errno::NOENT | Errno::NOTDIR) => {
@@ -103,14 +107,17 @@ impl fmt::Display for Failure<'_> {
 fn loader_main(sp: *mut u64) -> ! {
     // SAFETY: the kernel's initial stack pointer.
     let initial = unsafe { InitialStack::at(sp as u64) };
-    let failure = match args::parse(&initial) {
+    let parsed = args::parse(&initial);
+    let failure = match &parsed {
         Ok(args) => match args.action {
             Action::Help => print_and_exit(HELP),
             Action::Version => print_and_exit(concat!("snaprun ", env!("CARGO_PKG_VERSION"), "\n")),
-            action => run(&initial, &args, action == Action::DryRun).err().map(|failure| (failure, args.name)),
+            Action::Run | Action::DryRun => run(&initial, args).err().map(|failure| (failure, args.name)),
         },
-        Err(error @ UsageError::UnknownOption(index)) => Some((Failure::Usage(error), index)),
-        Err(error) => Some((Failure::Usage(error), 0)),
+        Err(error @ (UsageError::UnknownOption(index) | UsageError::Bind(index))) => {
+            Some((Failure::Usage(*error), *index))
+        }
+        Err(error) => Some((Failure::Usage(*error), 0)),
     };
     let Some((failure, index)) = failure else { sys::exit(0) };
     let name = initial.arg(index).filter(|_| index > 0).map_or(b"snaprun" as &[u8], CStr::to_bytes);
@@ -125,7 +132,7 @@ fn print_and_exit(text: &str) -> ! {
     sys::exit(0)
 }
 
-fn run(initial: &InitialStack, args: &Args, dry: bool) -> Result<(), Failure<'static>> {
+fn run<'a>(initial: &InitialStack, args: &'a Args) -> Result<(), Failure<'a>> {
     let stores = Stores::from_env(initial);
     let name = initial.arg(args.name).unwrap_or_default();
     let image = match Target::parse(name) {
@@ -136,7 +143,7 @@ fn run(initial: &InitialStack, args: &Args, dry: bool) -> Result<(), Failure<'st
     }
     .map_err(Failure::NotFound)?;
     let plan = read_plan(image)?;
-    if dry {
+    if args.action == Action::DryRun {
         let _ = dry_run::print(&plan, &mut Out::new(1));
         return Ok(());
     }
@@ -152,11 +159,10 @@ fn run(initial: &InitialStack, args: &Args, dry: bool) -> Result<(), Failure<'st
         }
     }
     let sources = Sources::new(&FDS.0, plan.files.len());
-    let instance = Instance { first_arg: args.name };
     // SAFETY: this process runs nothing else; `initial` is its initial stack.
     let error = unsafe {
         match if args.keep { initial.moved() } else { Ok(*initial) } {
-            Ok(initial) => restore::restore(&plan, &sources, &initial, &instance),
+            Ok(initial) => restore::restore(&plan, &sources, &initial, &args.instance),
             Err(errno) => RestoreError::System("mmap of the arguments", errno),
         }
     };

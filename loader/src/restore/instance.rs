@@ -1,6 +1,7 @@
 //! The arguments and environment of this start.
 
 use super::RestoreError;
+use crate::address::Binds;
 use crate::auxv::{InitialStack, at};
 use crate::memory::{read_u64, write_u64};
 use crate::sys;
@@ -12,6 +13,8 @@ use snapfn_format::snap::{ENV_SET, EnvChange, PATCH_STACK, Plan};
 pub struct Instance {
     /// Index of the argument that takes argv[0]'s place (the snapshot's name).
     pub first_arg: u64,
+    /// Where sockets go.
+    pub binds: Binds,
 }
 
 /// Where the new vectors are.

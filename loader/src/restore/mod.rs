@@ -18,12 +18,14 @@ mod threads;
 pub use instance::Instance;
 pub use maps::Sources;
 
+use crate::address::{Address, Shown, Spec};
 use crate::auxv::{InitialStack, at};
+use crate::print::Text;
 use crate::sys::{self, Errno};
 use crate::{memory, vdso};
 use core::fmt;
 use snapfn_format::layout::{LOADER_END, LOADER_START};
-use snapfn_format::snap::{Plan, resident};
+use snapfn_format::snap::{FD_TEMPORARY, Plan, resident};
 
 /// Why an instance could not be made. The process can only exit after it.
 #[derive(Clone, Copy, Debug)]
@@ -45,6 +47,14 @@ pub enum RestoreError<'a> {
     Path(&'static str, &'a [u8], Errno),
     /// A descriptor.
     Fd(u32, &'static str, Errno),
+    /// A file that was open for reading is not what it was.
+    Changed(&'a [u8]),
+    /// Somebody else holds a lock that the program held.
+    Locked(&'a [u8]),
+    /// A socket cannot be bound.
+    Bind(Bound<'a>, Errno),
+    /// A `--bind` that means none of the snapshot's sockets, the first of which is at that address.
+    NoSocket(&'a Spec, &'a [u8]),
     /// XCR0 lacks state components that are live in the snapshot.
     CpuState(u64),
 }
@@ -62,14 +72,47 @@ impl fmt::Display for RestoreError<'_> {
                     _ => "",
                 })
             }
-            RestoreError::Path(what, path, errno) => write!(f, "{what} {}: {errno}", crate::print::Text(path)),
-            RestoreError::Fd(fd, what, errno) => write!(f, "descriptor {fd}: {what}: {errno}"),
+            RestoreError::Path(what, path, errno) => write!(f, "{what} {}: {errno}", Text(path)),
+            RestoreError::Fd(fd, what, errno) if fd < FD_TEMPORARY => write!(f, "descriptor {fd}: {what}: {errno}"),
+            RestoreError::Fd(_, what, errno) => write!(f, "a descriptor in flight: {what}: {errno}"),
+            RestoreError::Changed(path) => {
+                write!(f, "{} has changed since the snapshot was made, make it again", Text(path))
+            }
+            RestoreError::Locked(path) => {
+                write!(f, "{} is locked by another process, and the program held a lock on it", Text(path))
+            }
+            RestoreError::Bind(ref address, errno) => {
+                let address = address.bytes();
+                write!(f, "cannot listen on {}: {errno}, use --bind {0}=ADDRESS", Shown(address))
+            }
+            RestoreError::NoSocket(_, []) => f.write_str("--bind: the snapshot has no listening or bound socket"),
+            RestoreError::NoSocket(old, first) => {
+                write!(f, "--bind {old}=…: no socket of the snapshot is there, but one at {}", Shown(first))
+            }
             RestoreError::CpuState(missing) => {
                 write!(
                     f,
                     "this CPU or kernel lacks register state that is live in the snapshot (XCR0 bits {missing:#x})"
                 )
             }
+        }
+    }
+}
+
+/// Where a socket was to be bound.
+#[derive(Clone, Copy, Debug)]
+pub enum Bound<'a> {
+    /// Where it was at the snapshot.
+    Own(&'a [u8]),
+    /// Where `--bind` sends it.
+    Given(Address),
+}
+
+impl Bound<'_> {
+    fn bytes(&self) -> &[u8] {
+        match self {
+            Bound::Own(bytes) => bytes,
+            Bound::Given(address) => address.bytes(),
         }
     }
 }
@@ -114,7 +157,7 @@ pub unsafe fn restore<'a>(
     plan: &Plan<'a>,
     sources: &Sources,
     initial: &InitialStack,
-    instance: &Instance,
+    instance: &'a Instance,
 ) -> RestoreError<'a> {
     // SAFETY: the caller's promise; the plan is valid.
     match unsafe { apply(plan, sources, initial, instance) } {
@@ -127,7 +170,7 @@ unsafe fn apply<'a>(
     plan: &Plan<'a>,
     sources: &Sources,
     initial: &InitialStack,
-    instance: &Instance,
+    instance: &'a Instance,
 ) -> Result<core::convert::Infallible, RestoreError<'a>> {
     let process = &plan.header.process;
     let fsgsbase = initial.aux_value(at::HWCAP2).unwrap_or(0) & 2 != 0;
@@ -140,9 +183,9 @@ unsafe fn apply<'a>(
         vdso::fill_slots(process.resident, initial.aux_value(at::SYSINFO_EHDR).unwrap_or(0));
         let canary = patch::canary(initial);
         patch::memory(plan, &vectors, canary);
+        // Before the process's own limits and attributes: descriptors may lie above what it may open now.
+        fds::restore(plan, sources, initial, &instance.binds)?;
         process::apply(plan, &vectors)?;
-        sources.close_all();
-        fds::restore(plan)?;
         maps::map_descriptors(plan)?;
         if !plan.sigactions.is_empty() || plan.threads.len() > 1 || !plan.pending.is_empty() {
             sys::block_signals();

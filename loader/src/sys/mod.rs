@@ -18,6 +18,10 @@ impl Errno {
     pub const PERM: Errno = Errno(1);
     /// No such file.
     pub const NOENT: Errno = Errno(2);
+    /// No such device or address: a FIFO that nobody reads.
+    pub const NXIO: Errno = Errno(6);
+    /// Not now.
+    pub const AGAIN: Errno = Errno(11);
     /// Out of memory.
     pub const NOMEM: Errno = Errno(12);
     /// Permission denied.
@@ -32,6 +36,10 @@ impl Errno {
     pub const NOSYS: Errno = Errno(38);
     /// Too many symbolic links (O_NOFOLLOW met one).
     pub const LOOP: Errno = Errno(40);
+    /// Address already in use.
+    pub const ADDRINUSE: Errno = Errno(98);
+    /// Nobody listens there.
+    pub const CONNREFUSED: Errno = Errno(111);
 }
 
 impl fmt::Display for Errno {

@@ -167,6 +167,7 @@ fn resized(plan: &Plan<'_>, elf: &[u8; 64], size: u64) -> Vec<u8> {
         settings: plan.settings.to_vec(),
         pending: plan.pending.to_vec(),
         timers: plan.timers.to_vec(),
+        fd_steps: plan.fd_steps.to_vec(),
         bytes: plan.bytes.to_vec(),
     };
     if let Some(own) = tables.files.first_mut() {

@@ -63,8 +63,21 @@ pub(crate) fn descriptor(kind: u32) -> &'static str {
         FD_CLOSED => "closed",
         FD_PIDFD_SELF => "pidfd of itself",
         FD_PTY => "pty",
+        FD_REOPEN => "reopened",
         _ => "unknown",
     }
+}
+
+/// Bytes that are stored for the descriptor in record `index`.
+pub(crate) fn content(plan: &Plan<'_>, index: usize) -> u64 {
+    let steps = plan.fd_steps.iter().filter(|step| step.fd as usize == index);
+    steps
+        .map(|step| match step.kind {
+            STEP_CONTENT => step.b,
+            STEP_SEND => u64::from(step.data.len),
+            _ => 0,
+        })
+        .sum()
 }
 
 pub(crate) fn setting(setting: &Setting) -> String {

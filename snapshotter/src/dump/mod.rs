@@ -78,11 +78,11 @@ pub(crate) fn dump(
         image: &image,
         threads: &threads,
         process,
-        fds,
+        fds: &fds,
         environment,
         owners,
     })?;
-    let stored = write::write(tracer, &image, &tables, &threads, transaction)?;
+    let stored = write::write(tracer, &image, &tables, &threads, &fds, transaction)?;
     Ok(Dumped {
         stored,
         ops: tables.ops.len(),

@@ -1,7 +1,7 @@
 //! From what was gathered to the tables of the plan. Offsets in the snapshot file are set by `write::layout`.
 
 use super::environ::Environment;
-use super::fds::FdState;
+use super::fds::{FdTables, StepState};
 use super::memory::{Area, Content, Image, Part};
 use super::patches;
 use super::process::ProcessState;
@@ -22,7 +22,7 @@ pub(super) struct Gathered<'a> {
     pub(super) image: &'a Image,
     pub(super) threads: &'a [ThreadState],
     pub(super) process: ProcessState,
-    pub(super) fds: Vec<FdState>,
+    pub(super) fds: &'a FdTables,
     pub(super) environment: Environment,
     /// Words that name the owners of held mutexes.
     pub(super) owners: Vec<Patch>,
@@ -38,10 +38,14 @@ pub(super) fn build(from: Gathered<'_>) -> Result<PlanTables, DumpError> {
         let xstate = tables.add_bytes(&thread.xstate);
         tables.threads.push(Thread { xstate, ..thread.record });
     }
-    for fd in from.fds {
+    for fd in &from.fds.records {
         let path = if fd.path.is_empty() { BytesRef::default() } else { tables.add_path(&fd.path) };
         let data = tables.add_bytes(&fd.data);
         tables.fds.push(Fd { path, data, ..fd.record });
+    }
+    for StepState { step, data, extra, .. } in &from.fds.steps {
+        let (data, extra) = (tables.add_bytes(data), tables.add_bytes(extra));
+        tables.fd_steps.push(FdStep { data, extra, ..*step });
     }
     ops(from.image, &mut tables);
     for (kind, name, addr) in &from.environment.changes {

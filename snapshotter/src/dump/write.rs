@@ -1,19 +1,21 @@
 //! The snapshot file: layout, then one pass of large writes.
 //!
 //! ```text
-//!  meta (ELF header, plan) │ program headers │ core notes │ page runs in ascending order of address
+//!  meta (ELF header, plan) │ program headers │ core notes │ page runs in ascending order of address │ open files
 //! ```
 //! A run of 2 MiB or more lies at an offset ≡ its address (mod 2 MiB), so that the page cache can hold and map it
 //! as 2 MiB folios.
 
 use super::core_notes;
+use super::fds::FdTables;
 use super::memory::{Content, Image, Part, read_image};
 use super::refuse::DumpError;
 use super::threads::ThreadState;
-use crate::tracee::Tracer;
+use crate::tracee::{TraceError, Tracer};
 use snapfn_format::PAGE;
 use snapfn_format::snap::*;
 use snapfn_store::{Kind, Stored, Transaction};
+use std::os::unix::fs::FileExt;
 
 const HUGE: u64 = 2 << 20;
 const PT_LOAD: u32 = 1;
@@ -67,6 +69,7 @@ pub(super) fn write(
     image: &Image,
     tables: &PlanTables,
     threads: &[ThreadState],
+    fds: &FdTables,
     transaction: &Transaction,
 ) -> Result<Stored, DumpError> {
     let mut tables = tables.clone();
@@ -123,10 +126,17 @@ pub(super) fn write(
         let (addr, mem_len, align) = (part.addr, part.len, PAGE);
         segments.push(Segment { kind: PT_LOAD, flags: flags(part.prot), offset, addr, file_len, mem_len, align });
     }
+    let mut contents = Vec::new();
+    for (step, state) in tables.fd_steps.iter_mut().zip(&fds.steps) {
+        if let Some(file) = &state.content {
+            step.c = end;
+            contents.push((file, step.a, step.b, end));
+            end = (end + step.b).next_multiple_of(PAGE);
+        }
+    }
     for op in beyond {
         op.offset = end;
     }
-    drop(ops);
     if let Some(file) = tables.files.first_mut() {
         file.size = end;
     }
@@ -150,6 +160,17 @@ pub(super) fn write(
             read_image(tracer, addr + done, &mut buffer)?;
             writer.append(&buffer)?;
             done += size;
+        }
+        at = offset + len;
+    }
+    for (file, start, len, offset) in contents {
+        writer.skip(offset - at)?;
+        let mut done = 0;
+        while done < len {
+            buffer.resize((len - done).min(WRITE) as usize, 0);
+            file.read_exact_at(&mut buffer, start + done).map_err(TraceError::system("the content of an open file"))?;
+            writer.append(&buffer)?;
+            done += buffer.len() as u64;
         }
         at = offset + len;
     }

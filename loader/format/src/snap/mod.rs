@@ -13,6 +13,7 @@ mod plan;
 mod records;
 pub mod resident;
 mod validate;
+mod validate_fds;
 #[cfg(feature = "alloc")]
 mod write;
 

@@ -68,6 +68,8 @@ pub struct Plan<'a> {
     pub pending: &'a [PendingSignal],
     /// Timers.
     pub timers: &'a [Timer],
+    /// What completes the descriptors.
+    pub fd_steps: &'a [FdStep],
     /// Raw bytes.
     pub bytes: &'a [u8],
 }
@@ -145,7 +147,7 @@ impl<'a> Plan<'a> {
         if meta_checksum(meta) != Some(header.checksum) {
             return Err(FormatError::Checksum("the header and plan"));
         }
-        let known = TableId::Timers as usize;
+        let known = TableId::FdSteps as usize;
         if header.tables[known + 1..TableId::Bytes as usize].iter().any(|table| *table != Table::default()) {
             return Err(FormatError::Reserved("the table of tables"));
         }
@@ -161,6 +163,7 @@ impl<'a> Plan<'a> {
             settings: table(meta, header, TableId::Settings, "the settings table")?,
             pending: table(meta, header, TableId::PendingSignals, "the pending signals table")?,
             timers: table(meta, header, TableId::Timers, "the timers table")?,
+            fd_steps: table(meta, header, TableId::FdSteps, "the descriptor steps table")?,
             bytes: table(meta, header, TableId::Bytes, "the bytes table")?,
         };
         plan.validate()?;

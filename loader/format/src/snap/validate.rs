@@ -46,12 +46,12 @@ impl<'a> Plan<'a> {
         self.validate_process()
     }
 
-    fn bytes_ok(&self, reference: BytesRef) -> bool {
+    pub(super) fn bytes_ok(&self, reference: BytesRef) -> bool {
         (reference.offset as usize).checked_add(reference.len as usize).is_some_and(|end| end <= self.bytes.len())
     }
 
     /// Whether `reference` is a path: absolute, zero-terminated, without another zero byte.
-    fn path_ok(&self, reference: BytesRef) -> bool {
+    pub(super) fn path_ok(&self, reference: BytesRef) -> bool {
         let path = self.bytes(reference);
         path.len() >= 2
             && path.len() <= 4096
@@ -219,31 +219,6 @@ impl<'a> Plan<'a> {
             if !ok {
                 return bad("patch", index);
             }
-        }
-        Ok(())
-    }
-
-    fn validate_fds(&self) -> Result<(), FormatError> {
-        let mut previous = None;
-        for (index, fd) in self.fds.iter().enumerate() {
-            let earlier = (fd.source as usize) < index;
-            let kind_ok = match fd.kind {
-                FD_INHERIT => fd.source < 1 << 20,
-                FD_DUP => earlier && self.fds[fd.source as usize].kind != FD_DUP,
-                FD_PATH => self.path_ok(fd.path),
-                FD_DELETED | FD_MEMFD => true,
-                FD_PIPE | FD_SOCKETPAIR | FD_PTY => (fd.source as usize) < self.fds.len(),
-                FD_EPOLL => fd.data.len % size_of::<EpollItem>() as u32 == 0,
-                FD_EVENT | FD_TIMER | FD_SIGNAL | FD_INOTIFY | FD_SOCKET | FD_CLOSED | FD_PIDFD_SELF => true,
-                _ => false,
-            };
-            let content_ok = fd.data_offset % PAGE == 0
-                && fd.data_offset.checked_add(fd.data_len).is_some_and(|end| end <= self.header.file_size);
-            let ordered = previous.is_none_or(|previous| fd.fd > previous) && fd.fd < 1 << 20;
-            if !(kind_ok && content_ok && ordered && self.bytes_ok(fd.path) && self.bytes_ok(fd.data)) {
-                return bad("descriptor", index);
-            }
-            previous = Some(fd.fd);
         }
         Ok(())
     }

@@ -22,6 +22,7 @@ pub struct PlanTables {
     pub settings: Vec<Setting>,
     pub pending: Vec<PendingSignal>,
     pub timers: Vec<Timer>,
+    pub fd_steps: Vec<FdStep>,
     pub bytes: Vec<u8>,
 }
 
@@ -87,6 +88,7 @@ impl MetaBuilder {
         self.table(TableId::Settings, &tables.settings);
         self.table(TableId::PendingSignals, &tables.pending);
         self.table(TableId::Timers, &tables.timers);
+        self.table(TableId::FdSteps, &tables.fd_steps);
         self.table(TableId::Bytes, &tables.bytes);
     }
 

@@ -64,6 +64,15 @@ pub(crate) fn check_contract(plan: &Plan<'_>) {
     for fd in plan.fds.iter().filter(|fd| fd.kind == FD_PATH) {
         assert!(std::ffi::CStr::from_bytes_with_nul(plan.bytes(fd.path)).is_ok());
     }
+    for step in plan.fd_steps {
+        assert!((step.fd as usize) < plan.fds.len());
+        if step.kind == STEP_CONTENT {
+            assert!(step.c.checked_add(step.b).unwrap() <= plan.header.file_size);
+        }
+        if step.kind == STEP_WATCH {
+            assert!(std::ffi::CStr::from_bytes_with_nul(plan.bytes(step.data)).is_ok());
+        }
+    }
     for signal in plan.pending {
         assert_eq!(plan.bytes(signal.info).len(), 128);
     }

@@ -147,9 +147,9 @@ impl Sample {
 
     fn fds(&self, tables: &mut PlanTables) {
         let path = tables.add_path(b"/etc/demo.conf");
-        let items = [EpollItem { fd: 7, events: 1, data: 7 }];
-        let items = tables.add_bytes(items.as_bytes());
         let in_pipe = tables.add_bytes(b"waiting");
+        let address = tables.add_bytes(&[2, 0, 0x1f, 0x90, 127, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0]);
+        let name = tables.add_path(b"shared");
         let fd = |fd, kind, source| Fd { fd, kind, source, ..Fd::default() };
         tables.fds = vec![
             fd(0, FD_INHERIT, 0),
@@ -157,11 +157,19 @@ impl Sample {
             fd(2, FD_INHERIT, 2),
             Fd { path, flags: 0o2000000, offset: 42, ..fd(3, FD_PATH, 0) },
             fd(4, FD_DUP, 3),
-            Fd { data: in_pipe, ..fd(5, FD_PIPE, 5) },
+            fd(5, FD_PIPE, 6),
             Fd { flags: 1, ..fd(6, FD_PIPE, 5) },
             Fd { a: 3, ..fd(7, FD_EVENT, 0) },
-            Fd { data: items, ..fd(8, FD_EPOLL, 0) },
-            fd(9, FD_MEMFD, 0),
+            fd(8, FD_EPOLL, 0),
+            Fd { data: name, ..fd(9, FD_MEMFD, 0) },
+            Fd { a: 2, b: 1, data: address, ..fd(10, FD_SOCKET, 0) },
+        ];
+        let step = |fd, kind, a| FdStep { fd, kind, a, ..FdStep::default() };
+        tables.fd_steps = vec![
+            FdStep { data: in_pipe, ..step(6, STEP_SEND, 0) },
+            step(10, STEP_BIND, 0),
+            step(10, STEP_LISTEN, 128),
+            FdStep { b: 1, c: 7, ..step(8, STEP_EPOLL, 7) },
         ];
     }
 

@@ -41,8 +41,8 @@ impl Facts {
         for (index, thread) in plan.threads.iter().enumerate() {
             facts.put("thread", index, describe_thread(plan, space, thread));
         }
-        for fd in plan.fds {
-            facts.put("descriptor", fd.fd, describe_fd(plan, fd));
+        for (index, fd) in plan.fds.iter().enumerate() {
+            facts.put("descriptor", fd.fd, describe_fd(plan, index, fd));
         }
         for action in plan.sigactions {
             let SigAction { signo, handler, flags, mask, .. } = *action;
@@ -109,17 +109,17 @@ fn describe_thread(plan: &Plan<'_>, space: &Space, thread: &Thread) -> String {
     format!("{} at {rip}, mask {mask:#x}, registers {live:#x}", comm(thread))
 }
 
-fn describe_fd(plan: &Plan<'_>, fd: &Fd) -> String {
+fn describe_fd(plan: &Plan<'_>, index: usize, fd: &Fd) -> String {
     let mut out = names::descriptor(fd.kind).to_string();
     let path = text(plan, fd.path);
     if !path.is_empty() {
         out += &format!(" {path}");
     }
-    if matches!(fd.kind, FD_DUP | FD_PIPE | FD_SOCKETPAIR | FD_PTY) {
+    if matches!(fd.kind, FD_DUP | FD_REOPEN | FD_PIPE | FD_SOCKETPAIR | FD_PTY) {
         let of = plan.fds.get(fd.source as usize).map_or(fd.source, |source| source.fd);
         out += &format!(" of {of}");
     }
-    let content = fd.data_len + u64::from(fd.data.len);
+    let content = names::content(plan, index);
     out += &format!(", flags {:#o}, offset {}, {content} bytes", fd.flags, fd.offset);
     if fd.a != 0 || fd.b != 0 {
         out += &format!(", {:#x}, {:#x}", fd.a, fd.b);

@@ -221,7 +221,7 @@ impl Report {
             operations: operations(plan),
             patches: patches(plan),
             threads: plan.threads.iter().enumerate().map(|(index, t)| thread(plan, space, index, t)).collect(),
-            descriptors: plan.fds.iter().map(|fd| descriptor(plan, fd)).collect(),
+            descriptors: plan.fds.iter().enumerate().map(|fd| descriptor(plan, fd)).collect(),
             signals: plan.sigactions.iter().map(|action| signal(space, action)).collect(),
             pending_signals: plan
                 .pending
@@ -391,7 +391,7 @@ fn octal(flags: u32) -> String {
     if flags == 0 { "0".to_string() } else { format!("0{flags:o}") }
 }
 
-fn descriptor(plan: &Plan<'_>, fd: &Fd) -> Descriptor {
+fn descriptor(plan: &Plan<'_>, (index, fd): (usize, &Fd)) -> Descriptor {
     const O_CLOEXEC: u32 = 0o2000000;
     let source = plan.fds.get(fd.source as usize).map(|source| source.fd);
     Descriptor {
@@ -403,11 +403,11 @@ fn descriptor(plan: &Plan<'_>, fd: &Fd) -> Descriptor {
         path: Some(text(plan, fd.path)).filter(|path| !path.is_empty()),
         of: match fd.kind {
             FD_INHERIT => Some(fd.source),
-            FD_DUP => source,
+            FD_DUP | FD_REOPEN => source,
             FD_PIPE | FD_SOCKETPAIR | FD_PTY => source.filter(|source| *source != fd.fd),
             _ => None,
         },
-        content: fd.data_len + u64::from(fd.data.len),
+        content: names::content(plan, index),
     }
 }
 

@@ -1,0 +1,161 @@
+//! Descriptors: first every one of them, in three rounds (see [`Fd::rank`]), then the steps that complete them.
+//!
+//! ```text
+//!  create   one descriptor from nothing         sockets  sockets, --bind, sockets that the starter hands in
+//!  steps    content, options, watches, locks    calls    the system calls
+//! ```
+//! Numbers: a planned number may be in use at any moment by something that is only on its way, so everything that has
+//! to be kept meanwhile (standard streams that move, temporary records, handed-in sockets, the snapshot file) goes to
+//! numbers from [`Context::base`] on, above every planned one. Descriptors that the starter handed in and the plan
+//! does not name stay open, as with `execve`.
+
+mod calls;
+mod create;
+mod sockets;
+mod steps;
+
+use super::{RestoreError, Sources};
+use crate::address::Binds;
+use crate::auxv::InitialStack;
+use crate::sys;
+use snapfn_format::snap::*;
+
+/// O_APPEND, O_NONBLOCK, O_ASYNC, O_DIRECT, O_NOATIME: what F_SETFL can change.
+const SETTABLE: u32 = 0o2000 | 0o4000 | 0o20000 | 0o40000 | 0o1000000;
+
+/// What every part needs.
+struct Context<'a, 'b> {
+    plan: &'b Plan<'a>,
+    binds: &'a Binds,
+    /// The snapshot file.
+    image: i32,
+    /// Numbers from here on are free: first the temporary records, then whatever comes.
+    base: i32,
+    handed: sockets::Handed,
+}
+
+/// Recreates every descriptor of the plan.
+///
+/// # Safety
+/// The image is mapped; nothing else needs `sources`, which are closed here.
+pub(super) unsafe fn restore<'a>(
+    plan: &Plan<'a>,
+    sources: &Sources,
+    initial: &InitialStack,
+    binds: &'a Binds,
+) -> Result<(), RestoreError<'a>> {
+    let limit = calls::file_limit(None);
+    let base = free_base(plan);
+    let above = base + temporaries(plan).count() as i32;
+    let mut image = -1;
+    if plan.fd_steps.iter().any(|step| step.kind == STEP_CONTENT) {
+        image = calls::dup_above(sources.fd(0), above)
+            .map_err(|errno| RestoreError::System("keeping the snapshot file open", errno))?;
+    }
+    sources.close_all();
+    let mut context = Context { plan, binds, image, base, handed: sockets::Handed::NONE };
+    sockets::check_binds(plan, binds)?;
+    context.handed = sockets::take_handed(&context, initial)?;
+    let streams = context.keep_streams()?;
+    for round in 0..3 {
+        for (index, record) in plan.fds.iter().enumerate() {
+            if record.rank(index) == round {
+                context.create(index, record, &streams)?;
+            }
+        }
+    }
+    for fd in streams {
+        sys::close(fd);
+    }
+    for (index, step) in plan.fd_steps.iter().enumerate() {
+        context.step(index, step)?;
+    }
+    for record in plan.fds {
+        context.set_flags(record)?;
+    }
+    for record in temporaries(plan) {
+        sys::close(context.number(record));
+    }
+    if image >= 0 {
+        sys::close(image);
+    }
+    calls::file_limit(Some(limit));
+    Ok(())
+}
+
+fn temporaries<'a>(plan: &Plan<'a>) -> impl Iterator<Item = &'a Fd> + use<'a> {
+    plan.fds.iter().filter(|record| record.fd >= FD_TEMPORARY)
+}
+
+/// The first number above all planned ones from which on so many are free as there are temporary records.
+fn free_base(plan: &Plan<'_>) -> i32 {
+    let last = plan.fds.iter().rev().find(|record| record.fd < FD_TEMPORARY).map_or(2, |record| record.fd as i32);
+    let wanted = temporaries(plan).count() as i32;
+    let mut base = last.max(2) + 1;
+    while let Some(used) = (base..base + wanted).find(|number| calls::is_open(*number)) {
+        base = used + 1;
+    }
+    base
+}
+
+impl<'a> Context<'a, '_> {
+    /// Where a record's descriptor is.
+    fn number(&self, record: &Fd) -> i32 {
+        match record.fd.checked_sub(FD_TEMPORARY) {
+            Some(index) => self.base + index as i32,
+            None => record.fd as i32,
+        }
+    }
+
+    /// Where the descriptor of record `index` is.
+    fn number_of(&self, index: u32) -> i32 {
+        self.plan.fds.get(index as usize).map_or(-1, |record| self.number(record))
+    }
+
+    /// A number that no record needs.
+    fn above(&self) -> i32 {
+        self.base + temporaries(self.plan).count() as i32
+    }
+
+    /// Duplicates of the standard streams that the plan moves to other numbers.
+    fn keep_streams(&self) -> Result<[i32; 3], RestoreError<'a>> {
+        let mut streams = [-1; 3];
+        for record in self.plan.fds.iter().filter(|r| r.kind == FD_INHERIT && r.source != r.fd) {
+            // A starter without that stream gives the program none either.
+            if let Some(slot) = streams.get_mut(record.source as usize).filter(|slot| **slot < 0)
+                && calls::is_open(record.source as i32)
+            {
+                *slot = calls::dup_above(record.source as i32, self.above())
+                    .map_err(|errno| RestoreError::Fd(record.fd, "dup", errno))?;
+            }
+        }
+        Ok(streams)
+    }
+
+    /// Moves a new descriptor to its number. `from` is close-on-exec.
+    fn place(&self, from: i32, record: &Fd) -> Result<(), RestoreError<'a>> {
+        let (to, cloexec) = (self.number(record), record.flags & sys::O_CLOEXEC);
+        let fail = |errno| RestoreError::Fd(record.fd, "moving it to its number", errno);
+        if from != to {
+            sys::dup3(from, to, cloexec).map_err(fail)?;
+            sys::close(from);
+        } else if cloexec == 0 {
+            sys::fcntl(to, calls::F_SETFD, 0).map_err(fail)?;
+        }
+        Ok(())
+    }
+
+    /// Status flags, last: steps write to descriptors that are not to block or to append.
+    fn set_flags(&self, record: &Fd) -> Result<(), RestoreError<'a>> {
+        let by_open = matches!(record.kind, FD_PATH | FD_REOPEN | FD_PTY) && record.source != create::FIFO;
+        let none = matches!(record.kind, FD_INHERIT | FD_DUP | FD_CLOSED | FD_EPOLL);
+        let flags = record.flags & SETTABLE;
+        let made_nonblocking = matches!(record.kind, FD_PIPE | FD_INOTIFY | FD_PATH);
+        if none || by_open || record.flags & sys::O_PATH != 0 || (flags == 0 && !made_nonblocking) {
+            return Ok(());
+        }
+        sys::fcntl(self.number(record), calls::F_SETFL, u64::from(flags))
+            .map(drop)
+            .map_err(|errno| RestoreError::Fd(record.fd, "setting its flags", errno))
+    }
+}

@@ -1,0 +1,235 @@
+//! Sockets without a peer: where they are bound is the starter's to say.
+//!
+//! In this order: a socket that the starter hands in (LISTEN_FDS), `--bind`, the address at the snapshot. Where several
+//! sockets match one `--bind` (a server that listens on IPv4 and IPv6), the first one of the new address's family gets
+//! it; the others go to a free port of the loopback address, since two can't share one address.
+
+use super::super::RestoreError;
+use super::{Context, calls};
+use crate::address::{self, Address, Binds, Spec};
+use crate::auxv::InitialStack;
+use crate::memory;
+use crate::sys::{self, Errno};
+use core::ffi::CStr;
+use snapfn_format::snap::*;
+
+const AF_UNIX: u64 = 1;
+const AF_INET: u16 = 2;
+const AF_INET6: u16 = 10;
+const SOL_SOCKET: u64 = 1;
+const SO_TYPE: u64 = 3;
+const IPPROTO_IPV6: u64 = 41;
+const IPV6_V6ONLY: u64 = 26;
+/// First descriptor of socket activation.
+const LISTEN_FDS_START: i32 = 3;
+const HANDED_MAX: usize = 32;
+
+/// Sockets from the starter, by the index of the record that they stand for.
+#[derive(Clone, Copy)]
+pub(super) struct Handed {
+    list: [(u32, i32); HANDED_MAX],
+    count: usize,
+}
+
+impl Handed {
+    pub(super) const NONE: Handed = Handed { list: [(0, -1); HANDED_MAX], count: 0 };
+
+    fn of(&self, index: usize) -> Option<i32> {
+        self.list.iter().take(self.count).find(|(of, _)| *of as usize == index).map(|(_, fd)| *fd)
+    }
+}
+
+/// Where a socket is to be bound.
+#[derive(Clone, Copy)]
+enum Choice {
+    /// As at the snapshot.
+    Own,
+    /// There.
+    At(Address),
+}
+
+fn bound<'a, 'b>(plan: &'b Plan<'a>) -> impl Iterator<Item = (usize, &'a [u8])> + use<'a, 'b> {
+    plan.fds
+        .iter()
+        .enumerate()
+        .filter(|(_, record)| record.kind == FD_SOCKET && record.data.len > 0)
+        .map(|(index, record)| (index, plan.bytes(record.data)))
+}
+
+/// Every `--bind` must mean something.
+pub(super) fn check_binds<'a>(plan: &Plan<'a>, binds: &'a Binds) -> Result<(), RestoreError<'a>> {
+    for (old, _) in binds.iter() {
+        if !bound(plan).any(|(_, address)| old.matches(address)) {
+            return Err(RestoreError::NoSocket(old, bound(plan).next().map_or(&[], |(_, address)| address)));
+        }
+    }
+    Ok(())
+}
+
+/// Family of a new address; a port alone leaves it as it is.
+fn family_of(new: &Spec, own: &[u8]) -> u16 {
+    match new {
+        Spec::Port(_) => address::family(own),
+        Spec::Exact(address) => address::family(address.bytes()),
+    }
+}
+
+fn choose(plan: &Plan<'_>, binds: &Binds, index: usize) -> Choice {
+    let Some(record) = plan.fds.get(index) else { return Choice::Own };
+    let own = plan.bytes(record.data);
+    let Some((old, new)) = binds.iter().find(|(old, _)| old.matches(own)) else { return Choice::Own };
+    match new {
+        Spec::Port(port) => Address::with_port(own, *port).map_or(Choice::Own, Choice::At),
+        Spec::Exact(given) => {
+            let mut all = bound(plan).filter(|(_, address)| old.matches(address));
+            let first = bound(plan).find(|(_, address)| old.matches(address));
+            let winner = all.find(|(_, address)| family_of(new, address) == address::family(address)).or(first);
+            if winner.is_some_and(|(of, _)| of == index) {
+                // An IPv6 socket serves IPv4 under a mapped address.
+                let both = address::family(own) == AF_INET6 && address::family(given.bytes()) == AF_INET;
+                let given = if both { given.mapped().unwrap_or(*given) } else { *given };
+                Choice::At(given)
+            } else {
+                Address::aside(own).map_or(Choice::Own, Choice::At)
+            }
+        }
+    }
+}
+
+/// Finds the sockets of the starter that stand for sockets of the plan, and takes them out of the way.
+pub(super) fn take_handed<'a>(context: &Context<'a, '_>, initial: &InitialStack) -> Result<Handed, RestoreError<'a>> {
+    let mut handed = Handed::NONE;
+    let number = |name: &[u8]| core::str::from_utf8(initial.getenv(name)?).ok()?.parse::<u32>().ok();
+    let (Some(pid), Some(count)) = (number(b"LISTEN_PID"), number(b"LISTEN_FDS")) else { return Ok(handed) };
+    if u64::from(pid) != calls::own_pid() || bound(context.plan).next().is_none() {
+        return Ok(handed);
+    }
+    if count as usize > HANDED_MAX {
+        return Err(RestoreError::System("more than 32 sockets in LISTEN_FDS", Errno(7)));
+    }
+    let names = initial.getenv(b"LISTEN_FDNAMES").unwrap_or_default();
+    let mut taken = [false; HANDED_MAX];
+    // By name, by address, by order: a better match must not lose its socket to a worse one.
+    for rule in 0..3 {
+        for (at, used) in taken.iter_mut().enumerate().take(count as usize) {
+            if *used {
+                continue;
+            }
+            let fd = LISTEN_FDS_START + at as i32;
+            let name = Spec::parse(names.split(|b| *b == b':').nth(at).unwrap_or_default());
+            // A name cannot hold a colon: only ports and paths are named.
+            let mut buffer = [0; address::ADDRESS_MAX];
+            let own = calls::socket_name(fd, &mut buffer).unwrap_or_default();
+            let Ok(kind) = calls::option(fd, SO_TYPE) else { continue };
+            let fits = |index: usize, planned: &[u8]| {
+                let same = context.plan.fds.get(index).is_some_and(|record| record.b & 0xf == u64::from(kind));
+                same && handed.of(index).is_none()
+                    && match rule {
+                        0 => name.is_some_and(|name| name.matches(planned)),
+                        1 => own.len() > 2 && own == planned,
+                        _ => true,
+                    }
+            };
+            if let Some((index, _)) = bound(context.plan).find(|(index, planned)| fits(*index, planned)) {
+                let kept = calls::dup_above(fd, context.above())
+                    .map_err(|errno| RestoreError::Fd(fd as u32, "keeping the socket of LISTEN_FDS", errno))?;
+                sys::close(fd);
+                *used = true;
+                if let Some(slot) = handed.list.get_mut(handed.count) {
+                    *slot = (index as u32, kept);
+                    handed.count += 1;
+                }
+            }
+        }
+    }
+    for name in [b"LISTEN_PID" as &[u8], b"LISTEN_FDS", b"LISTEN_FDNAMES"] {
+        if let Some(value) = initial.getenv(name) {
+            // They are not for the program, whose descriptors from 3 on are others.
+            let start = value.as_ptr() as u64 - name.len() as u64 - 1;
+            // SAFETY: the first letter of a string of this process's own environment.
+            unsafe { memory::write_bytes(start, b"_") };
+        }
+    }
+    Ok(handed)
+}
+
+impl<'a> Context<'a, '_> {
+    pub(super) fn socket(&self, index: usize, record: &Fd) -> Result<i32, RestoreError<'a>> {
+        if let Some(fd) = self.handed.of(index) {
+            return Ok(fd);
+        }
+        let (family, protocol) = match choose(self.plan, self.binds, index) {
+            Choice::At(at) if u64::from(address::family(at.bytes())) != record.a => {
+                (u64::from(address::family(at.bytes())), 0)
+            }
+            _ => (record.a, record.offset),
+        };
+        calls::socket(family, record.b, protocol).map_err(|errno| RestoreError::Fd(record.fd, "socket", errno))
+    }
+
+    pub(super) fn socket_step(&self, step: &FdStep, record: &Fd, data: &[u8]) -> Result<(), RestoreError<'a>> {
+        let index = step.fd as usize;
+        if self.handed.of(index).is_some() {
+            return Ok(());
+        }
+        let fd = self.number(record);
+        let own = self.plan.bytes(record.data);
+        let choice = choose(self.plan, self.binds, index);
+        let at = match &choice {
+            Choice::Own => own,
+            Choice::At(at) => at.bytes(),
+        };
+        match step.kind {
+            STEP_OPTION => {
+                let moved = u64::from(address::family(at)) != record.a && step.a != SOL_SOCKET;
+                let mapped = matches!(choice, Choice::At(_)) && step.a == IPPROTO_IPV6 && step.b == IPV6_V6ONLY;
+                if (moved && !own.is_empty()) || mapped {
+                    return Ok(());
+                }
+                calls::set_option(fd, step.a, step.b, data)
+                    .map_err(|errno| RestoreError::Fd(record.fd, "socket option", errno))
+            }
+            STEP_BIND => {
+                let fail = |errno| RestoreError::Bind(self.address(&choice, own), errno);
+                match calls::bind(fd, at) {
+                    Err(Errno::ADDRINUSE) if is_stale(at, record.b) => {
+                        with_path(at, calls::unlink).map_err(fail)?;
+                        calls::bind(fd, at).map_err(fail)?;
+                    }
+                    other => other.map_err(fail)?,
+                }
+                if step.a != 0 && u64::from(address::family(at)) == AF_UNIX {
+                    let _ = with_path(at, |path| calls::chmod(path, step.a));
+                }
+                Ok(())
+            }
+            _ => calls::listen(fd, step.a).map_err(|errno| RestoreError::Bind(self.address(&choice, own), errno)),
+        }
+    }
+
+    /// The address for a message.
+    fn address(&self, choice: &Choice, own: &'a [u8]) -> super::super::Bound<'a> {
+        match choice {
+            Choice::Own => super::super::Bound::Own(own),
+            Choice::At(at) => super::super::Bound::Given(*at),
+        }
+    }
+}
+
+fn with_path<T: Default>(address: &[u8], then: impl FnOnce(&CStr) -> sys::Result<T>) -> sys::Result<T> {
+    let mut path = [0u8; address::ADDRESS_MAX];
+    let Some(name) = address::unix_path(address) else { return Ok(T::default()) };
+    path.get_mut(..name.len()).ok_or(Errno::INVAL)?.copy_from_slice(name);
+    then(CStr::from_bytes_until_nul(&path).map_err(|_| Errno::INVAL)?)
+}
+
+/// Whether a Unix socket's file is left over from somebody who is gone.
+fn is_stale(address: &[u8], kind: u64) -> bool {
+    if address::unix_path(address).is_none() {
+        return false;
+    }
+    let Ok(probe) = calls::socket(AF_UNIX, kind, 0) else { return false };
+    let refused = calls::connect(probe, address) == Err(Errno::CONNREFUSED);
+    sys::close(probe);
+    refused
+}

@@ -1,0 +1,63 @@
+//! Epoll sets. Whether an edge has been reported already is not to be seen from outside: it is reported once more.
+
+use super::open::OpenFd;
+use super::{Gathering, Refusal, kernel};
+use snapfn_format::snap::*;
+use std::collections::HashMap;
+
+pub(super) fn gather(gathering: &mut Gathering<'_>, open: &OpenFd) -> Result<(), Refusal> {
+    gathering.record(open, FD_EPOLL);
+    let mut seen: HashMap<u32, u32> = HashMap::new();
+    for line in open.info.lines().filter(|line| line.starts_with("tfd:")) {
+        let fields: HashMap<&str, &str> = pairs(line);
+        let number = |name: &str, radix| fields.get(name).and_then(|value| u64::from_str_radix(value, radix).ok());
+        let (Some(target), Some(events), Some(data)) = (number("tfd", 10), number("events", 16), number("data", 16))
+        else {
+            return Err((format!("is an epoll set with an entry not understood: {line}"), "report it"));
+        };
+        let target = target as u32;
+        let nth = seen.entry(target).or_default();
+        let watched = gathering.open.iter().find(|other| other.key == target);
+        let is_it = watched.is_some_and(|other| {
+            let by_kcmp = kernel::is_epoll_target(gathering.pid, target, open.at.1, target, *nth);
+            by_kcmp.unwrap_or_else(|| number("ino", 16).is_none_or(|inode| inode == other.file().1))
+        });
+        *nth += 1;
+        if !is_it {
+            let what =
+                format!("is an epoll set that watches what was opened as descriptor {target} and is another now");
+            return Err((what, "remove it from the set before closing it"));
+        }
+        let (fd, kind) = (open.key, STEP_EPOLL);
+        let (a, b, c) = (u64::from(target), events, data);
+        gathering.late_step(FdStep { fd, kind, a, b, c, ..FdStep::default() });
+    }
+    Ok(())
+}
+
+/// `name: value` pairs of a line of fdinfo.
+pub(super) fn pairs(line: &str) -> HashMap<&str, &str> {
+    let mut words = line.split_whitespace();
+    let mut out = HashMap::new();
+    while let Some(word) = words.next() {
+        match word.split_once(':') {
+            Some((name, "")) => drop(out.insert(name, words.next().unwrap_or_default())),
+            Some((name, value)) => drop(out.insert(name, value)),
+            None => {}
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::pairs;
+
+    #[test]
+    fn lines_of_fdinfo() {
+        let line = "tfd:        5 events:       19 data:         7f05  pos:0 ino:2a sdev:e";
+        let fields = pairs(line);
+        assert_eq!((fields["tfd"], fields["events"], fields["data"]), ("5", "19", "7f05"));
+        assert_eq!((fields["pos"], fields["ino"], fields["sdev"]), ("0", "2a", "e"));
+    }
+}

@@ -1,0 +1,170 @@
+//! Files, directories and devices by path; deleted files and memfds with their content.
+
+use super::open::{O_PATH, O_RDONLY, OpenFd};
+use super::{Gathering, Refusal, kernel, unreadable};
+use nix::unistd::{Whence, lseek64};
+use snapfn_format::snap::*;
+use std::collections::HashMap;
+use std::fs::{self, File};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::path::Path;
+use std::rc::Rc;
+
+/// Character devices that are the same whoever opens them.
+const PLAIN_DEVICES: &[&str] = &["/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom", "/dev/tty"];
+const CLOSE: &str = "close it before the snapshot point";
+
+/// Files without a name: each once with its content, further descriptions opened from it.
+pub(super) fn gather_unnamed(gathering: &mut Gathering<'_>, primary: &[&OpenFd], refused: &mut HashMap<u32, Refusal>) {
+    let mut first: HashMap<(u64, u64), u32> = HashMap::new();
+    for open in primary.iter().filter(|open| open.metadata.is_file() && open.metadata.nlink() == 0) {
+        if let Some(source) = first.get(&open.file()) {
+            let record = &mut gathering.record(open, FD_REOPEN).record;
+            (record.source, record.offset) = (*source, open.offset);
+            continue;
+        }
+        match unnamed(gathering, open) {
+            Ok(()) => drop(first.insert(open.file(), open.key)),
+            Err(refusal) => drop(refused.insert(open.key, refusal)),
+        }
+    }
+}
+
+fn unnamed(gathering: &mut Gathering<'_>, open: &OpenFd) -> Result<(), Refusal> {
+    const HUGETLBFS: i64 = 0x9584_58f6;
+    const SECRETMEM: i64 = 0x5345_434d;
+    let name = open.name();
+    let link = format!("/proc/{}/fd/{}", open.at.0, open.at.1);
+    match nix::sys::statfs::statfs(Path::new(&link)).map(|fs| fs.filesystem_type().0) {
+        Ok(HUGETLBFS) => return Err((format!("is memory in huge pages ({name})"), "use ordinary pages for it")),
+        Ok(SECRETMEM) => return Err(("is secret memory (memfd_secret)".to_owned(), CLOSE)),
+        _ => {}
+    }
+    if open.flags & O_PATH != 0 {
+        return Err((format!("is a location ({name}) whose file has been deleted"), CLOSE));
+    }
+    let content = Rc::new(open.reopen().map_err(unreadable("its content cannot be read"))?);
+    let extents = extents(&content, open.metadata.len());
+    let is_memfd = name.starts_with("/memfd:");
+    let state = gathering.record(open, if is_memfd { FD_MEMFD } else { FD_DELETED });
+    state.record.offset = open.offset;
+    let text = name.strip_suffix(" (deleted)").unwrap_or(&name);
+    if is_memfd {
+        const F_SEAL_SEAL: u64 = 1;
+        const F_SEAL_EXEC: u64 = 0x20;
+        const MFD_ALLOW_SEALING: u64 = 2;
+        const MFD_NOEXEC_SEAL: u64 = 8;
+        let seals = open
+            .duplicate()
+            .and_then(|fd| kernel::fcntl(&fd, libc::F_GET_SEALS))
+            .map_err(unreadable("its seals cannot be read"))? as u64;
+        state.data = text.strip_prefix("/memfd:").unwrap_or(text).as_bytes().to_vec();
+        state.data.push(0);
+        // Without MFD_ALLOW_SEALING that is the only seal from the start.
+        if seals != F_SEAL_SEAL {
+            let no_exec = seals & F_SEAL_EXEC != 0 && open.metadata.mode() & 0o111 == 0;
+            state.record.a = if no_exec { MFD_NOEXEC_SEAL } else { MFD_ALLOW_SEALING };
+            if seals != 0 {
+                gathering.step(open.key, STEP_SEAL, seals);
+            }
+        }
+    } else {
+        let directory = Path::new(text).parent().unwrap_or(Path::new("/tmp"));
+        state.path = directory.as_os_str().as_bytes().to_vec();
+        state.record.a = u64::from(open.metadata.mode() & 0o7777);
+    }
+    gathering.step(open.key, STEP_LENGTH, open.metadata.len());
+    for (start, end) in extents {
+        let state = gathering.step(open.key, STEP_CONTENT, start);
+        state.step.b = end - start;
+        state.content = Some(Rc::clone(&content));
+    }
+    Ok(())
+}
+
+/// Where a file has data; the rest are holes.
+fn extents(file: &File, len: u64) -> Vec<(u64, u64)> {
+    let mut out = Vec::new();
+    let mut at = 0;
+    while at < len {
+        let Ok(start) = lseek64(file, at as i64, Whence::SeekData) else { break };
+        let end = lseek64(file, start, Whence::SeekHole).map_or(len, |end| end as u64);
+        out.push((start as u64, end.min(len)));
+        at = end;
+    }
+    out
+}
+
+/// A file, directory or device that has a name.
+pub(super) fn gather(gathering: &mut Gathering<'_>, open: &OpenFd) -> Result<(), Refusal> {
+    const MQUEUE: i64 = 0x1980_0202;
+    let name = open.name();
+    let kind = open.metadata.file_type();
+    let is_path = open.flags & O_PATH != 0;
+    let link = format!("/proc/{}/fd/{}", open.at.0, open.at.1);
+    if nix::sys::statfs::statfs(Path::new(&link)).is_ok_and(|fs| fs.filesystem_type().0 == MQUEUE) {
+        return Err((format!("is the message queue {name}"), "open message queues after the snapshot point"));
+    }
+    if let Some((namespace, _)) = name.split_once(":[") {
+        return namespaced(gathering, open, namespace);
+    }
+    if kind.is_char_device() && !is_path && !PLAIN_DEVICES.contains(&name.as_str()) {
+        let device = open.metadata.rdev();
+        let (major, minor) = (libc::major(device), libc::minor(device));
+        let what = match major {
+            195 | 226 | 234..=254 if name.starts_with("/dev/nvidia") || name.starts_with("/dev/dri") => "the GPU",
+            136..=143 => "a terminal that another program serves,",
+            _ => "the device",
+        };
+        return Err((format!("is {what} {name} (major {major}, minor {minor})"), "open it after the snapshot point"));
+    }
+    if kind.is_block_device() && !is_path {
+        return Err((format!("is the block device {name}"), "open it after the snapshot point"));
+    }
+    let same = |path: &Path| {
+        let now = if kind.is_symlink() { fs::symlink_metadata(path) } else { fs::metadata(path) };
+        now.is_ok_and(|now| (now.dev(), now.ino()) == open.file())
+    };
+    if !same(&open.target) {
+        let remedy = "keep the file under that name, or close it before the snapshot point";
+        return Err((format!("was opened as {name}, which has been removed or replaced"), remedy));
+    }
+    let unchanging = kind.is_file()
+        && !is_path
+        && open.access() == O_RDONLY
+        && !name.starts_with("/proc/")
+        && !name.starts_with("/sys/")
+        && !gathering.open.iter().any(|other| other.file() == open.file() && other.access() != O_RDONLY);
+    let path = own_path(gathering.pid, &name).unwrap_or_else(|| open.target.as_os_str().as_bytes().to_vec());
+    let state = gathering.record(open, FD_PATH);
+    state.path = path;
+    state.record.offset = if is_path { 0 } else { open.offset };
+    if unchanging {
+        state.record.a = open.metadata.len();
+        state.record.b = (open.metadata.mtime() * 1_000_000_000 + open.metadata.mtime_nsec()) as u64;
+    }
+    Ok(())
+}
+
+/// A path below the program's own directory in /proc, as every process names its own.
+fn own_path(pid: i32, name: &str) -> Option<Vec<u8>> {
+    let own = format!("/proc/{pid}");
+    let rest = name.strip_prefix(&own).filter(|rest| rest.is_empty() || rest.starts_with('/'))?;
+    let thread = format!("/task/{pid}");
+    let path = match rest.strip_prefix(&thread).filter(|rest| rest.is_empty() || rest.starts_with('/')) {
+        Some(rest) => format!("/proc/thread-self{rest}"),
+        None => format!("/proc/self{rest}"),
+    };
+    Some(path.into_bytes())
+}
+
+/// A namespace: carried where it is the program's own.
+fn namespaced(gathering: &mut Gathering<'_>, open: &OpenFd, namespace: &str) -> Result<(), Refusal> {
+    let own = fs::metadata(format!("/proc/{}/ns/{namespace}", gathering.pid));
+    if own.is_ok_and(|own| (own.dev(), own.ino()) == open.file()) {
+        gathering.record(open, FD_PATH).path = format!("/proc/self/ns/{namespace}").into_bytes();
+        return Ok(());
+    }
+    Err((format!("is another {namespace} namespace ({})", open.name()), CLOSE))
+}

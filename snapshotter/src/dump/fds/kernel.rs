@@ -1,0 +1,278 @@
+//! What the kernel tells of a descriptor of the program, through a duplicate of it in this process.
+//!
+//! `pidfd_getfd` needs no privileges for a traced child. Nothing here changes the open file description: bytes are
+//! peeked at or copied by `tee`, and the peek offset of a socket is put back.
+#![allow(unsafe_code)] // system calls
+
+use crate::tracee::ptrace::Tid;
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+
+fn check(value: i64) -> io::Result<i64> {
+    if value < 0 { Err(io::Error::last_os_error()) } else { Ok(value) }
+}
+
+fn owned(value: i64) -> io::Result<OwnedFd> {
+    // SAFETY: a new descriptor that the kernel has just given to nobody else.
+    check(value).map(|fd| unsafe { OwnedFd::from_raw_fd(fd as RawFd) })
+}
+
+/// A duplicate of descriptor `fd` of process `pid`.
+pub(super) fn duplicate(pid: Tid, fd: u32) -> io::Result<OwnedFd> {
+    // SAFETY: integers only.
+    let pidfd = owned(unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) })?;
+    // SAFETY: integers only.
+    owned(unsafe { libc::syscall(libc::SYS_pidfd_getfd, pidfd.as_raw_fd(), fd, 0) })
+}
+
+/// Whether two descriptors share one open file description.
+pub(super) fn same_description(a: (Tid, u32), b: (Tid, u32)) -> bool {
+    const KCMP_FILE: i32 = 0;
+    // SAFETY: integers only.
+    unsafe { libc::syscall(libc::SYS_kcmp, a.0, b.0, KCMP_FILE, u64::from(a.1), u64::from(b.1)) == 0 }
+}
+
+/// Whether descriptor `fd` is the `nth` file that epoll set `epoll` knows as number `target`; `None`: cannot say.
+pub(super) fn is_epoll_target(pid: Tid, fd: u32, epoll: u32, target: u32, nth: u32) -> Option<bool> {
+    const KCMP_EPOLL_TFD: i32 = 7;
+    let slot = [epoll, target, nth];
+    // SAFETY: `slot` is a live kcmp_epoll_slot.
+    match unsafe { libc::syscall(libc::SYS_kcmp, pid, pid, KCMP_EPOLL_TFD, u64::from(fd), slot.as_ptr()) } {
+        0 => Some(true),
+        1.. => Some(false),
+        _ => None,
+    }
+}
+
+pub(super) fn fcntl(fd: &OwnedFd, command: i32) -> io::Result<i32> {
+    // SAFETY: only commands without an argument are passed.
+    check(i64::from(unsafe { libc::fcntl(fd.as_raw_fd(), command) })).map(|value| value as i32)
+}
+
+/// F_GETOWN_EX: type and ID.
+pub(super) fn owner(fd: &OwnedFd) -> io::Result<(i32, i32)> {
+    const F_GETOWN_EX: i32 = 16;
+    let mut owner = [0i32; 2];
+    // SAFETY: a live struct f_owner_ex.
+    check(i64::from(unsafe { libc::fcntl(fd.as_raw_fd(), F_GETOWN_EX, owner.as_mut_ptr()) }))?;
+    Ok((owner[0], owner[1]))
+}
+
+/// An `ioctl` that fills `N` bytes.
+pub(super) fn ioctl<const N: usize>(fd: &OwnedFd, request: u64) -> io::Result<[u8; N]> {
+    let mut out = [0u8; N];
+    // SAFETY: callers pass requests that write `N` bytes.
+    check(i64::from(unsafe { libc::ioctl(fd.as_raw_fd(), request, out.as_mut_ptr()) }))?;
+    Ok(out)
+}
+
+/// Bytes that a read would find (FIONREAD).
+pub(super) fn readable_bytes(fd: &OwnedFd) -> u32 {
+    ioctl::<4>(fd, libc::FIONREAD).map_or(0, u32::from_ne_bytes)
+}
+
+/// Events of `poll` without waiting.
+pub(super) fn poll(fd: &OwnedFd) -> i16 {
+    let mut poll = libc::pollfd { fd: fd.as_raw_fd(), events: libc::POLLIN, revents: 0 };
+    // SAFETY: one live pollfd.
+    unsafe { libc::poll(&raw mut poll, 1, 0) };
+    poll.revents
+}
+
+/// `timerfd_gettime`, after which fdinfo tells the expirations so far: interval and remaining time, seconds and ns.
+pub(super) fn timer(fd: &OwnedFd) -> io::Result<[u64; 4]> {
+    let mut spec = [0u64; 4];
+    // SAFETY: a live struct itimerspec.
+    check(unsafe { libc::syscall(libc::SYS_timerfd_gettime, fd.as_raw_fd(), spec.as_mut_ptr()) })?;
+    Ok(spec)
+}
+
+/// What waits in a pipe, packet by packet where `packets`, without taking it out.
+pub(super) fn pipe_content(pipe: &File, capacity: i32, packets: bool) -> io::Result<Vec<Vec<u8>>> {
+    let (mut reader, writer) = io::pipe()?;
+    let mut out = Vec::new();
+    // SAFETY: integers only.
+    unsafe {
+        libc::fcntl(writer.as_raw_fd(), libc::F_SETPIPE_SZ, capacity);
+        libc::fcntl(reader.as_raw_fd(), libc::F_SETFL, libc::O_NONBLOCK);
+    }
+    // SAFETY: integers only.
+    let copied = unsafe { libc::tee(pipe.as_raw_fd(), writer.as_raw_fd(), i32::MAX as usize, libc::SPLICE_F_NONBLOCK) };
+    match check(copied as i64) {
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(out),
+        other => other?,
+    };
+    drop(writer);
+    let mut buffer = vec![0u8; 1 << 16];
+    loop {
+        match reader.read(&mut buffer)? {
+            0 => return Ok(out),
+            len if packets => out.push(buffer[..len].to_vec()),
+            len => match out.last_mut() {
+                Some(all) => all.extend_from_slice(&buffer[..len]),
+                None => out.push(buffer[..len].to_vec()),
+            },
+        }
+    }
+}
+
+/// A socket option; `None` where the socket has no such option.
+pub(super) fn socket_option(fd: &OwnedFd, level: i32, name: i32, room: usize) -> Option<Vec<u8>> {
+    let mut value = vec![0u8; room];
+    let mut len = room as libc::socklen_t;
+    // SAFETY: `value` has `len` bytes.
+    let result = unsafe { libc::getsockopt(fd.as_raw_fd(), level, name, value.as_mut_ptr().cast(), &raw mut len) };
+    value.truncate(len as usize);
+    (result == 0).then_some(value)
+}
+
+pub(super) fn socket_number(fd: &OwnedFd, level: i32, name: i32) -> Option<u32> {
+    Some(u32::from_ne_bytes(socket_option(fd, level, name, 4)?.try_into().ok()?))
+}
+
+pub(super) fn set_peek_offset(fd: &OwnedFd, offset: i32) -> io::Result<()> {
+    // SAFETY: a live integer.
+    let result =
+        unsafe { libc::setsockopt(fd.as_raw_fd(), libc::SOL_SOCKET, libc::SO_PEEK_OFF, (&raw const offset).cast(), 4) };
+    check(i64::from(result)).map(drop)
+}
+
+pub(super) fn socket(family: u32, kind: u32, protocol: u32) -> io::Result<OwnedFd> {
+    // SAFETY: integers only.
+    owned(i64::from(unsafe { libc::socket(family as i32, kind as i32 | libc::SOCK_CLOEXEC, protocol as i32) }))
+}
+
+fn name_of(
+    fd: &OwnedFd,
+    call: unsafe extern "C" fn(i32, *mut libc::sockaddr, *mut libc::socklen_t) -> i32,
+) -> Option<Vec<u8>> {
+    let mut address = vec![0u8; 128];
+    let mut len = 128;
+    // SAFETY: `address` has `len` bytes.
+    let result = unsafe { call(fd.as_raw_fd(), address.as_mut_ptr().cast(), &raw mut len) };
+    address.truncate(len as usize);
+    (result == 0).then_some(address)
+}
+
+/// The address that a socket is bound to.
+pub(super) fn socket_name(fd: &OwnedFd) -> Option<Vec<u8>> {
+    name_of(fd, libc::getsockname)
+}
+
+/// The address that a socket is connected to.
+pub(super) fn peer_name(fd: &OwnedFd) -> Option<Vec<u8>> {
+    name_of(fd, libc::getpeername)
+}
+
+/// A message in a socket's queue.
+#[derive(Debug)]
+pub(super) struct Message {
+    pub(super) data: Vec<u8>,
+    /// Descriptors passed along.
+    pub(super) rights: Vec<OwnedFd>,
+    /// It did not fit.
+    pub(super) cut: bool,
+}
+
+/// Peeks at the next message from the peek offset on; `None` at the end of the queue.
+pub(super) fn peek(fd: &OwnedFd) -> io::Result<Option<Message>> {
+    const ROOM: usize = 1 << 20;
+    let mut data = vec![0u8; ROOM];
+    let mut control = [0u64; 256];
+    let mut vector = libc::iovec { iov_base: data.as_mut_ptr().cast(), iov_len: ROOM };
+    // SAFETY: an all-zero msghdr is valid.
+    let mut message: libc::msghdr = unsafe { std::mem::zeroed() };
+    message.msg_iov = &raw mut vector;
+    message.msg_iovlen = 1;
+    message.msg_control = control.as_mut_ptr().cast();
+    message.msg_controllen = size_of_val(&control);
+    let flags = libc::MSG_PEEK | libc::MSG_DONTWAIT | libc::MSG_CMSG_CLOEXEC;
+    // SAFETY: every pointer in `message` is to a live buffer of the length beside it.
+    let len = match check(unsafe { libc::recvmsg(fd.as_raw_fd(), &raw mut message, flags) } as i64) {
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(None),
+        other => other? as usize,
+    };
+    let mut rights = Vec::new();
+    // SAFETY: the kernel has filled `control` as the macros expect; descriptors in it are ours alone.
+    unsafe {
+        let mut header = libc::CMSG_FIRSTHDR(&raw const message);
+        while !header.is_null() {
+            if (*header).cmsg_level == libc::SOL_SOCKET && (*header).cmsg_type == libc::SCM_RIGHTS {
+                let count = ((*header).cmsg_len - libc::CMSG_LEN(0) as usize) / 4;
+                for index in 0..count {
+                    let number = libc::CMSG_DATA(header).cast::<RawFd>().add(index).read_unaligned();
+                    rights.push(OwnedFd::from_raw_fd(number));
+                }
+            }
+            header = libc::CMSG_NXTHDR(&raw const message, header);
+        }
+    }
+    let cut = message.msg_flags & (libc::MSG_TRUNC | libc::MSG_CTRUNC) != 0;
+    data.truncate(len);
+    Ok(Some(Message { data, rights, cut }))
+}
+
+/// What the kernel knows of a Unix socket.
+#[derive(Clone, Debug, Default)]
+pub(super) struct UnixInfo {
+    /// Inode of the peer; `Some(0)` when it is closed.
+    pub(super) peer: Option<u32>,
+    /// Waiting bytes, or connections of a listener.
+    pub(super) waiting: u32,
+    /// Backlog of a listener.
+    pub(super) backlog: u32,
+    /// RCV_SHUTDOWN (1), SEND_SHUTDOWN (2).
+    pub(super) shutdown: u8,
+}
+
+/// Asks sock_diag for the Unix socket with that inode.
+pub(super) fn unix_info(inode: u32) -> io::Result<UnixInfo> {
+    const NETLINK_SOCK_DIAG: u32 = 4;
+    const SOCK_DIAG_BY_FAMILY: u16 = 20;
+    const SHOW: u32 = 0x04 | 0x10; // UDIAG_SHOW_PEER, UDIAG_SHOW_RQLEN
+    let netlink = socket(libc::AF_NETLINK as u32, libc::SOCK_RAW as u32, NETLINK_SOCK_DIAG)?;
+    let mut request = Vec::new();
+    request.extend(40u32.to_ne_bytes()); // nlmsg_len
+    request.extend(SOCK_DIAG_BY_FAMILY.to_ne_bytes());
+    request.extend(1u16.to_ne_bytes()); // NLM_F_REQUEST
+    request.extend([0; 8]); // sequence, port
+    request.extend([libc::AF_UNIX as u8, 0, 0, 0]);
+    request.extend(u32::MAX.to_ne_bytes()); // every state
+    request.extend(inode.to_ne_bytes());
+    request.extend(SHOW.to_ne_bytes());
+    request.extend([0xff; 8]); // no cookie
+    // SAFETY: a live buffer.
+    check(unsafe { libc::send(netlink.as_raw_fd(), request.as_ptr().cast(), request.len(), 0) } as i64)?;
+    let mut answer = vec![0u8; 8192];
+    // SAFETY: a live buffer.
+    let len = check(unsafe { libc::recv(netlink.as_raw_fd(), answer.as_mut_ptr().cast(), answer.len(), 0) } as i64)?;
+    answer.truncate(len as usize);
+    parse_unix_info(&answer).ok_or_else(|| io::Error::other("the kernel has no sock_diag for Unix sockets"))
+}
+
+fn parse_unix_info(answer: &[u8]) -> Option<UnixInfo> {
+    const PEER: u16 = 2;
+    const RQLEN: u16 = 4;
+    const SHUTDOWN: u16 = 6;
+    let word = |at: usize| Some(u32::from_ne_bytes(answer.get(at..at + 4)?.try_into().ok()?));
+    let half = |at: usize| Some(u16::from_ne_bytes(answer.get(at..at + 2)?.try_into().ok()?));
+    let mut info = UnixInfo::default();
+    if half(4)? != 20 {
+        return None;
+    }
+    // nlmsghdr (16), unix_diag_msg (16), attributes.
+    let end = (word(0)? as usize).min(answer.len());
+    let mut at = 32;
+    while at + 4 <= end {
+        let len = usize::from(half(at)?);
+        match half(at + 2)? {
+            PEER => info.peer = Some(word(at + 4)?),
+            RQLEN => (info.waiting, info.backlog) = (word(at + 4)?, word(at + 8)?),
+            SHUTDOWN => info.shutdown = *answer.get(at + 4)?,
+            _ => {}
+        }
+        at += len.max(4).next_multiple_of(4);
+    }
+    Some(info)
+}

@@ -1,0 +1,220 @@
+//! Descriptors: from /proc/PID/fd to records and steps, or a blocker for each that cannot be carried.
+//!
+//! ```text
+//!  open     what /proc tells                   kernel   what system calls on a duplicate tell
+//!  files    files, directories, devices, memfd pipes    pipes and FIFOs with what is in flight
+//!  anon     eventfd, timerfd, signalfd, pidfd  epoll    epoll sets         inotify  watches and their paths
+//!  sockets  listening and bound sockets        pairs    Unix socket pairs with their queues
+//!  pty      pseudo-terminals                   locks    locks, leases, owners
+//! ```
+//! Records and steps name each other by number ("key") until all are known; then numbers become indices.
+
+mod anon;
+mod epoll;
+mod files;
+mod inotify;
+mod kernel;
+mod locks;
+mod open;
+mod pairs;
+mod pipes;
+mod pty;
+mod sockets;
+
+use super::refuse::{Blocker, DumpError};
+use crate::tracee::Tracer;
+use crate::tracee::ptrace::Tid;
+use open::OpenFd;
+use snapfn_format::snap::*;
+use std::collections::HashMap;
+use std::fs::File;
+use std::os::fd::AsRawFd;
+use std::rc::Rc;
+
+/// A record and the bytes that its references will name.
+#[derive(Clone, Debug, Default)]
+pub(super) struct FdState {
+    pub(super) record: Fd,
+    pub(super) path: Vec<u8>,
+    pub(super) data: Vec<u8>,
+}
+
+/// A step, the bytes that its references will name, and where its large content is read from.
+#[derive(Clone, Debug, Default)]
+pub(super) struct StepState {
+    pub(super) step: FdStep,
+    pub(super) data: Vec<u8>,
+    pub(super) extra: Vec<u8>,
+    pub(super) content: Option<Rc<File>>,
+}
+
+/// Everything about descriptors that goes into the plan.
+#[derive(Clone, Debug, Default)]
+pub(super) struct FdTables {
+    pub(super) records: Vec<FdState>,
+    pub(super) steps: Vec<StepState>,
+}
+
+/// Why a descriptor cannot be carried: what it is, and the remedy.
+type Refusal = (String, &'static str);
+
+fn unreadable(what: &str) -> impl FnOnce(std::io::Error) -> Refusal + use<'_> {
+    move |error| (format!("{what}: {error}"), "close it before the snapshot point")
+}
+
+/// What has been gathered so far.
+struct Gathering<'a> {
+    pid: Tid,
+    open: &'a [OpenFd],
+    records: Vec<FdState>,
+    /// In the order in which they are taken: what completes a descriptor by itself, then what needs others.
+    steps: Vec<StepState>,
+    late: Vec<StepState>,
+    next_temporary: u32,
+}
+
+impl Gathering<'_> {
+    fn record(&mut self, open: &OpenFd, kind: u32) -> &mut FdState {
+        self.add(Fd { fd: open.key, kind, flags: open.flags, ..Fd::default() })
+    }
+
+    fn add(&mut self, record: Fd) -> &mut FdState {
+        self.records.push(FdState { record, ..FdState::default() });
+        let last = self.records.len() - 1;
+        &mut self.records[last]
+    }
+
+    fn temporary(&mut self) -> u32 {
+        self.next_temporary += 1;
+        self.next_temporary - 1
+    }
+
+    fn step(&mut self, fd: u32, kind: u32, a: u64) -> &mut StepState {
+        self.steps.push(StepState { step: FdStep { fd, kind, a, ..FdStep::default() }, ..StepState::default() });
+        let last = self.steps.len() - 1;
+        &mut self.steps[last]
+    }
+
+    fn late_step(&mut self, step: FdStep) {
+        self.late.push(StepState { step, ..StepState::default() });
+    }
+}
+
+/// One record for each descriptor that differs from what an instance inherits.
+pub(super) fn gather(tracer: &Tracer, blockers: &mut Vec<Blocker>) -> Result<FdTables, DumpError> {
+    let pid = tracer.pid;
+    let mut all = open::all(pid)?;
+    let mut refused: HashMap<u32, Refusal> = HashMap::new();
+    let queues = pairs::queues(&mut all, &mut refused);
+    let mut gathering = Gathering {
+        pid,
+        open: &all,
+        records: Vec::new(),
+        steps: Vec::new(),
+        late: Vec::new(),
+        next_temporary: all.iter().map(|open| open.key + 1).max().unwrap_or(0).max(FD_TEMPORARY),
+    };
+    let mut primary: Vec<&OpenFd> = Vec::new();
+    for open in &all {
+        if let Some(source) = inherited(tracer, open) {
+            if source != open.key || open.flags & libc::O_CLOEXEC as u32 != 0 {
+                let flags = open.flags & libc::O_CLOEXEC as u32;
+                gathering.add(Fd { fd: open.key, kind: FD_INHERIT, flags, source, ..Fd::default() });
+            }
+        } else if let Some(of) = primary.iter().find(|of| of.is_same_description(open)) {
+            gathering.record(open, FD_DUP).record.source = of.key;
+        } else {
+            primary.push(open);
+        }
+    }
+    carry_all(&mut gathering, &primary, &queues, &mut refused);
+    for open in &primary {
+        if refused.contains_key(&open.key) {
+            continue;
+        }
+        if let Err(refusal) = locks::gather(&mut gathering, open) {
+            refused.insert(open.key, refusal);
+        }
+    }
+    for fd in (0..3).filter(|fd| !all.iter().any(|open| open.key == *fd)) {
+        gathering.add(Fd { fd, kind: FD_CLOSED, ..Fd::default() });
+    }
+    let mut reasons: Vec<(u32, Refusal)> = refused.into_iter().collect();
+    reasons.sort_by_key(|(key, _)| *key);
+    for (key, (what, remedy)) in reasons {
+        let subject =
+            if key < FD_TEMPORARY { format!("descriptor {key}") } else { "a descriptor in flight".to_owned() };
+        blockers.push(Blocker { subject, what, remedy });
+    }
+    if !blockers.is_empty() {
+        // There will be no plan, and a refused record may be named by others.
+        return Ok(FdTables::default());
+    }
+    let Gathering { records, mut steps, late, .. } = gathering;
+    steps.extend(late);
+    Ok(by_index(records, steps))
+}
+
+fn carry_all(
+    gathering: &mut Gathering<'_>,
+    primary: &[&OpenFd],
+    queues: &pairs::Queues,
+    refused: &mut HashMap<u32, Refusal>,
+) {
+    pipes::gather(gathering, primary, refused);
+    pairs::gather(gathering, primary, queues, refused);
+    pty::gather(gathering, primary, refused);
+    files::gather_unnamed(gathering, primary, refused);
+    let mut done: Vec<u32> = gathering.records.iter().map(|state| state.record.fd).collect();
+    done.extend(refused.keys());
+    for open in primary.iter().filter(|open| !done.contains(&open.key)) {
+        let name = open.name();
+        let result = if let Some(kind) = name.strip_prefix("anon_inode:") {
+            anon::gather(gathering, open, kind)
+        } else if name.starts_with("socket:") {
+            sockets::gather(gathering, open)
+        } else {
+            files::gather(gathering, open)
+        };
+        if let Err(refusal) = result {
+            refused.insert(open.key, refusal);
+        }
+    }
+}
+
+/// Which of the standard streams that we gave the program this is.
+fn inherited(tracer: &Tracer, open: &OpenFd) -> Option<u32> {
+    let own = std::process::id() as Tid;
+    let streams = tracer.spawned.stdio.iter().zip(0u32..);
+    let same = |fd: i32| kernel::same_description(open.at, (own, fd as u32));
+    // The stream with its own number first: standard output and error may be one description.
+    let mut matching = streams.filter(|(fd, _)| same(fd.as_raw_fd())).map(|(_, number)| number);
+    let first = matching.next()?;
+    Some(std::iter::once(first).chain(matching).find(|number| *number == open.key).unwrap_or(first))
+}
+
+/// Sorts records by number and turns the numbers in them and in steps into indices.
+fn by_index(mut records: Vec<FdState>, mut steps: Vec<StepState>) -> FdTables {
+    records.sort_by_key(|state| state.record.fd);
+    let index: HashMap<u32, u32> = records.iter().map(|state| state.record.fd).zip(0u32..).collect();
+    let of = |key: u32| index.get(&key).copied().unwrap_or(u32::MAX);
+    for FdState { record, .. } in &mut records {
+        if matches!(record.kind, FD_DUP | FD_REOPEN | FD_PIPE | FD_SOCKETPAIR | FD_PTY) {
+            record.source = of(record.source);
+        }
+    }
+    for state in &mut steps {
+        state.step.fd = of(state.step.fd);
+        match state.step.kind {
+            STEP_EPOLL => state.step.a = u64::from(of(state.step.a as u32)),
+            STEP_SEND => {
+                for key in state.extra.chunks_exact_mut(4) {
+                    let number = u32::from_le_bytes([key[0], key[1], key[2], key[3]]);
+                    key.copy_from_slice(&of(number).to_le_bytes());
+                }
+            }
+            _ => {}
+        }
+    }
+    FdTables { records, steps }
+}

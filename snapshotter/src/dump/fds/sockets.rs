@@ -1,0 +1,255 @@
+//! Sockets without a peer: listening, bound, or just made, with their options.
+
+use super::open::OpenFd;
+use super::{Gathering, Refusal, kernel, unreadable};
+use snapfn_format::snap::*;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+const TCP_CLOSE: u8 = 7;
+const TCP_LISTEN: u8 = 10;
+/// Offsets in `struct tcp_info`; of a listener: connections that wait, and the backlog.
+const TCPI_UNACKED: usize = 24;
+const TCPI_SACKED: usize = 28;
+
+/// How an option's value is set.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Value {
+    Bytes(usize),
+    /// The kernel doubles what is set.
+    Buffer,
+}
+
+/// Options that are carried where they differ from a new socket's: level, name, value.
+const OPTIONS: &[(i32, i32, Value)] = &[
+    (libc::SOL_SOCKET, libc::SO_REUSEADDR, Value::Bytes(4)),
+    (libc::SOL_SOCKET, libc::SO_REUSEPORT, Value::Bytes(4)),
+    (libc::SOL_SOCKET, libc::SO_KEEPALIVE, Value::Bytes(4)),
+    (libc::SOL_SOCKET, libc::SO_BROADCAST, Value::Bytes(4)),
+    (libc::SOL_SOCKET, libc::SO_OOBINLINE, Value::Bytes(4)),
+    (libc::SOL_SOCKET, libc::SO_DONTROUTE, Value::Bytes(4)),
+    (libc::SOL_SOCKET, libc::SO_SNDBUF, Value::Buffer),
+    (libc::SOL_SOCKET, libc::SO_RCVBUF, Value::Buffer),
+    (libc::SOL_SOCKET, libc::SO_PRIORITY, Value::Bytes(4)),
+    (libc::SOL_SOCKET, libc::SO_LINGER, Value::Bytes(8)),
+    (libc::SOL_SOCKET, libc::SO_RCVLOWAT, Value::Bytes(4)),
+    (libc::SOL_SOCKET, libc::SO_RCVTIMEO, Value::Bytes(16)),
+    (libc::SOL_SOCKET, libc::SO_SNDTIMEO, Value::Bytes(16)),
+    (libc::SOL_SOCKET, libc::SO_PASSCRED, Value::Bytes(4)),
+    (libc::SOL_SOCKET, libc::SO_PASSSEC, Value::Bytes(4)),
+    (libc::SOL_SOCKET, libc::SO_TIMESTAMP, Value::Bytes(4)),
+    (libc::SOL_SOCKET, libc::SO_TIMESTAMPNS, Value::Bytes(4)),
+    (libc::SOL_SOCKET, libc::SO_RXQ_OVFL, Value::Bytes(4)),
+    (libc::SOL_SOCKET, libc::SO_MARK, Value::Bytes(4)),
+    (libc::SOL_SOCKET, libc::SO_BINDTODEVICE, Value::Bytes(16)),
+    (libc::SOL_SOCKET, libc::SO_BUSY_POLL, Value::Bytes(4)),
+    (libc::SOL_SOCKET, libc::SO_ZEROCOPY, Value::Bytes(4)),
+    (libc::IPPROTO_TCP, libc::TCP_NODELAY, Value::Bytes(4)),
+    (libc::IPPROTO_TCP, libc::TCP_KEEPIDLE, Value::Bytes(4)),
+    (libc::IPPROTO_TCP, libc::TCP_KEEPINTVL, Value::Bytes(4)),
+    (libc::IPPROTO_TCP, libc::TCP_KEEPCNT, Value::Bytes(4)),
+    (libc::IPPROTO_TCP, libc::TCP_SYNCNT, Value::Bytes(4)),
+    (libc::IPPROTO_TCP, libc::TCP_LINGER2, Value::Bytes(4)),
+    (libc::IPPROTO_TCP, libc::TCP_DEFER_ACCEPT, Value::Bytes(4)),
+    (libc::IPPROTO_TCP, libc::TCP_WINDOW_CLAMP, Value::Bytes(4)),
+    (libc::IPPROTO_TCP, libc::TCP_CONGESTION, Value::Bytes(16)),
+    (libc::IPPROTO_TCP, libc::TCP_USER_TIMEOUT, Value::Bytes(4)),
+    (libc::IPPROTO_TCP, libc::TCP_FASTOPEN, Value::Bytes(4)),
+    (libc::IPPROTO_TCP, libc::TCP_NOTSENT_LOWAT, Value::Bytes(4)),
+    (libc::IPPROTO_IP, libc::IP_TOS, Value::Bytes(4)),
+    (libc::IPPROTO_IP, libc::IP_TTL, Value::Bytes(4)),
+    (libc::IPPROTO_IP, libc::IP_PKTINFO, Value::Bytes(4)),
+    (libc::IPPROTO_IP, libc::IP_RECVERR, Value::Bytes(4)),
+    (libc::IPPROTO_IP, libc::IP_MTU_DISCOVER, Value::Bytes(4)),
+    (libc::IPPROTO_IP, libc::IP_RECVTTL, Value::Bytes(4)),
+    (libc::IPPROTO_IP, libc::IP_RECVTOS, Value::Bytes(4)),
+    (libc::IPPROTO_IP, libc::IP_FREEBIND, Value::Bytes(4)),
+    (libc::IPPROTO_IP, libc::IP_TRANSPARENT, Value::Bytes(4)),
+    (libc::IPPROTO_IP, libc::IP_MULTICAST_TTL, Value::Bytes(4)),
+    (libc::IPPROTO_IP, libc::IP_MULTICAST_LOOP, Value::Bytes(4)),
+    (libc::IPPROTO_IPV6, libc::IPV6_V6ONLY, Value::Bytes(4)),
+    (libc::IPPROTO_IPV6, libc::IPV6_UNICAST_HOPS, Value::Bytes(4)),
+    (libc::IPPROTO_IPV6, libc::IPV6_MULTICAST_HOPS, Value::Bytes(4)),
+    (libc::IPPROTO_IPV6, libc::IPV6_MULTICAST_LOOP, Value::Bytes(4)),
+    (libc::IPPROTO_IPV6, libc::IPV6_RECVPKTINFO, Value::Bytes(4)),
+    (libc::IPPROTO_IPV6, libc::IPV6_RECVERR, Value::Bytes(4)),
+    (libc::IPPROTO_IPV6, libc::IPV6_MTU_DISCOVER, Value::Bytes(4)),
+    (libc::IPPROTO_IPV6, libc::IPV6_TCLASS, Value::Bytes(4)),
+    (libc::IPPROTO_UDP, libc::UDP_SEGMENT, Value::Bytes(4)),
+    (libc::IPPROTO_UDP, libc::UDP_GRO, Value::Bytes(4)),
+];
+
+/// Family, type and protocol.
+pub(super) fn nature(fd: &OwnedFd) -> Option<(u32, u32, u32)> {
+    let number = |name| kernel::socket_number(fd, libc::SOL_SOCKET, name);
+    Some((number(libc::SO_DOMAIN)?, number(libc::SO_TYPE)?, number(libc::SO_PROTOCOL)?))
+}
+
+/// A step for every option that is not a new socket's own.
+pub(super) fn options(gathering: &mut Gathering<'_>, key: u32, fd: &OwnedFd, nature: (u32, u32, u32)) {
+    let (family, kind, protocol) = nature;
+    let Ok(fresh) = kernel::socket(family, kind, protocol) else { return };
+    let inet = family == libc::AF_INET as u32 || family == libc::AF_INET6 as u32;
+    let transport = if kind == libc::SOCK_STREAM as u32 { libc::IPPROTO_TCP } else { libc::IPPROTO_UDP };
+    for (level, name, value) in OPTIONS {
+        let applies = match *level {
+            libc::SOL_SOCKET => true,
+            libc::IPPROTO_IPV6 => family == libc::AF_INET6 as u32,
+            libc::IPPROTO_IP => inet,
+            level => inet && level == transport,
+        };
+        let room = if let Value::Bytes(room) = value { *room } else { 4 };
+        let read = |fd| if applies { kernel::socket_option(fd, *level, *name, room) } else { None };
+        let (Some(mut now), Some(new)) = (read(fd), read(&fresh)) else { continue };
+        if now == new {
+            continue;
+        }
+        if *value == Value::Buffer {
+            let size = now.as_slice().try_into().map_or(0, u32::from_ne_bytes) / 2;
+            now = size.to_ne_bytes().to_vec();
+        }
+        let state = gathering.step(key, STEP_OPTION, *level as u32 as u64);
+        state.step.b = *name as u64;
+        state.data = now;
+    }
+}
+
+/// An address for people.
+pub(super) fn shown(address: &[u8]) -> String {
+    let half = |at: usize| address.get(at..at + 2).map_or([0; 2], |b| [b[0], b[1]]);
+    let port = u16::from_be_bytes(half(2));
+    match i32::from(u16::from_ne_bytes(half(0))) {
+        libc::AF_INET => {
+            let ip = address.get(4..8).and_then(|b| <[u8; 4]>::try_from(b).ok()).unwrap_or_default();
+            SocketAddr::new(Ipv4Addr::from(ip).into(), port).to_string()
+        }
+        libc::AF_INET6 => {
+            let ip = address.get(8..24).and_then(|b| <[u8; 16]>::try_from(b).ok()).unwrap_or_default();
+            SocketAddr::new(Ipv6Addr::from(ip).into(), port).to_string()
+        }
+        libc::AF_UNIX => match address.get(2..) {
+            Some([0, name @ ..]) => format!("@{}", String::from_utf8_lossy(name)),
+            Some(path @ [_, ..]) => String::from_utf8_lossy(path).trim_end_matches('\0').to_owned(),
+            _ => "an unnamed socket".to_owned(),
+        },
+        family => format!("an address of family {family}"),
+    }
+}
+
+pub(super) fn connected(peer: &str) -> Refusal {
+    (format!("is a socket connected to {peer}"), "close the connection before the snapshot point, or connect after it")
+}
+
+pub(super) fn gather(gathering: &mut Gathering<'_>, open: &OpenFd) -> Result<(), Refusal> {
+    let fd = open.duplicate().map_err(unreadable("the socket cannot be looked at"))?;
+    let nature = nature(&fd).ok_or_else(|| ("is a socket of unknown kind".to_owned(), "close it"))?;
+    let (family, kind, protocol) = nature;
+    if let Some(peer) = kernel::peer_name(&fd) {
+        return Err(connected(&shown(&peer)));
+    }
+    let stream = kind == libc::SOCK_STREAM as u32;
+    let (listening, waiting, backlog) = match (family as i32, stream) {
+        (libc::AF_INET | libc::AF_INET6, true) => tcp(&fd, protocol)?,
+        (libc::AF_INET | libc::AF_INET6, false) if kind == libc::SOCK_DGRAM as u32 => (false, waits(&fd), 0),
+        (libc::AF_UNIX, _) => unix(open, &fd)?,
+        _ => {
+            let what = match family as i32 {
+                libc::AF_NETLINK => "a netlink socket".to_owned(),
+                libc::AF_PACKET => "a packet socket".to_owned(),
+                libc::AF_ALG => "a kernel crypto socket".to_owned(),
+                libc::AF_VSOCK => "a vsock socket".to_owned(),
+                libc::AF_INET | libc::AF_INET6 => "a raw socket".to_owned(),
+                family => format!("a socket of family {family}"),
+            };
+            return Err((format!("is {what}"), "open it after the snapshot point"));
+        }
+    };
+    if waiting != 0 {
+        let what = if listening { "connections" } else { "datagrams" };
+        let name = kernel::socket_name(&fd).unwrap_or_default();
+        return Err((
+            format!("is a socket at {} with waiting {what}", shown(&name)),
+            "take them before the snapshot point",
+        ));
+    }
+    let address = address(gathering, &fd)?;
+    let mode = address.path.as_ref().and_then(|path| std::fs::metadata(path).ok()).map_or(0, |m| m.mode() & 0o777);
+    let state = gathering.record(open, FD_SOCKET);
+    (state.record.a, state.record.b, state.record.offset) = (u64::from(family), u64::from(kind), u64::from(protocol));
+    state.data = address.bytes;
+    let bound = !state.data.is_empty();
+    options(gathering, open.key, &fd, nature);
+    if bound {
+        gathering.step(open.key, STEP_BIND, u64::from(mode));
+    }
+    if listening {
+        gathering.step(open.key, STEP_LISTEN, u64::from(backlog));
+    }
+    Ok(())
+}
+
+/// Whether anything waits to be read.
+fn waits(fd: &OwnedFd) -> u32 {
+    u32::from(kernel::poll(fd) & libc::POLLIN != 0)
+}
+
+fn tcp(fd: &OwnedFd, protocol: u32) -> Result<(bool, u32, u32), Refusal> {
+    let info = kernel::socket_option(fd, libc::IPPROTO_TCP, libc::TCP_INFO, 256);
+    let Some(info) = info.filter(|_| protocol == libc::IPPROTO_TCP as u32 || protocol == libc::IPPROTO_MPTCP as u32)
+    else {
+        return Err((format!("is a stream socket of protocol {protocol}"), "open it after the snapshot point"));
+    };
+    let word = |at: usize| info.get(at..at + 4).and_then(|b| b.try_into().ok()).map_or(0, u32::from_ne_bytes);
+    match info.first() {
+        Some(&TCP_LISTEN) => Ok((true, word(TCPI_UNACKED), word(TCPI_SACKED))),
+        Some(&TCP_CLOSE) => Ok((false, 0, 0)),
+        _ => Err(connected("a peer that is going away")),
+    }
+}
+
+fn unix(open: &OpenFd, fd: &OwnedFd) -> Result<(bool, u32, u32), Refusal> {
+    let listening = kernel::socket_number(fd, libc::SOL_SOCKET, libc::SO_ACCEPTCONN) == Some(1);
+    match kernel::unix_info(open.metadata.ino() as u32) {
+        Ok(info) => Ok((listening, info.waiting, info.backlog)),
+        Err(_) => Ok((listening, waits(fd), libc::SOMAXCONN as u32)),
+    }
+}
+
+/// What to bind to.
+struct BoundTo {
+    /// Empty: nothing.
+    bytes: Vec<u8>,
+    /// Of a Unix socket with a file.
+    path: Option<PathBuf>,
+}
+
+fn address(gathering: &Gathering<'_>, fd: &OwnedFd) -> Result<BoundTo, Refusal> {
+    let bytes = kernel::socket_name(fd).unwrap_or_default();
+    let family = bytes.get(..2).map_or(0, |b| i32::from(u16::from_ne_bytes([b[0], b[1]])));
+    if family != libc::AF_UNIX {
+        // Port 0: not bound yet.
+        let bound = bytes.get(2..4).is_some_and(|port| port != [0, 0]);
+        return Ok(BoundTo { bytes: if bound { bytes } else { Vec::new() }, path: None });
+    }
+    let name = bytes.get(2..).unwrap_or_default();
+    match name.first() {
+        None => return Ok(BoundTo { bytes: Vec::new(), path: None }),
+        Some(0) => return Ok(BoundTo { bytes, path: None }),
+        Some(_) => {}
+    }
+    // Instances may start elsewhere: the path becomes absolute.
+    let name = String::from_utf8_lossy(name.split(|b| *b == 0).next().unwrap_or_default()).into_owned();
+    let cwd = std::fs::read_link(format!("/proc/{}/cwd", gathering.pid)).unwrap_or_default();
+    let path = cwd.join(&name);
+    let text = path.to_string_lossy().into_owned();
+    if text.len() > 107 || !Path::new(&path).exists() {
+        let what = format!("is a socket whose file {} is gone or has too long a path", path.display());
+        return Err((what, "bind it to an existing absolute path"));
+    }
+    let mut bytes = (libc::AF_UNIX as u16).to_ne_bytes().to_vec();
+    bytes.extend(text.as_bytes());
+    bytes.push(0);
+    Ok(BoundTo { bytes, path: Some(path) })
+}
