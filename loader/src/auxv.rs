@@ -76,9 +76,9 @@ impl InitialStack {
         let strings = args.chain(envs).map(text_end).max().unwrap_or(start);
         // Strings of the auxiliary vector are short; the stack reaches a page behind the last one at most.
         let others = self.aux().filter(|(kind, value)| ADDRESSES.contains(kind) && *value != 0);
-        // SAFETY: C strings, but for the 16 random bytes.
         let others = others.map(|(kind, value)| match kind {
             at::RANDOM => value + 16,
+            // SAFETY: all others are C strings.
             _ => text_end(unsafe { memory::c_str(value) }),
         });
         let end = others.max().unwrap_or(start).max(strings);
