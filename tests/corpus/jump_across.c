@@ -9,6 +9,7 @@
 
 /* setjmp before the snapshot, longjmp after it. */
 static jmp_buf env;
+static int last;
 
 __attribute__((noinline)) static void deeper(int n, int value) {
     volatile char frame[200];
@@ -22,12 +23,13 @@ int main(int argc, char **argv) {
     volatile int rounds = 0;
     int value = setjmp(env);
     if (value == 0) {
-        snap_ready();
+        if (snap_ready()) argv = snap_argv();
+        last = atoi(argv[1]); /* a local that changes after setjmp() is lost at longjmp() */
         printf("first time\n");
         deeper(30, 1);
     }
     rounds++;
     printf("came back with %d\n", value);
-    if (value < atoi(argv[1])) deeper(10, value + 1);
+    if (value < last) deeper(10, value + 1);
     return rounds;
 }

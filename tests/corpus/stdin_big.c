@@ -1,4 +1,4 @@
-//! at: ready,syscall:read:0
+//! at: ready
 //! variants: O2,musl-static
 //! run: | {200000*0123456789} | | 0
 #include <snap.h>

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 pub const PLAIN_USER: u32 = 65534;
 
 /// No run of a corpus program takes as long as this, whatever else the machine does.
-const LIMIT: Duration = Duration::from_secs(120);
+const LIMIT: Duration = Duration::from_secs(60);
 
 /// A command to run.
 #[derive(Debug, Clone, Default)]
