@@ -24,6 +24,9 @@ const SYS_PRCTL: u64 = libc::SYS_prctl as u64;
 /// Instructions between `_start` and the call that receives `main`; musl's static-pie relocates itself meanwhile.
 const MAIN_STEPS: usize = 100_000;
 
+/// Number of a system call, and its first argument where only that descriptor is meant.
+type SyscallPoint = (u64, Option<u64>);
+
 /// Where the program stands.
 #[derive(Clone, Debug)]
 pub(crate) struct Reached {
@@ -151,7 +154,7 @@ impl Tracer {
         &mut self,
         point: &Point,
         entry: bool,
-        syscall: Option<(u64, Option<u64>)>,
+        syscall: Option<SyscallPoint>,
     ) -> Result<Option<Reached>, TraceError> {
         match point {
             Point::Main if entry => {
@@ -244,7 +247,7 @@ impl Tracer {
 
     /// Resumes all tasks and serves their stops until one is at the snapshot point. `None`: only a breakpoint is
     /// a point.
-    fn event_loop(&mut self, point: Option<(bool, Option<(u64, Option<u64>)>)>) -> Result<Reached, TraceError> {
+    fn event_loop(&mut self, point: Option<(bool, Option<SyscallPoint>)>) -> Result<Reached, TraceError> {
         let system = TraceError::system;
         let go_on = |tid, signal| match ptrace::resume_to_syscall(tid, signal) {
             // The task has died meanwhile: its end will be reported.
@@ -317,7 +320,7 @@ impl Tracer {
     fn at_syscall(
         &mut self,
         tid: Tid,
-        point: Option<(bool, Option<(u64, Option<u64>)>)>,
+        point: Option<(bool, Option<SyscallPoint>)>,
     ) -> Result<Option<Reached>, TraceError> {
         let system = TraceError::system;
         let Some((number, args)) = ptrace::syscall_entry(tid).map_err(system("system call information"))? else {

@@ -105,6 +105,7 @@ pub(crate) fn spawn(options: &SpawnOptions) -> Result<Spawned, TraceError> {
     // SAFETY: the child only makes async-signal-safe calls on memory prepared above.
     let pid = match unsafe { libc::fork() } {
         -1 => return Err(system("fork")(io::Error::last_os_error())),
+        // SAFETY: this is the child.
         0 => unsafe { child.run() },
         pid => pid,
     };
