@@ -90,7 +90,7 @@ phase build build_release || finish
 # --- checks -----------------------------------------------------------------------------------------------------------
 
 phase format cargo fmt --all --check
-phase lints cargo clippy --workspace --all-targets --locked -- -D warnings
+phase lints cargo clippy --workspace --lib --bins --tests --examples --locked -- -D warnings
 
 # Every test of the workspace, with the release binaries; the counts are those of the test runner.
 tests() {
