@@ -120,7 +120,7 @@ fn refusals_name_what_is_wrong() {
     for (wanted, change) in cases {
         let mut tables = Sample::default().tables(size - sample::PAGES as u64 * PAGE);
         change(&mut tables);
-        let error = parse(&build(&tables, size).0, size, |plan| plan.err().expect(wanted).to_string());
+        let error = parse(&build(&tables, size).0, size, |plan| plan.expect_err(wanted).to_string());
         assert!(error.contains(wanted), "{wanted}: {error}");
     }
 }
