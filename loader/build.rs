@@ -15,6 +15,7 @@ fn main() {
         "-Wl,-z,noexecstack",
         "-Wl,-z,max-page-size=4096",
         "-Wl,--no-eh-frame-hdr",
+        "-Wl,--strip-all",
         script.as_str(),
     ];
     for arg in args {
