@@ -22,6 +22,8 @@ pub enum Action {
 pub struct Args {
     /// What to do.
     pub action: Action,
+    /// Keep CLOCK_MONOTONIC and CLOCK_BOOTTIME from running backwards.
+    pub timens: bool,
     /// Index of NAME in the argument vector; 0 when there is none.
     pub name: u64,
     /// `--keep-arguments`, used by the snapshotter: the instance is going to be dumped again.
@@ -44,13 +46,14 @@ pub enum UsageError {
 /// Parses the arguments of `initial`.
 pub fn parse(initial: &InitialStack) -> Result<Args, UsageError> {
     let instance = Instance { first_arg: 0, binds: Binds::NONE };
-    let mut args = Args { action: Action::Run, name: 0, keep: false, instance };
+    let mut args = Args { action: Action::Run, name: 0, keep: false, timens: false, instance };
     let mut index = 1;
     while let Some(arg) = initial.arg(index) {
         match arg.to_bytes() {
             b"--dry-run" | b"-n" => args.action = Action::DryRun,
             b"--help" | b"-h" => return Ok(Args { action: Action::Help, ..args }),
             b"--version" | b"-V" => return Ok(Args { action: Action::Version, ..args }),
+            b"--timens" => args.timens = true,
             b"--keep-arguments" => args.keep = true,
             b"--bind" | b"-b" => {
                 index += 1;

@@ -20,4 +20,5 @@ pub mod restore;
 pub mod rt;
 pub mod store;
 pub mod sys;
+pub mod timens;
 pub mod vdso;

@@ -12,7 +12,8 @@
 
 use snapfn_format::PAGE;
 use snapfn_format::snap::resident::{
-    CODE, ENTRIES, ENTRY_SIZE, FALLBACKS, FUNCTIONS, SLOTS, STUB_CLONE, STUB_FINISH, STUB_SYSCALL, STUB_THREAD,
+    CODE, ENTRIES, ENTRY_SIZE, FALLBACKS, FUNCTIONS, SLOTS, STUB_CLONE, STUB_FINISH, STUB_RESUME, STUB_SYSCALL,
+    STUB_THREAD,
 };
 
 const DYNSYM: u64 = 0x200;
@@ -236,6 +237,20 @@ fn code(page: &mut Page) {
             0x0f, 0x05, //                    81 syscall
         ],
     );
+    // As after the system call itself: rcx is the return address, r11 the flags, which nothing here changes.
+    page.put(
+        STUB_RESUME,
+        &[
+            0x0f, 0x05, //             syscall
+            0x48, 0x8b, 0x7b, 0x10, // mov rdi, [rbx + 16]
+            0x48, 0x8b, 0x53, 0x18, // mov rdx, [rbx + 24]
+            0x4c, 0x8b, 0x53, 0x20, // mov r10, [rbx + 32]
+            0x4c, 0x8b, 0x43, 0x28, // mov r8, [rbx + 40]
+            0x48, 0x8b, 0x4b, 0x38, // mov rcx, [rbx + 56]
+            0x48, 0x8b, 0x5b, 0x30, // mov rbx, [rbx + 48]
+            0xff, 0xe1, //             jmp rcx
+        ],
+    );
     for (i, (_, number)) in FUNCTIONS.iter().enumerate() {
         let i = i as u64;
         let entry = ENTRIES + ENTRY_SIZE * i;
@@ -268,6 +283,12 @@ mod tests {
         let versions = elf.verdef.unwrap();
         let last = versions.iter().last().unwrap();
         assert_eq!(last.vd_hash, 0x03ae_75f6); // the published hash of LINUX_2.6
+    }
+
+    #[test]
+    fn the_last_instruction_of_resume_is_its_jump() {
+        let at = (STUB_RESUME + snapfn_format::snap::resident::RESUME_JUMP) as usize;
+        assert_eq!(page()[at..at + 3], [0xff, 0xe1, 0xcc]);
     }
 
     #[test]

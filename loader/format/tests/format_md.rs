@@ -34,14 +34,15 @@ fn layouts() -> BTreeMap<&'static str, (usize, Vec<Field>)> {
     record!(Op: kind prot file flags addr len offset);
     record!(Patch: addr kind place arg);
     record!(Thread: regs sigmask altstack_addr altstack_len altstack_flags tid clear_tid tid_cache robust_list rseq
-        rseq_len rseq_sig xstate comm affinity policy priority nice timer_slack);
+        rseq_len rseq_sig xstate comm affinity policy priority nice timer_slack
+        timeout timeout_form timeout_arg);
     record!(Fd: fd kind flags source offset a b path data);
     record!(FdStep: fd kind a b c data extra);
     record!(SigAction: signo reserved handler flags restorer mask);
     record!(EnvChange: kind reserved name addr);
     record!(Setting: kind which a b);
     record!(PendingSignal: thread signo info);
-    record!(Timer: kind id clock notify signo thread value remaining interval overrun);
+    record!(Timer: kind id clock notify signo thread value remaining interval reserved);
     layouts
 }
 

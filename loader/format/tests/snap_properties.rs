@@ -84,7 +84,7 @@ fn every_truncation_is_refused() {
 #[test]
 fn refusals_name_what_is_wrong() {
     type Change = fn(&mut PlanTables);
-    let cases: [(&str, Change); 30] = [
+    let cases: [(&str, Change); 35] = [
         ("files table", |t| t.files.clear()),
         ("file in record 1", |t| t.files[1].kind = 9),
         ("file in record 4", |t| t.files[4].path = BytesRef::default()),
@@ -114,6 +114,11 @@ fn refusals_name_what_is_wrong() {
         ("descriptor step in record 3", |t| t.fd_steps[3].a = 99),
         ("signal disposition in record 0", |t| t.sigactions[0].signo = 65),
         ("environment change in record 1", |t| t.env_changes[1].addr = 1),
+        ("thread in record 1", |t| t.threads[1].timeout = 1),
+        ("thread in record 1", |t| (t.threads[1].timeout_form, t.threads[1].timeout_arg) = (1, reg::RIP as u32)),
+        ("setting in record 1", |t| t.settings[1].b = 63),
+        ("pending signal in record 0", |t| t.pending[0].thread = 2),
+        ("timer in record 0", |t| t.timers[0].id = 3),
         ("working directory", |t| t.process.cwd.len -= 1),
     ];
     let (_, size) = Sample::default().meta();

@@ -15,6 +15,7 @@ use snapfn_loader::print::{Out, Text};
 use snapfn_loader::restore::{self, RestoreError, Sources};
 use snapfn_loader::store::{Stores, Target, open_regular};
 use snapfn_loader::sys::{self, Errno};
+use snapfn_loader::timens::{self, TimensError};
 use snapfn_loader::{dry_run, memory};
 
 const HELP: &str = "\
@@ -28,6 +29,7 @@ Options come before NAME; -- ends them. ARGS, the environment and stdio are the 
 Options:
   -b, --bind OLD=NEW  bind the socket at OLD to NEW instead (PORT, ADDRESS:PORT, unix:PATH)
   -n, --dry-run       print what would be done
+      --timens        in a time namespace whose clocks do not run backwards from the snapshot
   -h, --help          this text
   -V, --version       the version
 
@@ -56,6 +58,7 @@ enum Failure<'a> {
     Format(FormatError),
     Missing(&'a snapfn_format::snap::File, &'a [u8], Errno),
     WrongSize(&'a snapfn_format::snap::File, u64),
+    Timens(TimensError),
     Restore(RestoreError<'a>),
 }
 
@@ -98,6 +101,7 @@ impl fmt::Display for Failure<'_> {
                 "code segment file {} has {actual} bytes instead of {}, run snaprepo verify",
                 file.digest, file.size
             ),
+            Failure::Timens(error) => write!(f, "{error}"),
             Failure::Restore(error) => write!(f, "{error}"),
         }
     }
@@ -146,6 +150,9 @@ fn run<'a>(initial: &InitialStack, args: &'a Args) -> Result<(), Failure<'a>> {
     if args.action == Action::DryRun {
         let _ = dry_run::print(&plan, &mut Out::new(1));
         return Ok(());
+    }
+    if args.timens {
+        timens::enter(&plan.header.process).map_err(Failure::Timens)?;
     }
     if let Some(slot) = FDS.0.first() {
         slot.set(image);

@@ -1,19 +1,24 @@
 //! Restoring a snapshot into this fresh process.
 //!
 //! ```text
-//!  maps     one mmap per operation            process  what the kernel keeps per process
-//!  patch    words that are new per instance   fds      descriptors
-//!  threads  frames, clone, rt_sigreturn       Instance the arguments and environment of this start
+//!  maps     one mmap per operation            process     what the kernel keeps per process
+//!  patch    words that are new per instance   fds         descriptors
+//!  threads  frames, clone, rt_sigreturn       attributes  limits, prctl settings, scheduling, names
+//!  signals  dispositions, pending signals     timers      interval timers, POSIX timers
+//!  Instance the arguments and environment of this start
 //! ```
 //! The plan has been validated as a whole before the first of these runs.
 #![allow(unsafe_code)] // builds another program's image
 
+mod attributes;
 mod fds;
 mod instance;
 mod maps;
 mod patch;
 mod process;
+mod signals;
 mod threads;
+mod timers;
 
 pub use instance::Instance;
 pub use maps::Sources;
@@ -55,6 +60,8 @@ pub enum RestoreError<'a> {
     Bind(Bound<'a>, Errno),
     /// A `--bind` that means none of the snapshot's sockets, the first of which is at that address.
     NoSocket(&'a Spec, &'a [u8]),
+    /// One of many of its kind: a signal, a timer, a `prctl` option.
+    Attribute(&'static str, u32, Errno),
     /// XCR0 lacks state components that are live in the snapshot.
     CpuState(u64),
 }
@@ -88,6 +95,14 @@ impl fmt::Display for RestoreError<'_> {
             RestoreError::NoSocket(_, []) => f.write_str("--bind: the snapshot has no listening or bound socket"),
             RestoreError::NoSocket(old, first) => {
                 write!(f, "--bind {old}=…: no socket of the snapshot is there, but one at {}", Shown(first))
+            }
+            RestoreError::Attribute(what, which, errno) => {
+                write!(f, "{what} {which}: {errno}")?;
+                f.write_str(match errno {
+                    Errno::PERM | Errno::ACCES => ", start it with the rights that the program had at the snapshot",
+                    Errno::AGAIN => ", check RLIMIT_SIGPENDING",
+                    _ => "",
+                })
             }
             RestoreError::CpuState(missing) => {
                 write!(
@@ -183,22 +198,31 @@ unsafe fn apply<'a>(
         vdso::fill_slots(process.resident, initial.aux_value(at::SYSINFO_EHDR).unwrap_or(0));
         let canary = patch::canary(initial);
         patch::memory(plan, &vectors, canary);
+        attributes::raise_limits(plan);
         // Before the process's own limits and attributes: descriptors may lie above what it may open now.
         fds::restore(plan, sources, initial, &instance.binds)?;
         process::apply(plan, &vectors)?;
         maps::map_descriptors(plan)?;
-        if !plan.sigactions.is_empty() || plan.threads.len() > 1 || !plan.pending.is_empty() {
+        let has_signals = !plan.sigactions.is_empty() || !plan.pending.is_empty() || !plan.timers.is_empty();
+        if has_signals || plan.threads.len() > 1 {
             sys::block_signals();
         }
-        process::signals(plan)?;
+        signals::dispositions(plan)?;
+        attributes::early(plan)?;
         let main = threads::start(plan, &vectors, canary, fsgsbase)?;
         if process.info != 0 {
             vectors.publish(process.info);
         }
         maps::protect(plan)?;
+        if !plan.pending.is_empty() || !plan.timers.is_empty() {
+            let frames = threads::Frames::of(plan);
+            signals::pending(plan, &frames)?;
+            timers::restore(plan, &frames)?;
+        }
         // For a snapshotter that dumps this instance in its turn.
         memory::write_u64(process.resident + resident::WORK + resident::WORK_ARGV, vectors.argv);
         memory::write_u64(process.resident + resident::WORK + resident::WORK_ENVP, vectors.envp);
+        attributes::late(plan)?;
         memory::write_u32(process.resident + resident::WORK, 1);
         if plan.threads.len() > 1 {
             sys::futex_wake_all(process.resident + resident::WORK);

@@ -3,6 +3,7 @@
 //! The frames lie in the resident region, never on a program's stack: coroutine stacks are small.
 
 use super::RestoreError;
+use super::attributes::{self, Inherited};
 use super::instance::Vectors;
 use super::patch;
 use crate::memory::{read_u32, write_bytes, write_u32, write_u64};
@@ -77,6 +78,66 @@ unsafe fn write_frame(frame: u64, thread: &Thread, regs: &[u64; REGS], xstate: &
     }
 }
 
+/// The frames, by thread.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Frames {
+    first: u64,
+    size: u64,
+}
+
+impl Frames {
+    /// Offset of 4 unused bytes at the end of a frame's fixed part, where its thread's TID is kept.
+    const TID: u64 = 448;
+
+    /// Where the frames of `plan` go.
+    pub(super) fn of(plan: &Plan<'_>) -> Self {
+        let largest = plan.threads.iter().map(|thread| thread.xstate.len).max().unwrap_or(0);
+        let first = plan.header.process.resident + resident::WORK + resident::WORK_HEADER;
+        Frames { first, size: resident::frame_size(u64::from(largest)) }
+    }
+
+    fn at(&self, index: usize) -> u64 {
+        self.first + self.size * index as u64
+    }
+
+    /// The TID of thread `index` in this instance.
+    ///
+    /// # Safety
+    /// [`start`] has made the thread.
+    pub(super) unsafe fn tid(&self, index: usize) -> u32 {
+        // SAFETY: inside the work area.
+        unsafe { read_u32(self.at(index) + Self::TID) }
+    }
+}
+
+/// A thread that was stopped in a system call with a timeout goes on with what is left of it. The call's argument
+/// must not be overwritten for good, neither in memory (a constant, or used again) nor in the register (which the
+/// program may count on): the thread starts in [`resident::STUB_RESUME`], which puts everything back.
+///
+/// # Safety
+/// The frame lies in the work area.
+unsafe fn resume_with_timeout(thread: &Thread, regs: &mut [u64; REGS], frame: u64, resident: u64) {
+    const SAVED: [usize; 5] = [reg::RDI, reg::RDX, reg::R10, reg::R8, reg::RBX];
+    const SYSCALL_LEN: u64 = 2;
+    let block = frame + resident::RESUME_BLOCK;
+    let saved = block + resident::RESUME_REGS;
+    // SAFETY: the caller's promise.
+    unsafe {
+        for (i, register) in SAVED.iter().enumerate() {
+            write_u64(saved + 8 * i as u64, regs[*register]);
+        }
+        write_u64(saved + 8 * SAVED.len() as u64, regs[reg::RIP] + SYSCALL_LEN);
+        write_u64(block, thread.timeout / 1_000_000_000);
+        write_u64(block + 8, thread.timeout % 1_000_000_000);
+    }
+    regs[thread.timeout_arg as usize] = match thread.timeout_form {
+        TIMEOUT_TIMESPEC => block,
+        _ => thread.timeout.div_ceil(1_000_000),
+    };
+    regs[reg::RBX] = block;
+    regs[reg::RIP] = resident + resident::STUB_RESUME;
+}
+
 /// Makes all frames and all threads but the first: the stack pointer for the main thread's `rt_sigreturn`.
 ///
 /// # Safety
@@ -89,9 +150,8 @@ pub(super) unsafe fn start<'a>(
 ) -> Result<u64, RestoreError<'a>> {
     let resident = plan.header.process.resident;
     let gate = resident + resident::WORK;
-    let largest = plan.threads.iter().map(|thread| thread.xstate.len).max().unwrap_or(0);
-    let size = resident::frame_size(u64::from(largest));
-    let frame_of = |index: usize| gate + resident::WORK_HEADER + size * index as u64;
+    let frames = Frames::of(plan);
+    let mut inherited = Inherited::new();
     let mut register_patches = plan.patches.iter().filter(|patch| patch.place == PATCH_REGISTER).peekable();
     let has_register_patches = register_patches.peek().is_some();
     // SAFETY: validated addresses; each frame is complete before its thread exists.
@@ -103,15 +163,19 @@ pub(super) unsafe fn start<'a>(
                     regs[patch.addr as usize] = patch::value(patch.kind, vectors, canary);
                 }
             }
-            write_frame(frame_of(index), thread, &regs, plan.bytes(thread.xstate));
+            if thread.timeout_form != TIMEOUT_NONE {
+                resume_with_timeout(thread, &mut regs, frames.at(index), resident);
+            }
+            write_frame(frames.at(index), thread, &regs, plan.bytes(thread.xstate));
         }
         for (index, thread) in plan.threads.iter().enumerate().skip(1) {
-            let scratch = frame_of(index) + 448; // unused bytes of the frame
-            let parent_tid = if thread.tid_cache != 0 { thread.tid_cache } else { scratch };
+            let own_tid = frames.at(index) + Frames::TID;
+            let parent_tid = if thread.tid_cache != 0 { thread.tid_cache } else { own_tid };
+            inherited.become_like(thread);
             sys::set_bases(thread.regs[reg::FS_BASE], thread.regs[reg::GS_BASE], fsgsbase);
             let start = ThreadStart {
                 stub: resident + resident::STUB_CLONE,
-                sp: frame_of(index) + 8,
+                sp: frames.at(index) + 8,
                 gate,
                 robust_list: thread.robust_list,
                 rseq: thread.rseq,
@@ -121,14 +185,19 @@ pub(super) unsafe fn start<'a>(
                 clear_tid: thread.clear_tid,
             };
             let tid = sys::spawn_thread(&start).map_err(|errno| RestoreError::System("clone", errno))?;
+            write_u32(own_tid, tid);
             patch_tid(plan, index, tid);
+            attributes::thread(plan, index, tid)?;
         }
         let Some(main) = plan.threads.first() else { return Err(RestoreError::System("threads", sys::Errno::INVAL)) };
         let tid = sys::set_tid_address(main.clear_tid);
         if main.tid_cache != 0 {
             write_u32(main.tid_cache, tid);
         }
+        write_u32(frames.at(0) + Frames::TID, tid);
         patch_tid(plan, 0, tid);
+        inherited.become_like(main);
+        attributes::thread(plan, 0, tid)?;
         if main.robust_list != 0 {
             sys::set_robust_list(main.robust_list).map_err(|errno| RestoreError::System("set_robust_list", errno))?;
         }
@@ -137,7 +206,7 @@ pub(super) unsafe fn start<'a>(
         }
         sys::set_bases(main.regs[reg::FS_BASE], main.regs[reg::GS_BASE], fsgsbase);
     }
-    Ok(frame_of(0) + 8)
+    Ok(frames.at(0) + 8)
 }
 
 /// Writes the new TID of a thread wherever the old one was found.

@@ -44,8 +44,14 @@ pub mod nr {
     pub const CHMOD: usize = 90;
     pub const FCHMOD: usize = 91;
     pub const UMASK: usize = 95;
+    pub const GETUID: usize = 102;
+    pub const GETGID: usize = 104;
     pub const SETPGID: usize = 109;
+    pub const GETPPID: usize = 110;
     pub const SETSID: usize = 112;
+    pub const GETPGID: usize = 121;
+    pub const CAPGET: usize = 125;
+    pub const CAPSET: usize = 126;
     pub const RT_SIGQUEUEINFO: usize = 129;
     pub const PERSONALITY: usize = 135;
     pub const SETPRIORITY: usize = 141;
@@ -58,9 +64,11 @@ pub mod nr {
     pub const SET_TID_ADDRESS: usize = 218;
     pub const TIMER_CREATE: usize = 222;
     pub const TIMER_SETTIME: usize = 223;
+    pub const TIMER_DELETE: usize = 226;
     pub const CLOCK_GETTIME: usize = 228;
     pub const EXIT_GROUP: usize = 231;
     pub const EPOLL_CTL: usize = 233;
+    pub const TGKILL: usize = 234;
     pub const IOPRIO_SET: usize = 251;
     pub const INOTIFY_ADD_WATCH: usize = 254;
     pub const INOTIFY_RM_WATCH: usize = 255;
@@ -78,6 +86,7 @@ pub mod nr {
     pub const INOTIFY_INIT1: usize = 294;
     pub const RT_TGSIGQUEUEINFO: usize = 297;
     pub const PRLIMIT64: usize = 302;
+    pub const SETNS: usize = 308;
     pub const GETRANDOM: usize = 318;
     pub const MEMFD_CREATE: usize = 319;
     pub const MLOCK2: usize = 325;

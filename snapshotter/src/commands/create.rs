@@ -4,7 +4,7 @@ use crate::cli::{CreateArgs, Point};
 use crate::dump::{self, DumpError, DumpOptions, Dumped, ElfStore};
 use crate::tracee::adopt::{Adopted, adopt};
 use crate::tracee::boot::boot;
-use crate::tracee::{Reached, SpawnOptions, TraceError, Tracer, spawn};
+use crate::tracee::{Reached, SpawnOptions, Task, TraceError, Tracer, spawn};
 use crate::vdso;
 use anyhow::{Context, Result, bail};
 use snapfn_store::{Ref, Stores, Transaction};
@@ -70,7 +70,8 @@ fn reach(args: &CreateArgs, options: &SpawnOptions, elves: &mut ElfStore) -> Res
         let adopted = if spawned.is_instance {
             adopt(pid, &spawned.output, elves)
         } else {
-            boot(pid, &vdso::page(), elves).map(|booted| Adopted { booted, tasks: BTreeMap::from([(pid, None)]) })
+            boot(pid, &vdso::page(), elves)
+                .map(|booted| Adopted { booted, tasks: BTreeMap::from([(pid, Task::default())]) })
         };
         let Adopted { booted, tasks } = match adopted {
             Ok(adopted) => adopted,

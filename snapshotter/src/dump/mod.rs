@@ -7,6 +7,7 @@
 //!  write    ELF core file: plan, notes for debuggers, page runs
 //! ```
 
+mod attributes;
 mod core_notes;
 mod elf_store;
 mod environ;
@@ -17,8 +18,12 @@ mod patches;
 mod plan;
 mod process;
 mod refuse;
+mod scheduling;
+mod scratch;
+mod signals;
 pub(crate) mod syscalls;
 mod threads;
+mod timers;
 mod write;
 
 pub(crate) use elf_store::ElfStore;
@@ -62,7 +67,7 @@ pub(crate) fn dump(
     let mut blockers = Vec::new();
     let vmas = maps::read(tracer.pid).map_err(TraceError::system("/proc/PID/smaps"))?;
     let threads = threads::gather(tracer, frozen, &mut blockers)?;
-    let process = process::gather(tracer, reached, &frozen[0], options, &mut blockers)?;
+    let process = process::gather(tracer, reached, frozen, options, &mut blockers)?;
     let fds = fds::gather(tracer, &mut blockers)?;
     let environment = environ::gather(tracer, &vmas)?;
     memory::check(&vmas, tracer, &mut blockers);

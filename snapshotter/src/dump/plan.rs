@@ -36,7 +36,8 @@ pub(super) fn build(from: Gathered<'_>) -> Result<PlanTables, DumpError> {
     files(from.image, &mut tables);
     for thread in from.threads {
         let xstate = tables.add_bytes(&thread.xstate);
-        tables.threads.push(Thread { xstate, ..thread.record });
+        let affinity = tables.add_bytes(&thread.affinity);
+        tables.threads.push(Thread { xstate, affinity, ..thread.record });
     }
     for fd in &from.fds.records {
         let path = if fd.path.is_empty() { BytesRef::default() } else { tables.add_path(&fd.path) };
@@ -53,6 +54,12 @@ pub(super) fn build(from: Gathered<'_>) -> Result<PlanTables, DumpError> {
         tables.env_changes.push(EnvChange { kind: *kind, reserved: 0, name, addr: *addr });
     }
     tables.sigactions = from.process.sigactions;
+    tables.settings = from.process.settings;
+    tables.timers = from.process.timers;
+    for signal in &from.process.pending {
+        let info = tables.add_bytes(&signal.info.0);
+        tables.pending.push(PendingSignal { thread: signal.thread, signo: signal.signo, info });
+    }
     if !from.process.cwd.is_empty() {
         tables.process.cwd = tables.add_path(&from.process.cwd);
     }

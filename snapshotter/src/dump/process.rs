@@ -1,10 +1,13 @@
-//! What the kernel keeps per process: heap, dispositions, working directory, umask.
+//! What the kernel keeps per process: heap, working directory, umask; signals, timers and attributes by their modules.
 
 use super::DumpOptions;
+use super::attributes;
 use super::refuse::{Blocker, DumpError};
-use crate::tracee::remote::Remote;
-use crate::tracee::{Frozen, Reached, TraceError, Tracer};
-use snapfn_format::snap::{Process, SigAction, resident};
+use super::scratch::Scratch;
+use super::signals::{self, Pending};
+use super::timers;
+use crate::tracee::{Frozen, Reached, Status, TraceError, Tracer, clock_ns};
+use snapfn_format::snap::{Process, Setting, SigAction, Timer};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -14,49 +17,39 @@ use std::time::{SystemTime, UNIX_EPOCH};
 pub(super) struct ProcessState {
     pub(super) record: Process,
     pub(super) sigactions: Vec<SigAction>,
+    pub(super) pending: Vec<Pending>,
+    pub(super) timers: Vec<Timer>,
+    pub(super) settings: Vec<Setting>,
     /// Empty: instances keep their starter's.
     pub(super) cwd: Vec<u8>,
     pub(super) exe: Vec<u8>,
     pub(super) args: Vec<u8>,
 }
 
+/// `frozen` are all tasks, the main thread first, none of them at a system call's entry any more.
 pub(super) fn gather(
     tracer: &Tracer,
     reached: &Reached,
-    main: &Frozen,
+    frozen: &[Frozen],
     options: &DumpOptions<'_>,
     blockers: &mut Vec<Blocker>,
 ) -> Result<ProcessState, DumpError> {
     let system = TraceError::system;
     let request = &tracer.booted.request;
-    let status = std::fs::read_to_string(format!("/proc/{}/status", tracer.pid)).map_err(system("/proc/PID/status"))?;
-    let field = |name: &str| {
-        status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).map(str::trim).unwrap_or_default()
-    };
-    let umask = u32::from_str_radix(field("Umask"), 8).unwrap_or(options.initial_umask);
-    let signals = |name: &str| u64::from_str_radix(field(name), 16).unwrap_or(0);
-    let handled = signals("SigCgt") | signals("SigIgn");
+    let status = Status::read(tracer.pid, tracer.pid).map_err(system("/proc/PID/status"))?;
+    let umask = u32::from_str_radix(status.get("Umask"), 8).unwrap_or(options.initial_umask);
 
-    let remote =
-        Remote::new(main.tid, tracer.booted.gadget(), &main.survivor, false).map_err(system("remote system call"))?;
-    let brk = remote.call(libc::SYS_brk, &[0]).map_err(system("brk"))?;
-    let scratch = request.resident + resident::WORK;
-    let mut sigactions = Vec::new();
-    for signo in (1..=64u32).filter(|signo| handled & (1 << (signo - 1)) != 0) {
-        remote.call(libc::SYS_rt_sigaction, &[u64::from(signo), 0, scratch, 8]).map_err(system("rt_sigaction"))?;
-        let word = |index: u64| tracer.memory.read_u64(scratch + 8 * index).map_err(system("rt_sigaction"));
-        let (handler, flags, restorer, mask) = (word(0)?, word(1)?, word(2)?, word(3)?);
-        sigactions.push(SigAction { signo, reserved: 0, handler, flags, restorer, mask });
-    }
-    tracer.memory.write(scratch, &[0; 32]).map_err(system("clearing scratch memory"))?;
-    remote.finish().map_err(system("remote system call"))?;
-    if signals("SigPnd") | signals("ShdPnd") != 0 {
-        blockers.push(Blocker {
-            subject: "process".to_owned(),
-            what: "has pending signals".to_owned(),
-            remedy: "accept or unblock them before the snapshot point",
-        });
-    }
+    let scratch = Scratch::new(tracer, &frozen[0])?;
+    let brk = scratch.value(libc::SYS_brk, &[0]).map_err(system("brk"))?;
+    let sigactions = signals::dispositions(tracer, &scratch)?;
+    let (pending, (timers, refused)) = signals::stable(tracer, frozen, || {
+        let mut refused = Vec::new();
+        Ok((timers::gather(tracer, frozen, &scratch, &mut refused)?, refused))
+    })?;
+    scratch.finish()?;
+    blockers.extend(refused);
+    signals::check(&pending, frozen, blockers);
+    let settings = attributes::gather(tracer, frozen, &status, blockers)?;
 
     let cwd = std::fs::read_link(format!("/proc/{}/cwd", tracer.pid)).map_err(system("/proc/PID/cwd"))?;
     let root = std::fs::read_link(format!("/proc/{}/root", tracer.pid)).map_err(system("/proc/PID/root"))?;
@@ -69,7 +62,6 @@ pub(super) fn gather(
     }
     // Like the environment: what the program has set itself stays, everything else is the instance's own.
     let own_cwd = options.cwd.is_some() || cwd != options.initial_cwd;
-    let now = |clock| clock_ns(clock).unwrap_or(0);
     Ok(ProcessState {
         record: Process {
             start_code: request.start_code,
@@ -88,22 +80,17 @@ pub(super) fn gather(
             at: reached.at,
             umask: if umask == options.initial_umask { u32::MAX } else { umask },
             pid: tracer.pid as u32,
-            monotonic: now(nix::libc::CLOCK_MONOTONIC),
-            boottime: now(nix::libc::CLOCK_BOOTTIME),
+            monotonic: clock_ns(libc::CLOCK_MONOTONIC),
+            boottime: clock_ns(libc::CLOCK_BOOTTIME),
             created: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs()),
             ..Process::default()
         },
         sigactions,
+        pending,
+        timers,
+        settings,
         cwd: if own_cwd { cwd.as_os_str().as_bytes().to_vec() } else { Vec::new() },
         exe: tracer.booted.exe.as_os_str().as_bytes().to_vec(),
         args: std::fs::read(format!("/proc/{}/cmdline", tracer.pid)).unwrap_or_default(),
     })
-}
-
-fn clock_ns(clock: libc::clockid_t) -> Option<u64> {
-    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-    #[allow(unsafe_code)]
-    // SAFETY: a live local.
-    let result = unsafe { libc::clock_gettime(clock, &raw mut time) };
-    (result == 0).then(|| time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64)
 }

@@ -1,10 +1,11 @@
 //! Threads: registers, XSAVE area, signal state, and what the kernel remembers of each.
 
 use super::refuse::{Blocker, DumpError};
+use super::scheduling;
 use crate::tracee::ptrace::{self, Tid};
 use crate::tracee::remote::Remote;
 use crate::tracee::{Frozen, TraceError, Tracer};
-use snapfn_format::snap::{Thread, reg, resident};
+use snapfn_format::snap::{TIMEOUT_NONE, Thread, reg, resident};
 
 /// A thread's record and its XSAVE area as a signal frame holds it.
 #[derive(Clone, Debug)]
@@ -14,6 +15,8 @@ pub(super) struct ThreadState {
     pub(super) xstate: Vec<u8>,
     /// Raw, as ptrace gives it, for the core note.
     pub(super) raw_xstate: Vec<u8>,
+    /// CPUs that it may run on, if the program has restricted them.
+    pub(super) affinity: Vec<u8>,
     /// The stack canary of its TLS block; 0 when it has none.
     pub(super) canary: u64,
 }
@@ -62,13 +65,13 @@ pub(super) fn gather(
 
 fn thread(tracer: &Tracer, task: &Frozen, blockers: &mut Vec<Blocker>) -> Result<ThreadState, DumpError> {
     let system = TraceError::system;
-    let Frozen { tid, at_entry, instance, survivor } = *task;
+    let Frozen { tid, at_entry, instance, timeout, survivor } = *task;
     let raw_xstate = ptrace::get_xstate(tid).map_err(system("XSAVE area"))?;
     let sigmask = ptrace::get_sigmask(tid).map_err(system("signal mask"))?;
     let rseq = ptrace::get_rseq(tid).unwrap_or_default();
     let robust_list = ptrace::get_robust_list(tid).map_err(system("get_robust_list"))?;
 
-    let scratch = tracer.booted.request.resident + resident::WORK;
+    let scratch = tracer.booted.request.resident + resident::WORK + resident::WORK_SCRATCH;
     let remote = Remote::new(tid, tracer.booted.gadget(), &survivor, at_entry).map_err(system("remote system call"))?;
     remote.call(libc::SYS_sigaltstack, &[0, scratch]).map_err(system("sigaltstack"))?;
     let altstack = tracer.memory.read_vec(scratch, 24).map_err(system("sigaltstack"))?;
@@ -77,6 +80,8 @@ fn thread(tracer: &Tracer, task: &Frozen, blockers: &mut Vec<Blocker>) -> Result
         Err(error) => return Err(system("prctl(PR_GET_TID_ADDRESS), needs CONFIG_CHECKPOINT_RESTORE")(error).into()),
     };
     tracer.memory.write(scratch, &[0; 24]).map_err(system("clearing scratch memory"))?;
+    let mut scheduled = Thread::default();
+    let affinity = scheduling::gather(tid, &remote, &mut scheduled, blockers).map_err(system("scheduling"))?;
     remote.finish().map_err(system("remote system call"))?;
 
     let word = |at: usize| altstack.get(at..at + 8).and_then(|b| b.try_into().ok()).map_or(0, u64::from_le_bytes);
@@ -94,7 +99,10 @@ fn thread(tracer: &Tracer, task: &Frozen, blockers: &mut Vec<Blocker>) -> Result
         rseq: rseq.addr,
         rseq_len: rseq.len,
         rseq_sig: rseq.signature,
-        ..Thread::default()
+        timeout: timeout.map_or(0, |rest| rest.timeout),
+        timeout_form: timeout.map_or(TIMEOUT_NONE, |rest| rest.form),
+        timeout_arg: timeout.map_or(0, |rest| rest.arg as u32),
+        ..scheduled
     };
     // SS_ONSTACK is a state, not a setting: a frame with it would be refused.
     record.altstack_flags &= !1;
@@ -105,7 +113,7 @@ fn thread(tracer: &Tracer, task: &Frozen, blockers: &mut Vec<Blocker>) -> Result
     let canary = if fs_base == 0 { 0 } else { tracer.memory.read_u64(fs_base + CANARY).unwrap_or(0) };
     leave_critical_section(tracer, &mut record)?;
     check_seccomp(tracer, tid, blockers);
-    Ok(ThreadState { tid, xstate: frame_xstate(&raw_xstate)?, raw_xstate, record, canary })
+    Ok(ThreadState { tid, xstate: frame_xstate(&raw_xstate)?, raw_xstate, record, affinity, canary })
 }
 
 /// Where the C library keeps the thread's TID: glibc passes that very word as clear_child_tid; musl has it at a

@@ -9,6 +9,7 @@ use super::boot::{Booted, ElfSource, is_kernels, restore_limits};
 use super::memory::Memory;
 use super::ptrace::{self, Event, Stop, Tid};
 use super::remote::Remote;
+use super::run::Task;
 use super::{Output, TraceError, maps};
 use snapfn_format::boot::BootRequest;
 use snapfn_format::layout::{LOADER_END, LOADER_START};
@@ -31,7 +32,7 @@ pub(crate) fn is_snaprun(program: &Path) -> bool {
 /// An instance that stands where its snapshot was taken, and its other tasks.
 pub(crate) struct Adopted {
     pub(crate) booted: Booted,
-    pub(crate) tasks: BTreeMap<Tid, Option<u64>>,
+    pub(crate) tasks: BTreeMap<Tid, Task>,
 }
 
 /// What the plan says, with its references resolved.
@@ -51,7 +52,7 @@ pub(crate) fn adopt(pid: Tid, output: &Output, source: &mut dyn ElfSource) -> Re
     let kernel_ranges = kernels.iter().filter(|vma| is_kernels(&vma.name)).map(|vma| (vma.start, vma.end)).collect();
     restore_limits(pid);
     reset_personality(pid, &memory)?;
-    let mut tasks = BTreeMap::from([(pid, None)]);
+    let mut tasks = BTreeMap::from([(pid, Task::default())]);
     let mut origin = None;
     let mut leaving = false;
     ptrace::resume_to_syscall(pid, 0).map_err(system("ptrace(PTRACE_SYSCALL)"))?;
@@ -75,7 +76,7 @@ pub(crate) fn adopt(pid: Tid, output: &Output, source: &mut dyn ElfSource) -> Re
             },
             Stop::NewTask(Event::Clone) => {
                 let new = ptrace::event_message(tid).map_err(system("ptrace event"))? as Tid;
-                tasks.insert(new, None);
+                tasks.insert(new, Task::default());
             }
             Stop::Signal(number) => signal = number,
             _ => {}

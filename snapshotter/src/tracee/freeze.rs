@@ -3,13 +3,23 @@
 //! A task that our stop has interrupted inside a system call shows the kernel's internal restart code in rax.
 //! The kernel would act on it when the task resumes; an instance has no such kernel state, so the registers are
 //! rewound here as the kernel would (arch/x86/kernel/signal.c):
-//! ERESTARTSYS, ERESTARTNOINTR, ERESTARTNOHAND → rip − 2, rax = orig_rax. ERESTART_RESTARTBLOCK (relative sleeps)
-//! → issued again; EINTR from a call that nothing but our stop has interrupted → issued again.
+//!
+//! | rax | calls | rewound to |
+//! |---|---|---|
+//! | ERESTARTSYS, ERESTARTNOINTR, ERESTARTNOHAND | read, accept, wait4, futex, pause, sigsuspend, ppoll, … | the call |
+//! | ERESTART_RESTARTBLOCK | nanosleep, poll, futex with a timeout | instance: the call with the time that is left; the program itself: `restart_syscall`, for the kernel still knows the end |
+//! | EINTR | [`answers_eintr`] | the call with the time that is left |
+//!
+//! That is right for EINTR from a real signal, too: that signal is pending still (the kernel stops for its tracer
+//! first), and its handler runs before the call instead of during it. The calls are those of signal(7) that fail so
+//! "even in the absence of signal handlers"; none of them has had an effect when it answers EINTR.
 
 use super::TraceError;
-use super::ptrace::{self, Regs, Stop, Tid};
-use super::run::{Reached, Tracer};
-use snapfn_format::snap::reg;
+use super::ptrace::{self, Event, Regs, Stop, Tid};
+use super::run::{Reached, Task, Tracer};
+use super::timeout::{self, Entered, Remaining};
+use snapfn_format::snap::{reg, resident};
+use std::io;
 
 /// A task that is stopped for the dump.
 #[derive(Clone, Debug)]
@@ -19,6 +29,8 @@ pub(crate) struct Frozen {
     pub(crate) at_entry: bool,
     /// Registers of an instance.
     pub(crate) instance: Regs,
+    /// What is left of the timeout of the system call that an instance restarts.
+    pub(crate) timeout: Option<Remaining>,
     /// Registers of the program itself when it goes on.
     pub(crate) survivor: Regs,
 }
@@ -28,35 +40,56 @@ const ERESTARTNOINTR: i64 = -513;
 const ERESTARTNOHAND: i64 = -514;
 const ERESTART_RESTARTBLOCK: i64 = -516;
 
-/// Calls that answer EINTR, and are never restarted by the kernel, when a stop interrupts them.
-const EINTR_CALLS: &[i64] = &[
-    libc::SYS_epoll_wait,
-    libc::SYS_epoll_pwait,
-    libc::SYS_epoll_pwait2,
-    libc::SYS_rt_sigtimedwait,
-    libc::SYS_msgrcv,
-    libc::SYS_msgsnd,
-    libc::SYS_semop,
-    libc::SYS_semtimedop,
-    libc::SYS_io_getevents,
-];
+/// Whether system call `number` answers EINTR when a stop interrupts it, and is never restarted by the kernel.
+fn answers_eintr(number: i64) -> bool {
+    match number {
+        libc::SYS_epoll_wait | libc::SYS_epoll_pwait | libc::SYS_epoll_pwait2 => true,
+        libc::SYS_rt_sigtimedwait | libc::SYS_semop | libc::SYS_semtimedop => true,
+        libc::SYS_msgrcv | libc::SYS_msgsnd | libc::SYS_io_getevents => true,
+        // With a timeout in memory that the kernel cannot write what is left to.
+        libc::SYS_select | libc::SYS_pselect6 | libc::SYS_ppoll => true,
+        // Sockets with SO_RCVTIMEO or SO_SNDTIMEO.
+        libc::SYS_accept | libc::SYS_accept4 | libc::SYS_connect => true,
+        libc::SYS_read | libc::SYS_readv | libc::SYS_recvfrom | libc::SYS_recvmsg | libc::SYS_recvmmsg => true,
+        libc::SYS_write | libc::SYS_writev | libc::SYS_sendto | libc::SYS_sendmsg | libc::SYS_sendmmsg => true,
+        _ => false,
+    }
+}
 
-/// Takes `regs` of a stopped task out of its system call.
-pub(crate) fn rewind(regs: &Regs) -> Regs {
-    let mut out = *regs;
-    let number = regs[reg::ORIG_RAX] as i64;
+/// A task outside of any system call.
+#[derive(Clone, Copy, Debug)]
+struct Rewound {
+    instance: Regs,
+    survivor: Regs,
+    /// The system call that is executed again.
+    again: Option<i64>,
+}
+
+/// Takes `regs` of a stopped task out of its system call; `entered` is the number of the one it entered last.
+fn rewind(regs: &Regs, entered: Option<u64>) -> Rewound {
+    let number = match regs[reg::ORIG_RAX] as i64 {
+        libc::SYS_restart_syscall => entered.map_or(libc::SYS_restart_syscall, |number| number as i64),
+        number => number,
+    };
+    let result = regs[reg::RAX] as i64;
     let again = number >= 0
-        && match regs[reg::RAX] as i64 {
+        && match result {
             ERESTARTSYS | ERESTARTNOINTR | ERESTARTNOHAND | ERESTART_RESTARTBLOCK => true,
-            eintr if eintr == -i64::from(libc::EINTR) => EINTR_CALLS.contains(&number),
+            eintr if eintr == -i64::from(libc::EINTR) => answers_eintr(number),
             _ => false,
         };
-    if again {
-        out[reg::RIP] = regs[reg::RIP].wrapping_sub(2);
-        out[reg::RAX] = regs[reg::ORIG_RAX];
+    let mut instance = *regs;
+    instance[reg::ORIG_RAX] = u64::MAX;
+    if !again {
+        return Rewound { instance, survivor: instance, again: None };
     }
-    out[reg::ORIG_RAX] = u64::MAX;
-    out
+    instance[reg::RIP] = regs[reg::RIP].wrapping_sub(2);
+    instance[reg::RAX] = number as u64;
+    let mut survivor = instance;
+    if result == ERESTART_RESTARTBLOCK {
+        survivor[reg::RAX] = libc::SYS_restart_syscall as u64;
+    }
+    Rewound { instance, survivor, again: Some(number) }
 }
 
 impl Tracer {
@@ -67,6 +100,7 @@ impl Tracer {
             tid: reached.tid,
             at_entry: reached.at_entry,
             instance: reached.instance,
+            timeout: None,
             survivor: reached.survivor,
         }];
         loop {
@@ -103,9 +137,12 @@ impl Tracer {
                     return Ok(None);
                 }
                 Stop::Syscall => ptrace::syscall_entry(tid).map_err(system("system call information"))?.is_some(),
-                Stop::NewTask(_) => {
+                Stop::NewTask(event) => {
                     let new = ptrace::event_message(tid).map_err(system("ptrace event"))? as Tid;
-                    self.tasks.insert(new, None);
+                    match event {
+                        Event::Clone => drop(self.tasks.insert(new, Task::default())),
+                        Event::Fork => self.release_child(new)?,
+                    }
                     ptrace::resume_to_syscall(tid, 0).map_err(system("ptrace(PTRACE_SYSCALL)"))?;
                     continue;
                 }
@@ -116,18 +153,54 @@ impl Tracer {
                 }
                 _ => false,
             };
-            let regs = ptrace::get_regs(tid).map_err(system("registers"))?;
-            let survivor = if at_entry {
-                let mut again = regs;
-                again[reg::RIP] -= 2;
-                again[reg::RAX] = regs[reg::ORIG_RAX];
-                again[reg::ORIG_RAX] = u64::MAX;
-                again
-            } else {
-                rewind(&regs)
-            };
-            return Ok(Some(Frozen { tid, at_entry, instance: survivor, survivor }));
+            return self.frozen(tid, at_entry).map(Some);
         }
+    }
+
+    fn frozen(&mut self, tid: Tid, at_entry: bool) -> Result<Frozen, TraceError> {
+        let mut regs = ptrace::get_regs(tid).map_err(TraceError::system("registers"))?;
+        let now = timeout::now();
+        let task = self.tasks.entry(tid).or_default();
+        if at_entry && regs[reg::ORIG_RAX] as i64 == libc::SYS_restart_syscall {
+            // About to continue a sleep: as if stopped in it.
+            regs[reg::RAX] = ERESTART_RESTARTBLOCK as u64;
+        } else if at_entry {
+            task.entered = Some(Entered { number: regs[reg::ORIG_RAX], at: now });
+            regs[reg::RAX] = ERESTARTNOINTR as u64;
+        } else if let Some(answer) = task.answer.take() {
+            regs[reg::RAX] = answer;
+        }
+        let entered = task.entered;
+        let Rewound { mut instance, survivor, again } = rewind(&regs, entered.map(|entered| entered.number));
+        let timeout = again.and_then(|number| {
+            let entered = entered.filter(|entered| entered.number as i64 == number)?;
+            timeout::remaining(&self.memory, number, &regs, entered.at, now)
+        });
+        self.leave_stub(&mut instance).map_err(TraceError::system("reading a thread's block"))?;
+        Ok(Frozen { tid, at_entry, instance, timeout, survivor })
+    }
+
+    /// A thread of an instance may still be in the system call that it restarted with the rest of its timeout
+    /// ([`resident::STUB_RESUME`]): gives it the program's own registers.
+    fn leave_stub(&self, regs: &mut Regs) -> io::Result<()> {
+        const SYSCALL_LEN: u64 = 2;
+        const SAVED: [usize; 6] = [reg::RDI, reg::RDX, reg::R10, reg::R8, reg::RBX, reg::RIP];
+        let stub = self.booted.request.resident + resident::STUB_RESUME;
+        let offset = regs[reg::RIP].wrapping_sub(stub);
+        if offset == resident::RESUME_JUMP {
+            regs[reg::RIP] = regs[reg::RCX];
+        }
+        if offset >= resident::RESUME_JUMP {
+            return Ok(());
+        }
+        let block = regs[reg::RBX];
+        for (i, register) in SAVED.iter().enumerate() {
+            regs[*register] = self.memory.read_u64(block + resident::RESUME_REGS + 8 * i as u64)?;
+        }
+        if offset < SYSCALL_LEN {
+            regs[reg::RIP] -= SYSCALL_LEN;
+        }
+        Ok(())
     }
 
     /// Lets the program go on by itself, from where it was stopped.
@@ -156,18 +229,35 @@ mod tests {
     #[test]
     fn restart_codes_go_back_to_the_call() {
         for code in [ERESTARTSYS, ERESTARTNOINTR, ERESTARTNOHAND, ERESTART_RESTARTBLOCK] {
-            let regs = rewind(&stopped(libc::SYS_read, code));
+            let regs = rewind(&stopped(libc::SYS_read, code), None).instance;
             assert_eq!((regs[reg::RIP], regs[reg::RAX]), (0x1000, 0));
+            assert_eq!(regs[reg::ORIG_RAX], u64::MAX);
         }
     }
 
     #[test]
+    fn the_program_itself_lets_the_kernel_restart_a_sleep() {
+        let rewound = rewind(&stopped(libc::SYS_nanosleep, ERESTART_RESTARTBLOCK), None);
+        assert_eq!(rewound.survivor[reg::RAX] as i64, libc::SYS_restart_syscall);
+        assert_eq!(rewound.instance[reg::RAX] as i64, libc::SYS_nanosleep);
+        assert_eq!(rewound.again, Some(libc::SYS_nanosleep));
+    }
+
+    #[test]
+    fn a_restarted_call_is_known_by_its_entry() {
+        let regs = stopped(libc::SYS_restart_syscall, ERESTART_RESTARTBLOCK);
+        let rewound = rewind(&regs, Some(libc::SYS_poll as u64));
+        assert_eq!((rewound.again, rewound.instance[reg::RAX] as i64), (Some(libc::SYS_poll), libc::SYS_poll));
+    }
+
+    #[test]
     fn results_stay() {
-        let regs = rewind(&stopped(libc::SYS_read, -4));
+        let instance = |number, result| rewind(&stopped(number, result), None).instance;
+        let regs = instance(libc::SYS_close, -4);
         assert_eq!((regs[reg::RIP], regs[reg::RAX] as i64), (0x1002, -4));
-        let regs = rewind(&stopped(libc::SYS_epoll_wait, -4));
-        assert_eq!(regs[reg::RIP], 0x1000);
-        let regs = rewind(&stopped(-1, ERESTARTSYS));
-        assert_eq!(regs[reg::RIP], 0x1002);
+        let regs = instance(libc::SYS_read, -11);
+        assert_eq!((regs[reg::RIP], regs[reg::RAX] as i64), (0x1002, -11));
+        assert_eq!(instance(libc::SYS_epoll_wait, -4)[reg::RIP], 0x1000);
+        assert_eq!(instance(-1, ERESTARTSYS)[reg::RIP], 0x1002);
     }
 }

@@ -5,6 +5,7 @@
 //!  boot      at the exec stop: map snapboot, let it rebuild the image from code segment and init data files
 //!  adopt     instead: an instance made by snaprun, which is to be dumped again
 //!  run       until the snapshot point; errors name the program's end and its last output
+//!  freeze    all tasks stopped and taken out of their system calls; timeout: what is left of theirs
 //!  ptrace    requests and waits        remote  system calls in the tracee       memory  its memory
 //! ```
 
@@ -20,10 +21,14 @@ pub(crate) mod ptrace;
 pub(crate) mod remote;
 mod run;
 mod spawn;
+mod status;
 pub(crate) mod symbols;
+mod timeout;
 
 pub(crate) use error::TraceError;
 pub(crate) use freeze::Frozen;
 pub(crate) use output::Output;
-pub(crate) use run::{Reached, Tracer};
+pub(crate) use run::{Reached, Task, Tracer};
 pub(crate) use spawn::{SpawnOptions, spawn};
+pub(crate) use status::Status;
+pub(crate) use timeout::clock_ns;

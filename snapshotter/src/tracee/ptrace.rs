@@ -15,10 +15,12 @@ const PTRACE_INTERRUPT: u32 = 0x4207;
 const PTRACE_LISTEN: u32 = 0x4208;
 const PTRACE_GETREGSET: u32 = 0x4204;
 const PTRACE_SETREGSET: u32 = 0x4205;
+const PTRACE_PEEKSIGINFO: u32 = 0x4209;
 const PTRACE_GETSIGMASK: u32 = 0x420a;
 const PTRACE_SETSIGMASK: u32 = 0x420b;
 const PTRACE_GET_SYSCALL_INFO: u32 = 0x420e;
 const PTRACE_GET_RSEQ_CONFIGURATION: u32 = 0x420f;
+const PTRACE_GET_SYSCALL_USER_DISPATCH_CONFIG: u32 = 0x4211;
 const NT_PRSTATUS: usize = 1;
 const NT_X86_XSTATE: usize = 0x202;
 /// SIGTRAP with this bit: a system call stop (PTRACE_O_TRACESYSGOOD).
@@ -129,6 +131,54 @@ pub(crate) fn get_sigmask(tid: Tid) -> io::Result<u64> {
 
 pub(crate) fn set_sigmask(tid: Tid, mask: u64) -> io::Result<()> {
     request(PTRACE_SETSIGMASK, tid, 8, &raw const mask as usize).map(drop)
+}
+
+/// A `siginfo_t`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C, align(8))]
+pub(crate) struct SigInfo(pub(crate) [u8; 128]);
+
+impl SigInfo {
+    /// A bare signal: no sender, code SI_USER.
+    pub(crate) fn of(signo: u32) -> Self {
+        let mut info = SigInfo([0; 128]);
+        info.0[..4].copy_from_slice(&signo.to_le_bytes());
+        info
+    }
+
+    /// The 4 bytes at `at`: 0 `si_signo`, 8 `si_code`.
+    pub(crate) fn word(&self, at: usize) -> i32 {
+        self.0.get(at..at + 4).and_then(|bytes| bytes.try_into().ok()).map_or(0, i32::from_le_bytes)
+    }
+}
+
+/// The signals queued for a task, or with `shared` for its process, in order. They stay in the queue.
+pub(crate) fn peek_siginfo(tid: Tid, shared: bool) -> io::Result<Vec<SigInfo>> {
+    const SHARED: u32 = 1;
+    #[repr(C)]
+    struct Args {
+        offset: u64,
+        flags: u32,
+        count: i32,
+    }
+    let mut all = Vec::new();
+    loop {
+        let mut some = [SigInfo([0; 128]); 32];
+        let args = Args { offset: all.len() as u64, flags: if shared { SHARED } else { 0 }, count: some.len() as i32 };
+        let count = request(PTRACE_PEEKSIGINFO, tid, &raw const args as usize, some.as_mut_ptr() as usize)?;
+        all.extend(some.iter().take(count as usize));
+        if (count as usize) < some.len() {
+            return Ok(all);
+        }
+    }
+}
+
+/// Whether the task has its system calls turned into signals (PR_SET_SYSCALL_USER_DISPATCH).
+pub(crate) fn dispatches_system_calls(tid: Tid) -> bool {
+    let mut config = [0u64; 4];
+    let known =
+        request(PTRACE_GET_SYSCALL_USER_DISPATCH_CONFIG, tid, size_of_val(&config), config.as_mut_ptr() as usize);
+    known.is_ok() && config[0] != 0
 }
 
 /// A registered rseq area (`struct ptrace_rseq_configuration`).

@@ -5,6 +5,7 @@ use super::breakpoint::Breakpoint;
 use super::memory::Memory;
 use super::ptrace::{self, Event, Regs, Stop, Tid};
 use super::spawn::Spawned;
+use super::timeout::{self, Entered};
 use super::{TraceError, maps, symbols};
 use crate::cli::Point;
 use snapfn_format::snap::{AT_MAIN, AT_READY, AT_SYMBOL, AT_SYSCALL, reg};
@@ -52,6 +53,15 @@ pub(crate) struct Registered {
     pub(crate) secrets: Vec<(u64, u64)>,
 }
 
+/// A task of the program.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Task {
+    /// What its system call is made to return instead of being executed.
+    pub(crate) answer: Option<u64>,
+    /// The system call that it entered last.
+    pub(crate) entered: Option<Entered>,
+}
+
 /// Outcome of looking for `main` by single steps.
 enum MainSearch {
     Found(u64),
@@ -66,8 +76,7 @@ pub(crate) struct Tracer {
     pub(crate) booted: Booted,
     pub(crate) spawned: Spawned,
     pub(crate) memory: Memory,
-    /// Every task, and the value that its system call is made to return instead of being executed.
-    pub(crate) tasks: BTreeMap<Tid, Option<u64>>,
+    pub(crate) tasks: BTreeMap<Tid, Task>,
     pub(crate) registered: Registered,
     breakpoint: Option<Breakpoint>,
     /// Symbol not found yet, and the files already searched.
@@ -75,7 +84,7 @@ pub(crate) struct Tracer {
 }
 
 impl Tracer {
-    pub(crate) fn new(spawned: Spawned, booted: Booted, tasks: BTreeMap<Tid, Option<u64>>) -> Result<Self, TraceError> {
+    pub(crate) fn new(spawned: Spawned, booted: Booted, tasks: BTreeMap<Tid, Task>) -> Result<Self, TraceError> {
         let pid = spawned.pid;
         let memory = Memory::open(pid).map_err(TraceError::system("/proc/PID/mem"))?;
         Ok(Tracer {
@@ -282,7 +291,7 @@ impl Tracer {
                 Stop::NewTask(event) => {
                     let new = ptrace::event_message(tid).map_err(system("ptrace event"))? as Tid;
                     match event {
-                        Event::Clone => drop(self.tasks.insert(new, None)),
+                        Event::Clone => drop(self.tasks.insert(new, Task::default())),
                         Event::Fork => self.release_child(new)?,
                     }
                     go_on(tid, 0)?;
@@ -297,7 +306,7 @@ impl Tracer {
     }
 
     /// A child process is none of ours: it goes its own way, without the breakpoint that it has inherited.
-    fn release_child(&mut self, child: Tid) -> Result<(), TraceError> {
+    pub(super) fn release_child(&mut self, child: Tid) -> Result<(), TraceError> {
         let system = TraceError::system;
         ptrace::wait(child).map_err(system("wait4"))?;
         if let (Some(breakpoint), Ok(memory)) = (&self.breakpoint, Memory::open(child)) {
@@ -324,7 +333,7 @@ impl Tracer {
     ) -> Result<Option<Reached>, TraceError> {
         let system = TraceError::system;
         let Some((number, args)) = ptrace::syscall_entry(tid).map_err(system("system call information"))? else {
-            if let Some(value) = self.tasks.get_mut(&tid).and_then(Option::take) {
+            if let Some(value) = self.tasks.get_mut(&tid).and_then(|task| task.answer.take()) {
                 let mut regs = ptrace::get_regs(tid).map_err(system("registers"))?;
                 regs[reg::RAX] = value;
                 ptrace::set_regs(tid, &regs).map_err(system("registers"))?;
@@ -334,6 +343,10 @@ impl Tracer {
             }
             return Ok(None);
         };
+        // restart_syscall continues the call before it, whose number and time of entry stay.
+        if number != libc::SYS_restart_syscall as u64 {
+            self.tasks.entry(tid).or_default().entered = Some(Entered { number, at: timeout::now() });
+        }
         let (ready, syscall) = point.unwrap_or((false, None));
         let wanted =
             syscall.is_some_and(|(wanted, fd)| wanted == number && fd.is_none_or(|fd| args[0] as u32 == fd as u32));
@@ -346,7 +359,7 @@ impl Tracer {
             }
             if matches!(args[1], OP_INFO | OP_SECRET) {
                 // Answered by us: the call itself is skipped.
-                self.tasks.insert(tid, Some(0));
+                self.tasks.entry(tid).or_default().answer = Some(0);
                 let mut regs = ptrace::get_regs(tid).map_err(system("registers"))?;
                 regs[reg::ORIG_RAX] = u64::MAX;
                 ptrace::set_regs(tid, &regs).map_err(system("registers"))?;

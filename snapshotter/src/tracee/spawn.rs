@@ -3,7 +3,7 @@
 
 use super::adopt::is_snaprun;
 use super::ptrace::{self, Stop, Tid};
-use super::{Output, TraceError};
+use super::{Output, Status, TraceError};
 use std::ffi::{CString, OsStr, OsString};
 use std::fs::File;
 use std::io::{self, PipeWriter, Read, Write};
@@ -31,6 +31,8 @@ pub(crate) struct Spawned {
     pub(crate) output: Output,
     /// What the program has as descriptors 0, 1 and 2: the same open file descriptions.
     pub(crate) stdio: [OwnedFd; 3],
+    /// What the program starts with; whatever differs later is its own doing.
+    pub(crate) initial: Status,
     /// It is `snaprun`, about to become an instance.
     pub(crate) is_instance: bool,
 }
@@ -112,17 +114,20 @@ pub(crate) fn spawn(options: &SpawnOptions) -> Result<Spawned, TraceError> {
     drop((failure_write, gate_read));
     let seized = ptrace::seize(pid, ptrace::OPTIONS);
     let outcome = seized.map_err(system("ptrace(PTRACE_SEIZE)")).and_then(|()| wait_for_exec(pid, &mut gate_write));
-    if let Err(error) = outcome {
-        ptrace::kill(pid, libc::SIGKILL);
-        let _ = ptrace::wait(pid);
-        let mut errno = [0; 4];
-        return Err(match failure_read.read_exact(&mut errno) {
-            Ok(()) => exec_error(io::Error::from_raw_os_error(i32::from_le_bytes(errno))),
-            Err(_) => error,
-        });
-    }
+    let initial = match outcome.and_then(|()| Status::read(pid, pid).map_err(system("/proc/PID/status"))) {
+        Ok(initial) => initial,
+        Err(error) => {
+            ptrace::kill(pid, libc::SIGKILL);
+            let _ = ptrace::wait(pid);
+            let mut errno = [0; 4];
+            return Err(match failure_read.read_exact(&mut errno) {
+                Ok(()) => exec_error(io::Error::from_raw_os_error(i32::from_le_bytes(errno))),
+                Err(_) => error,
+            });
+        }
+    };
     let output = Output::collect(vec![out_read, err_read]);
-    Ok(Spawned { pid, output, stdio: [stdin.into(), out_write.into(), err_write.into()], is_instance })
+    Ok(Spawned { pid, output, stdio: [stdin.into(), out_write.into(), err_write.into()], initial, is_instance })
 }
 
 fn wait_for_exec(pid: Tid, gate: &mut PipeWriter) -> Result<(), TraceError> {

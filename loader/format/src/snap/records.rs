@@ -241,18 +241,31 @@ record! {
         xstate: BytesRef,
         /// Name (comm).
         comm: [u8; 16],
-        /// CPU affinity mask; empty when it is not restricted.
+        /// CPU affinity mask; empty: that of whoever starts the instance.
         affinity: BytesRef,
-        /// Scheduling policy.
+        /// 0: scheduled like whoever starts the instance; else the policy (flags included) plus 1.
         policy: u32,
         /// Static priority of a real-time policy.
         priority: u32,
-        /// Nice value, as a two's complement number.
+        /// Nice value of any other policy, as a two's complement number.
         nice: u32,
-        /// Timer slack in nanoseconds when it is not the default, else 0.
+        /// Timer slack in nanoseconds when the program has set it, else 0.
         timer_slack: u32,
+        /// What is left of the timeout of the system call that the thread restarts, nanoseconds.
+        timeout: u64,
+        /// `TIMEOUT_…`.
+        timeout_form: u32,
+        /// Index into `regs` of the argument that holds the timeout.
+        timeout_arg: u32,
     }
 }
+
+/// [`Thread::timeout_form`]: the thread restarts no system call with a timeout.
+pub const TIMEOUT_NONE: u32 = 0;
+/// [`Thread::timeout_form`]: the argument points to a `struct timespec`.
+pub const TIMEOUT_TIMESPEC: u32 = 1;
+/// [`Thread::timeout_form`]: the argument is a number of milliseconds.
+pub const TIMEOUT_MILLISECONDS: u32 = 2;
 
 /// [`Fd::kind`]: inherited from whoever starts the instance; `source` is the standard stream there (0, 1 or 2).
 pub const FD_INHERIT: u32 = 0;
@@ -434,7 +447,7 @@ record! {
 pub const SETTING_PRCTL: u32 = 1;
 /// [`Setting::kind`]: `setrlimit(which, {a, b})`; raised above the caller's hard limit only as far as allowed.
 pub const SETTING_RLIMIT: u32 = 2;
-/// [`Setting::kind`]: `ioprio_set(PROCESS, 0, a)`.
+/// [`Setting::kind`]: `ioprio_set(PROCESS, thread, a)`; `which` is the thread's index.
 pub const SETTING_IOPRIO: u32 = 3;
 /// [`Setting::kind`]: `personality(a)`.
 pub const SETTING_PERSONALITY: u32 = 4;
@@ -444,6 +457,8 @@ pub const SETTING_OOM_SCORE: u32 = 5;
 pub const SETTING_SETSID: u32 = 6;
 /// [`Setting::kind`]: the program led a process group of its own (setpgid).
 pub const SETTING_SETPGID: u32 = 7;
+/// [`Setting::kind`]: `/proc/self/coredump_filter`.
+pub const SETTING_COREDUMP_FILTER: u32 = 8;
 
 record! {
     /// A signal that was pending.
@@ -483,8 +498,8 @@ record! {
         remaining: u64,
         /// Interval in nanoseconds.
         interval: u64,
-        /// Overruns so far.
-        overrun: u64,
+        /// Zero.
+        reserved: u64,
     }
 }
 

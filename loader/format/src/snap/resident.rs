@@ -43,12 +43,25 @@ pub const ENTRY_SIZE: u64 = 16;
 /// Function `i` as a plain system call, where the host's vDSO lacks it.
 pub const FALLBACKS: u64 = CODE + 0x180;
 
+/// Restarts a system call with what is left of its timeout and goes on behind it: rbx points to the thread's block
+/// ([`RESUME_BLOCK`]).
+pub const STUB_RESUME: u64 = CODE + 0x200;
+/// Offset in it of its last instruction, a jump to rcx; before that rbx points to the block.
+pub const RESUME_JUMP: u64 = 26;
+/// Offset in a thread's frame of the block that [`STUB_RESUME`] works with: a `struct timespec`, then the program's own
+/// rdi, rdx, r10, r8, rbx and rip. The signal frame proper has `siginfo` and padding there, which nobody reads.
+pub const RESUME_BLOCK: u64 = 320;
+/// Offset of the saved registers in that block.
+pub const RESUME_REGS: u64 = 16;
+
 /// Bytes of the work area before the first frame; the gate word is its first.
 pub const WORK_HEADER: u64 = 64;
 /// Offset in the work area: address of the instance's argument vector.
 pub const WORK_ARGV: u64 = 16;
 /// Offset in the work area: address of the instance's environment vector.
 pub const WORK_ENVP: u64 = 24;
+/// Offset in the work area of 32 bytes for the snapshotter's remote system calls.
+pub const WORK_SCRATCH: u64 = 32;
 /// Bytes of a frame besides the XSAVE area: `pretcode`, `ucontext`, `siginfo`, rounded up to 64.
 pub const FRAME_FIXED: u64 = 512;
 

@@ -31,6 +31,11 @@ fn within(addr: u64, len: u64, op: &Op) -> bool {
     addr >= op.addr && addr.checked_add(len).is_some_and(|end| end <= op.addr + op.len)
 }
 
+/// The argument registers that hold a timeout in some system call.
+fn is_timeout_arg(register: u32) -> bool {
+    [reg::RDI, reg::RDX, reg::R10, reg::R8].contains(&(register as usize))
+}
+
 fn is_map(op: &Op) -> bool {
     matches!(op.kind, OP_MAP_FILE | OP_MAP_ANON | OP_MAP_FD)
 }
@@ -175,6 +180,11 @@ impl<'a> Plan<'a> {
                 && canonical(thread.regs[reg::RIP])
                 && (thread.tid_cache == 0 || thread.tid_cache % 4 == 0 && self.writable(thread.tid_cache, 4))
                 && (thread.clear_tid == 0 || canonical(thread.clear_tid))
+                && match thread.timeout_form {
+                    TIMEOUT_NONE => thread.timeout == 0 && thread.timeout_arg == 0,
+                    TIMEOUT_TIMESPEC | TIMEOUT_MILLISECONDS => is_timeout_arg(thread.timeout_arg),
+                    _ => false,
+                }
                 && (thread.rseq == 0 || self.writable(thread.rseq, u64::from(thread.rseq_len.max(32))));
             if !ok {
                 return bad("thread", index);
@@ -241,7 +251,17 @@ impl<'a> Plan<'a> {
             }
         }
         for (index, setting) in self.settings.iter().enumerate() {
-            if setting.kind == 0 || setting.kind > SETTING_SETPGID {
+            let ok = match setting.kind {
+                SETTING_PRCTL => true,
+                SETTING_RLIMIT => setting.which < 64 && setting.a <= setting.b,
+                SETTING_IOPRIO => (setting.which as usize) < self.threads.len() && setting.b == 0,
+                SETTING_PERSONALITY | SETTING_OOM_SCORE | SETTING_COREDUMP_FILTER => {
+                    setting.which == 0 && setting.b == 0
+                }
+                SETTING_SETSID | SETTING_SETPGID => setting.which == 0 && setting.a == 0 && setting.b == 0,
+                _ => false,
+            };
+            if !ok {
                 return bad("setting", index);
             }
         }
@@ -252,10 +272,18 @@ impl<'a> Plan<'a> {
                 return bad("pending signal", index);
             }
         }
+        let mut previous = None;
         for (index, timer) in self.timers.iter().enumerate() {
-            if timer.kind > TIMER_POSIX || timer.signo > MAX_SIGNAL || timer.thread as usize >= self.threads.len() {
+            let kind_ok = match timer.kind {
+                TIMER_ITIMER => timer.id < 3 && timer.clock == 0 && timer.notify == 0 && timer.signo == 0,
+                TIMER_POSIX => timer.id <= i32::MAX as u32 && timer.notify < 8 && timer.signo <= MAX_SIGNAL,
+                _ => false,
+            };
+            let ordered = previous.is_none_or(|previous| (timer.kind, timer.id) > previous);
+            if !kind_ok || !ordered || timer.thread as usize >= self.threads.len() || timer.reserved != 0 {
                 return bad("timer", index);
             }
+            previous = Some((timer.kind, timer.id));
         }
         Ok(())
     }

@@ -229,13 +229,8 @@ impl Sample {
         ];
         let info = t.add_bytes(&[0; 128]);
         t.pending = vec![PendingSignal { thread: u32::MAX, signo: 10, info }];
-        t.timers = vec![Timer {
-            kind: TIMER_ITIMER,
-            signo: 14,
-            remaining: 1_500_000_000,
-            interval: 250_000_000,
-            ..Timer::default()
-        }];
+        t.timers =
+            vec![Timer { kind: TIMER_ITIMER, remaining: 1_500_000_000, interval: 250_000_000, ..Timer::default() }];
         t
     }
 

@@ -1,0 +1,155 @@
+//! Interval timers and POSIX timers.
+
+use super::refuse::{Blocker, DumpError};
+use super::scratch::Scratch;
+use crate::tracee::ptrace::Tid;
+use crate::tracee::{Frozen, TraceError, Tracer};
+use snapfn_format::snap::{TIMER_ITIMER, TIMER_POSIX, Timer};
+
+const SIGEV_THREAD_ID: u32 = 4;
+const CLOCK_THREAD_CPUTIME_ID: i32 = 3;
+const REMEDY: &str = "delete the timer before the snapshot point, or use CLOCK_MONOTONIC";
+
+/// A timer of `/proc/PID/timers`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Listed {
+    id: u32,
+    signo: u32,
+    value: u64,
+    notify: u32,
+    /// Process or thread that is notified.
+    target: Tid,
+    clock: i32,
+}
+
+/// Parses `/proc/PID/timers`; `None` when it is not understood.
+fn parse(text: &str) -> Option<Vec<Listed>> {
+    let mut timers = Vec::new();
+    let mut lines = text.lines();
+    while let Some(line) = lines.next() {
+        let id = line.strip_prefix("ID: ")?.trim().parse().ok()?;
+        let (signo, value) = lines.next()?.strip_prefix("signal: ")?.split_once('/')?;
+        let (how, target) = lines.next()?.strip_prefix("notify: ")?.split_once('/')?;
+        let clock = lines.next()?.strip_prefix("ClockID: ")?.trim().parse().ok()?;
+        let kind = match how {
+            "signal" => libc::SIGEV_SIGNAL,
+            "none" => libc::SIGEV_NONE,
+            "thread" => libc::SIGEV_THREAD,
+            _ => return None,
+        };
+        let (whom, target) = target.split_once('.')?;
+        timers.push(Listed {
+            id,
+            signo: signo.parse().ok()?,
+            value: u64::from_str_radix(value.trim_start_matches("0x"), 16).ok()?,
+            notify: kind as u32 | if whom == "tid" { SIGEV_THREAD_ID } else { 0 },
+            target: target.trim().parse().ok()?,
+            clock,
+        });
+    }
+    timers.sort_by_key(|timer| timer.id);
+    Some(timers)
+}
+
+/// The clock as an instance names it; `None`: it belongs to something that an instance has not got.
+///
+/// Clocks of CPU time have the inverted PID or TID in their upper bits (0: the caller's own), then the bit for a
+/// thread's.
+fn portable_clock(clock: i32, pid: Tid, threads: usize) -> Option<i32> {
+    const THREAD: i32 = 4;
+    const KIND: i32 = 3;
+    const CLOCKFD: i32 = 3;
+    if clock >= 0 {
+        // Which thread's is not told.
+        return (clock != CLOCK_THREAD_CPUTIME_ID || threads == 1).then_some(clock);
+    }
+    let owner = !(clock >> 3);
+    let own = owner == pid || (owner == 0 && (clock & THREAD == 0 || threads == 1));
+    (clock & KIND != CLOCKFD && own).then_some(!7 | clock & 7)
+}
+
+fn nanoseconds(seconds: u64, rest: u64) -> u64 {
+    seconds.saturating_mul(1_000_000_000).saturating_add(rest)
+}
+
+/// All timers, with what is left of them now.
+pub(super) fn gather(
+    tracer: &Tracer,
+    frozen: &[Frozen],
+    scratch: &Scratch<'_>,
+    blockers: &mut Vec<Blocker>,
+) -> Result<Vec<Timer>, DumpError> {
+    let mut timers = Vec::new();
+    for id in 0..3u32 {
+        let [is, ius, vs, vus] = scratch.call(libc::SYS_getitimer, &[u64::from(id), scratch.addr])?;
+        let (remaining, interval) = (nanoseconds(vs, vus * 1000), nanoseconds(is, ius * 1000));
+        if remaining != 0 {
+            timers.push(Timer { kind: TIMER_ITIMER, id, remaining, interval, ..Timer::default() });
+        }
+    }
+    let text = std::fs::read_to_string(format!("/proc/{}/timers", tracer.pid))
+        .map_err(TraceError::system("/proc/PID/timers"))?;
+    let listed = parse(&text).ok_or_else(|| TraceError::Split("/proc/PID/timers is not understood".into()))?;
+    for timer in listed {
+        let mut refuse = |what: String| {
+            blockers.push(Blocker { subject: format!("POSIX timer {}", timer.id), what, remedy: REMEDY });
+        };
+        let Some(clock) = portable_clock(timer.clock, tracer.pid, frozen.len()) else {
+            refuse(format!("runs on the clock of a device or of one thread among several (clock {})", timer.clock));
+            continue;
+        };
+        let thread = match timer.notify & SIGEV_THREAD_ID {
+            0 => Some(0),
+            _ => frozen.iter().position(|task| task.tid == timer.target),
+        };
+        let Some(thread) = thread else {
+            refuse("notifies a thread that has ended".to_owned());
+            continue;
+        };
+        let [is, ins, vs, vns] = scratch.call(libc::SYS_timer_gettime, &[u64::from(timer.id), scratch.addr])?;
+        timers.push(Timer {
+            kind: TIMER_POSIX,
+            id: timer.id,
+            clock: clock as u32,
+            notify: timer.notify,
+            signo: timer.signo,
+            thread: thread as u32,
+            value: timer.value,
+            remaining: nanoseconds(vs, vns),
+            interval: nanoseconds(is, ins),
+            reserved: 0,
+        });
+    }
+    Ok(timers)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn proc_timers() {
+        let text = "ID: 7\nsignal: 34/00007fff86e452a8\nnotify: signal/tid.2634\nClockID: 0\n\
+            ID: 1\nsignal: 0/0000000000000000\nnotify: none/pid.2634\nClockID: -21070\n";
+        let timers = parse(text).unwrap();
+        assert_eq!(timers.iter().map(|timer| timer.id).collect::<Vec<_>>(), [1, 7]);
+        assert_eq!((timers[0].notify, timers[0].clock), (libc::SIGEV_NONE as u32, -21070));
+        let signal = Listed { id: 7, signo: 34, value: 0x7fff_86e4_52a8, notify: 4, target: 2634, clock: 0 };
+        assert_eq!(timers[1], signal);
+        assert_eq!(parse(""), Some(Vec::new()));
+        assert_eq!(parse("ID: 7\nsignal: 34/0\nnotify: pigeon/pid.1\nClockID: 0\n"), None);
+    }
+
+    #[test]
+    fn clocks() {
+        assert_eq!(portable_clock(libc::CLOCK_MONOTONIC, 100, 3), Some(1));
+        assert_eq!(portable_clock(CLOCK_THREAD_CPUTIME_ID, 100, 1), Some(3));
+        assert_eq!(portable_clock(CLOCK_THREAD_CPUTIME_ID, 100, 2), None);
+        let cpu_clock = |owner: i32, bits: i32| (!owner << 3) | bits;
+        assert_eq!(portable_clock(cpu_clock(100, 2), 100, 2), Some(cpu_clock(0, 2)));
+        assert_eq!(portable_clock(cpu_clock(100, 4 | 2), 100, 2), Some(cpu_clock(0, 4 | 2)));
+        assert_eq!(portable_clock(cpu_clock(101, 4 | 2), 100, 2), None);
+        assert_eq!(portable_clock(cpu_clock(55, 2), 100, 1), None);
+        assert_eq!(portable_clock(cpu_clock(5, 3), 100, 1), None); // a dynamic clock: descriptor 5
+    }
+}

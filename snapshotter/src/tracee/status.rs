@@ -1,0 +1,38 @@
+//! `/proc/PID/status` of a process or one of its threads.
+
+use super::ptrace::Tid;
+use std::io;
+
+/// The fields of one reading.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Status(String);
+
+impl Status {
+    /// Of thread `tid` of process `pid`.
+    pub(crate) fn read(pid: Tid, tid: Tid) -> io::Result<Self> {
+        std::fs::read_to_string(format!("/proc/{pid}/task/{tid}/status")).map(Status)
+    }
+
+    /// The value of a field; empty when this kernel has no such field.
+    pub(crate) fn get(&self, name: &str) -> &str {
+        self.0.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).map(str::trim).unwrap_or_default()
+    }
+
+    /// A hexadecimal set: signals, capabilities.
+    pub(crate) fn set(&self, name: &str) -> u64 {
+        u64::from_str_radix(self.get(name), 16).unwrap_or(0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fields() {
+        let status = Status("Name:\tUmask: 7\nUmask:\t0022\nSigIgn:\t0000000000001000\nSigIgnored:\t1\n".to_owned());
+        assert_eq!(status.get("Umask"), "0022");
+        assert_eq!(status.set("SigIgn"), 1 << 12);
+        assert_eq!(status.get("CapEff"), "");
+    }
+}

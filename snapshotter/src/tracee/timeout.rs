@@ -1,0 +1,118 @@
+//! What is left of the timeout of a system call that a stop has interrupted.
+//!
+//! The kernel keeps the end of a relative timeout to itself (`restart_block`), or forgets it where a call answers
+//! EINTR. The tracer sees every entry, so the time that has passed since then is known.
+
+use super::memory::Memory;
+use super::ptrace::Regs;
+use snapfn_format::snap::{TIMEOUT_MILLISECONDS, TIMEOUT_TIMESPEC, reg};
+
+/// A task's last system call: number and CLOCK_MONOTONIC at its entry, in nanoseconds.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Entered {
+    pub(crate) number: u64,
+    pub(crate) at: u64,
+}
+
+/// What is left of a timeout, and the argument that holds it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Remaining {
+    /// Nanoseconds.
+    pub(crate) timeout: u64,
+    /// `TIMEOUT_…`.
+    pub(crate) form: u32,
+    /// Index into the registers.
+    pub(crate) arg: usize,
+}
+
+/// Nanoseconds since boot, in CLOCK_MONOTONIC.
+pub(crate) fn now() -> u64 {
+    clock_ns(libc::CLOCK_MONOTONIC)
+}
+
+/// The time of a clock in nanoseconds.
+#[allow(unsafe_code)] // clock_gettime
+pub(crate) fn clock_ns(clock: libc::clockid_t) -> u64 {
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: a live local; on failure it stays zero.
+    unsafe { libc::clock_gettime(clock, &raw mut time) };
+    (time.tv_sec as u64).saturating_mul(1_000_000_000).saturating_add(time.tv_nsec as u64)
+}
+
+/// Where system call `number` has a relative timeout: the register, and its form.
+fn timed(number: i64, regs: &Regs) -> Option<(usize, u32)> {
+    const TIMER_ABSTIME: u64 = 1;
+    /// FUTEX_WAIT without FUTEX_PRIVATE_FLAG and FUTEX_CLOCK_REALTIME; all others take absolute times.
+    const FUTEX_WAIT: u64 = 0;
+    match number {
+        libc::SYS_nanosleep => Some((reg::RDI, TIMEOUT_TIMESPEC)),
+        libc::SYS_clock_nanosleep if regs[reg::RSI] & TIMER_ABSTIME == 0 => Some((reg::RDX, TIMEOUT_TIMESPEC)),
+        libc::SYS_futex if regs[reg::RSI] & 0x7f == FUTEX_WAIT => Some((reg::R10, TIMEOUT_TIMESPEC)),
+        libc::SYS_rt_sigtimedwait => Some((reg::RDX, TIMEOUT_TIMESPEC)),
+        libc::SYS_semtimedop | libc::SYS_epoll_pwait2 => Some((reg::R10, TIMEOUT_TIMESPEC)),
+        // select, pselect6 and ppoll write the remaining time into the program's memory themselves.
+        libc::SYS_poll => Some((reg::RDX, TIMEOUT_MILLISECONDS)),
+        libc::SYS_epoll_wait | libc::SYS_epoll_pwait => Some((reg::R10, TIMEOUT_MILLISECONDS)),
+        _ => None,
+    }
+}
+
+/// What is left at `now` of the timeout of the call in `regs`, which was entered at `entered`; `None` without one.
+pub(crate) fn remaining(memory: &Memory, number: i64, regs: &Regs, entered: u64, now: u64) -> Option<Remaining> {
+    let (arg, form) = timed(number, regs)?;
+    let whole = match form {
+        TIMEOUT_TIMESPEC => {
+            let addr = regs[arg];
+            let (seconds, nanoseconds) = match addr {
+                0 => return None,
+                addr => (memory.read_u64(addr).ok()?, memory.read_u64(addr + 8).ok()?),
+            };
+            // More than a century, or not valid: nothing that a restart could get wrong.
+            if seconds >= 1 << 32 || nanoseconds >= 1_000_000_000 {
+                return None;
+            }
+            seconds * 1_000_000_000 + nanoseconds
+        }
+        _ => u64::try_from(regs[arg] as i32).ok()? * 1_000_000,
+    };
+    Some(Remaining { timeout: whole.saturating_sub(now.saturating_sub(entered)), form, arg })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use snapfn_format::snap::REGS;
+
+    fn own_memory() -> Memory {
+        Memory::open(std::process::id() as i32).unwrap()
+    }
+
+    #[test]
+    fn milliseconds() {
+        let mut regs = [0; REGS];
+        regs[reg::RDX] = 1500;
+        let rest = |at, now| remaining(&own_memory(), libc::SYS_poll, &regs, at, now).unwrap().timeout;
+        assert_eq!(rest(5_000_000, 505_000_000), 1_000_000_000);
+        assert_eq!(rest(0, 2_000_000_000), 0);
+        regs[reg::RDX] = u64::from(u32::MAX); // −1: for ever
+        assert_eq!(remaining(&own_memory(), libc::SYS_poll, &regs, 0, 1), None);
+    }
+
+    #[test]
+    fn timespec_in_memory() {
+        let time = [2u64, 500_000_000];
+        let mut regs = [0; REGS];
+        regs[reg::RDI] = time.as_ptr() as u64;
+        let rest = remaining(&own_memory(), libc::SYS_nanosleep, &regs, 0, 1_000_000_000);
+        assert_eq!(rest, Some(Remaining { timeout: 1_500_000_000, form: TIMEOUT_TIMESPEC, arg: reg::RDI }));
+    }
+
+    #[test]
+    fn absolute_and_endless_calls_have_none() {
+        let mut regs = [0; REGS];
+        assert_eq!(remaining(&own_memory(), libc::SYS_futex, &regs, 0, 1), None);
+        regs[reg::RSI] = 1;
+        assert_eq!(remaining(&own_memory(), libc::SYS_clock_nanosleep, &regs, 0, 1), None);
+        assert_eq!(remaining(&own_memory(), libc::SYS_read, &regs, 0, 1), None);
+    }
+}
