@@ -49,6 +49,7 @@ def ready():
     gc.collect()
     for stream in (sys.stdout, sys.stderr):
         stream.flush()
+    running = sys.modules["asyncio"]._get_running_loop() if "asyncio" in sys.modules else None
     # How many of Python's own arguments come before sys.argv: `python3 -X dev script.py a` has three.
     before = max(len(sys.orig_argv) - len(sys.argv), 0)
     _libc.prctl(_PRCTL, _INFO, ctypes.addressof(_info), 0, 0)
@@ -66,4 +67,9 @@ def ready():
         if os.environ.get(key) != value:
             os.environ[key] = value
     random.seed()
+    if "asyncio" in sys.modules:
+        # asyncio takes a running loop for another process's when the PID has changed: name it again.
+        import asyncio
+
+        asyncio._set_running_loop(running)
     return True

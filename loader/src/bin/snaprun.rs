@@ -92,9 +92,12 @@ impl fmt::Display for Failure<'_> {
             Failure::NotRegular => f.write_str("not a regular file, name a snapshot"),
             Failure::Unreadable(errno) => write!(f, "cannot read the snapshot: {errno}"),
             Failure::Format(error) => write!(f, "{error}, make it again or run snaprepo verify"),
+            Failure::Missing(file, path, errno) if file.kind == FILE_HOST => {
+                let path = path.strip_suffix(b"\0").unwrap_or(path);
+                write!(f, "{}, which the program has mapped: {errno}, it must be there and accessible", Text(path))
+            }
             Failure::Missing(file, path, errno) => {
-                let what = if file.kind == FILE_HOST { "file" } else { "code segment file" };
-                write!(f, "{what} {} of {}: {errno}, make the snapshot again", file.digest, Text(path))
+                write!(f, "code segment file {} of {}: {errno}, make the snapshot again", file.digest, Text(path))
             }
             Failure::WrongSize(file, actual) => write!(
                 f,
