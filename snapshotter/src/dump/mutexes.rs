@@ -3,9 +3,12 @@
 //! Found in two ways: along each thread's robust list, and by shape in all stored memory:
 //!
 //! ```text
-//!  glibc pthread_mutex_t    lock:u32  count:u32 │ owner:u32  nusers:u32 │ kind:u32 …
-//!  musl  pthread_mutex_t    type:u32  lock:u32  │ waiters:u32 …
+//!  glibc pthread_mutex_t    lock:u32  count:u32 │ owner:u32  nusers:u32 │ kind:u32  spins:u32 │ prev │ next
+//!  musl  pthread_mutex_t    type:u32  lock:u32  │ waiters:u32  0:u32    │ 0:u32  count:u32   │ prev │ next
 //! ```
+//! A TID is a small number, and numbers are everywhere: all five words must be as the C library leaves them in a
+//! mutex that is held, or plain data would be refused or, worse, changed. glibc links robust mutexes only and counts
+//! 1 in robust, inheriting and protecting ones; musl links every mutex that names its owner.
 //! musl's plain mutexes name no owner; of the others, whose lock word is the owner's TID, the type is looked at.
 //! A held priority-inheritance mutex has state in the kernel that nobody can bring back: it is refused.
 
@@ -18,6 +21,10 @@ use snapfn_format::snap::{PATCH_MEMORY, PATCH_TID, PATCH_TID_FUTEX, Patch};
 const TID_MASK: u32 = 0x3fff_ffff;
 const KIND_ROBUST: u32 = 16;
 const KIND_PI: u32 = 32;
+const KIND_PROTECT: u32 = 64;
+/// The type in the lowest bits of a kind.
+const TYPE_RECURSIVE: u32 = 1;
+const TYPE_ADAPTIVE: u32 = 3;
 /// Type, robust, PI, priority protection, shared, and the two elision bits.
 const KIND_KNOWN: u32 = 0x3ff;
 const MAX_USERS: u32 = 1 << 16;
@@ -30,7 +37,7 @@ struct Owner {
     thread: usize,
 }
 
-/// What three words of memory look like.
+/// What five words of memory look like.
 #[derive(Debug, PartialEq, Eq)]
 enum Shape {
     /// A glibc mutex held by this TID; whether its lock word holds the TID, too.
@@ -41,28 +48,40 @@ enum Shape {
     Inheriting { owner: u32 },
 }
 
-fn glibc_shape(words: [u64; 3]) -> Option<Shape> {
+/// Whether both links are empty, or both addresses of user space (an inheriting mutex is marked in the lowest bit).
+fn links(words: [u64; 5], linked: bool) -> bool {
+    let is_address = |word: u64| (0x1_0000..1 << 47).contains(&word) && word & 6 == 0;
+    words[3..].iter().all(|word| if linked { is_address(*word) } else { *word == 0 })
+}
+
+fn glibc_shape(words: [u64; 5]) -> Option<Shape> {
     let low = |word: u64| word as u32;
     let high = |word: u64| (word >> 32) as u32;
     let (lock, owner, users, kind) = (low(words[0]), low(words[1]), high(words[1]), low(words[2]));
+    let in_lock = kind & KIND_ROBUST != 0;
+    let counts = kind & 3 == TYPE_RECURSIVE || kind & (KIND_ROBUST | KIND_PI | KIND_PROTECT) != 0;
+    let spins = kind & 3 == TYPE_ADAPTIVE || high(words[2]) == 0;
     if owner == 0 || users == 0 || users > MAX_USERS || kind & !KIND_KNOWN != 0 {
+        return None;
+    }
+    if (high(words[0]) != 0) != counts || !spins || !links(words, in_lock) {
         return None;
     }
     if kind & KIND_PI != 0 {
         return (lock & TID_MASK == owner).then_some(Shape::Inheriting { owner });
     }
-    let in_lock = kind & KIND_ROBUST != 0;
     let held = if in_lock { lock & TID_MASK == owner } else { matches!(lock, 1 | 2) };
     held.then_some(Shape::Held { owner, in_lock })
 }
 
 /// musl: type 1 (recursive) or 2 (error checking), with 4 (robust), 8 (PI), 128 (shared).
-fn musl_shape(words: [u64; 3]) -> Option<Shape> {
+fn musl_shape(words: [u64; 5]) -> Option<Shape> {
     const PI: u32 = 8;
     let (kind, lock, waiters) = (words[0] as u32, (words[0] >> 32) as u32, words[1] as u32);
     let owner = lock & TID_MASK;
     let named = matches!(kind & 3, 1 | 2) || kind & (4 | PI) != 0;
-    if !named || kind & !0x8f != 0 || owner == 0 || waiters > MAX_USERS {
+    let gap = words[1] >> 32 == 0 && words[2] as u32 == 0;
+    if !named || kind & !0x8f != 0 || owner == 0 || waiters > MAX_USERS || !gap || !links(words, true) {
         return None;
     }
     Some(if kind & PI != 0 { Shape::Inheriting { owner } } else { Shape::Musl { owner } })
@@ -118,24 +137,24 @@ fn scan(
     tracer: &Tracer,
     start: u64,
     len: u64,
-    shape: fn([u64; 3]) -> Option<Shape>,
+    shape: fn([u64; 5]) -> Option<Shape>,
 ) -> Result<Vec<(u64, Shape)>, DumpError> {
     const CHUNK: u64 = 1 << 20;
     let mut found = Vec::new();
-    let mut window = [0u64; 3];
+    let mut window = [0u64; 5];
     let mut buffer = vec![0; len.min(CHUNK) as usize];
     let mut at = start;
     while at < start + len {
         let size = (start + len - at).min(CHUNK) as usize;
         read_image(tracer, at, &mut buffer[..size])?;
         for (index, word) in buffer[..size].as_chunks::<8>().0.iter().enumerate() {
-            window = [window[1], window[2], u64::from_le_bytes(*word)];
+            window = [window[1], window[2], window[3], window[4], u64::from_le_bytes(*word)];
             if window[0] != 0
                 && let Some(shape) = shape(window)
             {
                 let addr = at + 8 * index as u64;
-                if addr >= start + 16 {
-                    found.push((addr - 16, shape));
+                if addr >= start + 32 {
+                    found.push((addr - 32, shape));
                 }
             }
         }
@@ -170,21 +189,38 @@ fn robust(tracer: &Tracer, thread: &ThreadState, index: usize, owners: &mut Vec<
 mod tests {
     use super::*;
 
-    fn words(lock: u32, count: u32, owner: u32, users: u32, kind: u32) -> [u64; 3] {
+    fn words(lock: u32, count: u32, owner: u32, users: u32, kind: u32) -> [u64; 5] {
         let pair = |low: u32, high: u32| u64::from(low) | u64::from(high) << 32;
-        [pair(lock, count), pair(owner, users), pair(kind, 0)]
+        [pair(lock, count), pair(owner, users), pair(kind, 0), 0, 0]
+    }
+
+    fn linked(mut words: [u64; 5]) -> [u64; 5] {
+        words[3] = 0x2aaa_0000_0010;
+        words[4] = 0x2aaa_0000_0020;
+        words
     }
 
     #[test]
     fn shapes() {
         assert_eq!(glibc_shape(words(1, 0, 77, 1, 0)), Some(Shape::Held { owner: 77, in_lock: false }));
         assert_eq!(glibc_shape(words(2, 3, 77, 4, 1)), Some(Shape::Held { owner: 77, in_lock: false }));
-        assert_eq!(glibc_shape(words(77 | 1 << 31, 0, 77, 1, 16)), Some(Shape::Held { owner: 77, in_lock: true }));
-        assert_eq!(glibc_shape(words(77, 0, 77, 1, 32)), Some(Shape::Inheriting { owner: 77 }));
+        let robust = words(77 | 1 << 31, 1, 77, 1, 16);
+        assert_eq!(glibc_shape(linked(robust)), Some(Shape::Held { owner: 77, in_lock: true }));
+        assert_eq!(glibc_shape(words(77, 1, 77, 1, 32)), Some(Shape::Inheriting { owner: 77 }));
+        assert_eq!(musl_shape(linked(words(1, 77, 0, 0, 0))), Some(Shape::Musl { owner: 77 }));
+        assert_eq!(musl_shape(linked(words(9, 77, 0, 0, 0))), Some(Shape::Inheriting { owner: 77 }));
+    }
+
+    #[test]
+    fn data_that_is_no_held_mutex() {
         assert_eq!(glibc_shape(words(0, 0, 77, 1, 0)), None);
         assert_eq!(glibc_shape(words(1, 0, 77, 1, 0x5000)), None);
-        assert_eq!(musl_shape(words(1, 77, 0, 0, 0)), Some(Shape::Musl { owner: 77 }));
-        assert_eq!(musl_shape(words(0, 77, 0, 0, 0)), None);
-        assert_eq!(musl_shape(words(9, 77, 0, 0, 0)), Some(Shape::Inheriting { owner: 77 }));
+        assert_eq!(glibc_shape(words(1, 2, 77, 1, 0)), None);
+        assert_eq!(glibc_shape(words(77, 0, 77, 1, 32)), None);
+        assert_eq!(glibc_shape(words(77, 1, 77, 1, 16)), None);
+        assert_eq!(glibc_shape(linked(words(1, 0, 77, 1, 0))), None);
+        assert_eq!(musl_shape(linked(words(0, 77, 0, 0, 0))), None);
+        assert_eq!(musl_shape(words(1, 77, 0, 0, 0)), None);
+        assert_eq!(musl_shape(linked(words(1, 77, 0, 5, 0))), None);
     }
 }
