@@ -11,6 +11,7 @@
 //! //! run: ARGS | STDIN | K=V … | STATUS                  one ordinary and one restored run; STATUS is 0…255 or SIGxxx
 //! //! input: NAME CONTENT                                 a file in the working directory before the start
 //! //! files: NAME …                                       files to compare afterwards
+//! //! create: --memory copy                            further options for `snapshotter create`
 //! //! stdin: file                                         standard input is a regular file, not a pipe
 //! //! init-output: N                                      lines of output from before the snapshot point
 //! ```
@@ -64,6 +65,8 @@ pub struct Program {
     pub snap_args: Vec<String>,
     /// Environment at the snapshot.
     pub snap_env: Vec<(String, String)>,
+    /// Further options of `snapshotter create`.
+    pub create: Vec<String>,
     /// The starts to compare.
     pub runs: Vec<RunLine>,
     /// Files that exist before the start.
@@ -125,6 +128,7 @@ impl Program {
                 };
                 self.aux.push(Aux { output, source, flags: parts.collect() });
             }
+            "create" => self.create = words(value)?,
             "snap-args" => self.snap_args = words(value)?,
             "snap-env" => self.snap_env.extend(assignments(value)?),
             "run" => self.runs.push(run_line(value)?),

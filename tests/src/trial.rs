@@ -136,6 +136,7 @@ impl Trial {
         for pair in &env {
             args.extend(["--env", pair]);
         }
+        args.extend(self.program.create.iter().map(String::as_str));
         args.extend(["--", exe]);
         args.extend(self.program.snap_args.iter().map(String::as_str));
         let created = bench.snapshotter(&args)?;
