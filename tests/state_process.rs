@@ -6,7 +6,7 @@
 
 use snapfn_tests::bench::Bench;
 use snapfn_tests::place;
-use snapfn_tests::run::{Outcome, Run};
+use snapfn_tests::run::{Outcome, Run, is_root};
 
 /// A compiled program of `state/`.
 struct Program {
@@ -105,4 +105,93 @@ fn ignored_signals_are_inherited_from_the_starter() {
     let int = ignoring("INT USR2");
     let started = program.instance(&int.each_ref().map(String::as_str), &[], &[], false);
     assert_eq!(started.out(), "hup d int i usr1 i usr2 d\n", "{started}");
+}
+
+#[test]
+fn timers() {
+    checks_itself("timer_kinds");
+}
+
+#[test]
+fn process_attributes() {
+    checks_itself("attr_process");
+}
+
+#[test]
+fn thread_attributes() {
+    checks_itself("attr_threads");
+}
+
+#[test]
+fn session() {
+    Program::new("attr_session", &[]).checks_itself(&["session"], &[]);
+}
+
+#[test]
+fn process_group() {
+    Program::new("attr_session", &[]).checks_itself(&["group"], &[]);
+}
+
+/// What an instance has no right to is refused by name, and the program goes on to its end.
+#[test]
+fn what_cannot_be_restored_is_refused() {
+    let program = Program::new("attr_refused", &[]);
+    let went_on = program.bench.work().join("went-on");
+    let everyone = [
+        ("thread-privileges", "its 'no new privileges' flag is not the first thread's"),
+        ("thread-death-signal", "its parent death signal is not the first thread's"),
+        ("clock", "POSIX timer 0: runs on the clock"),
+    ];
+    let root = [
+        ("user", "has changed its user ID"),
+        ("namespace", "has entered another namespace (uts)"),
+        ("deadline", "is scheduled by deadlines"),
+    ];
+    let cases = everyone.iter().chain(if is_root() { root.iter() } else { [].iter() });
+    for (what, why) in cases {
+        let _ = std::fs::remove_file(&went_on);
+        let refused = program.create(&[], &[what]);
+        assert_eq!(refused.status, "1", "{what}: {refused}");
+        assert!(refused.err().contains(why), "{what}: {refused}");
+        assert_eq!(std::fs::read_to_string(&went_on).unwrap(), *what);
+        assert_eq!(program.instance(&[], &[], &[], false).status, "127", "{what}: nothing was written");
+    }
+}
+
+/// Only whoever has the right to it can start such an instance.
+#[test]
+fn rights_of_the_starter() {
+    if !is_root() {
+        assert!(!place::strict(), "needs root to take the snapshots");
+        return;
+    }
+    let program = Program::new("attr_refused", &[]);
+    for (what, why) in [("real-time", "scheduling policy 1: "), ("securebits", "prctl option 28: ")] {
+        program.snapshot(&[what]);
+        let denied = program.instance(&[], &[], &[], false);
+        assert_eq!(denied.status, "125", "{what}: {denied}");
+        assert!(denied.err().contains(why), "{what}: {denied}");
+        let allowed = Run { cwd: program.bench.work(), privileged: true, ..program.bench.snaprun(&[program.name]) };
+        assert_eq!(allowed.run().unwrap().status, "0", "{what}");
+    }
+}
+
+/// A snapshot from a host that has been up for longer than this one.
+#[test]
+fn clocks_do_not_run_backwards_in_a_time_namespace() {
+    let program = Program::new("time_clocks", &[]);
+    let ahead: &[&str] = &["unshare", "--time", "--monotonic", "1000000", "--boottime", "2000000"];
+    let as_root_of_our_own = ["unshare", "--user", "--map-root-user"];
+    let wrapper: Vec<&str> = match is_root() {
+        true => ahead.to_vec(),
+        false => as_root_of_our_own.iter().chain(ahead).copied().collect(),
+    };
+    let created = program.create(&wrapper, &[]);
+    assert_eq!(created.status, "0", "{created}");
+    for privileged in [false, true] {
+        let host = program.instance(&[], &[], &[], privileged);
+        assert_eq!(host.out(), "backwards\nbackwards\n", "{host}");
+        let own = program.instance(&[], &["--timens"], &[], privileged);
+        assert_eq!(own.out(), "forwards\nforwards\n", "{own}");
+    }
 }

@@ -53,7 +53,7 @@ const PAIRS: [Pair; 11] = [
     pair("merging of equal pages", 68, 67, false, None),
 ];
 /// Apart from the flag that PR_SET_KEEPCAPS sets.
-const SECUREBITS: Pair = pair("securebits", 27, 28, true, None);
+const SECUREBITS: Pair = pair("set of securebits", 27, 28, true, None);
 const SECBIT_KEEP_CAPS: u64 = 0x10;
 const PR_GET_SPECULATION_CTRL: u64 = 52;
 const PR_SET_SPECULATION_CTRL: u32 = 53;

@@ -30,7 +30,7 @@ pub(crate) use elf_store::ElfStore;
 pub(crate) use refuse::DumpError;
 
 use crate::cli::Memory as MemoryMode;
-use crate::tracee::{Frozen, Reached, TraceError, Tracer, maps};
+use crate::tracee::{Frozen, Reached, Tracer, maps};
 use snapfn_store::{Stored, Transaction};
 use std::path::Path;
 
@@ -65,7 +65,7 @@ pub(crate) fn dump(
     options: &DumpOptions<'_>,
 ) -> Result<Dumped, DumpError> {
     let mut blockers = Vec::new();
-    let vmas = maps::read(tracer.pid).map_err(TraceError::system("/proc/PID/smaps"))?;
+    let vmas = refuse::readable(maps::read(tracer.pid))?;
     let threads = threads::gather(tracer, frozen, &mut blockers)?;
     let process = process::gather(tracer, reached, frozen, options, &mut blockers)?;
     let fds = fds::gather(tracer, &mut blockers)?;

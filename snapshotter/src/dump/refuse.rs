@@ -5,6 +5,7 @@ use crate::tracee::ptrace::Tid;
 use snapfn_format::FormatError;
 use snapfn_store::StoreError;
 use std::fmt;
+use std::io;
 use thiserror::Error;
 
 /// One reason not to take a snapshot.
@@ -39,6 +40,18 @@ pub(crate) enum DumpError {
     Store(#[from] StoreError),
     #[error("the plan that was made is not valid ({0}); this is a bug, please report it")]
     Plan(#[from] FormatError),
+}
+
+/// A process that is not dumpable hides its /proc files from a plain user, its tracer included.
+pub(crate) fn readable<T>(maps: io::Result<T>) -> Result<T, DumpError> {
+    match maps {
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Err(DumpError::Refused(vec![Blocker {
+            subject: "process".to_owned(),
+            what: "has made itself not dumpable (PR_SET_DUMPABLE)".to_owned(),
+            remedy: "do so after the snapshot point, or run the snapshotter with CAP_SYS_PTRACE",
+        }])),
+        other => Ok(other.map_err(TraceError::system("/proc/PID/smaps"))?),
+    }
 }
 
 /// Living child processes are not carried.
