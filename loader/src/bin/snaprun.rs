@@ -115,6 +115,8 @@ fn loader_main(sp: *mut u64) -> ! {
     // SAFETY: the kernel's initial stack pointer.
     let initial = unsafe { InitialStack::at(sp as u64) };
     let parsed = args::parse(&initial);
+    // Now: the restore puts the program's own argv[0] in its slot.
+    let named = parsed.as_ref().ok().and_then(|args| initial.arg(args.name).filter(|_| args.name > 0));
     let failure = match &parsed {
         Ok(args) => match args.action {
             Action::Help => print_and_exit(HELP),
@@ -127,7 +129,8 @@ fn loader_main(sp: *mut u64) -> ! {
         Err(error) => Some((Failure::Usage(*error), 0)),
     };
     let Some((failure, index)) = failure else { sys::exit(0) };
-    let name = initial.arg(index).filter(|_| index > 0).map_or(b"snaprun" as &[u8], CStr::to_bytes);
+    let name = named.or_else(|| initial.arg(index).filter(|_| index > 0));
+    let name = name.map_or(b"snaprun" as &[u8], CStr::to_bytes);
     let mut out = Out::new(2);
     let _ = writeln!(out, "snaprun: {}: {failure}", Text(name));
     drop(out);

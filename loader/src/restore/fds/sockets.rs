@@ -109,8 +109,8 @@ pub(super) fn take_handed<'a>(context: &Context<'a, '_>, initial: &InitialStack)
     }
     let names = initial.getenv(b"LISTEN_FDNAMES").unwrap_or_default();
     let mut taken = [false; HANDED_MAX];
-    // By name, by address, by order: a better match must not lose its socket to a worse one.
-    for rule in 0..3 {
+    // By name, by address, by order in the family, by order: a better match must not lose its socket to a worse one.
+    for rule in 0..4 {
         for (at, used) in taken.iter_mut().enumerate().take(count as usize) {
             if *used {
                 continue;
@@ -127,6 +127,7 @@ pub(super) fn take_handed<'a>(context: &Context<'a, '_>, initial: &InitialStack)
                     && match rule {
                         0 => name.is_some_and(|name| name.matches(planned)),
                         1 => own.len() > 2 && own == planned,
+                        2 => address::family(own) == address::family(planned),
                         _ => true,
                     }
             };

@@ -146,7 +146,8 @@ pub(super) fn gather(gathering: &mut Gathering<'_>, open: &OpenFd) -> Result<(),
     let fd = open.duplicate().map_err(unreadable("the socket cannot be looked at"))?;
     let nature = nature(&fd).ok_or_else(|| ("is a socket of unknown kind".to_owned(), "close it"))?;
     let (family, kind, protocol) = nature;
-    if let Some(peer) = kernel::peer_name(&fd) {
+    let has_peers = [libc::AF_INET, libc::AF_INET6, libc::AF_UNIX].contains(&(family as i32));
+    if let Some(peer) = kernel::peer_name(&fd).filter(|_| has_peers) {
         return Err(connected(&shown(&peer)));
     }
     let stream = kind == libc::SOCK_STREAM as u32;
