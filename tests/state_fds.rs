@@ -1,0 +1,322 @@
+//! Descriptors: each program prepares its state, calls `snap_ready()` and checks itself. Snapshots are made and started
+//! by a plain user without capabilities, as whoever owns the files.
+#![allow(clippy::unwrap_used)] // a test fails by panicking
+
+use std::fs;
+use std::io::{BufRead, BufReader, Read};
+use std::net::{TcpListener, TcpStream};
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
+use std::process::Child;
+
+use snapfn_tests::bench::Bench;
+use snapfn_tests::run::{Outcome, Run, finish};
+use snapfn_tests::{place, run};
+
+struct State {
+    bench: Bench,
+    /// The binaries where every user may start them.
+    bin: PathBuf,
+}
+
+impl State {
+    fn new() -> Self {
+        let bench = Bench::new().unwrap();
+        let mut bin = place::bin();
+        if run::is_root() {
+            fs::set_permissions(bench.store(), fs::Permissions::from_mode(0o777)).unwrap();
+            let copies = bench.out().join("bin");
+            fs::create_dir(&copies).unwrap();
+            for name in ["snapshotter", "snapboot", "snaprun"] {
+                fs::copy(place::binary(name), copies.join(name)).unwrap();
+            }
+            bin = copies;
+        }
+        State { bench, bin }
+    }
+
+    fn compile(&self, name: &str, flags: &[&str]) -> String {
+        let include = format!("-I{}", place::tests().join("state").display());
+        let source = fs::read_to_string(place::tests().join(format!("state/{name}.c"))).unwrap();
+        let flags: Vec<&str> = flags.iter().copied().chain([include.as_str(), "-O1", "-Wall"]).collect();
+        self.bench.compile(name, &source, &flags).unwrap()
+    }
+
+    fn command(&self, program: &str, args: &[&str]) -> Run {
+        let program = self.bin.join(program).to_string_lossy().into_owned();
+        let argv = std::iter::once(program).chain(args.iter().map(|&arg| arg.to_owned())).collect();
+        Run { argv, env: self.bench.env(&[]), cwd: self.bench.work(), ..Run::default() }
+    }
+
+    fn create(&self, name: &str, command: &[&str]) -> Outcome {
+        let args: Vec<&str> = ["create", "--tag", name, "--at", "ready", "--"].iter().chain(command).copied().collect();
+        self.command("snapshotter", &args).run().unwrap()
+    }
+
+    fn snaprun(&self, args: &[&str]) -> Outcome {
+        self.command("snaprun", args).run().unwrap()
+    }
+}
+
+/// With both C libraries; the same snapshot is started three times.
+fn holds(name: &str) {
+    for musl in [false, true] {
+        let state = State::new();
+        let flags: &[&str] = if musl { &["-specs", "/usr/lib/x86_64-linux-musl/musl-gcc.specs"] } else { &[] };
+        let exe = state.compile(name, flags);
+        let made = state.create(name, &[&exe]);
+        assert_eq!(made.status, "0", "musl: {musl}: {made}");
+        for _ in 0..3 {
+            let restored = state.snaprun(&[name]);
+            assert_eq!((restored.status.as_str(), restored.out().as_str()), ("0", "ok\n"), "musl: {musl}: {restored}");
+        }
+    }
+}
+
+#[test]
+fn files_and_directories() {
+    holds("fd_files");
+}
+
+#[test]
+fn deleted_files() {
+    holds("fd_deleted");
+}
+
+#[test]
+fn pipes_and_fifos() {
+    holds("fd_pipes");
+}
+
+#[test]
+fn eventfd_timerfd_signalfd_pidfd() {
+    holds("fd_events");
+}
+
+#[test]
+fn epoll() {
+    holds("fd_epoll");
+}
+
+#[test]
+fn memfd() {
+    holds("fd_memfd");
+}
+
+#[test]
+fn socket_pairs() {
+    holds("fd_socketpairs");
+}
+
+#[test]
+fn sockets() {
+    holds("fd_sockets");
+}
+
+#[test]
+fn pseudo_terminals() {
+    holds("fd_pty");
+}
+
+#[test]
+fn inotify() {
+    holds("fd_inotify");
+}
+
+#[test]
+fn locks() {
+    holds("fd_locks");
+}
+
+#[test]
+fn numbers_that_cross() {
+    holds("fd_numbers");
+}
+
+/// Everything that is in the way is named at once, with the remedy; the program goes on and misses nothing.
+#[test]
+fn refusals_leave_the_program_alone() {
+    let state = State::new();
+    let exe = state.compile("fd_refused", &[]);
+    let refused = state.create("fd_refused", &[&exe]);
+    assert_eq!(refused.status, "1", "{refused}");
+    for words in
+        ["connected to 127.0.0.1:", "netlink socket", "pidfd of process 1", "waiting connections", "descriptor 4"]
+    {
+        assert!(refused.err().contains(words), "{words}: {refused}");
+    }
+    let survived = fs::read_to_string(state.bench.work().join("survived"));
+    assert!(survived.is_ok(), "the program did not get through its checks: {refused}");
+    if survived.unwrap() == "ring" {
+        assert!(refused.err().contains("io_uring"), "{refused}");
+    }
+    assert_eq!(state.snaprun(&["fd_refused"]).status, "127");
+}
+
+#[test]
+fn files_that_have_changed_or_gone_are_named() {
+    let state = State::new();
+    let exe = state.compile("fd_one", &[]);
+    let subject = state.bench.work().join("subject");
+    fs::write(&subject, "as it was").unwrap();
+    fs::set_permissions(&subject, fs::Permissions::from_mode(0o666)).unwrap();
+    let made = state.create("reader", &[&exe]);
+    assert_eq!(made.status, "0", "{made}");
+    assert_eq!(state.snaprun(&["reader"]).out(), "ok\n");
+    for (content, words) in [(Some("changed"), "has changed since"), (None, "no such file")] {
+        match content {
+            Some(content) => fs::write(&subject, content).unwrap(),
+            None => fs::remove_file(&subject).unwrap(),
+        }
+        let failed = state.snaprun(&["reader"]);
+        assert_eq!((failed.status.as_str(), failed.out().as_str()), ("125", ""), "{failed}");
+        let path = subject.to_string_lossy().into_owned();
+        assert!(failed.err().contains(words) && failed.err().contains(&path), "{failed}");
+    }
+}
+
+#[test]
+fn a_lock_that_somebody_holds_is_named() {
+    let state = State::new();
+    let exe = state.compile("fd_one", &[]);
+    let subject = state.bench.work().join("subject");
+    fs::write(&subject, "").unwrap();
+    fs::set_permissions(&subject, fs::Permissions::from_mode(0o666)).unwrap();
+    let made = state.create("locker", &[&exe, "lock"]);
+    assert_eq!(made.status, "0", "{made}");
+    assert_eq!(state.snaprun(&["locker"]).out(), "ok\n");
+    let file = fs::File::open(&subject).unwrap();
+    file.lock_shared().unwrap();
+    let failed = state.snaprun(&["locker"]);
+    assert_eq!(failed.status, "125", "{failed}");
+    assert!(failed.err().contains("subject is locked by another process"), "{failed}");
+    file.unlock().unwrap();
+    assert_eq!(state.snaprun(&["locker"]).out(), "ok\n");
+}
+
+/// A snapshot of the server, and its port.
+fn server() -> (State, u16) {
+    let state = State::new();
+    let exe = state.compile("fd_server", &[]);
+    let made = state.create("server", &[&exe]);
+    assert_eq!(made.status, "0", "{made}");
+    let port = fs::read_to_string(state.bench.work().join("port")).unwrap().parse().unwrap();
+    (state, port)
+}
+
+/// What an instance says when it has begun to serve.
+fn serves(child: &mut Child) -> String {
+    let mut line = String::new();
+    BufReader::new(child.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
+    line.trim().to_owned()
+}
+
+fn answer(mut stream: impl Read) -> String {
+    let mut text = String::new();
+    stream.read_to_string(&mut text).unwrap();
+    text
+}
+
+fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+#[test]
+fn many_instances_listen_at_their_own_addresses() {
+    let (state, port) = server();
+    let mut instances = Vec::new();
+    for index in 0..3 {
+        let (new, path) = (free_port(), state.bench.work().join(format!("socket.{index}")));
+        let (tcp, unix) = (format!("{port}=127.0.0.1:{new}"), format!("server.sock=unix:{}", path.display()));
+        let unix = format!("{}/{unix}", state.bench.work().display());
+        let child = state.command("snaprun", &["--bind", &tcp, &format!("--bind={unix}"), "server", "tu"]).spawn();
+        instances.push((child.unwrap(), new, path));
+    }
+    for (mut child, new, path) in instances {
+        assert_eq!(serves(&mut child), format!("at ipv4 {new}"));
+        assert_eq!(answer(TcpStream::connect(("127.0.0.1", new)).unwrap()), format!("ipv4 {new}"));
+        assert_eq!(answer(UnixStream::connect(&path).unwrap()), format!("unix {}", path.display()));
+        let ended = finish(child).unwrap();
+        assert_eq!(ended.status, "0", "{ended}");
+    }
+}
+
+#[test]
+fn a_tcp_socket_can_become_a_unix_socket_and_keep_its_address() {
+    let (state, port) = server();
+    let path = state.bench.work().join("http.sock");
+    let bind = format!("{port}=unix:{}", path.display());
+    let mut child = state.command("snaprun", &["-b", &bind, "server", "tt"]).spawn().unwrap();
+    assert_eq!(serves(&mut child), format!("at unix {}", path.display()));
+    assert!(answer(UnixStream::connect(&path).unwrap()).starts_with("unix"));
+    // The file that a killed instance leaves is no obstacle.
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let mut child = state.command("snaprun", &["-b", &bind, "server", "t"]).spawn().unwrap();
+    serves(&mut child);
+    assert!(answer(UnixStream::connect(&path).unwrap()).starts_with("unix"));
+    assert_eq!(finish(child).unwrap().status, "0");
+    // Without --bind: where it was.
+    let mut child = state.command("snaprun", &["server", "t"]).spawn().unwrap();
+    assert_eq!(serves(&mut child), format!("at ipv4 {port}"));
+    assert_eq!(answer(TcpStream::connect(("127.0.0.1", port)).unwrap()), format!("ipv4 {port}"));
+    assert_eq!(finish(child).unwrap().status, "0");
+}
+
+#[test]
+fn an_address_in_use_and_a_bind_without_a_socket_are_named() {
+    let (state, port) = server();
+    let taken = TcpListener::bind(("127.0.0.1", port)).unwrap();
+    let failed = state.snaprun(&["server"]);
+    assert_eq!(failed.status, "125", "{failed}");
+    assert!(
+        failed.err().contains(&format!("snaprun: server: cannot listen on 127.0.0.1:{port}: address already in use"))
+    );
+    assert!(failed.err().contains("--bind"), "{failed}");
+    drop(taken);
+    let failed = state.snaprun(&["--bind", "1=2", "server"]);
+    assert!(failed.status == "125" && failed.err().contains("no socket of the snapshot is there"), "{failed}");
+    let failed = state.snaprun(&["--bind", "nonsense", "server"]);
+    assert!(failed.status == "125" && failed.err().contains("OLD=NEW"), "{failed}");
+}
+
+/// An instance started as systemd does: with sockets that listen at `at` from descriptor 3 on.
+fn activated(state: &State, names: &str, at: &[&str], args: &[&str]) -> Child {
+    let source = fs::read_to_string(place::tests().join("state/activate.c")).unwrap();
+    let activate = state.bench.compile("activate", &source, &["-O1"]).unwrap();
+    let run = state.command("snaprun", args);
+    let mut argv = vec![activate, names.to_owned()];
+    argv.extend(at.iter().map(|&at| at.to_owned()));
+    argv.push("--".to_owned());
+    argv.extend(run.argv.iter().cloned());
+    Run { argv, ..run }.spawn().unwrap()
+}
+
+#[test]
+fn sockets_are_handed_in_by_name_address_and_order() {
+    let (state, port) = server();
+    let path = |name: &str| state.bench.work().join(name).to_string_lossy().into_owned();
+    let (own, other) = (path("server.sock"), path("other.sock"));
+    let new = free_port().to_string();
+    fs::remove_file(&own).unwrap();
+    // By order; by address, in another order; by name, where nothing else fits.
+    let named = format!("unknown:{port}");
+    for (names, at, unix) in [
+        ("", [new.as_str(), other.as_str()], &other),
+        ("", [own.as_str(), new.as_str()], &own),
+        (named.as_str(), [other.as_str(), new.as_str()], &other),
+    ] {
+        let mut child = activated(&state, names, &at, &["server", "tu"]);
+        let first = serves(&mut child);
+        if first != format!("at ipv4 {new}") {
+            let _ = child.kill();
+            panic!("{at:?}: {first}: {}", finish(child).unwrap());
+        }
+        assert_eq!(answer(TcpStream::connect(format!("127.0.0.1:{new}")).unwrap()), format!("ipv4 {new}"));
+        assert_eq!(answer(UnixStream::connect(unix).unwrap()), format!("unix {unix}"));
+        let ended = finish(child).unwrap();
+        assert_eq!(ended.status, "0", "{ended}");
+        fs::remove_file(unix).unwrap();
+    }
+}
