@@ -34,6 +34,9 @@ fn variables(tracer: &Tracer, vmas: &[Vma]) -> Vec<u64> {
     if let Some(symbol) = symbols::find(&tracer.booted.exe, &NAMES) {
         found.push(request.bias.wrapping_add(symbol.value));
     }
+    if let Some(symbol) = tracer.booted.interp.as_deref().and_then(|interp| symbols::find(interp, &NAMES)) {
+        found.push(request.interp_base.wrapping_add(symbol.value));
+    }
     for vma in vmas.iter().filter(|vma| vma.has_file() && vma.offset == 0 && vma.name.contains("/libc")) {
         if let Some(symbol) = symbols::find(&vma.path(), &NAMES) {
             found.push(vma.start + symbol.value - symbol.image_start);

@@ -13,7 +13,7 @@ use super::run::Task;
 use super::{Output, TraceError, maps};
 use snapfn_format::boot::BootRequest;
 use snapfn_format::layout::{LOADER_END, LOADER_START};
-use snapfn_format::snap::{BytesRef, HEADER_OFFSET, Plan, SnapHeader, reg, resident};
+use snapfn_format::snap::{BytesRef, HEADER_OFFSET, OP_MAP_FILE, Plan, SnapHeader, reg, resident};
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
@@ -40,8 +40,8 @@ struct Origin {
     header: SnapHeader,
     exe: PathBuf,
     work_len: u64,
-    /// Where the program's image starts; `None`: its first segment is not mapped from a code segment file.
-    image: Option<u64>,
+    /// Where the first page of each file is mapped.
+    images: Vec<(PathBuf, u64)>,
 }
 
 /// Runs `snaprun`, which is at its exec stop, until it has become the instance.
@@ -124,14 +124,11 @@ fn read_plan(memory: &Memory, source: &mut dyn ElfSource) -> Result<Origin, Trac
     }
     let exe = path(plan.header.process.exe);
     let largest = plan.threads.iter().map(|thread| u64::from(thread.xstate.len)).max().unwrap_or(0);
-    let image = plan
-        .ops
-        .iter()
-        .find(|op| {
-            op.file != 0 && op.offset == 0 && plan.files.get(usize::from(op.file)).is_some_and(|f| path(f.path) == exe)
-        })
-        .map(|op| op.addr);
-    Ok(Origin { header, exe, work_len: resident::work_len(plan.threads.len() as u64, largest), image })
+    let first_pages = plan.ops.iter().filter(|op| op.kind == OP_MAP_FILE && op.file != 0 && op.offset == 0);
+    let images = first_pages
+        .filter_map(|op| plan.files.get(usize::from(op.file)).map(|file| (path(file.path), op.addr)))
+        .collect();
+    Ok(Origin { header, exe, work_len: resident::work_len(plan.threads.len() as u64, largest), images })
 }
 
 fn booted(
@@ -162,6 +159,9 @@ fn booted(
     request.end_data = process.end_data;
     let files = source.files(&origin.exe)?;
     let header = files.header;
-    request.bias = origin.image.map_or(0, |start| start.wrapping_sub(header.image_start.get()));
-    Ok(Booted { exe: origin.exe, request, header, kernel_ranges })
+    let start_of = |file: &Path| origin.images.iter().find(|(path, _)| path == file).map(|(_, addr)| *addr);
+    request.bias = start_of(&origin.exe).map_or(0, |start| start.wrapping_sub(header.image_start.get()));
+    // Interpreters are linked at 0.
+    request.interp_base = files.interp.as_deref().and_then(start_of).unwrap_or(0);
+    Ok(Booted { exe: origin.exe, request, header, interp: files.interp, kernel_ranges })
 }

@@ -51,6 +51,8 @@ pub(crate) struct Booted {
     pub(crate) exe: PathBuf,
     pub(crate) request: BootRequest,
     pub(crate) header: InitHeader,
+    /// The program's interpreter, which with musl is the C library.
+    pub(crate) interp: Option<PathBuf>,
     /// What the kernel mapped and we keep out of the snapshot: its argument stack, its vDSO.
     pub(crate) kernel_ranges: Vec<(u64, u64)>,
 }
@@ -144,6 +146,7 @@ pub(crate) fn boot(pid: Tid, vdso_page: &[u8], source: &mut dyn ElfSource) -> Re
         exe,
         request: answer,
         header: files.header,
+        interp: files.interp.clone(),
         kernel_ranges: vmas.iter().filter(|vma| is_kernels(&vma.name)).map(|vma| (vma.start, vma.end)).collect(),
     };
     let remote = Remote::new(pid, booted.gadget(), &start, false).map_err(system("remote system call"))?;
