@@ -26,11 +26,20 @@ pub(super) fn duplicate(pid: Tid, fd: u32) -> io::Result<OwnedFd> {
     owned(unsafe { libc::syscall(libc::SYS_pidfd_getfd, pidfd.as_raw_fd(), fd, 0) })
 }
 
-/// Whether two descriptors share one open file description.
-pub(super) fn same_description(a: (Tid, u32), b: (Tid, u32)) -> bool {
+fn compare(a: (Tid, u32), b: (Tid, u32)) -> io::Result<i64> {
     const KCMP_FILE: i32 = 0;
     // SAFETY: integers only.
-    unsafe { libc::syscall(libc::SYS_kcmp, a.0, b.0, KCMP_FILE, u64::from(a.1), u64::from(b.1)) == 0 }
+    check(unsafe { libc::syscall(libc::SYS_kcmp, a.0, b.0, KCMP_FILE, u64::from(a.1), u64::from(b.1)) })
+}
+
+/// Whether two descriptors share one open file description.
+pub(super) fn same_description(a: (Tid, u32), b: (Tid, u32)) -> bool {
+    compare(a, b).is_ok_and(|order| order == 0)
+}
+
+/// Why descriptors cannot be compared here at all.
+pub(super) fn cannot_compare(one: (Tid, u32)) -> Option<io::Error> {
+    compare(one, one).err()
 }
 
 /// Whether descriptor `fd` is the `nth` file that epoll set `epoll` knows as number `target`; `None`: cannot say.

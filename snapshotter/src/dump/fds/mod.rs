@@ -104,6 +104,14 @@ impl Gathering<'_> {
 pub(super) fn gather(tracer: &Tracer, blockers: &mut Vec<Blocker>) -> Result<FdTables, DumpError> {
     let pid = tracer.pid;
     let mut all = open::all(pid)?;
+    if let Some(error) = all.first().and_then(|open| kernel::cannot_compare(open.at)) {
+        blockers.push(Blocker {
+            subject: "descriptors".to_owned(),
+            what: format!("which of them are duplicates cannot be told (kcmp: {error})"),
+            remedy: "use a kernel with CONFIG_KCMP, and allow kcmp in the container",
+        });
+        return Ok(FdTables::default());
+    }
     let mut refused: HashMap<u32, Refusal> = HashMap::new();
     let queues = pairs::queues(&mut all, &mut refused);
     let mut gathering = Gathering {
