@@ -45,7 +45,7 @@ const META_FIRST: u64 = 32 << 10;
 struct Fds([Cell<i32>; 4096]);
 // SAFETY: the loader has one thread.
 unsafe impl Sync for Fds {}
-static FDS: Fds = Fds([const { Cell::new(-1) }; 4096]);
+static FDS: Fds = Fds([const { Cell::new(0) }; 4096]);
 
 /// Why there is no instance.
 enum Failure<'a> {
