@@ -93,6 +93,35 @@ fn blocked_system_calls() {
     Program::new("sig_restart", &[]).checks_itself(&[], &["remove"]);
 }
 
+#[test]
+fn calls_blocked_on_descriptors() {
+    checks_itself("sig_restart_fds");
+}
+
+/// Both by the list of cleanup functions that C keeps, and by unwinding the stack as C++ does.
+#[test]
+fn cancellation_of_a_restarted_call() {
+    checks_itself("sig_cancel");
+    Program::new("sig_cancel", &["-fexceptions"]).checks_itself(&[], &[]);
+}
+
+#[test]
+fn generations() {
+    let program = Program::new("sig_generations", &[]);
+    program.checks_itself(&[], &[]);
+    let snaprun = place::binary("snaprun").to_string_lossy().into_owned();
+    let mut name = program.name.to_owned();
+    for generation in 2..=4 {
+        let next = format!("g{generation}");
+        let made = program.bench.snapshotter(&["create", "--tag", &next, "--at", "ready", "--", &snaprun, &name, "on"]);
+        let made = made.unwrap();
+        assert_eq!(made.status, "0", "{made}");
+        let run = program.bench.snaprun(&[&next]).run().unwrap();
+        assert_eq!((run.out().as_str(), run.status.as_str()), ("ok\n", "0"), "generation {generation}: {run}");
+        name = next;
+    }
+}
+
 /// What the snapshotter was told to ignore is not the program's doing; what an instance's starter ignores is ignored.
 #[test]
 fn ignored_signals_are_inherited_from_the_starter() {
@@ -110,6 +139,16 @@ fn ignored_signals_are_inherited_from_the_starter() {
 #[test]
 fn timers() {
     checks_itself("timer_kinds");
+}
+
+/// Where the kernel cannot be told the ID of a timer, it is found by counting.
+#[test]
+fn timers_without_a_way_to_choose_their_ids() {
+    let program = Program::new("timer_kinds", &[]);
+    let old_kernel = Program::new("wrap_old_kernel", &[]);
+    program.snapshot(&[]);
+    let run = program.instance(&[&old_kernel.exe], &[], &[], false);
+    assert_eq!((run.out().as_str(), run.status.as_str()), ("ok\n", "0"), "{run}");
 }
 
 #[test]

@@ -12,8 +12,8 @@
 
 use snapfn_format::PAGE;
 use snapfn_format::snap::resident::{
-    CODE, ENTRIES, ENTRY_SIZE, FALLBACKS, FUNCTIONS, SLOTS, STUB_CLONE, STUB_FINISH, STUB_RESUME, STUB_SYSCALL,
-    STUB_THREAD,
+    CODE, ENTRIES, ENTRY_SIZE, FALLBACKS, FUNCTIONS, RESUME_JUMP, SLOTS, STUB_CLONE, STUB_FINISH, STUB_RESUME,
+    STUB_SYSCALL, STUB_THREAD,
 };
 
 const DYNSYM: u64 = 0x200;
@@ -174,10 +174,26 @@ fn tables(page: &mut Page) {
     let fde = EH_FRAME + 20;
     page.u32s(
         fde,
-        &[16, (fde + 4 - EH_FRAME) as u32, (ENTRIES as i64 - (fde as i64 + 8)) as u32, (PAGE - ENTRIES) as u32],
+        &[16, (fde + 4 - EH_FRAME) as u32, (ENTRIES as i64 - (fde as i64 + 8)) as u32, (STUB_RESUME - ENTRIES) as u32],
     );
     page.put(fde + 16, &[0, 0x90, 1, 0]); // no augmentation; DW_CFA_offset r16 at CFA − 8; nop
-    page.u32s(fde + 20, &[0]);
+    // The stub that restarts a call stands in for the program's own `syscall`: a thread that is cancelled there
+    // unwinds from behind that one. The block that rbx points to has the program's rip (at 56) and rbx (at 48).
+    let fde = fde + 20;
+    page.u32s(
+        fde,
+        &[28, (fde + 4 - EH_FRAME) as u32, (STUB_RESUME as i64 - (fde as i64 + 8)) as u32, RESUME_JUMP as u32],
+    );
+    page.put(
+        fde + 16,
+        &[
+            0, // no augmentation
+            0x0e, 0, // DW_CFA_def_cfa_offset 0: CFA = rsp
+            0x10, 16, 2, 0x73, 56, // DW_CFA_expression r16 (return address): at rbx + 56
+            0x10, 3, 2, 0x73, 48, // DW_CFA_expression r3 (rbx): at rbx + 48
+        ],
+    );
+    page.u32s(fde + 32, &[0]);
     // .eh_frame_hdr without a search table: version 1, eh_frame pointer pc-relative sdata4, no count.
     page.put(EH_FRAME_HDR, &[1, 0x1b, 0xff, 0xff]);
     page.u32s(EH_FRAME_HDR + 4, &[(EH_FRAME as i64 - (EH_FRAME_HDR as i64 + 4)) as u32, 0]);
@@ -287,7 +303,7 @@ mod tests {
 
     #[test]
     fn the_last_instruction_of_resume_is_its_jump() {
-        let at = (STUB_RESUME + snapfn_format::snap::resident::RESUME_JUMP) as usize;
+        let at = (STUB_RESUME + RESUME_JUMP) as usize;
         assert_eq!(page()[at..at + 3], [0xff, 0xe1, 0xcc]);
     }
 

@@ -74,9 +74,14 @@ pub(crate) fn adopt(pid: Tid, output: &Output, source: &mut dyn ElfSource) -> Re
                 None if leaving => break,
                 None => {}
             },
+            Stop::Syscall => {
+                if let Some((number, _)) = ptrace::syscall_entry(tid).map_err(system("system call"))? {
+                    tasks.entry(tid).or_default().enter(number);
+                }
+            }
             Stop::NewTask(Event::Clone) => {
                 let new = ptrace::event_message(tid).map_err(system("ptrace event"))? as Tid;
-                tasks.insert(new, Task::default());
+                tasks.entry(new).or_default();
             }
             Stop::Signal(number) => signal = number,
             _ => {}

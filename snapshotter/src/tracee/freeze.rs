@@ -17,7 +17,7 @@
 use super::TraceError;
 use super::ptrace::{self, Event, Regs, Stop, Tid};
 use super::run::{Reached, Task, Tracer};
-use super::timeout::{self, Entered, Remaining};
+use super::timeout::{self, Remaining};
 use snapfn_format::snap::{reg, resident};
 use std::io;
 
@@ -161,23 +161,30 @@ impl Tracer {
         let mut regs = ptrace::get_regs(tid).map_err(TraceError::system("registers"))?;
         let now = timeout::now();
         let task = self.tasks.entry(tid).or_default();
-        if at_entry && regs[reg::ORIG_RAX] as i64 == libc::SYS_restart_syscall {
-            // About to continue a sleep: as if stopped in it.
-            regs[reg::RAX] = ERESTART_RESTARTBLOCK as u64;
-        } else if at_entry {
-            task.entered = Some(Entered { number: regs[reg::ORIG_RAX], at: now });
-            regs[reg::RAX] = ERESTARTNOINTR as u64;
+        if at_entry {
+            task.enter(regs[reg::ORIG_RAX]);
+            // As if stopped in it at once, or in the sleep that it is about to continue.
+            regs[reg::RAX] = match regs[reg::ORIG_RAX] as i64 {
+                libc::SYS_restart_syscall => ERESTART_RESTARTBLOCK,
+                _ => ERESTARTNOINTR,
+            } as u64;
         } else if let Some(answer) = task.answer.take() {
             regs[reg::RAX] = answer;
         }
         let entered = task.entered;
         let Rewound { mut instance, survivor, again } = rewind(&regs, entered.map(|entered| entered.number));
+        // The first instruction of the stub is the call itself, with what was left of its timeout.
+        let again = again.or_else(|| (instance[reg::RIP] == self.stub()).then_some(instance[reg::RAX] as i64));
         let timeout = again.and_then(|number| {
-            let entered = entered.filter(|entered| entered.number as i64 == number)?;
-            timeout::remaining(&self.memory, number, &regs, entered.at, now)
+            let since = entered.filter(|entered| entered.number as i64 == number).map_or(now, |entered| entered.at);
+            timeout::remaining(&self.memory, number, &regs, since, now)
         });
         self.leave_stub(&mut instance).map_err(TraceError::system("reading a thread's block"))?;
         Ok(Frozen { tid, at_entry, instance, timeout, survivor })
+    }
+
+    fn stub(&self) -> u64 {
+        self.booted.request.resident + resident::STUB_RESUME
     }
 
     /// A thread of an instance may still be in the system call that it restarted with the rest of its timeout
@@ -185,8 +192,7 @@ impl Tracer {
     fn leave_stub(&self, regs: &mut Regs) -> io::Result<()> {
         const SYSCALL_LEN: u64 = 2;
         const SAVED: [usize; 6] = [reg::RDI, reg::RDX, reg::R10, reg::R8, reg::RBX, reg::RIP];
-        let stub = self.booted.request.resident + resident::STUB_RESUME;
-        let offset = regs[reg::RIP].wrapping_sub(stub);
+        let offset = regs[reg::RIP].wrapping_sub(self.stub());
         if offset == resident::RESUME_JUMP {
             regs[reg::RIP] = regs[reg::RCX];
         }

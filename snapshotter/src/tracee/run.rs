@@ -62,6 +62,15 @@ pub(crate) struct Task {
     pub(crate) entered: Option<Entered>,
 }
 
+impl Task {
+    /// It enters system call `number`. restart_syscall continues the call before it, whose number and time stay.
+    pub(super) fn enter(&mut self, number: u64) {
+        if number != libc::SYS_restart_syscall as u64 {
+            self.entered = Some(Entered { number, at: timeout::now() });
+        }
+    }
+}
+
 /// Outcome of looking for `main` by single steps.
 enum MainSearch {
     Found(u64),
@@ -343,10 +352,7 @@ impl Tracer {
             }
             return Ok(None);
         };
-        // restart_syscall continues the call before it, whose number and time of entry stay.
-        if number != libc::SYS_restart_syscall as u64 {
-            self.tasks.entry(tid).or_default().entered = Some(Entered { number, at: timeout::now() });
-        }
+        self.tasks.entry(tid).or_default().enter(number);
         let (ready, syscall) = point.unwrap_or((false, None));
         let wanted =
             syscall.is_some_and(|(wanted, fd)| wanted == number && fd.is_none_or(|fd| args[0] as u32 == fd as u32));
