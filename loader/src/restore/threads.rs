@@ -112,7 +112,9 @@ impl Frames {
 
 /// A thread that was stopped in a system call with a timeout goes on with what is left of it. The call's argument
 /// must not be overwritten for good, neither in memory (a constant, or used again) nor in the register (which the
-/// program may count on): the thread starts in [`resident::STUB_RESUME`], which puts everything back.
+/// program may count on): the thread starts in [`resident::STUB_RESUME`], which puts everything back. Where the call is
+/// the last instruction of a function, its registers are dead, and the thread stays there: musl and glibc (2.41) look
+/// whether a cancellation arrives between two addresses around that call.
 ///
 /// # Safety
 /// The frame lies in the work area.
@@ -130,12 +132,14 @@ unsafe fn resume_with_timeout(thread: &Thread, regs: &mut [u64; REGS], frame: u6
         write_u64(block, thread.timeout / 1_000_000_000);
         write_u64(block + 8, thread.timeout % 1_000_000_000);
     }
-    regs[thread.timeout_arg as usize] = match thread.timeout_form {
+    regs[thread.timeout_arg as usize] = match thread.timeout_form & !TIMEOUT_DEAD {
         TIMEOUT_TIMESPEC => block,
         _ => thread.timeout.div_ceil(1_000_000),
     };
-    regs[reg::RBX] = block;
-    regs[reg::RIP] = resident + resident::STUB_RESUME;
+    if thread.timeout_form & TIMEOUT_DEAD == 0 {
+        regs[reg::RBX] = block;
+        regs[reg::RIP] = resident + resident::STUB_RESUME;
+    }
 }
 
 /// Makes all frames and all threads but the first: the stack pointer for the main thread's `rt_sigreturn`.

@@ -18,7 +18,7 @@ use super::TraceError;
 use super::ptrace::{self, Event, Regs, Stop, Tid};
 use super::run::{Reached, Task, Tracer};
 use super::timeout::{self, Remaining};
-use snapfn_format::snap::{reg, resident};
+use snapfn_format::snap::{TIMEOUT_DEAD, reg, resident};
 use std::io;
 
 /// A task that is stopped for the dump.
@@ -180,7 +180,17 @@ impl Tracer {
             timeout::remaining(&self.memory, number, &regs, since, now)
         });
         self.leave_stub(&mut instance).map_err(TraceError::system("reading a thread's block"))?;
+        let timeout = timeout.map(|rest| match self.is_last_call(instance[reg::RIP]) {
+            true => Remaining { form: rest.form | TIMEOUT_DEAD, ..rest },
+            false => rest,
+        });
         Ok(Frozen { tid, at_entry, instance, timeout, survivor })
+    }
+
+    /// Whether the instructions at `rip` are `syscall; ret`: argument registers are the callee's to change.
+    fn is_last_call(&self, rip: u64) -> bool {
+        let mut code = [0; 3];
+        self.memory.read(rip, &mut code).is_ok() && code == [0x0f, 0x05, 0xc3]
     }
 
     fn stub(&self) -> u64 {

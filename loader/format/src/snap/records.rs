@@ -266,6 +266,8 @@ pub const TIMEOUT_NONE: u32 = 0;
 pub const TIMEOUT_TIMESPEC: u32 = 1;
 /// [`Thread::timeout_form`]: the argument is a number of milliseconds.
 pub const TIMEOUT_MILLISECONDS: u32 = 2;
+/// Added to [`Thread::timeout_form`]: the argument's register is not used after the call.
+pub const TIMEOUT_DEAD: u32 = 4;
 
 /// [`Fd::kind`]: inherited from whoever starts the instance; `source` is the standard stream there (0, 1 or 2).
 pub const FD_INHERIT: u32 = 0;

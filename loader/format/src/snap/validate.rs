@@ -182,8 +182,10 @@ impl<'a> Plan<'a> {
                 && (thread.clear_tid == 0 || canonical(thread.clear_tid))
                 && match thread.timeout_form {
                     TIMEOUT_NONE => thread.timeout == 0 && thread.timeout_arg == 0,
-                    TIMEOUT_TIMESPEC | TIMEOUT_MILLISECONDS => is_timeout_arg(thread.timeout_arg),
-                    _ => false,
+                    form => {
+                        matches!(form & !TIMEOUT_DEAD, TIMEOUT_TIMESPEC | TIMEOUT_MILLISECONDS)
+                            && is_timeout_arg(thread.timeout_arg)
+                    }
                 }
                 && (thread.rseq == 0 || self.writable(thread.rseq, u64::from(thread.rseq_len.max(32))));
             if !ok {
