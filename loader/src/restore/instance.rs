@@ -40,33 +40,37 @@ impl Instance {
     /// program's own string), the word before it the count; the environment takes over the changes that the
     /// program made to its own.
     ///
+    /// `initial` follows where its vectors move.
+    ///
     /// # Safety
     /// `initial` is this process's initial stack; the image of `plan` is mapped.
     pub(super) unsafe fn install<'a>(
         &self,
         plan: &Plan<'a>,
-        initial: &InitialStack,
+        initial: &mut InitialStack,
     ) -> Result<Vectors, RestoreError<'a>> {
         // SAFETY: all addresses lie in the kernel's vectors.
         unsafe {
             let bare = plan.patches.iter().any(|patch| patch.kind == PATCH_STACK);
-            let shift = if bare { align_vectors(plan, initial, self.first_arg) } else { 0 };
-            let argv = initial.argv + 8 * self.first_arg - shift;
+            if bare {
+                let shift = align_vectors(plan, initial, self.first_arg);
+                initial.argv -= shift;
+                initial.envp -= shift;
+                initial.auxv -= shift;
+            }
+            let argv = initial.argv + 8 * self.first_arg;
             let argc = initial.argc - self.first_arg;
             let arg_start = read_u64(argv);
             let arg_end = string_end(read_u64(argv + 8 * (argc - 1)));
             let (env_start, env_end) = match initial.envc {
                 0 => (arg_end, arg_end),
-                count => {
-                    let envp = initial.envp - shift;
-                    (read_u64(envp), string_end(read_u64(envp + 8 * (count - 1))))
-                }
+                count => (read_u64(initial.envp), string_end(read_u64(initial.envp + 8 * (count - 1)))),
             };
             if plan.header.process.argv0 != 0 {
                 write_u64(argv, plan.header.process.argv0);
             }
             write_u64(argv - 8, argc);
-            let envp = if plan.env_changes.is_empty() { initial.envp - shift } else { merge(plan, initial)? };
+            let envp = if plan.env_changes.is_empty() { initial.envp } else { merge(plan, initial)? };
             Ok(Vectors { argc, argv, envp, arg_start, arg_end, env_start, env_end })
         }
     }

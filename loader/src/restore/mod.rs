@@ -193,9 +193,12 @@ unsafe fn apply<'a>(
     unsafe {
         threads::check_cpu(plan)?;
         maps::map(plan, sources)?;
-        let vectors = instance.install(plan, initial)?;
-        patch::auxv(process, initial);
+        // Before the vectors become the program's own, which name the synthetic vDSO.
         vdso::fill_slots(process.resident, initial.aux_value(at::SYSINFO_EHDR).unwrap_or(0));
+        let mut initial = *initial;
+        let vectors = instance.install(plan, &mut initial)?;
+        let initial = &initial;
+        patch::auxv(process, initial);
         let canary = patch::canary(initial);
         patch::memory(plan, &vectors, canary);
         attributes::raise_limits(plan);
