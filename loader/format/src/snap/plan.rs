@@ -1,7 +1,7 @@
 //! Reading: from the bytes of the meta part to a validated [`Plan`].
 
 use super::records::*;
-use super::{HEADER_OFFSET, MAGIC, META_MAX, NOTE_NAME, NOTE_TYPE, VERSION};
+use super::{HEADER_OFFSET, MAGIC, META_MAX, NOTE_NAME, VERSION};
 use crate::{ARCH_X86_64, Checksum, FormatError};
 use core::mem::{offset_of, size_of};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
@@ -122,7 +122,7 @@ pub(super) fn note_header(len: u32) -> [u8; 12] {
     let mut out = [0u8; 12];
     out[..4].copy_from_slice(&(NOTE_NAME.len() as u32).to_le_bytes());
     out[4..8].copy_from_slice(&len.to_le_bytes());
-    out[8..].copy_from_slice(&NOTE_TYPE.to_le_bytes());
+    out[8..].copy_from_slice(&super::NOTE_TYPE.to_le_bytes());
     out
 }
 
