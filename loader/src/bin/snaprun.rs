@@ -6,7 +6,7 @@
 use core::cell::Cell;
 use core::ffi::CStr;
 use core::fmt::{self, Write};
-use snapfn_format::layout::LOADER_START;
+use snapfn_format::layout::LOADER_PLAN;
 use snapfn_format::snap::{FILE_HOST, Plan, peek_header};
 use snapfn_format::{FormatError, PAGE};
 use snapfn_loader::args::{self, Action, Args, UsageError};
@@ -37,8 +37,6 @@ Exit status: the program's; 125 cannot restore, 126 found but not runnable, 127 
 Environment: SNAPFN_STORE (search path), XDG_DATA_HOME, HOME.
 ";
 
-/// Where the meta part is mapped, inside the range that goes away at the end.
-const META: u64 = LOADER_START + 0x2000_0000;
 /// Mapped at first; longer meta parts are mapped again as a whole.
 const META_FIRST: u64 = 32 << 10;
 
@@ -195,7 +193,9 @@ fn read_plan(image: i32) -> Result<Plan<'static>, Failure<'static>> {
         // SAFETY: a range of the loader's own that nothing else uses; the file is read-only once in the store. One
         // that is cut short while we read ends this process by SIGBUS, nothing more.
         unsafe {
-            sys::mmap(META, len, 1, flags, image, 0).map(|at| memory::bytes(at, len)).map_err(Failure::Unreadable)
+            sys::mmap(LOADER_PLAN, len, 1, flags, image, 0)
+                .map(|at| memory::bytes(at, len))
+                .map_err(Failure::Unreadable)
         }
     };
     let first = stat.size.min(META_FIRST);

@@ -12,16 +12,13 @@ use super::remote::Remote;
 use super::run::Task;
 use super::{Output, TraceError, maps};
 use snapfn_format::boot::BootRequest;
-use snapfn_format::layout::{LOADER_END, LOADER_START};
+use snapfn_format::layout::{LOADER_END, LOADER_PLAN, LOADER_START};
 use snapfn_format::snap::{BytesRef, HEADER_OFFSET, OP_MAP_FILE, Plan, SnapHeader, reg, resident};
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use zerocopy::{FromBytes, FromZeros, IntoBytes};
-
-/// Where `snaprun` maps the plan.
-const META: u64 = LOADER_START + 0x2000_0000;
 
 /// Whether the program is `snaprun`: it alone is linked into the loader's range.
 pub(crate) fn is_snaprun(program: &Path) -> bool {
@@ -115,13 +112,13 @@ fn reset_personality(pid: Tid, memory: &Memory) -> Result<(), TraceError> {
 
 fn read_plan(memory: &Memory, source: &mut dyn ElfSource) -> Result<Origin, TraceError> {
     let system = TraceError::system;
-    let start = memory.read_vec(META, 4096).map_err(system("reading the plan"))?;
+    let start = memory.read_vec(LOADER_PLAN, 4096).map_err(system("reading the plan"))?;
     let header = SnapHeader::read_from_prefix(&start[HEADER_OFFSET..]);
     let (header, _) = header.map_err(|_| TraceError::Split("the plan in snaprun's memory".into()))?;
     let len = header.meta_len as usize;
     let mut aligned = vec![0u64; len.div_ceil(8)];
     let bytes = &mut aligned.as_mut_bytes()[..len];
-    memory.read(META, bytes).map_err(system("reading the plan"))?;
+    memory.read(LOADER_PLAN, bytes).map_err(system("reading the plan"))?;
     let plan = Plan::parse(bytes, header.file_size).map_err(|error| TraceError::Split(error.to_string()))?;
     let path = |reference: BytesRef| PathBuf::from(OsStr::from_bytes(plan.bytes(reference)));
     for file in plan.files {
