@@ -64,14 +64,9 @@ impl FromStr for Point {
     }
 }
 
+/// How a program is run up to its snapshot point.
 #[derive(Debug, Args)]
-pub(crate) struct CreateArgs {
-    /// Name in the local store: NAME or NAME:TAG [default: the program's file name]
-    #[arg(long, value_name = "NAME")]
-    pub(crate) tag: Option<String>,
-    /// Write the snapshot to this file (code segment files go to the store all the same)
-    #[arg(short, long, value_name = "FILE")]
-    pub(crate) output: Option<PathBuf>,
+pub(crate) struct RunArgs {
     /// Snapshot point: main, ready, syscall:NAME[:FD] or symbol:NAME
     /// [default: ready if the program marks one, else main]
     #[arg(long, value_name = "POINT")]
@@ -88,6 +83,18 @@ pub(crate) struct CreateArgs {
     /// What the program reads as standard input while it initialises [default: /dev/null]
     #[arg(long, value_name = "FILE")]
     pub(crate) stdin: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct CreateArgs {
+    /// Name in the local store: NAME or NAME:TAG [default: the program's file name]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) tag: Option<String>,
+    /// Write the snapshot to this file (code segment files go to the store all the same)
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) output: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) run: RunArgs,
     /// How memory is brought back: map shares the snapshot's pages, copy reads them in at start; auto chooses copy
     /// only for allocators that rely on MADV_DONTNEED giving zeroes (jemalloc)
     #[arg(long, value_enum, default_value_t = Memory::Auto)]

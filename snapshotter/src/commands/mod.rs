@@ -9,4 +9,5 @@ pub(crate) mod inspect;
 mod names;
 mod source;
 mod space;
+mod start;
 mod text;

@@ -30,9 +30,13 @@ pub(crate) use elf_store::ElfStore;
 pub(crate) use refuse::DumpError;
 
 use crate::cli::Memory as MemoryMode;
-use crate::tracee::{Frozen, Reached, Tracer, maps};
+use crate::tracee::maps::{self, Vma};
+use crate::tracee::{Frozen, Reached, Tracer};
+use fds::FdTables;
+use process::ProcessState;
 use snapfn_store::{Stored, Transaction};
-use std::path::Path;
+use std::path::PathBuf;
+use threads::ThreadState;
 
 /// What was written.
 #[derive(Debug)]
@@ -45,14 +49,41 @@ pub(crate) struct Dumped {
 }
 
 /// Choices of the user.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct DumpOptions<'a> {
+#[derive(Clone, Debug)]
+pub(crate) struct DumpOptions {
     pub(crate) memory: MemoryMode,
     /// Instances start here (given by --cwd).
-    pub(crate) cwd: Option<&'a Path>,
+    pub(crate) cwd: Option<PathBuf>,
     /// Working directory and umask that the program started with.
-    pub(crate) initial_cwd: &'a Path,
+    pub(crate) initial_cwd: PathBuf,
     pub(crate) initial_umask: u32,
+}
+
+/// What the kernel keeps of the program, none of it in the way of a snapshot.
+struct KernelState {
+    threads: Vec<ThreadState>,
+    process: ProcessState,
+    fds: FdTables,
+}
+
+/// Looks at everything but the content of memory; refuses all that is in the way at once.
+fn gather(
+    tracer: &Tracer,
+    reached: &Reached,
+    frozen: &[Frozen],
+    vmas: &[Vma],
+    options: &DumpOptions,
+) -> Result<KernelState, DumpError> {
+    let mut blockers = Vec::new();
+    let threads = threads::gather(tracer, frozen, &mut blockers)?;
+    let process = process::gather(tracer, reached, frozen, options, &mut blockers)?;
+    let fds = fds::gather(tracer, &mut blockers)?;
+    memory::check(vmas, tracer, &mut blockers);
+    refuse::children(tracer.pid, &mut blockers)?;
+    match blockers.is_empty() {
+        true => Ok(KernelState { threads, process, fds }),
+        false => Err(DumpError::Refused(blockers)),
+    }
 }
 
 /// Dumps the frozen program. On a refusal nothing has been written and the tasks can be released.
@@ -62,19 +93,11 @@ pub(crate) fn dump(
     frozen: &[Frozen],
     elves: &mut ElfStore,
     transaction: &Transaction,
-    options: &DumpOptions<'_>,
+    options: &DumpOptions,
 ) -> Result<Dumped, DumpError> {
-    let mut blockers = Vec::new();
     let vmas = refuse::readable(maps::read(tracer.pid))?;
-    let threads = threads::gather(tracer, frozen, &mut blockers)?;
-    let process = process::gather(tracer, reached, frozen, options, &mut blockers)?;
-    let fds = fds::gather(tracer, &mut blockers)?;
+    let KernelState { threads, process, fds } = gather(tracer, reached, frozen, &vmas, options)?;
     let environment = environ::gather(tracer, &vmas)?;
-    memory::check(&vmas, tracer, &mut blockers);
-    refuse::children(tracer.pid, &mut blockers)?;
-    if !blockers.is_empty() {
-        return Err(DumpError::Refused(blockers));
-    }
     let image = memory::gather(tracer, &vmas, &threads, elves, options.memory)?;
     let owners = mutexes::find(tracer, &image, &threads)?;
     let tables = plan::build(plan::Gathered {

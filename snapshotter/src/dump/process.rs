@@ -31,7 +31,7 @@ pub(super) fn gather(
     tracer: &Tracer,
     reached: &Reached,
     frozen: &[Frozen],
-    options: &DumpOptions<'_>,
+    options: &DumpOptions,
     blockers: &mut Vec<Blocker>,
 ) -> Result<ProcessState, DumpError> {
     let system = TraceError::system;

@@ -1,0 +1,121 @@
+//! A program at its snapshot point: what `create` takes a snapshot of and `check` looks at.
+
+use crate::cli::{Memory, Point, RunArgs};
+use crate::dump::{DumpOptions, ElfStore};
+use crate::tracee::adopt::{Adopted, adopt};
+use crate::tracee::boot::boot;
+use crate::tracee::{Frozen, Reached, SpawnOptions, Task, TraceError, Tracer, spawn};
+use crate::vdso;
+use anyhow::{Context, Result, bail};
+use std::collections::BTreeMap;
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::OsStrExt;
+use std::path::PathBuf;
+
+/// A program that stands at its snapshot point with all its tasks stopped.
+#[derive(Debug)]
+pub(super) struct Started {
+    pub(super) tracer: Tracer,
+    pub(super) reached: Reached,
+    pub(super) frozen: Vec<Frozen>,
+    /// Given by --cwd.
+    cwd: Option<PathBuf>,
+    initial_cwd: PathBuf,
+}
+
+impl Started {
+    /// Starts `program` and runs it to its point. When that fails, nothing is left of it.
+    pub(super) fn reach(args: &RunArgs, program: &[OsString], elves: &mut ElfStore) -> Result<Self> {
+        let cwd = args.cwd.as_deref().map(std::path::absolute).transpose().context("--cwd")?;
+        let own_cwd = std::env::current_dir().context("current directory")?;
+        let options = SpawnOptions {
+            command: program.to_vec(),
+            env: environment(args)?,
+            cwd: cwd.clone(),
+            stdin: args.stdin.clone(),
+        };
+        let (mut tracer, reached) = reach(args, &options, elves)?;
+        match tracer.freeze(&reached) {
+            Ok(frozen) => Ok(Started { tracer, reached, frozen, initial_cwd: cwd.clone().unwrap_or(own_cwd), cwd }),
+            Err(error) => {
+                tracer.kill();
+                Err(error.into())
+            }
+        }
+    }
+
+    /// What a dump has to know of how the program was started.
+    pub(super) fn dump_options(&self, memory: Memory) -> DumpOptions {
+        DumpOptions { memory, cwd: self.cwd.clone(), initial_cwd: self.initial_cwd.clone(), initial_umask: umask() }
+    }
+}
+
+fn environment(args: &RunArgs) -> Result<Vec<(OsString, OsString)>> {
+    let mut env: Vec<(OsString, OsString)> = std::env::vars_os().collect();
+    for pair in &args.env {
+        let Some(at) = pair.as_bytes().iter().position(|b| *b == b'=').filter(|at| *at > 0) else {
+            bail!("--env {}: use NAME=VALUE", pair.display());
+        };
+        let (name, value) = (&pair.as_bytes()[..at], &pair.as_bytes()[at + 1..]);
+        let (name, value) = (OsStr::from_bytes(name).to_owned(), OsStr::from_bytes(value).to_owned());
+        match env.iter_mut().find(|(known, _)| *known == name) {
+            Some((_, old)) => *old = value,
+            None => env.push((name, value)),
+        }
+    }
+    Ok(env)
+}
+
+/// Starts the program and runs it to its point.
+fn reach(args: &RunArgs, options: &SpawnOptions, elves: &mut ElfStore) -> Result<(Tracer, Reached)> {
+    let mut entry = false;
+    loop {
+        let spawned = spawn(options)?;
+        let pid = spawned.pid;
+        let adopted = if spawned.is_instance {
+            adopt(pid, &spawned.output, elves)
+        } else {
+            boot(pid, &vdso::page(), elves)
+                .map(|booted| Adopted { booted, tasks: BTreeMap::from([(pid, Task::default())]) })
+        };
+        let Adopted { booted, tasks } = match adopted {
+            Ok(adopted) => adopted,
+            Err(error) => {
+                crate::tracee::ptrace::kill(pid, libc::SIGKILL);
+                let _ = crate::tracee::ptrace::wait(pid);
+                return Err(error.into());
+            }
+        };
+        let marked = booted.header.flags.get() & snapfn_format::init::FLAG_READY_MARK != 0;
+        let default = if marked { Point::Ready } else { Point::Main };
+        let point = args.at.clone().unwrap_or(default);
+        let is_instance = spawned.is_instance;
+        let mut tracer = Tracer::new(spawned, booted, tasks)?;
+        if is_instance && point == Point::Main {
+            tracer.kill();
+            bail!("an instance is past main already: use --at ready, syscall:NAME or symbol:NAME");
+        }
+        match tracer.run_to(&point, entry, args.timeout) {
+            Ok(Some(reached)) => return Ok((tracer, reached)),
+            // No main in sight: once more, to stop at the very first instruction.
+            Ok(None) => {
+                tracer.kill();
+                entry = true;
+            }
+            Err(error) => {
+                let missing = tracer.missing_symbol().map(str::to_owned);
+                tracer.kill();
+                return Err(match (error, missing) {
+                    (TraceError::Exited { .. }, Some(name)) => TraceError::NoSymbol(name).into(),
+                    (error, _) => error.into(),
+                });
+            }
+        }
+    }
+}
+
+fn umask() -> u32 {
+    let old = nix::sys::stat::umask(nix::sys::stat::Mode::empty());
+    nix::sys::stat::umask(old);
+    old.bits()
+}
