@@ -1,0 +1,35 @@
+//! Who the client is.
+
+use std::fmt;
+
+/// Who to be towards a registry.
+#[derive(Clone, PartialEq, Eq)]
+pub enum Credentials {
+    /// Nobody.
+    Anonymous,
+    /// Whoever the configuration files of docker and podman, and their credential helpers, name for the registry.
+    Stored,
+    /// A user.
+    Password {
+        /// The name.
+        username: String,
+        /// The password or access token.
+        password: String,
+    },
+    /// A refresh token, which the registry's token service gives access tokens for.
+    IdentityToken(String),
+    /// An access token, sent as it is.
+    RegistryToken(String),
+}
+
+impl fmt::Debug for Credentials {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Credentials::Anonymous => "Anonymous",
+            Credentials::Stored => "Stored",
+            Credentials::Password { .. } => "Password(…)",
+            Credentials::IdentityToken(_) => "IdentityToken(…)",
+            Credentials::RegistryToken(_) => "RegistryToken(…)",
+        })
+    }
+}

@@ -1,0 +1,129 @@
+//! Why a request failed: at which registry, in which repository, doing what, and what helps.
+
+use crate::ReferenceError;
+use std::fmt;
+use std::io;
+use std::path::PathBuf;
+use thiserror::Error;
+
+/// Where a request went and what it was for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// Host and optional port.
+    pub registry: String,
+    /// The repository, if the request was for one.
+    pub repository: Option<String>,
+    /// What was tried, as a phrase with a verb ("upload the blob sha256:…").
+    pub what: String,
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.repository {
+            Some(repository) => write!(f, "cannot {} ({}/{repository})", self.what, self.registry),
+            None => write!(f, "cannot {} ({})", self.what, self.registry),
+        }
+    }
+}
+
+/// Why an operation on a registry failed.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum RegistryError {
+    /// A name is not one.
+    #[error(transparent)]
+    Reference(#[from] ReferenceError),
+    /// Plain HTTP to a host that is not this machine.
+    #[error(
+        "{0} would be asked over plain HTTP, readable and changeable by anybody on the way; only for a registry that you trust the way to: --plain-http"
+    )]
+    PlainHttp(String),
+    /// A file with credentials or certificates cannot be used.
+    #[error("{}: {why}", .path.display())]
+    Config {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it, and the remedy.
+        why: String,
+    },
+    /// A credential helper failed.
+    #[error(
+        "credential helper {program}: {why}; run it by hand, or remove it from credHelpers or credsStore in the docker configuration"
+    )]
+    Helper {
+        /// Its name.
+        program: String,
+        /// What went wrong.
+        why: String,
+    },
+    /// No answer: connecting, TLS or the transfer failed, in every attempt.
+    #[error("{place}: {why}; {remedy}")]
+    Unreachable {
+        /// Where.
+        place: Place,
+        /// What the last attempt ended with.
+        why: String,
+        /// What helps.
+        remedy: &'static str,
+    },
+    /// The registry wants credentials, or other ones.
+    #[error("{place}: {why}; {remedy}")]
+    Unauthorized {
+        /// Where.
+        place: Place,
+        /// What the registry said.
+        why: String,
+        /// What helps.
+        remedy: String,
+    },
+    /// The registry does not have it.
+    #[error("{place}: not there{}", said(.detail))]
+    NotFound {
+        /// Where.
+        place: Place,
+        /// What the registry said, if anything.
+        detail: String,
+    },
+    /// The registry answered with an error.
+    #[error("{place}: the registry answers {status}{}; {remedy}", said(.detail))]
+    Status {
+        /// Where.
+        place: Place,
+        /// The HTTP status.
+        status: u16,
+        /// What the registry said, if anything.
+        detail: String,
+        /// What helps.
+        remedy: &'static str,
+    },
+    /// The registry answered what the specification does not allow.
+    #[error("{place}: {why}; it is no registry, is broken, or something in between changes its answers")]
+    Protocol {
+        /// Where.
+        place: Place,
+        /// What was wrong.
+        why: String,
+    },
+    /// What is to be uploaded cannot be read.
+    #[error("{place}: cannot read what is to be sent: {source}")]
+    Source {
+        /// Where.
+        place: Place,
+        /// Why.
+        source: io::Error,
+    },
+}
+
+impl RegistryError {
+    /// Whether the registry answered that it does not have what was asked for.
+    pub fn is_not_found(&self) -> bool {
+        matches!(self, RegistryError::NotFound { .. })
+    }
+}
+
+fn said(text: &str) -> String {
+    match text {
+        "" => String::new(),
+        text => format!(" ({text})"),
+    }
+}
