@@ -76,11 +76,12 @@ began=$(date +%s)
 # --- set-up -----------------------------------------------------------------------------------------------------------
 
 # Compilers and linkers that programs are built with; tools that read snapshot files; build systems and wrappers that
-# snapcc must get along with; programs that the examples and scripts start.
+# snapcc must get along with; programs that the examples and scripts start; a registry and clients of it.
 need_packages \
     gcc g++ libc6-dev make clang lld llvm musl-tools binutils gdb elfutils strace patchelf \
     cmake meson ninja-build libtool autoconf automake ccache pkg-config \
-    python3 lua5.4 liblua5.4-dev sqlite3 tcl gawk perl util-linux man-db
+    python3 lua5.4 liblua5.4-dev sqlite3 tcl gawk perl util-linux man-db \
+    docker-registry skopeo curl minisign bubblewrap
 [ "$quick" = yes ] ||
     need_packages build-essential dpkg-dev libreadline-dev tcl-dev zlib1g-dev debian-archive-keyring xz-utils
 need_rust fmt clippy

@@ -1,0 +1,142 @@
+//! What can go wrong between a client and a registry.
+//!
+//! Positions are in thousandths of the body's length, since a fault is chosen before its length is known.
+
+use crate::http::Head;
+use std::time::Duration;
+
+/// One fault, in one request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// The connection breaks while the request's body is sent.
+    CutRequest(u64),
+    /// The connection breaks while the answer's body is received.
+    CutAnswer(u64),
+    /// The connection breaks before anything is answered; the registry never hears of the request.
+    CutBefore,
+    /// The registry did what was asked, and the connection breaks before its answer.
+    LostAnswer,
+    /// The registry did what was asked, and something in between answers with this status.
+    LostStatus(u16),
+    /// Nothing more comes for a time while the request's body is sent.
+    StallRequest(u64, Duration),
+    /// Nothing more comes for a time while the answer's body is received.
+    StallAnswer(u64, Duration),
+    /// One byte of what is sent is another.
+    CorruptRequest(u64),
+    /// One byte of what is received is another.
+    CorruptAnswer(u64),
+    /// Two neighbouring blocks of what is received change places.
+    SwapAnswer(u64),
+    /// The request is late: others overtake it.
+    Delay(Duration),
+    /// The request arrives twice; the second answer counts.
+    Duplicate,
+    /// Answered without the registry, with `Retry-After` if it is given; the request's body is read to its end or not.
+    Status {
+        /// The status.
+        code: u16,
+        /// `Retry-After`, in seconds.
+        retry_after: Option<u32>,
+        /// Otherwise the connection is closed after the answer.
+        reads_body: bool,
+    },
+    /// A range is asked for, the whole is answered.
+    IgnoreRange,
+    /// The blob lies on another host.
+    Redirect,
+    /// The token is no longer valid (nothing happens where none is demanded).
+    ExpireToken,
+}
+
+/// A family of faults, for choosing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Connections break.
+    Cut,
+    /// Nothing comes for a time.
+    Stall,
+    /// Bytes change, or change places.
+    Corrupt,
+    /// Requests are late, or arrive twice.
+    Reorder,
+    /// 429, 500, 503.
+    Status,
+    /// Ranges are ignored.
+    Range,
+    /// Tokens expire.
+    Token,
+    /// Blobs lie elsewhere.
+    Redirect,
+}
+
+impl Kind {
+    /// All of them.
+    pub const ALL: [Self; 8] =
+        [Self::Cut, Self::Stall, Self::Corrupt, Self::Reorder, Self::Status, Self::Range, Self::Token, Self::Redirect];
+}
+
+/// A seeded choice of faults: the same seed and the same order of requests give the same faults.
+#[derive(Debug)]
+pub struct Random {
+    rng: fastrand::Rng,
+    kinds: Vec<Kind>,
+    /// Of a thousand requests, how many suffer.
+    rate: u32,
+    /// After so many faults there are no more.
+    left: u32,
+    stall: Duration,
+}
+
+impl Random {
+    /// Faults of these kinds in `rate` of 1000 requests, `most` of them in all.
+    #[must_use]
+    pub fn new(seed: u64, kinds: &[Kind], rate: u32, most: u32, stall: Duration) -> Self {
+        Self { rng: fastrand::Rng::with_seed(seed), kinds: kinds.to_vec(), rate, left: most, stall }
+    }
+
+    /// The fault for the next request, if it shall have one.
+    pub fn choose(&mut self, request: &Head) -> Option<Fault> {
+        if self.left == 0 || self.kinds.is_empty() || self.rng.u32(0..1000) >= self.rate {
+            return None;
+        }
+        let kind = self.kinds[self.rng.usize(0..self.kinds.len())];
+        let fault = self.fault(kind, request)?;
+        self.left -= 1;
+        Some(fault)
+    }
+
+    fn fault(&mut self, kind: Kind, request: &Head) -> Option<Fault> {
+        let at = self.rng.u64(0..1000);
+        let is_upload = matches!(request.method(), "PUT" | "PATCH" | "POST");
+        Some(match kind {
+            Kind::Cut => match self.rng.u8(0..6) {
+                0 => Fault::CutBefore,
+                1 => Fault::LostAnswer,
+                _ if is_upload => Fault::CutRequest(at),
+                _ => Fault::CutAnswer(at),
+            },
+            Kind::Stall if is_upload => Fault::StallRequest(at, self.stall),
+            Kind::Stall => Fault::StallAnswer(at, self.stall),
+            Kind::Corrupt if is_upload => Fault::CorruptRequest(at),
+            Kind::Corrupt if request.method() == "GET" && self.rng.bool() => Fault::SwapAnswer(at),
+            Kind::Corrupt if request.method() == "GET" => Fault::CorruptAnswer(at),
+            Kind::Corrupt => return None,
+            Kind::Reorder if self.rng.bool() => Fault::Duplicate,
+            Kind::Reorder => Fault::Delay(Duration::from_millis(self.rng.u64(1..80))),
+            Kind::Status => {
+                let code = [429, 500, 503][self.rng.usize(0..3)];
+                if self.rng.u8(0..4) == 0 {
+                    return Some(Fault::LostStatus(code));
+                }
+                let retry_after = (code != 500 && self.rng.bool()).then(|| self.rng.u32(0..2));
+                Fault::Status { code, retry_after, reads_body: self.rng.bool() }
+            }
+            Kind::Range if request.get("range").is_some() => Fault::IgnoreRange,
+            Kind::Range => return None,
+            Kind::Token => Fault::ExpireToken,
+            Kind::Redirect if request.is_blob_request() => Fault::Redirect,
+            Kind::Redirect => return None,
+        })
+    }
+}
