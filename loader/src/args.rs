@@ -2,7 +2,8 @@
 
 use crate::address::Binds;
 use crate::auxv::InitialStack;
-use crate::restore::Instance;
+use crate::restore::{Instance, Populate};
+use core::ffi::CStr;
 
 /// What to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,6 +31,12 @@ pub struct Args {
     pub keep: bool,
     /// What the instance is made with.
     pub instance: Instance,
+    /// `--fds`: the snapshot and its other files are open already, from this descriptor on in the plan's order.
+    pub fds: Option<i32>,
+    /// `--park`: wait for a request before the jump.
+    pub park: bool,
+    /// `--populate`: pages to take while waiting.
+    pub populate: Populate,
 }
 
 /// A mistake on the command line.
@@ -41,12 +48,40 @@ pub enum UsageError {
     UnknownOption(u64),
     /// Argument with that index is no OLD=NEW, or one too many.
     Bind(u64),
+    /// Option with that index lacks its value, or has a wrong one.
+    Value(u64),
+}
+
+impl Args {
+    /// Options of programs that start instances.
+    fn set(&mut self, option: &[u8], value: &[u8]) -> Option<()> {
+        if option == b"--populate" {
+            self.populate = Populate::parse(value)?;
+            return Some(());
+        }
+        let fd = core::str::from_utf8(value).ok()?.parse().ok().filter(|fd| *fd >= 0)?;
+        match option {
+            b"--fds" => self.fds = Some(fd),
+            _ => self.instance.report = fd,
+        }
+        self.park |= option == b"--park";
+        Some(())
+    }
 }
 
 /// Parses the arguments of `initial`.
 pub fn parse(initial: &InitialStack) -> Result<Args, UsageError> {
-    let instance = Instance { first_arg: 0, binds: Binds::NONE };
-    let mut args = Args { action: Action::Run, name: 0, keep: false, timens: false, instance };
+    let instance = Instance { first_arg: 0, binds: Binds::NONE, report: -1 };
+    let mut args = Args {
+        action: Action::Run,
+        name: 0,
+        keep: false,
+        timens: false,
+        instance,
+        fds: None,
+        park: false,
+        populate: Populate::Auto,
+    };
     let mut index = 1;
     while let Some(arg) = initial.arg(index) {
         match arg.to_bytes() {
@@ -65,6 +100,11 @@ pub fn parse(initial: &InitialStack) -> Result<Args, UsageError> {
                 if !args.instance.binds.add(option.get(7..).unwrap_or_default()) {
                     return Err(UsageError::Bind(index));
                 }
+            }
+            option @ (b"--fds" | b"--park" | b"--report" | b"--populate") => {
+                index += 1;
+                let value = initial.arg(index).map(CStr::to_bytes).unwrap_or_default();
+                args.set(option, value).ok_or(UsageError::Value(index - 1))?;
             }
             b"--" => {
                 index += 1;

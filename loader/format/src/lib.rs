@@ -20,6 +20,7 @@ mod digest;
 mod error;
 pub mod init;
 pub mod layout;
+pub mod request;
 pub mod snap;
 
 pub use checksum::{Checksum, checksum};

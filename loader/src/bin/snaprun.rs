@@ -30,6 +30,10 @@ Options:
   -b, --bind OLD=NEW  bind the socket at OLD to NEW instead (PORT, ADDRESS:PORT, unix:PATH)
   -n, --dry-run       print what would be done
       --timens        in a time namespace whose clocks do not run backwards from the snapshot
+      --fds N         the snapshot and its other files are open from descriptor N on, in the plan's order
+      --report N      write why there is no instance to descriptor N, which an instance closes
+      --park N        prepare an instance that waits on socket N for its arguments, environment and streams
+      --populate MODE pages that a prepared instance takes before it waits: none, auto (default), all
   -h, --help          this text
   -V, --version       the version
 
@@ -75,6 +79,7 @@ impl fmt::Display for Failure<'_> {
         match self {
             Failure::Usage(UsageError::NoName) => f.write_str("no snapshot named, see snaprun --help"),
             Failure::Usage(UsageError::UnknownOption(_)) => f.write_str("unknown option, see snaprun --help"),
+            Failure::Usage(UsageError::Value(_)) => f.write_str("wants another value, see snaprun --help"),
             Failure::Usage(UsageError::Bind(_)) => f.write_str(
                 "not of the form OLD=NEW with PORT, ADDRESS:PORT or unix:PATH, or too many, see snaprun --help",
             ),
@@ -121,7 +126,7 @@ fn loader_main(sp: *mut u64) -> ! {
             Action::Version => print_and_exit(concat!("snaprun ", env!("CARGO_PKG_VERSION"), "\n")),
             Action::Run | Action::DryRun => run(&initial, args).err().map(|failure| (failure, args.name)),
         },
-        Err(error @ (UsageError::UnknownOption(index) | UsageError::Bind(index))) => {
+        Err(error @ (UsageError::UnknownOption(index) | UsageError::Bind(index) | UsageError::Value(index))) => {
             Some((Failure::Usage(*error), *index))
         }
         Err(error) => Some((Failure::Usage(*error), 0)),
@@ -129,7 +134,8 @@ fn loader_main(sp: *mut u64) -> ! {
     let Some((failure, index)) = failure else { sys::exit(0) };
     let name = named.or_else(|| initial.arg(index).filter(|_| index > 0));
     let name = name.map_or(b"snaprun" as &[u8], CStr::to_bytes);
-    let mut out = Out::new(2);
+    let report = parsed.as_ref().map_or(-1, |args| args.instance.report);
+    let mut out = Out::new(if report >= 0 { report } else { 2 });
     let _ = writeln!(out, "snaprun: {}: {failure}", Text(name));
     drop(out);
     sys::exit(failure.status())
@@ -143,11 +149,12 @@ fn print_and_exit(text: &str) -> ! {
 fn run<'a>(initial: &InitialStack, args: &'a Args) -> Result<(), Failure<'a>> {
     let stores = Stores::from_env(initial);
     let name = initial.arg(args.name).unwrap_or_default();
-    let image = match Target::parse(name) {
-        Target::Name(name, tag) => stores.open_name(name, tag),
-        Target::File(path) => open_regular(path, 0),
-        Target::Registry => return Err(Failure::Registry),
-        Target::Invalid => return Err(Failure::Name),
+    let image = match (args.fds, Target::parse(name)) {
+        (Some(first), _) => Ok(first),
+        (None, Target::Name(name, tag)) => stores.open_name(name, tag),
+        (None, Target::File(path)) => open_regular(path, 0),
+        (None, Target::Registry) => return Err(Failure::Registry),
+        (None, Target::Invalid) => return Err(Failure::Name),
     }
     .map_err(Failure::NotFound)?;
     let plan = read_plan(image)?;
@@ -161,7 +168,12 @@ fn run<'a>(initial: &InitialStack, args: &'a Args) -> Result<(), Failure<'a>> {
     if let Some(slot) = FDS.0.first() {
         slot.set(image);
     }
-    for (file, slot) in plan.files.iter().zip(&FDS.0).skip(1) {
+    for (index, (file, slot)) in plan.files.iter().zip(&FDS.0).enumerate().skip(1) {
+        if let Some(first) = args.fds {
+            // Whoever opened them has looked at them.
+            slot.set(first + index as i32);
+            continue;
+        }
         let fd = stores.open_file(&plan, file).map_err(|errno| Failure::Missing(file, plan.bytes(file.path), errno))?;
         slot.set(fd);
         let stat = sys::fstat(fd).map_err(Failure::Unreadable)?;
@@ -173,6 +185,7 @@ fn run<'a>(initial: &InitialStack, args: &'a Args) -> Result<(), Failure<'a>> {
     // SAFETY: this process runs nothing else; `initial` is its initial stack.
     let error = unsafe {
         match if args.keep { initial.moved() } else { Ok(*initial) } {
+            Ok(initial) if args.park => restore::park(&plan, &sources, &initial, &args.instance, args.populate),
             Ok(initial) => restore::restore(&plan, &sources, &initial, &args.instance),
             Err(errno) => RestoreError::System("mmap of the arguments", errno),
         }

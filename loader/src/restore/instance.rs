@@ -6,7 +6,7 @@ use crate::auxv::{InitialStack, at};
 use crate::memory::{read_u64, write_u64};
 use crate::sys;
 use snapfn_format::PAGE;
-use snapfn_format::snap::{ENV_SET, EnvChange, PATCH_STACK, Plan};
+use snapfn_format::snap::{ENV_SET, EnvChange, PATCH_STACK, Plan, Process};
 
 /// Which part of `snaprun`'s own command line belongs to the program.
 #[derive(Clone, Copy, Debug)]
@@ -15,6 +15,8 @@ pub struct Instance {
     pub first_arg: u64,
     /// Where sockets go.
     pub binds: Binds,
+    /// The descriptor that failures are reported to, closed before the jump; −1 for standard error.
+    pub report: i32,
 }
 
 /// Where the new vectors are.
@@ -51,8 +53,7 @@ impl Instance {
     ) -> Result<Vectors, RestoreError<'a>> {
         // SAFETY: all addresses lie in the kernel's vectors.
         unsafe {
-            let bare = plan.patches.iter().any(|patch| patch.kind == PATCH_STACK);
-            if bare {
+            if has_bare_stack(plan) {
                 let shift = align_vectors(plan, initial, self.first_arg);
                 initial.argv -= shift;
                 initial.envp -= shift;
@@ -76,28 +77,49 @@ impl Instance {
     }
 }
 
+/// Whether the program reads its arguments from the stack pointer at its first instruction (it has no C library).
+pub(super) fn has_bare_stack(plan: &Plan<'_>) -> bool {
+    plan.patches.iter().any(|patch| patch.kind == PATCH_STACK)
+}
+
+/// What a program that reads the vector itself must find for `kind` instead of the loader's value.
+unsafe fn program_value(process: &Process, kind: u64) -> Option<u64> {
+    const OURS: [u64; 7] = [at::PHDR, at::PHENT, at::PHNUM, at::BASE, at::ENTRY, at::EXECFN, at::SYSINFO_EHDR];
+    let mut pairs = (0..process.auxv_len / 16).map(|i| process.auxv + 16 * i).filter(|_| OURS.contains(&kind));
+    // SAFETY: the program's own vector.
+    unsafe { pairs.find(|pair| read_u64(*pair) == kind).map(|pair| read_u64(pair + 8)) }
+}
+
+/// Writes the auxiliary vector of `initial` to `to` as the program must find it.
+///
+/// # Safety
+/// The image is mapped; there is room at `to`, which may be the vector itself.
+pub(super) unsafe fn copy_auxv(initial: &InitialStack, to: u64, process: &Process) -> u64 {
+    let mut pair = to;
+    // SAFETY: the caller's promise.
+    unsafe {
+        for (kind, value) in initial.aux() {
+            write_u64(pair, kind);
+            write_u64(pair + 8, program_value(process, kind).unwrap_or(value));
+            pair += 16;
+        }
+        write_u64(pair, at::NULL);
+        write_u64(pair + 8, 0);
+    }
+    pair + 16
+}
+
 /// A program without a C library reads its arguments from the stack pointer at its first instruction: the kernel's
 /// own vectors, whose auxiliary vector must then tell of the program, not of this loader, and whose start must be
 /// aligned to 16 bytes. Returns by how much everything has moved down.
 unsafe fn align_vectors(plan: &Plan<'_>, initial: &InitialStack, first_arg: u64) -> u64 {
-    const OURS: [u64; 7] = [at::PHDR, at::PHENT, at::PHNUM, at::BASE, at::ENTRY, at::EXECFN, at::SYSINFO_EHDR];
-    let process = &plan.header.process;
     let start = initial.argv + 8 * first_arg;
     // SAFETY: the kernel's vectors, with at least two words (argc, our own argv[0]) below the new first one.
     unsafe {
-        let mut end = initial.auxv;
-        while read_u64(end) != at::NULL {
-            let kind = read_u64(end);
-            for pair in (0..process.auxv_len / 16).map(|i| process.auxv + 16 * i) {
-                if OURS.contains(&kind) && read_u64(pair) == kind {
-                    write_u64(end + 8, read_u64(pair + 8));
-                }
-            }
-            end += 16;
-        }
+        let end = copy_auxv(initial, initial.auxv, &plan.header.process);
         let shift = (start - 8) % 16;
         if shift != 0 {
-            for word in (0..(end + 16 - start) / 8).map(|i| start + 8 * i) {
+            for word in (0..(end - start) / 8).map(|i| start + 8 * i) {
                 write_u64(word - shift, read_u64(word));
             }
         }
@@ -107,34 +129,45 @@ unsafe fn align_vectors(plan: &Plan<'_>, initial: &InitialStack, first_arg: u64)
 
 /// The environment of this start with the program's own changes, in a mapping of its own.
 unsafe fn merge<'a>(plan: &Plan<'a>, initial: &InitialStack) -> Result<u64, RestoreError<'a>> {
-    let changes = plan.env_changes;
-    let slots = initial.envc + changes.len() as u64 + 1;
+    let slots = initial.envc + plan.env_changes.len() as u64 + 1;
     let len = (8 * slots).next_multiple_of(PAGE);
+    let flags = sys::MAP_PRIVATE | sys::MAP_ANONYMOUS;
+    // SAFETY: a new mapping with room for every slot; the kernel's vector.
+    unsafe {
+        let vector = sys::mmap(0, len, 3, flags, -1, 0)
+            .map_err(|errno| RestoreError::System("mmap of the environment vector", errno))?;
+        write_environment(plan, (0..initial.envc).map(|index| read_u64(initial.envp + 8 * index)), vector);
+        Ok(vector)
+    }
+}
+
+/// Writes the vector of `variables` (addresses of C strings) with the program's own changes; returns its end.
+///
+/// # Safety
+/// There is room at `vector` for all variables, all changes and a zero.
+pub(super) unsafe fn write_environment(plan: &Plan<'_>, variables: impl Iterator<Item = u64>, vector: u64) -> u64 {
+    let changes = plan.env_changes;
     let named = |change: &EnvChange, text: &[u8]| {
         text.strip_prefix(plan.bytes(change.name)).is_some_and(|rest| rest.first() == Some(&b'='))
     };
-    // SAFETY: a new mapping with room for every slot.
-    unsafe {
-        let flags = sys::MAP_PRIVATE | sys::MAP_ANONYMOUS;
-        let vector = sys::mmap(0, len, 3, flags, -1, 0)
-            .map_err(|errno| RestoreError::System("mmap of the environment vector", errno))?;
-        let mut slot = vector;
-        let mut put = |addr: u64| {
-            write_u64(slot, addr);
-            slot += 8;
-        };
-        for index in 0..initial.envc {
-            let text = initial.env(index).unwrap_or_default();
-            if !changes.iter().any(|change| named(change, text.to_bytes())) {
-                put(text.as_ptr() as u64);
-            }
+    let mut slot = vector;
+    // SAFETY: the caller's promise.
+    let mut put = |addr: u64| unsafe {
+        write_u64(slot, addr);
+        slot += 8;
+    };
+    for variable in variables {
+        // SAFETY: the caller's promise.
+        let text = unsafe { crate::memory::c_str(variable) };
+        if !changes.iter().any(|change| named(change, text.to_bytes())) {
+            put(variable);
         }
-        for change in changes.iter().filter(|change| change.kind == ENV_SET) {
-            put(change.addr);
-        }
-        put(0);
-        Ok(vector)
     }
+    for change in changes.iter().filter(|change| change.kind == ENV_SET) {
+        put(change.addr);
+    }
+    put(0);
+    slot
 }
 
 impl Vectors {
@@ -148,11 +181,22 @@ impl Vectors {
         // SAFETY: the caller's promise.
         unsafe {
             write_u64(info, 48 | 1 << 32);
-            write_u64(info + 8, self.argc);
+            self.publish_counts(info);
             write_u64(info + 16, self.argv);
-            write_u64(info + 24, self.envp);
             write_u64(info + 32, u64::from_le_bytes(generation) | 1);
             write_u64(info + 40, 0);
+        }
+    }
+
+    /// The part of it that depends on the request.
+    ///
+    /// # Safety
+    /// As [`Vectors::publish`].
+    pub(super) unsafe fn publish_counts(&self, info: u64) {
+        // SAFETY: the caller's promise.
+        unsafe {
+            write_u64(info + 8, self.argc);
+            write_u64(info + 24, self.envp);
         }
     }
 }

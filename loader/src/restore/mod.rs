@@ -6,6 +6,7 @@
 //!  threads  frames, clone, rt_sigreturn       attributes  limits, prctl settings, scheduling, names
 //!  signals  dispositions, pending signals     timers      interval timers, POSIX timers
 //!  Instance the arguments and environment of this start
+//!  park     the same in two halves: a process that waits before the jump for its arguments
 //! ```
 //! The plan has been validated as a whole before the first of these runs.
 #![allow(unsafe_code)] // builds another program's image
@@ -14,6 +15,7 @@ mod attributes;
 mod fds;
 mod instance;
 mod maps;
+mod park;
 mod patch;
 mod process;
 mod signals;
@@ -22,6 +24,7 @@ mod timers;
 
 pub use instance::Instance;
 pub use maps::Sources;
+pub use park::{Populate, park};
 
 use crate::address::{Address, Shown, Spec};
 use crate::auxv::{InitialStack, at};
@@ -29,6 +32,7 @@ use crate::print::Text;
 use crate::sys::{self, Errno};
 use crate::{memory, vdso};
 use core::fmt;
+use instance::Vectors;
 use snapfn_format::layout::{LOADER_END, LOADER_START};
 use snapfn_format::snap::{FD_TEMPORARY, Plan, resident};
 
@@ -187,23 +191,13 @@ unsafe fn apply<'a>(
     initial: &InitialStack,
     instance: &'a Instance,
 ) -> Result<core::convert::Infallible, RestoreError<'a>> {
-    let process = &plan.header.process;
-    let fsgsbase = initial.aux_value(at::HWCAP2).unwrap_or(0) & 2 != 0;
     // SAFETY: the caller's promise, and validation: every address written lies in a mapping of the plan.
     unsafe {
-        threads::check_cpu(plan)?;
-        maps::map(plan, sources)?;
-        // Before the vectors become the program's own, which name the synthetic vDSO.
-        vdso::fill_slots(process.resident, initial.aux_value(at::SYSINFO_EHDR).unwrap_or(0));
+        map_image(plan, sources, initial)?;
         let mut initial = *initial;
         let vectors = instance.install(plan, &mut initial)?;
-        let initial = &initial;
-        patch::auxv(process, initial);
-        let canary = patch::canary(initial);
-        patch::memory(plan, &vectors, canary);
-        attributes::raise_limits(plan);
-        // Before the process's own limits and attributes: descriptors may lie above what it may open now.
-        fds::restore(plan, sources, initial, &instance.binds)?;
+        let canary = patch_image(plan, &initial, &vectors);
+        descriptors(plan, sources, &initial, instance)?;
         process::apply(plan, &vectors)?;
         maps::map_descriptors(plan)?;
         let has_signals = !plan.sigactions.is_empty() || !plan.pending.is_empty() || !plan.timers.is_empty();
@@ -211,25 +205,96 @@ unsafe fn apply<'a>(
             sys::block_signals();
         }
         signals::dispositions(plan)?;
-        attributes::early(plan)?;
-        let main = threads::start(plan, &vectors, canary, fsgsbase)?;
-        if process.info != 0 {
-            vectors.publish(process.info);
-        }
+        let main = make_threads(plan, &initial, &vectors, canary)?;
+        publish(plan, &vectors);
         maps::protect(plan)?;
+        enter(plan, main, instance.report)
+    }
+}
+
+/// The address space as it was, before anything is written to it.
+unsafe fn map_image<'a>(plan: &Plan<'a>, sources: &Sources, initial: &InitialStack) -> Result<(), RestoreError<'a>> {
+    // SAFETY: the caller's promise.
+    unsafe {
+        threads::check_cpu(plan)?;
+        maps::map(plan, sources)?;
+        // Before the vectors become the program's own, which name the synthetic vDSO.
+        vdso::fill_slots(plan.header.process.resident, initial.aux_value(at::SYSINFO_EHDR).unwrap_or(0));
+    }
+    Ok(())
+}
+
+/// Words that are new in every instance: the canary.
+unsafe fn patch_image(plan: &Plan<'_>, initial: &InitialStack, vectors: &Vectors) -> u64 {
+    // SAFETY: the caller's promise.
+    unsafe {
+        patch::auxv(&plan.header.process, initial);
+        let canary = patch::canary(initial);
+        patch::memory(plan, vectors, canary);
+        canary
+    }
+}
+
+/// Descriptors, before the process's own limits and attributes: they may lie above what it may open now.
+unsafe fn descriptors<'a>(
+    plan: &Plan<'a>,
+    sources: &Sources,
+    initial: &InitialStack,
+    instance: &'a Instance,
+) -> Result<(), RestoreError<'a>> {
+    attributes::raise_limits(plan);
+    // SAFETY: the caller's promise.
+    unsafe { fds::restore(plan, sources, initial, &instance.binds) }
+}
+
+/// Attributes that threads inherit, then all frames and threads: the stack pointer of the main thread's return.
+unsafe fn make_threads<'a>(
+    plan: &Plan<'a>,
+    initial: &InitialStack,
+    vectors: &Vectors,
+    canary: u64,
+) -> Result<u64, RestoreError<'a>> {
+    let fsgsbase = initial.aux_value(at::HWCAP2).unwrap_or(0) & 2 != 0;
+    let work = plan.header.process.resident + resident::WORK;
+    // SAFETY: the caller's promise.
+    unsafe {
+        attributes::early(plan)?;
+        let main = threads::start(plan, vectors, canary, fsgsbase)?;
+        // For a snapshotter that dumps this instance in its turn.
+        memory::write_u64(work + resident::WORK_ARGV, vectors.argv);
+        memory::write_u64(work + resident::WORK_ENVP, vectors.envp);
+        Ok(main)
+    }
+}
+
+/// What the program has asked to be told of this start.
+unsafe fn publish(plan: &Plan<'_>, vectors: &Vectors) {
+    let info = plan.header.process.info;
+    if info != 0 {
+        // SAFETY: the caller's promise.
+        unsafe { vectors.publish(info) };
+    }
+}
+
+/// The last steps, with everything in place and all signals blocked if there are any: what would have been in the way
+/// before, and the jump.
+unsafe fn enter<'a>(plan: &Plan<'a>, main: u64, report: i32) -> Result<core::convert::Infallible, RestoreError<'a>> {
+    let region = plan.header.process.resident;
+    // SAFETY: the caller's promise.
+    unsafe {
         if !plan.pending.is_empty() || !plan.timers.is_empty() {
             let frames = threads::Frames::of(plan);
             signals::pending(plan, &frames)?;
             timers::restore(plan, &frames)?;
         }
-        // For a snapshotter that dumps this instance in its turn.
-        memory::write_u64(process.resident + resident::WORK + resident::WORK_ARGV, vectors.argv);
-        memory::write_u64(process.resident + resident::WORK + resident::WORK_ENVP, vectors.envp);
         attributes::late(plan)?;
-        memory::write_u32(process.resident + resident::WORK, 1);
-        if plan.threads.len() > 1 {
-            sys::futex_wake_all(process.resident + resident::WORK);
+        if report >= 0 {
+            sys::close(report);
         }
-        sys::finish(process.resident + resident::STUB_FINISH, main, LOADER_START, LOADER_END - LOADER_START)
+        memory::write_u32(region + resident::WORK, 1);
+        if plan.threads.len() > 1 {
+            sys::futex_wake_all(region + resident::WORK);
+        }
+        sys::finish(region + resident::STUB_FINISH, main, LOADER_START, LOADER_END - LOADER_START)
     }
 }

@@ -15,6 +15,30 @@ const UC_FLAGS: u64 = 1 | 2 | 4;
 /// Offset of `xfeatures` in an XSAVE area's software bytes.
 const SW_XFEATURES: usize = 464 + 8;
 
+/// Offset of the `ucontext` in a frame, and of the machine context, whose registers are in the order below.
+const UC: u64 = 8;
+const MC: u64 = UC + 40;
+const ORDER: [usize; 18] = [
+    reg::R8,
+    reg::R9,
+    reg::R10,
+    reg::R11,
+    reg::R12,
+    reg::R13,
+    reg::R14,
+    reg::R15,
+    reg::RDI,
+    reg::RSI,
+    reg::RBP,
+    reg::RBX,
+    reg::RDX,
+    reg::RAX,
+    reg::RCX,
+    reg::RSP,
+    reg::RIP,
+    reg::EFLAGS,
+];
+
 /// Refuses a host that cannot load the XSAVE areas.
 ///
 /// # Safety
@@ -38,28 +62,6 @@ pub(super) unsafe fn check_cpu<'a>(plan: &Plan<'a>) -> Result<(), RestoreError<'
 /// # Safety
 /// The frame lies in the work area.
 unsafe fn write_frame(frame: u64, thread: &Thread, regs: &[u64; REGS], xstate: &[u8]) {
-    const UC: u64 = 8;
-    const MC: u64 = UC + 40;
-    const ORDER: [usize; 18] = [
-        reg::R8,
-        reg::R9,
-        reg::R10,
-        reg::R11,
-        reg::R12,
-        reg::R13,
-        reg::R14,
-        reg::R15,
-        reg::RDI,
-        reg::RSI,
-        reg::RBP,
-        reg::RBX,
-        reg::RDX,
-        reg::RAX,
-        reg::RCX,
-        reg::RSP,
-        reg::RIP,
-        reg::EFLAGS,
-    ];
     let fpstate = frame + resident::FRAME_FIXED;
     // SAFETY: the caller's promise; the rest of the frame is zero already.
     unsafe {
@@ -211,6 +213,23 @@ pub(super) unsafe fn start<'a>(
         sys::set_bases(main.regs[reg::FS_BASE], main.regs[reg::GS_BASE], fsgsbase);
     }
     Ok(frames.at(0) + 8)
+}
+
+/// Brings registers up to date that hold what only the request tells: the argument count, and the environment of a
+/// program without a C library.
+///
+/// # Safety
+/// [`start`] has written the frames, and no thread has left them.
+pub(super) unsafe fn patch_counts(plan: &Plan<'_>, vectors: &Vectors) {
+    let frames = Frames::of(plan);
+    for patch in plan.patches.iter().filter(|patch| patch.place == PATCH_REGISTER) {
+        let place = ORDER.iter().position(|register| *register as u64 == patch.addr);
+        if let (PATCH_ARGC | PATCH_ENVP, Some(place)) = (patch.kind, place) {
+            let slot = frames.at(patch.arg as usize) + MC + 8 * place as u64;
+            // SAFETY: inside the work area.
+            unsafe { write_u64(slot, patch::value(patch.kind, vectors, 0)) };
+        }
+    }
 }
 
 /// Writes the new TID of a thread wherever the old one was found.

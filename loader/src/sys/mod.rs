@@ -18,6 +18,8 @@ impl Errno {
     pub const PERM: Errno = Errno(1);
     /// No such file.
     pub const NOENT: Errno = Errno(2);
+    /// Interrupted by a signal.
+    pub const INTR: Errno = Errno(4);
     /// No such device or address: a FIFO that nobody reads.
     pub const NXIO: Errno = Errno(6);
     /// Not now.
@@ -279,8 +281,17 @@ pub unsafe fn rt_sigaction(signo: u32, action: &[u64; 4]) -> Result<()> {
 
 /// Blocks every signal.
 pub fn block_signals() {
-    let all = u64::MAX;
-    let _ = syscall!(nr::RT_SIGPROCMASK, 2, &raw const all, 0, 8);
+    set_signal_mask(u64::MAX);
+}
+
+/// Blocks no signal.
+pub fn unblock_signals() {
+    set_signal_mask(0);
+}
+
+fn set_signal_mask(mask: u64) {
+    const SIG_SETMASK: u32 = 2;
+    let _ = syscall!(nr::RT_SIGPROCMASK, SIG_SETMASK, &raw const mask, 0, 8);
 }
 
 /// `set_tid_address(2)`: the TID.

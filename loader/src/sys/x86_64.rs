@@ -27,6 +27,7 @@ pub mod nr {
     pub const SOCKET: usize = 41;
     pub const CONNECT: usize = 42;
     pub const SENDMSG: usize = 46;
+    pub const RECVMSG: usize = 47;
     pub const SHUTDOWN: usize = 48;
     pub const BIND: usize = 49;
     pub const LISTEN: usize = 50;
@@ -40,6 +41,7 @@ pub mod nr {
     pub const FLOCK: usize = 73;
     pub const FTRUNCATE: usize = 77;
     pub const CHDIR: usize = 80;
+    pub const FCHDIR: usize = 81;
     pub const UNLINK: usize = 87;
     pub const CHMOD: usize = 90;
     pub const FCHMOD: usize = 91;

@@ -83,6 +83,12 @@ pub(super) unsafe fn restore<'a>(
     Ok(())
 }
 
+/// Whether the program has no descriptors but the standard streams, as its starter gives them.
+pub(super) fn is_only_streams(plan: &Plan<'_>) -> bool {
+    let as_given = |record: &Fd| record.kind == FD_INHERIT && record.source == record.fd && record.flags == 0;
+    plan.fd_steps.is_empty() && plan.fds.iter().all(as_given)
+}
+
 fn temporaries<'a>(plan: &Plan<'a>) -> impl Iterator<Item = &'a Fd> + use<'a> {
     plan.fds.iter().filter(|record| record.fd >= FD_TEMPORARY)
 }

@@ -1,0 +1,366 @@
+//! A prepared instance: everything that does not depend on the request is done, then the process waits for it on a
+//! socket and is released into the program. One request, one process.
+//!
+//! ```text
+//!  before   the image, its patches, threads (at their gate), protections, the pages that are worth having
+//!  wait     with the default dispositions and no signal blocked: what would end a starting process ends this one;
+//!           so does the end of the socket, when whoever prepared it is gone
+//!  after    vectors, standard streams, descriptors, directory, dispositions, pending signals and timers, the jump
+//! ```
+//! The vectors lie in a mapping of their own, since those of the request may be larger than the kernel's. Where they
+//! begin is known before, so that all words that point to them are written (and their pages taken) before:
+//!
+//! ```text
+//!  +0      argc, argv (of a program without a C library: the environment and the auxiliary vector behind it)
+//!  +1 MiB  envp
+//!  +2 MiB  the strings as they were received, arguments first
+//! ```
+
+use super::instance::{Vectors, copy_auxv, has_bare_stack, write_environment};
+use super::{Instance, RestoreError, Sources, patch};
+use super::{descriptors, enter, fds, make_threads, map_image, maps, patch_image, process, publish, signals, threads};
+use crate::auxv::InitialStack;
+use crate::memory::{bytes, c_str, write_u64};
+use crate::sys::{self, Errno, nr};
+use core::convert::Infallible;
+use snapfn_format::PAGE;
+use snapfn_format::request::{
+    COUNT_MAX, DESCRIPTORS_MAX, DIRECTORY, HEADER_LEN, PARKED, RequestHeader, STREAMS, STRINGS_MAX, UMASK_KEPT,
+};
+use snapfn_format::snap::*;
+
+/// Offset of the environment vector: what comes before has room for all arguments.
+const ENVP: u64 = 1 << 20;
+/// Offset of the strings.
+const STRINGS: u64 = 2 << 20;
+/// The program's own environment changes come on top of a request's variables.
+const AREA: u64 = STRINGS + STRINGS_MAX as u64;
+/// Strings that fit here need no page fault after the release.
+const STRINGS_FIRST: u64 = 2 * PAGE;
+
+const _: () = assert!(8 * (COUNT_MAX as u64 + 3) < ENVP && 8 * (2 * COUNT_MAX as u64 + 1) <= STRINGS - ENVP + 8);
+
+/// Which pages a prepared instance takes before it waits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Populate {
+    /// Only those that the restore writes.
+    None,
+    /// Page tables for everything that is mapped, and own copies of the program's small writable mappings.
+    Auto,
+    /// Own copies of all writable pages.
+    All,
+}
+
+impl Populate {
+    /// The value of `--populate`.
+    pub fn parse(text: &[u8]) -> Option<Self> {
+        match text {
+            b"none" => Some(Populate::None),
+            b"auto" => Some(Populate::Auto),
+            b"all" => Some(Populate::All),
+            _ => None,
+        }
+    }
+}
+
+/// Prepares an instance of `plan`, waits for a request on `instance.report` and becomes the program; returns only on
+/// failure.
+///
+/// # Safety
+/// As [`super::restore`].
+pub unsafe fn park<'a>(
+    plan: &Plan<'a>,
+    sources: &Sources,
+    initial: &InitialStack,
+    instance: &'a Instance,
+    populate: Populate,
+) -> RestoreError<'a> {
+    // SAFETY: the caller's promise; the plan is valid.
+    match unsafe { prepare_and_wait(plan, sources, initial, instance, populate) } {
+        Ok(never) => match never {},
+        Err(error) => error,
+    }
+}
+
+unsafe fn prepare_and_wait<'a>(
+    plan: &Plan<'a>,
+    sources: &Sources,
+    initial: &InitialStack,
+    instance: &'a Instance,
+    populate: Populate,
+) -> Result<Infallible, RestoreError<'a>> {
+    if plan.env_changes.len() > COUNT_MAX as usize {
+        return Err(RestoreError::System("too many variables for a prepared instance", Errno::INVAL));
+    }
+    // SAFETY: the caller's promise; the area is ours.
+    unsafe {
+        map_image(plan, sources, initial)?;
+        let area = Area::new()?;
+        let canary = patch_image(plan, initial, &area.vectors());
+        let early = Early::of(plan);
+        if early.descriptors {
+            sources.close_all();
+        }
+        sys::block_signals();
+        let main = make_threads(plan, initial, &area.vectors(), canary)?;
+        publish(plan, &area.vectors());
+        if early.protections {
+            maps::protect(plan)?;
+        }
+        area.populate();
+        populate_image(plan, populate);
+        for stream in 0..3 {
+            sys::close(stream);
+        }
+        sys::unblock_signals();
+        let mut request = Request::receive(instance.report, &area)?;
+        sys::block_signals();
+        request.place_streams()?;
+        let (vectors, initial) = request.install(plan, initial, &area);
+        threads::patch_counts(plan, &vectors);
+        if plan.header.process.info != 0 {
+            vectors.publish_counts(plan.header.process.info);
+        }
+        if !early.protections {
+            patch::memory(plan, &vectors, canary);
+            maps::protect(plan)?;
+        }
+        if !early.descriptors {
+            descriptors(plan, sources, &initial, instance)?;
+        }
+        process::apply(plan, &vectors)?;
+        maps::map_descriptors(plan)?;
+        signals::dispositions(plan)?;
+        enter(plan, main, instance.report)
+    }
+}
+
+/// What can be done before the request is known.
+#[derive(Clone, Copy, Debug)]
+struct Early {
+    /// There are none but the standard streams.
+    descriptors: bool,
+    /// No word is written afterwards that a protection could cover, and no protection waits for a descriptor.
+    protections: bool,
+}
+
+impl Early {
+    fn of(plan: &Plan<'_>) -> Self {
+        let bare = has_bare_stack(plan);
+        let late_word = |patch: &Patch| {
+            patch.place == PATCH_MEMORY && (patch.kind == PATCH_ARGC || (bare && patch.kind == PATCH_ENVP))
+        };
+        let covers_info =
+            |op: &Op| op.kind == OP_PROTECT && (op.addr..op.addr + op.len).contains(&plan.header.process.info);
+        Early {
+            descriptors: fds::is_only_streams(plan),
+            protections: !plan.patches.iter().any(late_word)
+                && !plan.ops.iter().any(|op| op.kind == OP_MAP_FD || covers_info(op)),
+        }
+    }
+}
+
+/// Takes pages before anybody waits for them. Failures cost time later, nothing else.
+///
+/// # Safety
+/// The image is mapped.
+unsafe fn populate_image(plan: &Plan<'_>, populate: Populate) {
+    const MADV_POPULATE_READ: u64 = 22;
+    const MADV_POPULATE_WRITE: u64 = 23;
+    /// Own copies of this many pages at most, the smaller mappings first: data segments, the C library's state.
+    const COPIED_MAX: u64 = 256 * PAGE;
+    const SMALL: [u64; 3] = [4 * PAGE, 32 * PAGE, COPIED_MAX];
+    if populate == Populate::None {
+        return;
+    }
+    // Of the snapshot's pages those that are writable: the program has written them before.
+    let own = |op: &&Op| op.kind == OP_MAP_FILE && op.file == 0 && op.prot & 2 != 0 && op.flags & OP_SHARED == 0;
+    let protected = |op: &Op| plan.ops.iter().any(|other| other.kind == OP_PROTECT && other.addr == op.addr);
+    // SAFETY: populating changes no content; ranges of mappings that the plan itself made.
+    unsafe {
+        for op in plan.ops.iter().filter(|op| op.kind == OP_MAP_FILE && op.prot != 0) {
+            let _ = sys::madvise(op.addr, op.len, MADV_POPULATE_READ);
+        }
+        let mut left = if populate == Populate::All { u64::MAX } else { COPIED_MAX };
+        let mut above = 0;
+        for limit in SMALL.into_iter().chain((populate == Populate::All).then_some(u64::MAX)) {
+            for op in plan.ops.iter().filter(own).filter(|op| op.len > above && op.len <= limit) {
+                if op.len <= left && !protected(op) {
+                    left -= op.len;
+                    let _ = sys::madvise(op.addr, op.len, MADV_POPULATE_WRITE);
+                }
+            }
+            above = limit;
+        }
+    }
+}
+
+/// The mapping of the vectors.
+#[derive(Clone, Copy, Debug)]
+struct Area(u64);
+
+impl Area {
+    fn new<'a>() -> Result<Self, RestoreError<'a>> {
+        let flags = sys::MAP_PRIVATE | sys::MAP_ANONYMOUS | sys::MAP_NORESERVE;
+        // SAFETY: a new mapping.
+        unsafe { sys::mmap(0, AREA, 3, flags, -1, 0) }
+            .map(Area)
+            .map_err(|errno| RestoreError::System("mmap of the vectors", errno))
+    }
+
+    /// What is known of the vectors before the request.
+    fn vectors(&self) -> Vectors {
+        let strings = self.0 + STRINGS;
+        Vectors {
+            argc: 0,
+            argv: self.0 + 8,
+            envp: self.0 + ENVP,
+            arg_start: strings,
+            arg_end: strings,
+            env_start: strings,
+            env_end: strings,
+        }
+    }
+
+    /// Takes the pages that a request of ordinary size needs.
+    ///
+    /// # Safety
+    /// Nothing has been received yet.
+    unsafe fn populate(&self) {
+        for page in [0, ENVP].into_iter().chain((STRINGS..STRINGS + STRINGS_FIRST).step_by(PAGE as usize)) {
+            // SAFETY: inside the area.
+            unsafe { write_u64(self.0 + page, 0) };
+        }
+    }
+}
+
+/// A request that has arrived: its strings lie in the area.
+struct Request {
+    header: RequestHeader,
+    fds: [i32; DESCRIPTORS_MAX],
+}
+
+impl Request {
+    /// Says that this process waits, and waits. Its preparer's end is this process's.
+    ///
+    /// # Safety
+    /// The area is not in use.
+    unsafe fn receive<'a>(socket: i32, area: &Area) -> Result<Self, RestoreError<'a>> {
+        let fail = |errno| RestoreError::System("receiving the request", errno);
+        let strings = area.0 + STRINGS;
+        let mut request = Request { header: RequestHeader::empty(), fds: [-1; DESCRIPTORS_MAX] };
+        // struct cmsghdr with room for the descriptors.
+        let mut control = [0u64; 2 + DESCRIPTORS_MAX.div_ceil(2)];
+        let vector = [request.header.bytes_mut().as_mut_ptr() as u64, HEADER_LEN as u64, strings, STRINGS_FIRST];
+        let message = [0, 0, vector.as_ptr() as u64, 2, control.as_mut_ptr() as u64, size_of_val(&control) as u64, 0];
+        sys::write(socket, &[PARKED]).map_err(fail)?;
+        // SAFETY: everything that the message names is live, and the strings' pages are the area's.
+        let mut received = loop {
+            match unsafe { sys::raw(nr::RECVMSG, [socket as u64, message.as_ptr() as u64, 0, 0, 0, 0]) } {
+                Ok(0) => sys::exit(0),
+                Ok(count) => break count as u64,
+                Err(Errno::INTR) => {}
+                Err(errno) => return Err(fail(errno)),
+            }
+        };
+        // cmsg_len, then SOL_SOCKET and SCM_RIGHTS.
+        let count = (control[0].saturating_sub(16) / 4) as usize;
+        if control[1] == 1 | 1 << 32 {
+            let words = control.iter().skip(2).flat_map(|word| [*word as i32, (*word >> 32) as i32]);
+            request.fds.iter_mut().zip(words.take(count)).for_each(|(slot, fd)| *slot = fd);
+        }
+        // Sent in one piece; the rest is for a sender that was interrupted, and for long strings.
+        let read = |to: u64, len: u64, done: &mut u64| {
+            while *done < len {
+                // SAFETY: the header or the area.
+                match unsafe { sys::raw(nr::READ, [socket as u64, to + *done, len - *done, 0, 0, 0]) } {
+                    Ok(0) => sys::exit(0),
+                    Ok(count) => *done += count as u64,
+                    Err(Errno::INTR) => {}
+                    Err(errno) => return Err(fail(errno)),
+                }
+            }
+            Ok(())
+        };
+        read(request.header.bytes_mut().as_mut_ptr() as u64, HEADER_LEN as u64, &mut received)?;
+        let invalid = |_| RestoreError::System("the request is not valid", Errno::INVAL);
+        request.header.check().map_err(invalid)?;
+        received -= HEADER_LEN as u64;
+        read(strings, u64::from(request.header.strings), &mut received)?;
+        // SAFETY: just received; nothing else writes there.
+        request.header.check_strings(unsafe { bytes(strings, u64::from(request.header.strings)) }).map_err(invalid)?;
+        if request.fds.iter().filter(|fd| **fd >= 0).count() != request.header.descriptors() {
+            return Err(invalid(snapfn_format::FormatError::Invalid("descriptors")));
+        }
+        Ok(request)
+    }
+
+    /// Puts the standard streams to their numbers: they come in order, and the lowest free numbers are theirs.
+    fn place_streams<'a>(&mut self) -> Result<(), RestoreError<'a>> {
+        let wanted = (0..4).filter(|bit| self.header.flags & 1 << bit != 0);
+        let pairs = wanted.zip(self.fds);
+        if self.header.flags & DIRECTORY != 0 {
+            let fd = self.fds.get(self.header.descriptors() - 1).copied().unwrap_or(-1);
+            // SAFETY: integers only.
+            let entered = unsafe { sys::raw(nr::FCHDIR, [fd as u64, 0, 0, 0, 0, 0]) };
+            sys::close(fd);
+            entered.map_err(|errno| RestoreError::System("entering the working directory", errno))?;
+        }
+        // Where one is missing, those above it have come too low; the last one moves first.
+        let mut streams = [(-1, -1); 3];
+        streams.iter_mut().zip(pairs).for_each(|(slot, pair)| *slot = pair);
+        for (number, fd) in streams.into_iter().rev() {
+            if (0..3).contains(&number) && fd != number {
+                sys::dup3(fd, number, 0)
+                    .map_err(|errno| RestoreError::System("placing the standard streams", errno))?;
+                sys::close(fd);
+            }
+        }
+        if self.header.umask != UMASK_KEPT {
+            sys::umask(self.header.umask);
+        }
+        Ok(())
+    }
+
+    /// Writes the vectors; also as the stack of a new process, whose auxiliary vector is still the kernel's.
+    ///
+    /// # Safety
+    /// The image is mapped; `initial` is this process's initial stack.
+    unsafe fn install(&self, plan: &Plan<'_>, initial: &InitialStack, area: &Area) -> (Vectors, InitialStack) {
+        let Vectors { argv, mut envp, arg_start, .. } = area.vectors();
+        let (argc, envc) = (u64::from(self.header.argc), u64::from(self.header.envc));
+        // SAFETY: the strings have been counted; both vectors have room for the most that a request may have.
+        unsafe {
+            write_u64(argv - 8, argc);
+            let mut text = arg_start;
+            for slot in (0..argc).map(|i| argv + 8 * i) {
+                write_u64(slot, text);
+                text += c_str(text).count_bytes() as u64 + 1;
+            }
+            write_u64(argv + 8 * argc, 0);
+            let env_start = text;
+            if plan.header.process.argv0 != 0 {
+                write_u64(argv, plan.header.process.argv0);
+            }
+            let bare = has_bare_stack(plan);
+            if bare {
+                envp = argv + 8 * (argc + 1);
+            }
+            let variables = (0..envc).map(|_| {
+                let this = text;
+                text += c_str(text).count_bytes() as u64 + 1;
+                this
+            });
+            let end = write_environment(plan, variables, envp);
+            let moved = InitialStack { argc, argv, envp, envc: (end - envp) / 8 - 1, auxv: initial.auxv };
+            if bare {
+                copy_auxv(initial, end, &plan.header.process);
+            }
+            let env_end = arg_start + u64::from(self.header.strings);
+            (Vectors { argc, argv, envp, arg_start, arg_end: env_start, env_start, env_end }, moved)
+        }
+    }
+}
+
+// The order of the bits is that of the descriptors.
+const _: () = assert!(STREAMS == 7 && DIRECTORY == 8);
