@@ -32,7 +32,7 @@ impl Program {
         let snapshotter = place::binary("snapshotter");
         let mut argv: Vec<String> = wrapper.iter().map(|word| (*word).to_owned()).collect();
         argv.push(snapshotter.to_string_lossy().into_owned());
-        argv.extend(["create", "--tag", self.name, "--at", "ready", "--", &self.exe].map(str::to_owned));
+        argv.extend(["create", "--share", "--tag", self.name, "--at", "ready", "--", &self.exe].map(str::to_owned));
         argv.extend(args.iter().map(|arg| (*arg).to_owned()));
         self.run(argv, true)
     }

@@ -124,6 +124,13 @@ impl InitialStack {
             .take_while(|(kind, _)| *kind != at::NULL)
     }
 
+    /// The 16 random bytes of this process.
+    pub fn random(&self) -> Option<&'static [u8; 16]> {
+        let addr = self.aux_value(at::RANDOM).filter(|addr| *addr != 0)?;
+        // SAFETY: the kernel put 16 bytes there.
+        unsafe { memory::bytes(addr, 16) }.try_into().ok()
+    }
+
     /// The value of type `kind`.
     pub fn aux_value(&self, kind: u64) -> Option<u64> {
         self.aux().find(|(k, _)| *k == kind).map(|(_, value)| value)

@@ -2,7 +2,8 @@
 //!
 //! ```text
 //!  NAME[:TAG]          refs/NAME/TAG in the first store of the search path that has it: a symbolic link whose
-//!                      target has exactly the form ../../snap/DIGEST
+//!                      target has exactly the form ../../snap/DIGEST or, with variants, ../../sets/DIGEST/LAST;
+//!                      then one of sets/DIGEST/0 … LAST, whose target has the first form
 //!  ./…  /…  *.snap     that file
 //!  anything else with a slash   an image in a registry
 //! ```
@@ -17,6 +18,8 @@ use snapfn_format::snap::{FILE_CODE, FILE_DATA, FILE_HOST, File, Plan};
 const MAX_STORES: usize = 16;
 /// A path with its terminating zero is no longer than this.
 const PATH_MAX: usize = 4096;
+/// Most variants of one tag.
+const MAX_VARIANTS: u16 = 64;
 /// System-wide store, always last.
 const SYSTEM_STORE: &[u8] = b"/var/lib/snapfn";
 
@@ -87,13 +90,37 @@ impl PathBuffer {
 pub struct Stores {
     roots: [[&'static [u8]; 2]; MAX_STORES],
     count: usize,
+    initial: InitialStack,
+}
+
+/// Where a tag's link leads.
+enum Link<'a> {
+    Snapshot(Digest),
+    /// The set, and the number of its variants.
+    Set(&'a [u8], u16),
+}
+
+impl<'a> Link<'a> {
+    fn parse(target: &'a [u8]) -> Option<Self> {
+        if let Some(hex) = target.strip_prefix(b"../../snap/") {
+            return Digest::from_hex(hex).map(Link::Snapshot);
+        }
+        let (set, last) = target.strip_prefix(b"../../sets/")?.split_at_checked(64)?;
+        let last = match last {
+            [b'/', one @ b'1'..=b'9'] => u16::from(one - b'0'),
+            [b'/', ten @ b'1'..=b'9', one @ b'0'..=b'9'] => u16::from(ten - b'0') * 10 + u16::from(one - b'0'),
+            _ => return None,
+        };
+        Digest::from_hex(set)?;
+        (last < MAX_VARIANTS).then_some(Link::Set(set, last + 1))
+    }
 }
 
 impl Stores {
     /// `$SNAPFN_STORE` (colon-separated), else `$XDG_DATA_HOME/snapfn`, else `~/.local/share/snapfn`; then the
     /// system-wide store.
     pub fn from_env(initial: &InitialStack) -> Self {
-        let mut stores = Stores { roots: [[b"", b""]; MAX_STORES], count: 0 };
+        let mut stores = Stores { roots: [[b"", b""]; MAX_STORES], count: 0, initial: *initial };
         let set = |name| initial.getenv(name).filter(|value| !value.is_empty());
         if let Some(list) = set(b"SNAPFN_STORE") {
             for root in list.split(|b| *b == b':').filter(|root| !root.is_empty()) {
@@ -139,7 +166,10 @@ impl Stores {
             let mut target = [0u8; 128];
             match sys::readlinkat(sys::AT_FDCWD, path.as_c_str(), &mut target) {
                 Ok(target) => {
-                    let digest = target.strip_prefix(b"../../snap/").and_then(Digest::from_hex).ok_or(Errno::INVAL)?;
+                    let digest = match Link::parse(target).ok_or(Errno::INVAL)? {
+                        Link::Snapshot(digest) => digest,
+                        Link::Set(set, count) => self.variant(root, set, count)?,
+                    };
                     return self.open_blob(b"snap", &digest.to_hex());
                 }
                 Err(Errno::NOENT | Errno::NOTDIR) => {}
@@ -147,6 +177,23 @@ impl Stores {
             }
         }
         Err(Errno::NOENT)
+    }
+
+    /// One of the variants of a set.
+    fn variant(&self, root: &[&[u8]; 2], set: &[u8], count: u16) -> sys::Result<Digest> {
+        // Of the kernel's random bytes two that nothing else is made of: the lowest byte of the stack canary is
+        // cleared, and the pointer guard comes with the snapshot.
+        let random = self.initial.random().map_or(0, |bytes| u16::from_le_bytes([bytes[0], bytes[8]]));
+        let index = random % count;
+        let digits = [b'0' + (index / 10) as u8, b'0' + (index % 10) as u8];
+        let number = if index < 10 { &digits[1..] } else { &digits };
+        let path = PathBuffer::join(&[root[0], root[1], b"/sets/", set, b"/", number]).ok_or(Errno(36))?;
+        let mut target = [0u8; 128];
+        match sys::readlinkat(sys::AT_FDCWD, path.as_c_str(), &mut target).map(Link::parse) {
+            Ok(Some(Link::Snapshot(digest))) => Ok(digest),
+            Ok(_) => Err(Errno::INVAL),
+            Err(errno) => Err(errno),
+        }
     }
 
     /// Opens file `index` of the plan. The snapshot itself is open already.

@@ -2,8 +2,8 @@
 
 use crate::output::{Failures, print, printable, rfc3339, size, table};
 use serde::Serialize;
-use snapfn_store::{Digest, Kind, Ref, Store, StoreError, Stores, Summary, summarize};
-use std::collections::BTreeMap;
+use snapfn_store::{Digest, Kind, Ref, RefEntry, Store, StoreError, Stores, Summary, summarize};
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
 use std::io;
 
@@ -12,10 +12,12 @@ use std::io;
 struct Row {
     name: String,
     tag: String,
+    /// Of the first variant; `size` and `allocated` are those of all.
     digest: String,
-    /// Bytes of the snapshot file.
+    variants: Vec<String>,
+    /// Bytes of the snapshot files.
     size: u64,
-    /// What it occupies on disk.
+    /// What they occupy on disk.
     allocated: u64,
     created: Option<String>,
     program: Option<String>,
@@ -44,8 +46,8 @@ pub(crate) fn ls(stores: &Stores, json: bool, failures: &mut Failures) -> io::Re
             if rows.contains_key(&entry.reference) {
                 continue;
             }
-            let row = match entry.digest {
-                Ok(digest) => describe(store, &entry.reference, digest),
+            let row = match &entry.digest {
+                Ok(first) => describe(store, &entry, *first),
                 Err(error) => Err(error.to_string()),
             };
             let row = row.map_err(|error| failures.add(&entry.reference, error)).ok();
@@ -59,18 +61,28 @@ pub(crate) fn ls(stores: &Stores, json: bool, failures: &mut Failures) -> io::Re
     }
 }
 
-fn describe(store: &Store, reference: &Ref, digest: Digest) -> Result<Row, String> {
-    let blob = store.blob(Kind::Snap, digest).map_err(|error| error.to_string())?;
-    let blob = blob.ok_or_else(|| StoreError::Missing { kind: Kind::Snap, digest }.to_string())?;
-    let file = store.open(Kind::Snap, digest).map_err(|error| error.to_string())?;
-    let Summary { program, created, files } =
-        summarize(&file).map_err(|error| format!("{}: {error}; make the snapshot again", blob.path.display()))?;
+fn describe(store: &Store, entry: &RefEntry, first: Digest) -> Result<Row, String> {
+    let reference = &entry.reference;
+    let (mut size, mut allocated, mut summary, mut files) = (0, 0, None, BTreeSet::new());
+    for &digest in &entry.variants {
+        let blob = store.blob(Kind::Snap, digest).map_err(|error| error.to_string())?;
+        let blob = blob.ok_or_else(|| StoreError::Missing { kind: Kind::Snap, digest }.to_string())?;
+        let file = store.open(Kind::Snap, digest).map_err(|error| error.to_string())?;
+        let one =
+            summarize(&file).map_err(|error| format!("{}: {error}; make the snapshot again", blob.path.display()))?;
+        size += blob.size;
+        allocated += blob.allocated;
+        files.extend(one.files.iter().copied());
+        summary.get_or_insert(one);
+    }
+    let Some(Summary { program, created, .. }) = summary else { return Err("has no snapshot".to_owned()) };
     Ok(Row {
         name: reference.name.to_string(),
         tag: reference.tag.to_string(),
-        digest: digest.to_string(),
-        size: blob.size,
-        allocated: blob.allocated,
+        digest: first.to_string(),
+        variants: entry.variants.iter().map(ToString::to_string).collect(),
+        size,
+        allocated,
         created: created.and_then(rfc3339),
         program,
         store: store.root().display().to_string(),
@@ -88,7 +100,10 @@ fn text(rows: &[Row]) -> String {
         vec![
             row.name.clone(),
             row.tag.clone(),
-            row.digest[..12].to_string(),
+            match row.variants.len() {
+                1 => row.digest[..12].to_string(),
+                count => format!("{} +{}", &row.digest[..12], count - 1),
+            },
             size(row.size),
             created.unwrap_or_else(|| "-".into()),
             printable(row.program.as_deref().unwrap_or("-")),

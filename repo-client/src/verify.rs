@@ -67,7 +67,7 @@ fn plan_all(stores: &Stores, tasks: &mut Tasks, failures: &mut Failures) {
                 for entry in refs {
                     let name = entry.reference.to_string();
                     match entry.digest {
-                        Ok(digest) => plan_stored(stores, store, digest, &name, tasks, failures),
+                        Ok(_) => plan_variants(stores, store, &entry.variants, &name, tasks, failures),
                         Err(error) => failures.add(name, error),
                     }
                 }
@@ -99,7 +99,13 @@ fn plan_named(stores: &Stores, names: &[OsString], tasks: &mut Tasks, failures: 
             Ok(Target::Local(reference)) => match stores.resolve(&reference) {
                 Ok(found) => {
                     let name = reference.to_string();
-                    plan_stored(stores, &found.store, found.blob.digest, &name, tasks, failures);
+                    match found.store.variants(&reference) {
+                        Ok(variants) => {
+                            let variants = variants.unwrap_or_default();
+                            plan_variants(stores, &found.store, &variants, &name, tasks, failures);
+                        }
+                        Err(error) => failures.add(&reference, error),
+                    }
                 }
                 Err(error) => failures.add(&reference, error),
             },
@@ -109,6 +115,19 @@ fn plan_named(stores: &Stores, names: &[OsString], tasks: &mut Tasks, failures: 
             }
             Err::<_, NameError>(error) => failures.usage(name, error),
         }
+    }
+}
+
+fn plan_variants(
+    stores: &Stores,
+    store: &Store,
+    variants: &[Digest],
+    name: &str,
+    tasks: &mut Tasks,
+    failures: &mut Failures,
+) {
+    for digest in variants {
+        plan_stored(stores, store, *digest, name, tasks, failures);
     }
 }
 

@@ -99,6 +99,14 @@ pub(crate) struct CreateArgs {
     /// only for allocators that rely on MADV_DONTNEED giving zeroes (jemalloc)
     #[arg(long, value_enum, default_value_t = Memory::Auto)]
     pub(crate) memory: Memory,
+    /// Make this many snapshots under the one name, each with an address-space layout of its own; every start takes
+    /// any of them, so that addresses learnt from one instance do not serve for all. The program is run as often
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=64))]
+    #[arg(conflicts_with = "output")]
+    pub(crate) variants: u8,
+    /// Let all users read the snapshot (0444 instead of 0600): it holds what the program has in memory
+    #[arg(long)]
+    pub(crate) share: bool,
     /// Print the result as JSON
     #[arg(long)]
     pub(crate) json: bool,

@@ -88,6 +88,10 @@ impl Bench {
     pub fn snapshotter(&self, args: &[&str]) -> Result<Outcome, String> {
         let mut argv = vec![place::binary("snapshotter").to_string_lossy().into_owned()];
         argv.extend(args.iter().map(|&a| a.to_owned()));
+        if args.first() == Some(&"create") && run::is_root() {
+            // Instances are started by another user.
+            argv.insert(2, "--share".to_owned());
+        }
         Run { argv, env: self.env(&[]), cwd: self.work(), privileged: true, ..Run::default() }.run()
     }
 

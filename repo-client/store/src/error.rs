@@ -107,6 +107,9 @@ pub enum StoreError {
         /// Its name.
         digest: Digest,
     },
+    /// A tag has from one to [`crate::MAX_VARIANTS`] snapshots.
+    #[error("a tag cannot have {0} snapshots, only 1 to {max}", max = crate::MAX_VARIANTS)]
+    Variants(usize),
     /// Somebody else holds the lock.
     #[error("the store {} is in use by another process; try again when it has finished", .root.display())]
     Busy {

@@ -2,7 +2,7 @@
 
 use crate::lock::StoreLock;
 use crate::store::{absent, entries, open_regular};
-use crate::{Digest, Kind, Store, StoreError, Summarize, SummaryError, roots};
+use crate::{Digest, Kind, Store, StoreError, Summarize, SummaryError, roots, sets};
 use snapfn_format::FormatError;
 use std::collections::BTreeSet;
 use std::fs;
@@ -57,7 +57,7 @@ pub fn collect(store: &Store, summarize: Summarize<'_>, dry_run: bool) -> Result
     report.garbage.extend(stale(store)?);
     if !dry_run {
         for garbage in &report.garbage {
-            fs::remove_file(&garbage.path).map_err(|e| StoreError::io("remove", &garbage.path, e))?;
+            sets::remove(&garbage.path).map_err(|e| StoreError::io("remove", &garbage.path, e))?;
         }
     }
     Ok(report)
@@ -68,9 +68,11 @@ fn mark(store: &Store, summarize: Summarize<'_>) -> Result<BTreeSet<(Kind, Diges
     let mut needed = BTreeSet::new();
     let mut snapshots = Vec::new();
     for entry in store.refs()? {
-        let digest = entry.digest?;
-        needed.insert((Kind::Snap, digest));
-        snapshots.push(store.path(Kind::Snap, digest));
+        entry.digest?;
+        for digest in entry.variants {
+            needed.insert((Kind::Snap, digest));
+            snapshots.push(store.path(Kind::Snap, digest));
+        }
     }
     snapshots.sort();
     snapshots.dedup();
@@ -97,7 +99,8 @@ fn files_of(path: &Path, summarize: Summarize<'_>) -> Result<Vec<(Kind, Digest)>
     }
 }
 
-/// Temporary files, which are all stale because no writer holds the lock, and roots whose snapshot is gone.
+/// Temporary files, which are all stale because no writer holds the lock, roots whose snapshot is gone, and sets of
+/// variants that no tag names.
 fn stale(store: &Store) -> Result<Vec<Garbage>, StoreError> {
     let mut found = Vec::new();
     let tmp = store.root().join("tmp");
@@ -118,5 +121,10 @@ fn stale(store: &Store) -> Result<Vec<Garbage>, StoreError> {
             found.push(Garbage { path: link, allocated: 0 });
         }
     }
+    let mut links = Vec::new();
+    for entry in store.refs()? {
+        links.extend(store.read_link(&entry.reference)?);
+    }
+    found.extend(sets::unused(store, &links)?.into_iter().map(|path| Garbage { path, allocated: 0 }));
     Ok(found)
 }

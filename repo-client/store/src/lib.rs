@@ -3,10 +3,11 @@
 //! ```text
 //!  ROOT/                  0700 when this crate makes it (snapshots hold memory); an existing mode is kept
 //!    code/<sha256>        code segment files          ┐
-//!    data/<sha256>        other mapped file content   │ 0444, complete and on disk before the name exists
-//!    snap/<sha256>        snapshot files              │
+//!    data/<sha256>        other mapped file content   │ 0444 (snapshots 0600 unless shared), complete and on disk
+//!    snap/<sha256>        snapshot files              │ before the name exists
 //!    init/<sha256>        init data files             ┘
-//!    refs/<name>/<tag>    symlink, target exactly ../../snap/<sha256>
+//!    refs/<name>/<tag>    symlink, target exactly ../../snap/<sha256> or, with variants, ../../sets/<sha256>/<last>
+//!    sets/<sha256>/<n>    symlink, target exactly ../../snap/<sha256>: one of the variants of a tag
 //!    roots/<sha256>       symlink to a snapshot outside the store whose files gc keeps
 //!    tmp/<pid>.<random>   being written; whatever is here under the exclusive lock is stale
 //!    .lock                flock: shared while a snapshot is made, exclusive for gc
@@ -39,6 +40,7 @@ mod name;
 mod refs;
 mod roots;
 mod search;
+mod sets;
 mod store;
 mod summary;
 mod transaction;
@@ -51,6 +53,7 @@ pub use kind::Kind;
 pub use name::{DEFAULT_TAG, MAX_NAME, Name, Ref, Target};
 pub use refs::RefEntry;
 pub use search::{Resolved, SYSTEM_STORE, Stores};
+pub use sets::MAX_VARIANTS;
 pub use snapfn_format::Digest;
 pub use store::{Blob, Store, open_file};
 pub use summary::{Summarize, Summary, summarize};

@@ -1,11 +1,12 @@
-//! Tags: symlinks whose target has one shape only.
+//! Tags: symlinks whose target has one of two shapes only.
 //!
 //! The loader reads such a link without following it, takes the digest out of it and opens `snap/<digest>` itself;
 //! so does everything here. A link of any other shape is refused, whatever it points to.
 
+use crate::sets::{self, Link};
 use crate::store::{absent, describe, entries, make_dir, sync_dir};
 use crate::writer::Temp;
-use crate::{Digest, Kind, Name, Ref, Store, StoreError};
+use crate::{Digest, Name, Ref, Store, StoreError};
 use std::fs;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
@@ -13,23 +14,37 @@ use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-/// What a reference's symlink starts with; the digest in hex is all that follows.
-const PREFIX: &str = "../../snap/";
-
 /// One tag of a store.
 #[derive(Debug)]
 pub struct RefEntry {
     /// The tagged name.
     pub reference: Ref,
-    /// The snapshot it points at, or why the link is refused.
+    /// The snapshot it points at (its first variant), or why the link is refused.
     pub digest: Result<Digest, StoreError>,
+    /// All its variants, the first included; none where the link is refused.
+    pub variants: Vec<Digest>,
     /// When the tag was set.
     pub modified: Option<SystemTime>,
 }
 
 impl Store {
-    /// The digest that a tag points at: `None` when there is no such tag, an error when it is no proper link.
+    /// The digest that a tag points at, the first of its variants: `None` when there is no such tag, an error when it
+    /// is no proper link.
     pub fn read_ref(&self, reference: &Ref) -> Result<Option<Digest>, StoreError> {
+        Ok(self.variants(reference)?.and_then(|variants| variants.first().copied()))
+    }
+
+    /// All snapshots of a tag, of which a start takes any: one, unless it was set with
+    /// [`Transaction::set_variants`](crate::Transaction::set_variants).
+    pub fn variants(&self, reference: &Ref) -> Result<Option<Vec<Digest>>, StoreError> {
+        match self.read_link(reference)? {
+            None => Ok(None),
+            Some(Link::Snapshot(digest)) => Ok(Some(vec![digest])),
+            Some(Link::Set(set, count)) => sets::read(self, set, count).map(Some),
+        }
+    }
+
+    pub(crate) fn read_link(&self, reference: &Ref) -> Result<Option<Link>, StoreError> {
         check_parent(self, &reference.name)?;
         let path = path(self, reference);
         let bad = |why| StoreError::BadRef { path: path.clone(), why };
@@ -42,10 +57,9 @@ impl Store {
             }
             Err(e) => return Err(StoreError::io("read", &path, e)),
         };
-        let hex = target.as_os_str().as_bytes().strip_prefix(PREFIX.as_bytes());
-        match hex.and_then(Digest::from_hex) {
-            Some(digest) => Ok(Some(digest)),
-            None => Err(bad("its target is not ../../snap/ and a digest")),
+        match Link::parse(&target) {
+            Some(link) => Ok(Some(link)),
+            None => Err(bad("its target is neither ../../snap/ and a digest nor a set of variants")),
         }
     }
 
@@ -70,12 +84,15 @@ impl Store {
             let Ok(tag) = Name::checked(tag.as_bytes(), "tag") else { continue };
             let reference = Ref { name: name.clone(), tag };
             let modified = fs::symlink_metadata(path(self, &reference)).and_then(|meta| meta.modified()).ok();
-            let digest = match self.read_ref(&reference) {
-                Ok(Some(digest)) => Ok(digest),
+            let (digest, variants) = match self.variants(&reference) {
+                Ok(Some(variants)) => match variants.first() {
+                    Some(first) => (Ok(*first), variants),
+                    None => continue,
+                },
                 Ok(None) => continue,
-                Err(e) => Err(e),
+                Err(e) => (Err(e), Vec::new()),
             };
-            found.push(RefEntry { reference, digest, modified });
+            found.push(RefEntry { reference, digest, variants, modified });
         }
         found.sort_by(|a, b| a.reference.cmp(&b.reference));
         Ok(found)
@@ -98,12 +115,9 @@ impl Store {
     }
 }
 
-/// Points a tag at a snapshot of the same store.
-pub(crate) fn set(store: &Store, reference: &Ref, snapshot: Digest) -> Result<(), StoreError> {
-    if store.blob(Kind::Snap, snapshot)?.is_none() {
-        return Err(StoreError::Missing { kind: Kind::Snap, digest: snapshot });
-    }
-    let target = format!("{PREFIX}{snapshot}");
+/// Points a tag at snapshots of the same store.
+pub(crate) fn set(store: &Store, reference: &Ref, variants: &[Digest]) -> Result<(), StoreError> {
+    let target = sets::link(store, variants)?.target();
     let (mut temp, ()) = Temp::create(store, |temp| symlink(&target, temp))?;
     let dir = store.root().join("refs").join(reference.name.as_str());
     let path = path(store, reference);

@@ -84,7 +84,13 @@ impl Stores {
         Err(StoreError::Missing { kind, digest })
     }
 
-    /// The snapshot that a tag points at, in the first store that has the tag.
+    /// All snapshots of a tag, of which a start takes any, in the first store that has the tag.
+    pub fn variants(&self, reference: &Ref) -> Result<Vec<Digest>, StoreError> {
+        let found = self.resolve(reference)?;
+        Ok(found.store.variants(reference)?.unwrap_or_default())
+    }
+
+    /// The snapshot that a tag points at (its first variant), in the first store that has the tag.
     pub fn resolve(&self, reference: &Ref) -> Result<Resolved, StoreError> {
         for store in &self.search {
             let Some(digest) = store.read_ref(reference)? else { continue };

@@ -12,11 +12,12 @@ use std::sync::Arc;
 pub struct Transaction {
     store: Store,
     lock: Arc<StoreLock>,
+    shared: bool,
 }
 
 impl Transaction {
     pub(crate) fn new(store: Store, lock: StoreLock) -> Self {
-        Transaction { store, lock: Arc::new(lock) }
+        Transaction { store, lock: Arc::new(lock), shared: false }
     }
 
     /// The store that is written to.
@@ -24,9 +25,17 @@ impl Transaction {
         &self.store
     }
 
+    /// Lets all users read the snapshots that are stored from now on (0444 instead of 0600). They hold what was in
+    /// memory; other files are public in any case, as the programs and libraries that they come from.
+    #[must_use]
+    pub fn share(mut self, shared: bool) -> Self {
+        self.shared = shared;
+        self
+    }
+
     /// A file of `kind` that gets its name when it is committed.
     pub fn writer(&self, kind: Kind) -> Result<BlobWriter, StoreError> {
-        BlobWriter::create(&self.store, Arc::clone(&self.lock), kind)
+        BlobWriter::create(&self.store, Arc::clone(&self.lock), kind, self.shared)
     }
 
     /// Stores `bytes`.
@@ -46,7 +55,12 @@ impl Transaction {
 
     /// Points a tag at a snapshot that is in this store, atomically.
     pub fn set_ref(&self, reference: &Ref, snapshot: Digest) -> Result<(), StoreError> {
-        refs::set(&self.store, reference, snapshot)
+        refs::set(&self.store, reference, &[snapshot])
+    }
+
+    /// Points a tag at several snapshots of this store, atomically: every start takes any of them.
+    pub fn set_variants(&self, reference: &Ref, snapshots: &[Digest]) -> Result<(), StoreError> {
+        refs::set(&self.store, reference, snapshots)
     }
 
     /// Keeps the files that a snapshot outside the store needs, for as long as that snapshot exists.

@@ -27,6 +27,8 @@ pub struct BlobWriter {
     end: u64,
     /// Digest of the first `end` bytes; `None` once something was written out of order.
     running: Option<Sha256>,
+    /// Of the finished file.
+    mode: u32,
     _lock: Arc<StoreLock>,
 }
 
@@ -44,12 +46,14 @@ pub struct Stored {
 }
 
 impl BlobWriter {
-    pub(crate) fn create(store: &Store, lock: Arc<StoreLock>, kind: Kind) -> Result<Self, StoreError> {
+    pub(crate) fn create(store: &Store, lock: Arc<StoreLock>, kind: Kind, shared: bool) -> Result<Self, StoreError> {
         let (temp, file) = Temp::create(store, |path| {
             // 0600 until it is complete: nobody else has a use for it before.
             OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(path)
         })?;
-        Ok(BlobWriter { store: store.clone(), kind, temp, file, end: 0, running: Some(Sha256::new()), _lock: lock })
+        let mode = if kind == Kind::Snap && !shared { 0o600 } else { 0o444 };
+        let (store, running) = (store.clone(), Some(Sha256::new()));
+        Ok(BlobWriter { store, kind, temp, file, end: 0, running, mode, _lock: lock })
     }
 
     /// Writes `bytes` after what was appended before.
@@ -109,7 +113,7 @@ impl BlobWriter {
         self.len().map(|len| len == 0)
     }
 
-    /// Gives the file its name. After this returns, the file is on disk, whole and read-only.
+    /// Gives the file its name. After this returns, the file is on disk and whole.
     pub fn commit(mut self) -> Result<Stored, StoreError> {
         let temp = self.temp.path();
         let size = self.len()?;
@@ -121,10 +125,13 @@ impl BlobWriter {
         let mut existed = present(&path, size)?;
         if !existed {
             self.file
-                .set_permissions(Permissions::from_mode(0o444))
+                .set_permissions(Permissions::from_mode(self.mode))
                 .map_err(|e| StoreError::io("set the mode of", temp, e))?;
             self.file.sync_all().map_err(|e| StoreError::io("sync", temp, e))?;
             existed = place(&mut self.temp, &path, size)?;
+        }
+        if existed && self.mode == 0o444 {
+            widen(&path)?;
         }
         // Also when the file was there: whoever put it there may not have come to its own sync yet.
         sync_dir(&self.store.root().join(self.kind.dir()))?;
@@ -173,6 +180,16 @@ fn present(path: &Path, size: u64) -> Result<bool, StoreError> {
         Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(false),
         Err(e) => Err(StoreError::io("look at", path, e)),
     }
+}
+
+/// A snapshot that was private and is now stored for all. Never the other way: another tag may rely on it.
+fn widen(path: &Path) -> Result<(), StoreError> {
+    let meta = fs::symlink_metadata(path).map_err(|e| StoreError::io("look at", path, e))?;
+    if meta.is_file() && meta.permissions().mode() & 0o444 != 0o444 {
+        fs::set_permissions(path, Permissions::from_mode(0o444))
+            .map_err(|e| StoreError::io("set the mode of", path, e))?;
+    }
+    Ok(())
 }
 
 /// Gives `temp` its name. Returns whether somebody else came first.
@@ -236,7 +253,7 @@ impl Drop for Temp {
     fn drop(&mut self) {
         if !self.moved {
             // Nothing to do about a failure: the next garbage collection removes the name.
-            let _ = fs::remove_file(&self.path);
+            let _ = crate::sets::remove(&self.path);
         }
     }
 }

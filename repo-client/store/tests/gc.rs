@@ -34,6 +34,23 @@ fn filled() -> Filled {
     Filled { _dir: dir, store, code, data, snap }
 }
 
+#[test]
+fn all_variants_of_a_tag_are_kept_and_their_set_goes_with_it() {
+    let f = filled();
+    let tx = f.store.begin().unwrap();
+    let bytes = snapshot("/usr/bin/fn", &[(Kind::Code, f.code)], 2);
+    let second = tx.put_bytes(Kind::Snap, &bytes).unwrap().digest;
+    let reference = Ref::parse("fn").unwrap();
+    tx.set_variants(&reference, &[f.snap, second]).unwrap();
+    drop(tx);
+    let sets = || fs::read_dir(f.store.root().join("sets")).unwrap().count();
+    assert_eq!(collect(&f.store, &summarize, false).unwrap().garbage.len(), 4);
+    assert_eq!((count(&f.store), sets()), (4, 1));
+    f.store.remove_ref(&reference).unwrap();
+    assert_eq!(collect(&f.store, &summarize, false).unwrap().garbage.len(), 5);
+    assert_eq!((count(&f.store), sets()), (0, 0));
+}
+
 fn count(store: &Store) -> usize {
     Kind::ALL.map(|kind| store.list(kind).unwrap().len()).into_iter().sum()
 }

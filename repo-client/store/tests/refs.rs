@@ -190,3 +190,50 @@ fn what_is_no_name_is_passed_over() {
     let _: &Name = &Ref::parse("none").unwrap().tag;
     assert!(store.blob(Kind::Snap, digest).unwrap().is_some());
 }
+
+#[test]
+fn variants_are_one_set_that_is_replaced_at_once() {
+    let (_dir, store, first) = with_snapshot();
+    let tx = store.begin().unwrap();
+    let others = ["b", "c"].map(|text| tx.put_bytes(Kind::Snap, text.as_bytes()).unwrap().digest);
+    let three = [first, others[0], others[1]];
+    let reference = Ref::parse("fn").unwrap();
+    tx.set_variants(&reference, &three).unwrap();
+    assert_eq!(store.variants(&reference).unwrap().unwrap(), three);
+    assert_eq!(store.read_ref(&reference).unwrap(), Some(first));
+    assert_eq!(search(&[&store]).variants(&reference).unwrap(), three);
+    assert_eq!(store.refs().unwrap()[0].variants, three);
+    let link = fs::read_link(store.root().join("refs/fn/latest")).unwrap();
+    let link = link.to_str().unwrap();
+    assert!(link.starts_with("../../sets/") && link.ends_with("/2"), "{link}");
+    // Whoever follows links lands at a snapshot.
+    assert_eq!(fs::read(store.root().join("refs/fn/latest")).unwrap(), b"c");
+    // The same again finds the set; fewer make another one, and one needs none.
+    tx.set_variants(&reference, &three).unwrap();
+    tx.set_variants(&Ref::parse("two").unwrap(), &others).unwrap();
+    assert_eq!(fs::read_dir(store.root().join("sets")).unwrap().count(), 2);
+    tx.set_variants(&reference, &others[..1]).unwrap();
+    assert_eq!(store.variants(&reference).unwrap().unwrap(), others[..1]);
+    for count in [0, 65] {
+        let error = tx.set_variants(&reference, &vec![first; count]).unwrap_err();
+        assert!(matches!(error, StoreError::Variants(wrong) if wrong == count), "{error}");
+    }
+    assert!(tx.set_variants(&reference, &[first, Digest([1; 32])]).is_err());
+    assert_eq!(fs::read_dir(store.root().join("tmp")).unwrap().count(), 0);
+}
+
+#[test]
+fn a_set_that_was_tampered_with_is_refused() {
+    let (_dir, store, first) = with_snapshot();
+    let tx = store.begin().unwrap();
+    let second = tx.put_bytes(Kind::Snap, b"b").unwrap().digest;
+    let reference = Ref::parse("fn").unwrap();
+    tx.set_variants(&reference, &[first, second]).unwrap();
+    let set = fs::read_dir(store.root().join("sets")).unwrap().next().unwrap().unwrap().path();
+    for (index, target) in [("1", format!("../../snap/{first}")), ("0", "/etc/passwd".to_owned())] {
+        fs::remove_file(set.join(index)).unwrap();
+        assert!(matches!(store.variants(&reference), Err(StoreError::BadRef { .. })));
+        symlink(target, set.join(index)).unwrap();
+        assert!(matches!(store.variants(&reference), Err(StoreError::BadRef { .. })));
+    }
+}

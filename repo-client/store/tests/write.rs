@@ -48,6 +48,20 @@ fn stored_files_are_named_by_digest_and_read_only() {
 }
 
 #[test]
+fn snapshots_are_private_unless_shared() {
+    let (_dir, store) = store();
+    let tx = store.begin().unwrap();
+    let private = tx.put_bytes(Kind::Snap, b"memory").unwrap();
+    assert_eq!(mode(&private.path), 0o600);
+    assert_eq!(mode(&tx.put_bytes(Kind::Code, b"code").unwrap().path), 0o444);
+    // The same content for all opens it, and a private one later does not close it: another tag relies on it.
+    let shared = tx.clone().share(true).put_bytes(Kind::Snap, b"memory").unwrap();
+    assert_eq!((shared.path, shared.existed, mode(&private.path)), (private.path.clone(), true, 0o444));
+    tx.put_bytes(Kind::Snap, b"memory").unwrap();
+    assert_eq!(mode(&private.path), 0o444);
+}
+
+#[test]
 fn every_way_to_write_gives_the_same_digest() {
     let (_dir, store) = store();
     let tx = store.begin().unwrap();

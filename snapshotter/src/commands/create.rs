@@ -13,11 +13,14 @@ pub(crate) fn run(args: &CreateArgs) -> Result<()> {
     let reference = reference(args)?;
     let stores = Stores::from_env();
     let store = stores.writable()?;
-    let transaction = store.begin()?;
+    let transaction = store.begin()?.share(args.share);
     let mut elves = ElfStore::new(transaction.clone());
-    let mut started = Started::reach(&args.run, &args.program, &mut elves)?;
-    let dumped = dump_and_end(args, &mut started, &mut elves, &transaction)?;
-    publish(args, &reference, &transaction, &dumped)
+    let mut variants = Vec::new();
+    for _ in 0..args.variants {
+        let mut started = Started::reach(&args.run, &args.program, &mut elves)?;
+        variants.push(dump_and_end(args, &mut started, &mut elves, &transaction)?);
+    }
+    publish(args, &reference, &transaction, &variants)
 }
 
 /// The name under which the snapshot is kept; none with `--output` alone.
@@ -66,13 +69,15 @@ fn dump_and_end(
     }
 }
 
-fn publish(args: &CreateArgs, reference: &Option<Ref>, transaction: &Transaction, dumped: &Dumped) -> Result<()> {
+fn publish(args: &CreateArgs, reference: &Option<Ref>, transaction: &Transaction, variants: &[Dumped]) -> Result<()> {
+    let Some(dumped) = variants.first() else { bail!("no snapshot was asked for") };
     if let Some(output) = &args.output {
         copy_out(&dumped.stored.path, output).with_context(|| output.display().to_string())?;
         transaction.keep_for(output)?;
     }
     if let Some(reference) = reference {
-        transaction.set_ref(reference, dumped.stored.digest)?;
+        let digests: Vec<_> = variants.iter().map(|dumped| dumped.stored.digest).collect();
+        transaction.set_variants(reference, &digests)?;
     }
     let name = reference.as_ref().map(ToString::to_string);
     if args.json {
@@ -85,14 +90,17 @@ fn publish(args: &CreateArgs, reference: &Option<Ref>, transaction: &Transaction
             "patches": dumped.patches,
             "snapshot_pages": dumped.data_pages,
             "code_pages": dumped.code_pages,
+            "variants": variants.iter().map(|dumped| dumped.stored.digest.to_string()).collect::<Vec<_>>(),
         });
         println!("{value}");
     } else {
         let name = name.unwrap_or_else(|| args.output.as_deref().unwrap_or(Path::new("")).display().to_string());
-        println!(
-            "{name}: {} pages in the snapshot, {} mapped from code segment files, {} operations\nstart it with: snaprun {name}",
-            dumped.data_pages, dumped.code_pages, dumped.ops
-        );
+        for Dumped { data_pages, code_pages, ops, .. } in variants {
+            println!(
+                "{name}: {data_pages} pages in the snapshot, {code_pages} mapped from code segment files, {ops} operations"
+            );
+        }
+        println!("start it with: snaprun {name}");
     }
     Ok(())
 }

@@ -8,7 +8,7 @@ use std::ffi::{OsStr, OsString};
 use std::fmt::Display;
 use std::fs::{File, OpenOptions};
 use std::io;
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use thiserror::Error;
 use zerocopy::IntoBytes;
@@ -70,6 +70,10 @@ pub(crate) struct Snapshot {
     pub(crate) path: PathBuf,
     /// Its name in the store; a file elsewhere has none.
     pub(crate) digest: Option<Digest>,
+    /// All snapshots of its tag, when there are several; it is the first of them.
+    pub(crate) variants: Vec<Digest>,
+    /// Every user may read it.
+    pub(crate) shared: bool,
     pub(crate) size: u64,
     file: File,
     /// The meta part, aligned as the format wants it.
@@ -81,6 +85,7 @@ impl Snapshot {
     pub(crate) fn open(stores: &Stores, name: &OsStr) -> Result<Self, ExamineError> {
         let store_error = |source| ExamineError::Store { name: name.to_owned(), source };
         let target = Target::parse(name).map_err(|source| ExamineError::Name { name: name.to_owned(), source })?;
+        let mut variants = Vec::new();
         let (path, digest, file) = match target {
             Target::Registry(reference) => return Err(ExamineError::Registry(reference)),
             Target::File(path) => {
@@ -89,12 +94,15 @@ impl Snapshot {
             }
             Target::Local(reference) => {
                 let found = stores.resolve(&reference).map_err(store_error)?;
+                variants = found.store.variants(&reference).map_err(store_error)?.unwrap_or_default();
                 let file = found.store.open(Kind::Snap, found.blob.digest).map_err(store_error)?;
                 (found.blob.path, Some(found.blob.digest), file)
             }
         };
-        let size = file.metadata().map_err(ExamineError::io("look at", &path))?.len();
-        let mut snapshot = Snapshot { path, digest, size, file, meta: Vec::new() };
+        let meta = file.metadata().map_err(ExamineError::io("look at", &path))?;
+        let (size, shared) = (meta.len(), meta.mode() & 0o004 != 0);
+        variants.truncate(if variants.len() > 1 { usize::MAX } else { 0 });
+        let mut snapshot = Snapshot { path, digest, variants, shared, size, file, meta: Vec::new() };
         snapshot.meta = snapshot.read_words(size.min(4096))?;
         let header = peek_header(snapshot.meta.as_bytes(), size).map_err(|e| snapshot.format(e))?;
         snapshot.meta = snapshot.read_words(header.meta_len)?;

@@ -25,6 +25,7 @@ pub(super) fn check(snapshot: &Snapshot, host: &Host, stores: &Stores) -> Result
     findings.stored_files(&plan, stores);
     findings.host_paths(&plan);
     findings.installed_files(&plan);
+    findings.uniqueness(snapshot);
     Ok(findings.0)
 }
 
@@ -37,6 +38,18 @@ impl Findings {
 
     fn expect(&mut self, good: bool, what: &str, detail: String) {
         self.add(if good { Verdict::Ok } else { Verdict::Fails }, what, detail);
+    }
+
+    /// How many layouts there are, and who may read them.
+    fn uniqueness(&mut self, snapshot: &Snapshot) {
+        let detail = match snapshot.variants.len() {
+            0 => "one address-space layout for all instances; `create --variants N` makes more".to_owned(),
+            count => format!("{count} address-space layouts; this looks at the first"),
+        };
+        self.add(Verdict::Ok, "variants", detail);
+        if snapshot.shared {
+            self.add(Verdict::Note, "readable by all", "whoever gets at the file reads what the program had in memory");
+        }
     }
 
     fn machine(&mut self, plan: &Plan<'_>, host: &Host) {

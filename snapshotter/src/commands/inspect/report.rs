@@ -16,6 +16,8 @@ pub(super) struct Report {
     pub(super) path: String,
     /// SHA-256 of the snapshot, for one in a store.
     pub(super) digest: Option<String>,
+    /// Digests of all snapshots of its tag, this one first; empty when it is the only one.
+    pub(super) variants: Vec<String>,
     pub(super) size: u64,
     /// Bytes that the loader reads before it maps anything.
     pub(super) plan_size: u64,
@@ -213,6 +215,7 @@ impl Report {
             schema: 1,
             path: snapshot.path.display().to_string(),
             digest: snapshot.digest.map(|digest| digest.to_string()),
+            variants: snapshot.variants.iter().map(ToString::to_string).collect(),
             size: snapshot.size,
             plan_size: plan.header.meta_len,
             program: program(plan),

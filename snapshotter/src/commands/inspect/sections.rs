@@ -40,6 +40,12 @@ fn summary(report: &Report) -> Section {
     ] {
         section.row([name.to_string(), value]);
     }
+    if !report.variants.is_empty() {
+        section.row([
+            "variants".to_string(),
+            format!("this is the first of {}, all under one tag", report.variants.len()),
+        ]);
+    }
     section
 }
 

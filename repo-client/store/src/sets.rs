@@ -1,0 +1,166 @@
+//! Variants: several snapshots of one program under one tag, each with a layout of its own.
+//!
+//! ```text
+//!  refs/fn/latest      ->  ../../sets/<sha256>/2        the last of three: so many there are
+//!  sets/<sha256>/0     ->  ../../snap/<digest>          ┐ named by the SHA-256 of their digests in hex,
+//!  sets/<sha256>/1     ->  ../../snap/<digest>          │ each with a newline; never changed
+//!  sets/<sha256>/2     ->  ../../snap/<digest>          ┘
+//! ```
+//! The loader reads the tag, which tells it the number, and then the one link that it has picked. A set has its name
+//! only when it is whole, so replacing a tag is one rename, whatever the number of variants.
+
+use crate::store::{absent, entries, sync_dir};
+use crate::writer::Temp;
+use crate::{Digest, Kind, Store, StoreError};
+use sha2::{Digest as _, Sha256};
+use std::fs;
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+
+/// Most variants of one tag.
+pub const MAX_VARIANTS: usize = 64;
+
+/// What a link to one snapshot starts with; the digest in hex is all that follows.
+const SNAP: &str = "../../snap/";
+const SETS: &str = "../../sets/";
+
+/// Where a tag's link leads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Link {
+    Snapshot(Digest),
+    /// The set and its number of variants, at least 2.
+    Set(Digest, usize),
+}
+
+impl Link {
+    pub(crate) fn parse(target: &Path) -> Option<Self> {
+        let target = target.as_os_str().as_bytes();
+        if let Some(hex) = target.strip_prefix(SNAP.as_bytes()) {
+            return Digest::from_hex(hex).map(Link::Snapshot);
+        }
+        let (hex, last) = target.strip_prefix(SETS.as_bytes())?.split_at_checked(64)?;
+        let last = last.strip_prefix(b"/")?;
+        let number: usize = str::from_utf8(last).ok()?.parse().ok()?;
+        // Exactly as it would be written.
+        let canonical = number.to_string().as_bytes() == last;
+        (canonical && (1..MAX_VARIANTS).contains(&number)).then_some(Link::Set(Digest::from_hex(hex)?, number + 1))
+    }
+
+    pub(crate) fn target(self) -> String {
+        match self {
+            Link::Snapshot(digest) => format!("{SNAP}{digest}"),
+            Link::Set(set, count) => format!("{SETS}{set}/{}", count - 1),
+        }
+    }
+}
+
+fn name_of(variants: &[Digest]) -> Digest {
+    let text: String = variants.iter().map(|digest| format!("{digest}\n")).collect();
+    Digest(Sha256::digest(text).into())
+}
+
+fn dir(store: &Store, set: Digest) -> PathBuf {
+    store.root().join("sets").join(set.to_string())
+}
+
+/// The link for a tag with these variants; the set is made if it is not there.
+pub(crate) fn link(store: &Store, variants: &[Digest]) -> Result<Link, StoreError> {
+    for digest in variants {
+        if store.blob(Kind::Snap, *digest)?.is_none() {
+            return Err(StoreError::Missing { kind: Kind::Snap, digest: *digest });
+        }
+    }
+    match variants {
+        [] => Err(StoreError::Variants(0)),
+        [one] => Ok(Link::Snapshot(*one)),
+        many if many.len() > MAX_VARIANTS => Err(StoreError::Variants(many.len())),
+        many => {
+            let link = Link::Set(name_of(many), many.len());
+            make(store, many)?;
+            Ok(link)
+        }
+    }
+}
+
+fn make(store: &Store, variants: &[Digest]) -> Result<(), StoreError> {
+    let path = dir(store, name_of(variants));
+    let (mut temp, ()) = Temp::create(store, |temp| {
+        fs::create_dir(temp)?;
+        fs::set_permissions(temp, std::os::unix::fs::PermissionsExt::from_mode(0o755))?;
+        variants
+            .iter()
+            .enumerate()
+            .try_for_each(|(index, digest)| symlink(format!("{SNAP}{digest}"), temp.join(index.to_string())))
+    })?;
+    sync_dir(temp.path())?;
+    match temp.rename(&path) {
+        // Named by its content: what is there is the same, or reading it says that it is not.
+        Err(StoreError::Io { source, .. }) if matches!(source.raw_os_error(), Some(libc::EEXIST | libc::ENOTEMPTY)) => {
+            read(store, name_of(variants), variants.len()).map(drop)
+        }
+        Err(other) => Err(other),
+        Ok(()) => sync_dir(&store.root().join("sets")),
+    }
+}
+
+/// The variants of a set, whose name is checked.
+pub(crate) fn read(store: &Store, set: Digest, count: usize) -> Result<Vec<Digest>, StoreError> {
+    let dir = dir(store, set);
+    let bad = |path: &Path, why| StoreError::BadRef { path: path.to_path_buf(), why };
+    let mut variants = Vec::with_capacity(count);
+    for index in 0..count {
+        let path = dir.join(index.to_string());
+        let target = match fs::read_link(&path) {
+            Ok(target) => target,
+            Err(e) if absent(&e) => return Err(bad(&path, "the variant is missing")),
+            Err(e) if e.raw_os_error() == Some(libc::EINVAL) => return Err(bad(&path, "not a symbolic link")),
+            Err(e) => return Err(StoreError::io("read", &path, e)),
+        };
+        match Link::parse(&target) {
+            Some(Link::Snapshot(digest)) => variants.push(digest),
+            _ => return Err(bad(&path, "its target is not ../../snap/ and a digest")),
+        }
+    }
+    match name_of(&variants) == set {
+        true => Ok(variants),
+        false => Err(bad(&dir, "its variants are not those that its name says")),
+    }
+}
+
+/// Sets that no link of `used` names.
+pub(crate) fn unused(store: &Store, used: &[Link]) -> Result<Vec<PathBuf>, StoreError> {
+    let root = store.root().join("sets");
+    let names = entries(&root)?;
+    let sets = names.iter().filter_map(|name| Digest::from_hex(name.as_bytes()));
+    let is_used = |set| used.iter().any(|link| matches!(link, Link::Set(known, _) if *known == set));
+    Ok(sets.filter(|set| !is_used(*set)).map(|set| dir(store, set)).collect())
+}
+
+/// Removes a file, a link or a set.
+pub(crate) fn remove(path: &Path) -> io::Result<()> {
+    match fs::symlink_metadata(path)?.is_dir() {
+        true => fs::remove_dir_all(path),
+        false => fs::remove_file(path),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn links_have_one_form() {
+        let digest = Digest([0xab; 32]);
+        for link in [Link::Snapshot(digest), Link::Set(digest, 2), Link::Set(digest, MAX_VARIANTS)] {
+            assert_eq!(Link::parse(Path::new(&link.target())), Some(link));
+        }
+        let hex = digest.to_string();
+        for bad in ["0", "64", "01", "+1", "", "1/", "1/2", "-1"] {
+            assert_eq!(Link::parse(Path::new(&format!("../../sets/{hex}/{bad}"))), None, "{bad}");
+        }
+        assert_eq!(Link::parse(Path::new(&format!("../../sets/{hex}"))), None);
+        assert_eq!(Link::parse(Path::new("../../sets/ab/1")), None);
+    }
+}
