@@ -1,216 +1,176 @@
 //! The client: one registry, any repository, any thread.
 
-use crate::reference::check_registry;
+use crate::http::{Call, Payload, Transport, expect};
+use crate::patience::{Failure, Patience};
+use crate::reference::{check_registry, check_repository};
 use crate::{ClientOptions, Digest, Place, RegistryError};
-use std::io::{self, Read};
-use std::ops::Range;
-use std::path::Path;
+use reqwest::blocking::Response;
+use reqwest::header::{CONTENT_LENGTH, HeaderName, HeaderValue};
+use reqwest::{Method, Url};
 use std::sync::Arc;
-
-/// What is uploaded; opened again from where it must go on.
-pub trait BlobSource: Sync {
-    /// The content from byte `from` on.
-    fn open(&self, from: u64) -> io::Result<Box<dyn Read + Send>>;
-}
-
-impl BlobSource for [u8] {
-    fn open(&self, from: u64) -> io::Result<Box<dyn Read + Send>> {
-        let from = usize::try_from(from).unwrap_or(usize::MAX).min(self.len());
-        Ok(Box::new(io::Cursor::new(self[from..].to_vec())))
-    }
-}
-
-impl BlobSource for Path {
-    fn open(&self, from: u64) -> io::Result<Box<dyn Read + Send>> {
-        let mut file = std::fs::File::open(self)?;
-        io::Seek::seek(&mut file, io::SeekFrom::Start(from))?;
-        Ok(Box::new(file))
-    }
-}
-
-/// A manifest as the registry gave it. Its digest has been computed from the bytes, and compared where one was asked for.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Manifest {
-    /// The registry's `Content-Type`.
-    pub media_type: String,
-    /// The bytes, at most 4 MiB.
-    pub bytes: Vec<u8>,
-    /// Their digest.
-    pub digest: Digest,
-}
-
-/// How an upload went.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Uploaded {
-    /// Bytes that were sent, those sent twice included.
-    pub bytes_sent: u64,
-    /// Where a remembered session went on; 0 if none did.
-    pub resumed_from: u64,
-}
-
-/// The answer to a range request.
-#[derive(Debug)]
-pub enum RangeAnswer {
-    /// What was asked for.
-    Part(BlobReader),
-    /// The registry ignores ranges: the whole blob.
-    Whole(BlobReader),
-}
-
-/// Content of a blob, as it comes. It ends after exactly the bytes that were asked for, or with an error; broken
-/// connections are taken up again inside. Nothing is compared with a digest here.
-#[derive(Debug)]
-pub struct BlobReader {
-    left: u64,
-}
-
-impl Read for BlobReader {
-    fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
-        Err(io::Error::other(format!("{} bytes", self.left)))
-    }
-}
-
-/// One entry of a list of referrers.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Referrer {
-    /// Its manifest.
-    pub digest: Digest,
-    /// The manifest's media type.
-    pub media_type: String,
-    /// What it is.
-    pub artifact_type: Option<String>,
-    /// The manifest's size.
-    pub size: u64,
-    /// The manifest's annotations, if the list has them.
-    pub annotations: std::collections::BTreeMap<String, String>,
-}
 
 /// A client for one registry. Clones share connections, tokens and everything else.
 #[derive(Clone, Debug)]
 pub struct Client {
-    inner: Arc<Inner>,
+    pub(crate) transport: Arc<Transport>,
 }
 
-#[derive(Debug)]
-struct Inner {
-    registry: String,
-    options: ClientOptions,
+/// What a request must be allowed to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Access {
+    Pull,
+    Push,
+    Delete,
+}
+
+/// One operation in one repository: the parts that all its requests share.
+pub(crate) struct Operation<'a> {
+    pub(crate) client: &'a Client,
+    pub(crate) repository: &'a str,
+    pub(crate) place: Place,
+    scopes: Vec<String>,
 }
 
 impl Client {
     /// A client for `registry` (`HOST[:PORT]`). Nothing is sent yet.
     pub fn new(registry: &str, options: ClientOptions) -> Result<Self, RegistryError> {
         let registry = check_registry(registry)?;
-        Ok(Client { inner: Arc::new(Inner { registry, options }) })
+        Ok(Client { transport: Arc::new(Transport::new(registry, options)) })
     }
 
     /// The registry, in its one spelling.
     pub fn registry(&self) -> &str {
-        &self.inner.registry
+        &self.transport.registry
     }
 
-    fn missing<T>(&self, repository: &str) -> Result<T, RegistryError> {
-        let _ = &self.inner.options;
-        let what = "do this yet".into();
-        let place = Place { registry: self.inner.registry.clone(), repository: Some(repository.into()), what };
-        Err(RegistryError::Protocol { place, why: "not in this build".into() })
+    pub(crate) fn options(&self) -> &ClientOptions {
+        &self.transport.options
+    }
+
+    pub(crate) fn operation<'a>(
+        &'a self,
+        repository: &'a str,
+        access: Access,
+        what: impl Into<String>,
+    ) -> Result<Operation<'a>, RegistryError> {
+        check_repository(repository)?;
+        let actions = match access {
+            Access::Pull => "pull",
+            Access::Push => "pull,push",
+            Access::Delete => "delete,pull,push",
+        };
+        let scopes = vec![format!("repository:{repository}:{actions}")];
+        Ok(Operation { client: self, repository, place: self.transport.place(Some(repository), what), scopes })
+    }
+
+    /// Asks the registry who we are. An error if it does not accept the credentials; false if it did not want any,
+    /// so that nothing is known about them.
+    pub fn check_login(&self) -> Result<bool, RegistryError> {
+        let place = self.transport.place(None, "log in");
+        Patience::new(self.options(), "log in").run(|| {
+            let url = self.transport.url(&place, "")?;
+            let call = Call {
+                place: place.clone(),
+                method: Method::GET,
+                url,
+                scopes: Vec::new(),
+                headers: Vec::new(),
+                payload: Payload::None,
+            };
+            expect(&place, self.transport.call(&call)?, &[200], self.options())
+        })?;
+        Ok(self.transport.session.was_asked())
     }
 
     /// The size of a blob, if the repository has it.
-    pub fn head_blob(&self, repository: &str, _digest: &Digest) -> Result<Option<u64>, RegistryError> {
-        self.missing(repository)
+    pub fn head_blob(&self, repository: &str, digest: &Digest) -> Result<Option<u64>, RegistryError> {
+        let operation = self.operation(repository, Access::Pull, format!("look for the blob {digest}"))?;
+        operation.run(|| operation.head(digest))
     }
 
-    /// Makes a blob of the repository `from` one of `repository`; false if the registry does not do that.
-    pub fn mount_blob(&self, repository: &str, _from: &str, _digest: &Digest) -> Result<bool, RegistryError> {
-        self.missing(repository)
+    /// Makes a blob of the repository `from` one of `repository`; false if the registry does not do that, or does not
+    /// have the blob there.
+    pub fn mount_blob(&self, repository: &str, from: &str, digest: &Digest) -> Result<bool, RegistryError> {
+        check_repository(from)?;
+        let mut operation = self.operation(repository, Access::Push, format!("mount the blob {digest}"))?;
+        operation.scopes.push(format!("repository:{from}:pull"));
+        let response = operation.run(|| {
+            let mut url = operation.url("blobs/uploads/")?;
+            url.query_pairs_mut().append_pair("mount", &digest.to_string()).append_pair("from", from);
+            let response = operation.send(Method::POST, url, &[], Payload::None)?;
+            // 401 and 403 may be about the other repository only.
+            Ok(response)
+        });
+        let response = match response {
+            Ok(response) => response,
+            Err(RegistryError::Unauthorized { .. }) => return Ok(false),
+            Err(other) => return Err(other),
+        };
+        if response.status().as_u16() == 202 {
+            // An upload was begun instead; the caller begins its own, so this one is given up.
+            operation.cancel(&response);
+        }
+        Ok(response.status().as_u16() == 201)
+    }
+}
+
+impl Operation<'_> {
+    /// Runs `attempt` with the usual patience.
+    pub(crate) fn run<T>(&self, attempt: impl FnMut() -> Result<T, Failure>) -> Result<T, RegistryError> {
+        Patience::new(self.client.options(), &self.place.what).run(attempt)
     }
 
-    /// Uploads a blob of `size` bytes. With `session`, the upload is remembered in that file after each acknowledged
-    /// piece, goes on from there if the file is there, and the file is gone when the blob is complete.
-    pub fn upload_blob(
+    /// `/v2/REPOSITORY/PATH`.
+    pub(crate) fn url(&self, path: &str) -> Result<Url, Failure> {
+        self.client.transport.url(&self.place, &format!("{}/{path}", self.repository))
+    }
+
+    /// Sends one request; any status but 401 and those that ask to come again is an answer.
+    pub(crate) fn send(
         &self,
-        repository: &str,
-        _digest: &Digest,
-        _size: u64,
-        _source: &(impl BlobSource + ?Sized),
-        _session: Option<&Path>,
-    ) -> Result<Uploaded, RegistryError> {
-        self.missing(repository)
+        method: Method,
+        url: Url,
+        headers: &[(HeaderName, HeaderValue)],
+        payload: Payload<'_>,
+    ) -> Result<Response, Failure> {
+        let call = Call {
+            place: self.place.clone(),
+            method,
+            url,
+            scopes: self.scopes.clone(),
+            headers: headers.to_vec(),
+            payload,
+        };
+        self.client.transport.call(&call)
     }
 
-    /// The content of a blob of `size` bytes, from byte `from` on.
-    pub fn blob(
-        &self,
-        repository: &str,
-        _digest: &Digest,
-        _size: u64,
-        _from: u64,
-    ) -> Result<BlobReader, RegistryError> {
-        self.missing(repository)
+    /// The response if its status is one of `expected`.
+    pub(crate) fn expect(&self, response: Response, expected: &[u16]) -> Result<Response, Failure> {
+        expect(&self.place, response, expected, self.client.options())
     }
 
-    /// A range of a blob of `size` bytes.
-    pub fn blob_range(
-        &self,
-        repository: &str,
-        _digest: &Digest,
-        _size: u64,
-        _range: Range<u64>,
-    ) -> Result<RangeAnswer, RegistryError> {
-        self.missing(repository)
+    /// The size of a blob, if it is there.
+    pub(crate) fn head(&self, digest: &Digest) -> Result<Option<u64>, Failure> {
+        let response = self.send(Method::HEAD, self.url(&format!("blobs/{digest}"))?, &[], Payload::None)?;
+        if response.status().as_u16() == 404 {
+            return Ok(None);
+        }
+        let response = self.expect(response, &[200])?;
+        // Of an answer to HEAD only the header says it.
+        let length = response.headers().get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
+        match length {
+            Some(length) => Ok(Some(length)),
+            None => Err(crate::http::protocol(&self.place, "the registry does not say how long the blob is".into())),
+        }
     }
 
-    /// The manifest that `target` (a tag or a digest) names. `accept` has the media types that are understood.
-    pub fn manifest(&self, repository: &str, _target: &str, _accept: &[&str]) -> Result<Manifest, RegistryError> {
-        self.missing(repository)
-    }
-
-    /// The digest that `target` names, without fetching the manifest where the registry tells it.
-    pub fn manifest_digest(
-        &self,
-        repository: &str,
-        _target: &str,
-        _accept: &[&str],
-    ) -> Result<Option<Digest>, RegistryError> {
-        self.missing(repository)
-    }
-
-    /// Stores a manifest under a tag or its digest.
-    pub fn put_manifest(
-        &self,
-        repository: &str,
-        _target: &str,
-        _media_type: &str,
-        _bytes: &[u8],
-    ) -> Result<Digest, RegistryError> {
-        self.missing(repository)
-    }
-
-    /// Stores a manifest that has a `subject`, and enters it into the list of the subject's referrers (by the registry
-    /// where it does that, else in the index under the tag `sha256-<hex>`).
-    pub fn put_referrer(
-        &self,
-        repository: &str,
-        _subject: &Digest,
-        _media_type: &str,
-        _bytes: &[u8],
-    ) -> Result<Digest, RegistryError> {
-        self.missing(repository)
-    }
-
-    /// Deletes a manifest by digest, or a tag.
-    pub fn delete_manifest(&self, repository: &str, _target: &str) -> Result<(), RegistryError> {
-        self.missing(repository)
-    }
-
-    /// All tags of a repository, sorted.
-    pub fn tags(&self, repository: &str) -> Result<Vec<String>, RegistryError> {
-        self.missing(repository)
-    }
-
-    /// The manifests whose subject is `subject`.
-    pub fn referrers(&self, repository: &str, _subject: &Digest) -> Result<Vec<Referrer>, RegistryError> {
-        self.missing(repository)
+    /// Gives up the upload that `response` began. If that fails, the registry gives it up some day.
+    pub(crate) fn cancel(&self, response: &Response) {
+        let location = response.headers().get(reqwest::header::LOCATION).and_then(|value| value.to_str().ok());
+        if let Some(location) = location
+            && let Ok(url) = self.client.transport.resolve(&self.place, response.url(), location)
+        {
+            let _ = self.send(Method::DELETE, url, &[], Payload::None);
+        }
     }
 }

@@ -1,20 +1,63 @@
 //! A client for registries that speak the OCI distribution protocol.
 //!
-//! It knows nothing of what the blobs hold. What it takes care of: names, credentials, tokens, redirects, attempts
-//! after failures, uploads and downloads that go on where they were cut, and registries that lie.
+//! It knows nothing of what the blobs hold. What it takes care of: names, credentials, tokens, redirects, proxies,
+//! attempts after failures, uploads and downloads that go on where they were cut, and registries that lie.
+//!
+//! ```text
+//!  reference  host[:port]/path[:tag][@digest]     client    one registry; HEAD and mount of blobs
+//!  digest     sha256:…                            blob      downloads            upload   uploads
+//!  auth       credentials, challenges, tokens     manifest  manifests            list     tags, referrers
+//!  http       one exchange                        patience  when to try again    events   what is told meanwhile
+//! ```
+//!
+//! # What is promised
+//!
+//! - Credentials go to the registry, and to the token service that it names, and nowhere else: not to another host (or
+//!   port, or scheme) that a redirect, an upload location or a link leads to.
+//! - HTTPS only, unless [`ClientOptions::plain_http`] is set or the registry is on this machine. Nothing leads from
+//!   HTTPS to HTTP, nor to any other scheme.
+//! - Every body is limited: a blob by its size, a manifest to 4 MiB, a page of a list to 4 MiB, an error to 64 KiB.
+//! - Everything ends: connections that stall or crawl are broken, attempts are counted, and counted anew only when the
+//!   transfer has come further than ever before.
+//! - Nothing here compares a blob with its digest; manifests are.
+//!
+//! ```no_run
+//! # use snapfn_registry::{Client, ClientOptions, Digest, Reference};
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let image = Reference::parse("registry.example.com/team/fn:v1", None)?;
+//! let client = Client::new(&image.registry, ClientOptions::default())?;
+//! let blob = b"content";
+//! let digest = Digest::of(blob);
+//! if client.head_blob(&image.repository, &digest)?.is_none() {
+//!     client.upload_blob(&image.repository, &digest, blob.len() as u64, &blob.to_vec(), None)?;
+//! }
+//! let manifest = client.manifest(&image.repository, &image.target(), &["application/vnd.oci.image.manifest.v1+json"])?;
+//! println!("{}", manifest.digest);
+//! # Ok(()) }
+//! ```
 
 mod auth;
+mod blob;
 mod client;
 mod digest;
 mod error;
 mod events;
+mod http;
+mod list;
+mod manifest;
 mod options;
+mod patience;
 mod reference;
+mod upload;
 
-pub use auth::Credentials;
-pub use client::{BlobReader, BlobSource, Client, Manifest, RangeAnswer, Referrer, Uploaded};
+pub use auth::{CredentialStore, Credentials};
+pub use blob::{BlobReader, RangeAnswer};
+pub use client::Client;
 pub use digest::Digest;
 pub use error::{Place, RegistryError};
 pub use events::{Direction, Event, Events, Silent};
+pub use list::{INDEX, Referrer};
+pub use manifest::{MAX_MANIFEST, Manifest};
 pub use options::ClientOptions;
 pub use reference::{DEFAULT_TAG, Reference, ReferenceError, check_registry};
+pub use upload::{BlobSource, Uploaded};

@@ -171,7 +171,7 @@ pub(crate) fn check_repository(path: &str) -> Result<(), ReferenceError> {
     }
 }
 
-fn check_tag(tag: &str) -> Result<&str, ReferenceError> {
+pub(crate) fn check_tag(tag: &str) -> Result<&str, ReferenceError> {
     let allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.' | b'-');
     match !tag.is_empty() && tag.len() <= MAX_TAG && !tag.starts_with(['.', '-']) && tag.bytes().all(allowed) {
         true => Ok(tag),

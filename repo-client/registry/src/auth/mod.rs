@@ -1,4 +1,18 @@
-//! Who the client is.
+//! Who the client is: credentials where people keep them, and what is made of them on the way.
+//!
+//! ```text
+//!  config      docker's and podman's files     challenge   what the registry asks for
+//!  helper      docker-credential-NAME          session     Basic, or tokens from a token service
+//! ```
+
+mod challenge;
+mod config;
+mod helper;
+mod session;
+
+pub use config::CredentialStore;
+pub(crate) use config::replace_file;
+pub(crate) use session::Session;
 
 use std::fmt;
 
