@@ -1,103 +1,123 @@
 #!/bin/sh
-# Ordinary starts against starts from a snapshot, for programs of several sizes: see usage below.
+# Ordinary starts against starts from a snapshot: see usage below.
 set -eu
 . "$(dirname "$0")/lib.sh"
 
 usage() {
     cat <<'TEXT'
-Usage: scripts/bench.sh [--runs N] [WORD…]
+Usage: scripts/bench.sh [OPTIONS] [WORD…]
 
-Measures ordinary starts and starts from a snapshot alternately and prints the medians. With WORDs only the cases
-whose names contain one of them. Run it on a machine that has nothing else to do.
+Measures ordinary starts, starts from a snapshot and forks of a warm parent in turns, and prints medians with their
+spread, what each start costs the kernel, and ratios. With WORDs only the cases whose names contain one of them. Run it
+on a machine that has nothing else to do. CRIU is measured, too, where it is installed and may be used.
 
-  --runs N    measured starts of each kind; default 100
-  -h, --help  this text
+  --runs N      measured starts of each kind; default 60, a quarter of it where a start takes more than 100 ms
+  --seconds S   how long starts per second are counted; default 2
+  --live N      live instances beside which the next is started (repeatable); default 1, 100, 1000, 5000
+  --json FILE   write all figures to FILE
+  --svg DIR     write pictures into DIR
+  --quick       one round of each with few instances: shows that everything can be measured
+  -h, --help    this text
 TEXT
 }
 
-runs=100
-while [ $# -gt 0 ]; do
+# Paths are meant from where the caller is.
+absolute() {
     case $1 in
-        --runs) [ $# -ge 2 ] || die "--runs needs a number"; runs=$2; shift ;;
+        /*) echo "$1" ;;
+        *) echo "$OLDPWD/$1" ;;
+    esac
+}
+
+option() {
+    set -- "$1" "${2-}"
+    [ -n "$2" ] || die "$1 needs a value"
+}
+
+quick=no
+set -- "$@" --
+while [ "$1" != -- ]; do
+    case $1 in
+        --runs | --seconds | --live) option "$1" "${2-}"; set -- "$@" "$1" "$2"; shift 2; continue ;;
+        --json | --svg) option "$1" "${2-}"; set -- "$@" "$1" "$(absolute "$2")"; shift 2; continue ;;
+        --quick) quick=yes ;;
         -h | --help) usage; exit 0 ;;
         -*) usage >&2; exit 2 ;;
-        *) break ;;
+        *) set -- "$@" "$1" ;;
     esac
     shift
 done
-case $runs in
-    '' | *[!0-9]* | 0*) die "--runs needs a number above 0, not '$runs'" ;;
-esac
-words=$*
+shift
+[ "$quick" = no ] || set -- --runs 1 --seconds 0.1 --live 1 --live 20 "$@"
 
-need_packages gcc libc6-dev python3 sqlite3
+need_packages gcc g++ libc6-dev binutils python3 python3-numpy lua5.4 sqlite3 redis-server redis-tools
 need_rust
 build_release
+cargo build --release --locked -p snapfn-bench
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
-cp scripts/quickstart/* "$work"
+cp scripts/bench/programs/* "$work"
 cd "$work"
 for variable in $(env | sed -n 's/^\(SNAPFN_[A-Z_]*\)=.*/\1/p'); do
     unset "$variable"
 done
 export PATH="$bin:$PATH" SNAPFN_STORE="$work/store"
-gcc -O2 -o timing timing.c
+# An ordinary start of Python has its modules compiled.
+unset PYTHONDONTWRITEBYTECODE PYTHONUNBUFFERED PYTHONPYCACHEPREFIX
 
-# Touches as many MiB as its first argument says before the snapshot point, and a byte of each later.
-cat >heap.c <<'C'
-#include <snap.h>
-#include <stdio.h>
-#include <stdlib.h>
-
-int main(int argc, char **argv) {
-    size_t size = argc > 1 ? strtoul(argv[1], NULL, 10) << 20 : 0;
-    char *memory = malloc(size + 1);
-    if (!memory) return 1;
-    for (size_t i = 0; i < size; i += 64) memory[i] = (char)(i >> 12 | 1);
-    memory[size] = 1;
-    snap_ready();
-    unsigned long sum = 0;
-    for (size_t i = 0; i <= size; i += 1 << 20) sum += (unsigned char)memory[i];
-    return printf("%lu\n", sum) < 0;
-}
-C
-printf 'int main(void) { return 0; }\n' >noop.c
-printf 'print(2 + 2)\n' >print.py
-snapcc -O2 heap.c -o heap
-snapcc -O2 noop.c -o noop
-snapcc -O2 -static noop.c -o noop-static
-snapcc -O2 packages.c -o packages
-cat /var/lib/dpkg/info/*.list | LC_ALL=C sort -u >files.txt
-
-# bench LABEL INPUT POINT PROGRAM…: the program that is measured, up to its snapshot point.
-bench() {
-    label=$1 input=$2 point=$3
-    shift 3
-    [ -z "$words" ] || {
-        wanted=no
-        for word in $words; do
-            case $label in *"$word"*) wanted=yes ;; esac
-        done
-        [ $wanted = yes ] || return 0
-    }
-    echo "  $label" >&2
-    snapshotter create --tag bench --at "$point" -- "$@" >created || die "$label: no snapshot"
-    # The program gets the same arguments again; at another point than main it does not look at them.
-    program=$1
-    shift
-    ./timing "$runs" "$label" "$input" "$program" "$@" :: snaprun bench "$@" :: >>timing.tsv ||
-        die "$label: the two kinds of start did not give the same result"
-}
-
-python=/usr/bin/python3
-: >timing.tsv
-bench "empty, static" /dev/null main ./noop-static
-bench "empty" /dev/null main ./noop
-for size in 1 16 128; do
-    bench "heap of $size MiB" /dev/null ready ./heap $size
+gcc -O2 -static -nostdlib -o floor floor.c
+snapcc -O2 -static -o noop-static noop.c
+for program in noop idle heap; do
+    snapcc -O2 -o "$program" "$program.c"
 done
-bench "packages" /dev/null ready ./packages bash /usr/bin/gcc
-bench "sqlite3" query.sql syscall:read:0 /usr/bin/sqlite3 -batch -init files.sql :memory:
-bench "python3" print.py syscall:read:0 $python -c 'import sys; exec(sys.stdin.read())'
-bench "python3, 7 modules" request.py syscall:read:0 $python prepare.py
-awk -v bold="$bold" -v plain="$plain" -f table.awk timing.tsv
+gcc -O2 -o serve serve.c
+gcc -O2 -static -o serve-static serve.c
+gcc -O2 -o waiting waiting.c
+
+# A C++ program with shared libraries of its own, each with a constructor that fills a table: compiled once, with
+# another name for its function in every library.
+cat >part.cc <<'CXX'
+#include <map>
+#include <string>
+static const std::map<int, std::string> table = [] {
+    std::map<int, std::string> filled;
+    for (int i = 0; i < 200; i++) filled[i * 17 % 211] = "word " + std::to_string(i);
+    return filled;
+}();
+extern "C" int part() { return static_cast<int>(table.size()); }
+CXX
+g++ -O2 -fPIC -c -o part.o part.cc
+for count in 0 10 30 100; do
+    calls='' declarations='' libraries=''
+    i=0
+    while [ $i -lt $count ]; do
+        i=$((i + 1))
+        [ -e "libpart$i.so" ] || {
+            objcopy --redefine-sym "part=part$i" part.o "part$i.o"
+            g++ -shared -o "libpart$i.so" "part$i.o"
+        }
+        declarations="$declarations int part$i();" calls="$calls + part$i()" libraries="$libraries -lpart$i"
+    done
+    printf '#include <iostream>\nextern "C" { %s }\nint main() { std::cout << 0 %s << std::endl; }\n' \
+        "$declarations" "$calls" >main.cc
+    # shellcheck disable=SC2086
+    snapc++ -O2 -o "libraries-$count" main.cc -L. $libraries -Wl,-rpath,"$work"
+done
+
+# 100,000 keys, which an ordinary start loads from its dump.
+/usr/bin/python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])' >redis.port
+printf 'bind 127.0.0.1\nport %s\ndir %s\nsave ""\nappendonly no\n' "$(cat redis.port)" "$work" >redis.conf
+redis-server redis.conf >redis.log &
+server=$!
+until redis-cli -p "$(cat redis.port)" ping >/dev/null 2>&1; do sleep 0.05; done
+awk 'BEGIN { for (i = 0; i < 100000; i++) printf "SET key:%d value-%d\r\n", i, i }' |
+    redis-cli -p "$(cat redis.port)" --pipe >/dev/null
+redis-cli -p "$(cat redis.port)" save >/dev/null
+redis-cli -p "$(cat redis.port)" shutdown nosave || true
+wait $server || true
+
+# Compiles what is not yet.
+for program in noop modules numeric; do
+    /usr/bin/python3 "$program.py" <request.py >/dev/null
+done
+snapfn-bench --work "$work" "$@"

@@ -83,7 +83,7 @@ need_packages \
     python3 lua5.4 liblua5.4-dev sqlite3 tcl gawk perl util-linux man-db \
     docker-registry skopeo curl minisign bubblewrap
 [ "$quick" = yes ] ||
-    need_packages build-essential dpkg-dev libreadline-dev tcl-dev zlib1g-dev debian-archive-keyring xz-utils
+    need_packages build-essential dpkg-dev python3-numpy redis-server redis-tools libreadline-dev tcl-dev zlib1g-dev debian-archive-keyring xz-utils
 need_rust fmt clippy
 note="$(rustc --version), $(nproc) processors"
 phase build build_release || finish
@@ -160,6 +160,9 @@ installation() (
     [ -z "$left" ] || { echo "left behind: $left"; exit 1; }
 )
 phase installation installation
+
+# Everything can be measured; what it gives is not looked at.
+phase bench scripts/bench.sh --quick no-op "16 MiB" "10 libraries" lua sqlite "python3, no-op" redis
 
 # Programs that others wrote, from Debian: built by their own build systems with snapcc, or as they are.
 for script in scripts/third-party/*.sh; do

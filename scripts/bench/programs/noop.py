@@ -1,0 +1,3 @@
+import serve
+
+serve.serve_or_run(globals())

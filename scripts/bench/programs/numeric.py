@@ -1,0 +1,5 @@
+import numpy
+
+import serve
+
+serve.serve_or_run(globals())

@@ -1,0 +1,1 @@
+print(WORDS["word 77777"])
