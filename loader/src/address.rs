@@ -206,13 +206,21 @@ impl Binds {
     /// None.
     pub const NONE: Binds = Binds { list: [None; BINDS_MAX], count: 0 };
 
+    fn parse(text: &[u8]) -> Option<(Spec, Spec)> {
+        let at = text.iter().position(|b| *b == b'=')?;
+        Some((Spec::parse(text.get(..at)?)?, Spec::parse(text.get(at + 1..)?)?))
+    }
+
+    /// Whether `text` is `OLD=NEW`.
+    pub fn is_valid(text: &[u8]) -> bool {
+        Self::parse(text).is_some()
+    }
+
     /// Adds `OLD=NEW`; false where that is none, or too many.
     pub fn add(&mut self, text: &[u8]) -> bool {
-        let Some(at) = text.iter().position(|b| *b == b'=') else { return false };
-        let (old, new) = (text.get(..at).unwrap_or_default(), text.get(at + 1..).unwrap_or_default());
-        let (Some(old), Some(new)) = (Spec::parse(old), Spec::parse(new)) else { return false };
+        let Some(pair) = Self::parse(text) else { return false };
         let Some(slot) = self.list.get_mut(self.count) else { return false };
-        *slot = Some((old, new));
+        *slot = Some(pair);
         self.count += 1;
         true
     }

@@ -1,8 +1,8 @@
 //! `snaprun`'s command line: options before NAME, the program's arguments after it.
 
-use crate::address::Binds;
+use crate::address::{BINDS_MAX, Binds};
 use crate::auxv::InitialStack;
-use crate::restore::{Instance, Populate};
+use crate::restore::Populate;
 use core::ffi::CStr;
 
 /// What to do.
@@ -29,8 +29,10 @@ pub struct Args {
     pub name: u64,
     /// `--keep-arguments`, used by the snapshotter: the instance is going to be dumped again.
     pub keep: bool,
-    /// What the instance is made with.
-    pub instance: Instance,
+    /// How many `--bind` options there are. They are parsed into [`Binds`], which is large, only where there are any.
+    pub binds: usize,
+    /// `--report`: the descriptor that failures are reported to; −1 for standard error.
+    pub report: i32,
     /// `--fds`: the snapshot and its other files are open already, from this descriptor on in the plan's order.
     pub fds: Option<i32>,
     /// `--park`: wait for a request before the jump.
@@ -62,7 +64,7 @@ impl Args {
         let fd = core::str::from_utf8(value).ok()?.parse().ok().filter(|fd| *fd >= 0)?;
         match option {
             b"--fds" => self.fds = Some(fd),
-            _ => self.instance.report = fd,
+            _ => self.report = fd,
         }
         self.park |= option == b"--park";
         Some(())
@@ -71,13 +73,13 @@ impl Args {
 
 /// Parses the arguments of `initial`.
 pub fn parse(initial: &InitialStack) -> Result<Args, UsageError> {
-    let instance = Instance { first_arg: 0, binds: Binds::NONE, report: -1 };
     let mut args = Args {
         action: Action::Run,
         name: 0,
         keep: false,
         timens: false,
-        instance,
+        binds: 0,
+        report: -1,
         fds: None,
         park: false,
         populate: Populate::Auto,
@@ -92,12 +94,12 @@ pub fn parse(initial: &InitialStack) -> Result<Args, UsageError> {
             b"--keep-arguments" => args.keep = true,
             b"--bind" | b"-b" => {
                 index += 1;
-                if !initial.arg(index).is_some_and(|text| args.instance.binds.add(text.to_bytes())) {
+                if !initial.arg(index).is_some_and(|text| args.add_bind(text.to_bytes())) {
                     return Err(UsageError::Bind(index.min(initial.argc - 1)));
                 }
             }
             option if option.starts_with(b"--bind=") => {
-                if !args.instance.binds.add(option.get(7..).unwrap_or_default()) {
+                if !args.add_bind(option.get(7..).unwrap_or_default()) {
                     return Err(UsageError::Bind(index));
                 }
             }
@@ -119,6 +121,27 @@ pub fn parse(initial: &InitialStack) -> Result<Args, UsageError> {
         return Err(UsageError::NoName);
     }
     args.name = index;
-    args.instance.first_arg = index;
     Ok(args)
+}
+
+impl Args {
+    /// Counts a `--bind`; false where it is no OLD=NEW, or one too many.
+    fn add_bind(&mut self, text: &[u8]) -> bool {
+        self.binds += 1;
+        self.binds <= BINDS_MAX && Binds::is_valid(text)
+    }
+
+    /// All `--bind` options of a command line that has been parsed.
+    pub fn parse_binds(&self, initial: &InitialStack) -> Binds {
+        let mut binds = Binds::NONE;
+        let mut options = (1..self.name).filter_map(|index| initial.arg(index)).map(|arg| arg.to_bytes());
+        while let Some(option) = options.next() {
+            let text = match option {
+                b"--bind" | b"-b" => options.next(),
+                _ => option.strip_prefix(b"--bind="),
+            };
+            text.map(|text| binds.add(text));
+        }
+        binds
+    }
 }

@@ -1,6 +1,7 @@
 //! Raw access to the image that is being built, by address.
 #![allow(unsafe_code)] // writes into memory that plans and requests name
 
+use core::cell::Cell;
 use core::ffi::CStr;
 
 /// Writes 8 bytes.
@@ -55,6 +56,15 @@ pub unsafe fn write_bytes(addr: u64, bytes: &[u8]) {
 pub unsafe fn bytes<'a>(addr: u64, len: u64) -> &'a [u8] {
     // SAFETY: the caller's promise.
     unsafe { core::slice::from_raw_parts(addr as *const u8, len as usize) }
+}
+
+/// `count` words at `addr` that only this process changes.
+///
+/// # Safety
+/// As [`bytes`], writable, and reached in no other way.
+pub unsafe fn cells<'a>(addr: u64, count: usize) -> &'a [Cell<i32>] {
+    // SAFETY: the caller's promise; a cell is laid out like what it holds.
+    unsafe { core::slice::from_raw_parts(addr as *const Cell<i32>, count) }
 }
 
 /// The C string at `addr`.

@@ -62,27 +62,29 @@ fn valid(part: &[u8]) -> bool {
         && part.iter().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.' | b'-' | b'+'))
 }
 
-/// A path put together in place.
-struct PathBuffer {
-    bytes: [u8; PATH_MAX],
-    len: usize,
+/// Calls `then` with the path that `parts` make up.
+fn with_path<T>(parts: &[&[u8]], then: impl FnOnce(&CStr) -> sys::Result<T>) -> sys::Result<T> {
+    // Every page of the stack that is touched costs a page fault: the usual path is short.
+    const SHORT: usize = 256;
+    if parts.iter().map(|part| part.len()).sum::<usize>() < SHORT {
+        joined::<T, SHORT>(parts, then)
+    } else {
+        joined::<T, PATH_MAX>(parts, then)
+    }
 }
 
-impl PathBuffer {
-    fn join(parts: &[&[u8]]) -> Option<Self> {
-        let mut path = PathBuffer { bytes: [0; PATH_MAX], len: 0 };
-        for part in parts {
-            let end = path.len + part.len();
-            // One byte stays zero.
-            path.bytes.get_mut(path.len..end).filter(|_| end < PATH_MAX)?.copy_from_slice(part);
-            path.len = end;
-        }
-        Some(path)
+#[inline(never)]
+fn joined<T, const MAX: usize>(parts: &[&[u8]], then: impl FnOnce(&CStr) -> sys::Result<T>) -> sys::Result<T> {
+    const NAMETOOLONG: Errno = Errno(36);
+    let mut bytes = [0u8; MAX];
+    let mut len = 0;
+    for part in parts {
+        let end = len + part.len();
+        // One byte stays zero.
+        bytes.get_mut(len..end).filter(|_| end < MAX).ok_or(NAMETOOLONG)?.copy_from_slice(part);
+        len = end;
     }
-
-    fn as_c_str(&self) -> &CStr {
-        CStr::from_bytes_until_nul(&self.bytes).unwrap_or_default()
-    }
+    then(CStr::from_bytes_until_nul(&bytes).unwrap_or_default())
 }
 
 /// The search path: directories as the environment names them.
@@ -150,8 +152,8 @@ impl Stores {
     fn open_blob(&self, kind: &[u8], digest: &[u8]) -> sys::Result<i32> {
         let mut last = Errno::NOENT;
         for root in self.roots() {
-            let path = PathBuffer::join(&[root[0], root[1], b"/", kind, b"/", digest]).ok_or(Errno(36))?;
-            match open_regular(path.as_c_str(), sys::O_NOFOLLOW) {
+            let path = [root[0], root[1], b"/", kind, b"/", digest];
+            match with_path(&path, |path| open_regular(path, sys::O_NOFOLLOW)) {
                 Err(error @ (Errno::NOENT | Errno::NOTDIR)) => last = error,
                 other => return other,
             }
@@ -162,9 +164,9 @@ impl Stores {
     /// Opens the snapshot that `name:tag` refers to.
     pub fn open_name(&self, name: &[u8], tag: &[u8]) -> sys::Result<i32> {
         for root in self.roots() {
-            let path = PathBuffer::join(&[root[0], root[1], b"/refs/", name, b"/", tag]).ok_or(Errno(36))?;
             let mut target = [0u8; 128];
-            match sys::readlinkat(sys::AT_FDCWD, path.as_c_str(), &mut target) {
+            let path = [root[0], root[1], b"/refs/", name, b"/", tag];
+            match with_path(&path, |path| sys::readlinkat(sys::AT_FDCWD, path, &mut target)) {
                 Ok(target) => {
                     let digest = match Link::parse(target).ok_or(Errno::INVAL)? {
                         Link::Snapshot(digest) => digest,
@@ -187,9 +189,9 @@ impl Stores {
         let index = random % count;
         let digits = [b'0' + (index / 10) as u8, b'0' + (index % 10) as u8];
         let number = if index < 10 { &digits[1..] } else { &digits };
-        let path = PathBuffer::join(&[root[0], root[1], b"/sets/", set, b"/", number]).ok_or(Errno(36))?;
+        let path: [&[u8]; 6] = [root[0], root[1], b"/sets/", set, b"/", number];
         let mut target = [0u8; 128];
-        match sys::readlinkat(sys::AT_FDCWD, path.as_c_str(), &mut target).map(Link::parse) {
+        match with_path(&path, |path| sys::readlinkat(sys::AT_FDCWD, path, &mut target)).map(Link::parse) {
             Ok(Some(Link::Snapshot(digest))) => Ok(digest),
             Ok(_) => Err(Errno::INVAL),
             Err(errno) => Err(errno),

@@ -20,7 +20,8 @@ pub const LOADER_START: u64 = 0x4800_0000_0000;
 /// End of the range that the loader uses while it works and unmaps as a whole at the end.
 pub const LOADER_END: u64 = 0x4800_4000_0000;
 /// Where `snaprun` maps the plan; a snapshotter that dumps its instance in turn reads it there.
-pub const LOADER_PLAN: u64 = LOADER_START + 0x2000_0000;
+/// In the same 2 MiB as the loader's own image: one page table serves both.
+pub const LOADER_PLAN: u64 = LOADER_START + 0x10_0000;
 /// End of user addresses with 4-level page tables.
 pub const USER_END: u64 = 0x7fff_ffff_f000;
 /// Lowest address that a plan may map (the kernel's default vm.mmap_min_addr).

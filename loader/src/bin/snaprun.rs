@@ -7,12 +7,13 @@ use core::cell::Cell;
 use core::ffi::CStr;
 use core::fmt::{self, Write};
 use snapfn_format::layout::LOADER_PLAN;
-use snapfn_format::snap::{FILE_HOST, Plan, peek_header};
+use snapfn_format::snap::{FILE_HOST, META_MAX, Plan, peek_header};
 use snapfn_format::{FormatError, PAGE};
+use snapfn_loader::address::Binds;
 use snapfn_loader::args::{self, Action, Args, UsageError};
 use snapfn_loader::auxv::InitialStack;
 use snapfn_loader::print::{Out, Text};
-use snapfn_loader::restore::{self, RestoreError, Sources};
+use snapfn_loader::restore::{self, Instance, RestoreError, Sources};
 use snapfn_loader::store::{Stores, Target, open_regular};
 use snapfn_loader::sys::{self, Errno};
 use snapfn_loader::timens::{self, TimensError};
@@ -44,10 +45,10 @@ Environment: SNAPFN_STORE (search path), XDG_DATA_HOME, HOME.
 /// Mapped at first; longer meta parts are mapped again as a whole.
 const META_FIRST: u64 = 32 << 10;
 
-struct Fds([Cell<i32>; 4096]);
-// SAFETY: the loader has one thread.
-unsafe impl Sync for Fds {}
-static FDS: Fds = Fds([const { Cell::new(0) }; 4096]);
+/// Descriptors of so many files are kept on the stack; a plan with more gets a mapping for them.
+const FEW_FILES: usize = 64;
+/// Where that mapping is: behind the longest plan.
+const FILE_TABLE: u64 = LOADER_PLAN + META_MAX;
 
 /// Why there is no instance.
 enum Failure<'a> {
@@ -117,36 +118,58 @@ impl fmt::Display for Failure<'_> {
 fn loader_main(sp: *mut u64) -> ! {
     // SAFETY: the kernel's initial stack pointer.
     let initial = unsafe { InitialStack::at(sp as u64) };
-    let parsed = args::parse(&initial);
-    // Now: the restore puts the program's own argv[0] in its slot.
-    let named = parsed.as_ref().ok().and_then(|args| initial.arg(args.name).filter(|_| args.name > 0));
-    let failure = match &parsed {
+    match args::parse(&initial) {
         Ok(args) => match args.action {
             Action::Help => print_and_exit(HELP),
             Action::Version => print_and_exit(concat!("snaprun ", env!("CARGO_PKG_VERSION"), "\n")),
-            Action::Run | Action::DryRun => run(&initial, args).err().map(|failure| (failure, args.name)),
+            Action::Run | Action::DryRun if args.binds > 0 => start_with_binds(&initial, &args),
+            Action::Run | Action::DryRun => start(&initial, &args, None),
         },
-        Err(error @ (UsageError::UnknownOption(index) | UsageError::Bind(index) | UsageError::Value(index))) => {
-            Some((Failure::Usage(*error), *index))
+        Err(error) => {
+            let index = match error {
+                UsageError::UnknownOption(index) | UsageError::Bind(index) | UsageError::Value(index) => index,
+                UsageError::NoName => 0,
+            };
+            fail(initial.arg(index).filter(|_| index > 0), &Failure::Usage(error), 2)
         }
-        Err(error) => Some((Failure::Usage(*error), 0)),
-    };
-    let Some((failure, index)) = failure else { sys::exit(0) };
-    let name = named.or_else(|| initial.arg(index).filter(|_| index > 0));
+    }
+}
+
+/// Apart, so that nobody else's stack has room for them.
+#[cold]
+#[inline(never)]
+fn start_with_binds(initial: &InitialStack, args: &Args) -> ! {
+    let binds = args.parse_binds(initial);
+    start(initial, args, Some(&binds))
+}
+
+fn start(initial: &InitialStack, args: &Args, binds: Option<&Binds>) -> ! {
+    // Now: the restore puts the program's own argv[0] in its slot.
+    let named = initial.arg(args.name);
+    match run(initial, args, binds) {
+        Ok(()) => sys::exit(0),
+        Err(failure) => fail(named, &failure, if args.report >= 0 { args.report } else { 2 }),
+    }
+}
+
+#[cold]
+#[inline(never)]
+fn fail(name: Option<&CStr>, failure: &Failure<'_>, report: i32) -> ! {
     let name = name.map_or(b"snaprun" as &[u8], CStr::to_bytes);
-    let report = parsed.as_ref().map_or(-1, |args| args.instance.report);
-    let mut out = Out::new(if report >= 0 { report } else { 2 });
+    let mut out = Out::new(report);
     let _ = writeln!(out, "snaprun: {}: {failure}", Text(name));
     drop(out);
     sys::exit(failure.status())
 }
 
+#[cold]
+#[inline(never)]
 fn print_and_exit(text: &str) -> ! {
     let _ = sys::write(1, text.as_bytes());
     sys::exit(0)
 }
 
-fn run<'a>(initial: &InitialStack, args: &'a Args) -> Result<(), Failure<'a>> {
+fn run<'a>(initial: &InitialStack, args: &Args, binds: Option<&'a Binds>) -> Result<(), Failure<'a>> {
     let stores = Stores::from_env(initial);
     let name = initial.arg(args.name).unwrap_or_default();
     let image = match (args.fds, Target::parse(name)) {
@@ -165,10 +188,15 @@ fn run<'a>(initial: &InitialStack, args: &'a Args) -> Result<(), Failure<'a>> {
     if args.timens {
         timens::enter(&plan.header.process).map_err(Failure::Timens)?;
     }
-    if let Some(slot) = FDS.0.first() {
+    let few = [const { Cell::new(-1) }; FEW_FILES];
+    let fds = match few.get(..plan.files.len()) {
+        Some(fds) => fds,
+        None => file_table(plan.files.len()).map_err(Failure::Unreadable)?,
+    };
+    if let Some(slot) = fds.first() {
         slot.set(image);
     }
-    for (index, (file, slot)) in plan.files.iter().zip(&FDS.0).enumerate().skip(1) {
+    for (index, (file, slot)) in plan.files.iter().zip(fds).enumerate().skip(1) {
         if let Some(first) = args.fds {
             // Whoever opened them has looked at them.
             slot.set(first + index as i32);
@@ -181,12 +209,13 @@ fn run<'a>(initial: &InitialStack, args: &'a Args) -> Result<(), Failure<'a>> {
             return Err(Failure::WrongSize(file, stat.size));
         }
     }
-    let sources = Sources::new(&FDS.0, plan.files.len());
+    let sources = Sources::new(fds);
+    let instance = Instance { first_arg: args.name, binds, report: args.report };
     // SAFETY: this process runs nothing else; `initial` is its initial stack.
     let error = unsafe {
         match if args.keep { initial.moved() } else { Ok(*initial) } {
-            Ok(initial) if args.park => restore::park(&plan, &sources, &initial, &args.instance, args.populate),
-            Ok(initial) => restore::restore(&plan, &sources, &initial, &args.instance),
+            Ok(initial) if args.park => restore::park(&plan, &sources, &initial, &instance, args.populate),
+            Ok(initial) => restore::restore(&plan, &sources, &initial, &instance),
             Err(errno) => RestoreError::System("mmap of the arguments", errno),
         }
     };
@@ -194,6 +223,17 @@ fn run<'a>(initial: &InitialStack, args: &'a Args) -> Result<(), Failure<'a>> {
         retry_with_ordinary_layout(initial);
     }
     Err(Failure::Restore(error))
+}
+
+#[cold]
+#[inline(never)]
+fn file_table(count: usize) -> sys::Result<&'static [Cell<i32>]> {
+    let flags = sys::MAP_PRIVATE | sys::MAP_ANONYMOUS | sys::MAP_FIXED_NOREPLACE;
+    // SAFETY: a range of the loader's own that nothing else uses, mapped for as long as the loader is.
+    unsafe {
+        sys::mmap(FILE_TABLE, 4 * count as u64, 3, flags, -1, 0)?;
+        Ok(memory::cells(FILE_TABLE, count))
+    }
 }
 
 fn read_plan(image: i32) -> Result<Plan<'static>, Failure<'static>> {

@@ -10,11 +10,11 @@ use snapfn_format::snap::{ENV_SET, EnvChange, PATCH_STACK, Plan, Process};
 
 /// Which part of `snaprun`'s own command line belongs to the program.
 #[derive(Clone, Copy, Debug)]
-pub struct Instance {
+pub struct Instance<'a> {
     /// Index of the argument that takes argv[0]'s place (the snapshot's name).
     pub first_arg: u64,
-    /// Where sockets go.
-    pub binds: Binds,
+    /// Where sockets go, if not where they were.
+    pub binds: Option<&'a Binds>,
     /// The descriptor that failures are reported to, closed before the jump; −1 for standard error.
     pub report: i32,
 }
@@ -37,7 +37,7 @@ unsafe fn string_end(addr: u64) -> u64 {
     addr + unsafe { crate::memory::c_str(addr) }.to_bytes_with_nul().len() as u64
 }
 
-impl Instance {
+impl Instance<'_> {
     /// Turns the kernel's vectors into the instance's: the slot of the snapshot's name becomes argv[0] (the
     /// program's own string), the word before it the count; the environment takes over the changes that the
     /// program made to its own.

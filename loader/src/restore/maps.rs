@@ -6,21 +6,15 @@ use core::cell::Cell;
 use snapfn_format::snap::*;
 
 /// Open descriptors of the plan's files, in table order.
-pub struct Sources {
-    fds: &'static [Cell<i32>],
-    count: usize,
+#[derive(Debug)]
+pub struct Sources<'f> {
+    fds: &'f [Cell<i32>],
 }
 
-impl core::fmt::Debug for Sources {
-    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        f.debug_struct("Sources").field("count", &self.count).finish()
-    }
-}
-
-impl Sources {
-    /// The first `count` of `fds`, all open.
-    pub fn new(fds: &'static [Cell<i32>], count: usize) -> Self {
-        Sources { fds, count }
+impl<'f> Sources<'f> {
+    /// `fds`, all open.
+    pub fn new(fds: &'f [Cell<i32>]) -> Self {
+        Sources { fds }
     }
 
     pub(super) fn fd(&self, index: u16) -> i32 {
@@ -28,7 +22,7 @@ impl Sources {
     }
 
     pub(super) fn close_all(&self) {
-        for fd in self.fds.iter().take(self.count) {
+        for fd in self.fds {
             sys::close(fd.get());
         }
     }
@@ -42,7 +36,7 @@ fn error<'a>(what: &'static str, op: &Op, errno: sys::Errno) -> RestoreError<'a>
 ///
 /// # Safety
 /// The plan is valid and this process holds nothing that its ranges name (NOREPLACE makes sure of it).
-pub(super) unsafe fn map<'a>(plan: &Plan<'a>, sources: &Sources) -> Result<(), RestoreError<'a>> {
+pub(super) unsafe fn map<'a>(plan: &Plan<'a>, sources: &Sources<'_>) -> Result<(), RestoreError<'a>> {
     const COMMON: u32 = sys::MAP_FIXED_NOREPLACE | sys::MAP_NORESERVE;
     for op in plan.ops {
         let prot = u32::from(op.prot);

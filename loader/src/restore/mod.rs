@@ -174,9 +174,9 @@ impl MmMap {
 /// Called once, in a process that runs nothing but this loader, with `initial` its initial stack.
 pub unsafe fn restore<'a>(
     plan: &Plan<'a>,
-    sources: &Sources,
+    sources: &Sources<'_>,
     initial: &InitialStack,
-    instance: &'a Instance,
+    instance: &Instance<'a>,
 ) -> RestoreError<'a> {
     // SAFETY: the caller's promise; the plan is valid.
     match unsafe { apply(plan, sources, initial, instance) } {
@@ -187,9 +187,9 @@ pub unsafe fn restore<'a>(
 
 unsafe fn apply<'a>(
     plan: &Plan<'a>,
-    sources: &Sources,
+    sources: &Sources<'_>,
     initial: &InitialStack,
-    instance: &'a Instance,
+    instance: &Instance<'a>,
 ) -> Result<core::convert::Infallible, RestoreError<'a>> {
     // SAFETY: the caller's promise, and validation: every address written lies in a mapping of the plan.
     unsafe {
@@ -213,7 +213,11 @@ unsafe fn apply<'a>(
 }
 
 /// The address space as it was, before anything is written to it.
-unsafe fn map_image<'a>(plan: &Plan<'a>, sources: &Sources, initial: &InitialStack) -> Result<(), RestoreError<'a>> {
+unsafe fn map_image<'a>(
+    plan: &Plan<'a>,
+    sources: &Sources<'_>,
+    initial: &InitialStack,
+) -> Result<(), RestoreError<'a>> {
     // SAFETY: the caller's promise.
     unsafe {
         threads::check_cpu(plan)?;
@@ -238,13 +242,13 @@ unsafe fn patch_image(plan: &Plan<'_>, initial: &InitialStack, vectors: &Vectors
 /// Descriptors, before the process's own limits and attributes: they may lie above what it may open now.
 unsafe fn descriptors<'a>(
     plan: &Plan<'a>,
-    sources: &Sources,
+    sources: &Sources<'_>,
     initial: &InitialStack,
-    instance: &'a Instance,
+    instance: &Instance<'a>,
 ) -> Result<(), RestoreError<'a>> {
     attributes::raise_limits(plan);
     // SAFETY: the caller's promise.
-    unsafe { fds::restore(plan, sources, initial, &instance.binds) }
+    unsafe { fds::restore(plan, sources, initial, instance.binds) }
 }
 
 /// Attributes that threads inherit, then all frames and threads: the stack pointer of the main thread's return.

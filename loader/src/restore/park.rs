@@ -70,9 +70,9 @@ impl Populate {
 /// As [`super::restore`].
 pub unsafe fn park<'a>(
     plan: &Plan<'a>,
-    sources: &Sources,
+    sources: &Sources<'_>,
     initial: &InitialStack,
-    instance: &'a Instance,
+    instance: &Instance<'a>,
     populate: Populate,
 ) -> RestoreError<'a> {
     // SAFETY: the caller's promise; the plan is valid.
@@ -84,9 +84,9 @@ pub unsafe fn park<'a>(
 
 unsafe fn prepare_and_wait<'a>(
     plan: &Plan<'a>,
-    sources: &Sources,
+    sources: &Sources<'_>,
     initial: &InitialStack,
-    instance: &'a Instance,
+    instance: &Instance<'a>,
     populate: Populate,
 ) -> Result<Infallible, RestoreError<'a>> {
     if plan.env_changes.len() > COUNT_MAX as usize {

@@ -26,7 +26,7 @@ const SETTABLE: u32 = 0o2000 | 0o4000 | 0o20000 | 0o40000 | 0o1000000;
 /// What every part needs.
 struct Context<'a, 'b> {
     plan: &'b Plan<'a>,
-    binds: &'a Binds,
+    binds: Option<&'a Binds>,
     /// The snapshot file.
     image: i32,
     /// Numbers from here on are free: first the temporary records, then whatever comes.
@@ -40,9 +40,23 @@ struct Context<'a, 'b> {
 /// The image is mapped; nothing else needs `sources`, which are closed here.
 pub(super) unsafe fn restore<'a>(
     plan: &Plan<'a>,
-    sources: &Sources,
+    sources: &Sources<'_>,
     initial: &InitialStack,
-    binds: &'a Binds,
+    binds: Option<&'a Binds>,
+) -> Result<(), RestoreError<'a>> {
+    if plan.fds.is_empty() && plan.fd_steps.is_empty() && binds.is_none() {
+        sources.close_all();
+        return Ok(());
+    }
+    recreate(plan, sources, initial, binds)
+}
+
+#[inline(never)]
+fn recreate<'a>(
+    plan: &Plan<'a>,
+    sources: &Sources<'_>,
+    initial: &InitialStack,
+    binds: Option<&'a Binds>,
 ) -> Result<(), RestoreError<'a>> {
     let limit = calls::file_limit(None);
     let base = free_base(plan);
@@ -64,7 +78,7 @@ pub(super) unsafe fn restore<'a>(
             }
         }
     }
-    for fd in streams {
+    for fd in streams.into_iter().filter(|fd| *fd >= 0) {
         sys::close(fd);
     }
     for (index, step) in plan.fd_steps.iter().enumerate() {

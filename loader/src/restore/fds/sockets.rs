@@ -57,8 +57,8 @@ fn bound<'a, 'b>(plan: &'b Plan<'a>) -> impl Iterator<Item = (usize, &'a [u8])> 
 }
 
 /// Every `--bind` must mean something.
-pub(super) fn check_binds<'a>(plan: &Plan<'a>, binds: &'a Binds) -> Result<(), RestoreError<'a>> {
-    for (old, _) in binds.iter() {
+pub(super) fn check_binds<'a>(plan: &Plan<'a>, binds: Option<&'a Binds>) -> Result<(), RestoreError<'a>> {
+    for (old, _) in binds.into_iter().flat_map(Binds::iter) {
         if !bound(plan).any(|(_, address)| old.matches(address)) {
             return Err(RestoreError::NoSocket(old, bound(plan).next().map_or(&[], |(_, address)| address)));
         }
@@ -74,10 +74,12 @@ fn family_of(new: &Spec, own: &[u8]) -> u16 {
     }
 }
 
-fn choose(plan: &Plan<'_>, binds: &Binds, index: usize) -> Choice {
+fn choose(plan: &Plan<'_>, binds: Option<&Binds>, index: usize) -> Choice {
     let Some(record) = plan.fds.get(index) else { return Choice::Own };
     let own = plan.bytes(record.data);
-    let Some((old, new)) = binds.iter().find(|(old, _)| old.matches(own)) else { return Choice::Own };
+    let Some((old, new)) = binds.into_iter().flat_map(Binds::iter).find(|(old, _)| old.matches(own)) else {
+        return Choice::Own;
+    };
     match new {
         Spec::Port(port) => Address::with_port(own, *port).map_or(Choice::Own, Choice::At),
         Spec::Exact(given) => {
