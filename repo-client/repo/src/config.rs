@@ -1,0 +1,289 @@
+//! The configuration file: `/etc/snapfn/config.toml`, and over it the user's `$XDG_CONFIG_HOME/snapfn/config.toml`
+//! (default `~/.config/snapfn/config.toml`).
+//!
+//! ```toml
+//! default-registry = "registry.example.com/team"
+//!
+//! [registry."registry.example.com"]
+//! require-signature = "release.pub"
+//! ca = "/etc/ssl/example.pem"
+//!
+//! [registry."127.0.0.1:5000"]
+//! plain-http = true
+//! ```
+//! What the user's file states replaces the same setting of the system's; everything else stays. Relative paths begin
+//! at the directory of the file that has them. What is not known is an error: a setting that is silently ignored because
+//! of a spelling mistake may be the one that asks for signatures.
+
+use crate::key::{KeyError, PublicKey};
+use serde::Deserialize;
+use snapfn_registry::{ClientOptions, Reference, ReferenceError, check_registry};
+use std::collections::BTreeMap;
+use std::env;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use thiserror::Error;
+
+/// The system's file.
+const SYSTEM: &str = "/etc/snapfn/config.toml";
+/// No honest file is longer.
+const MAX_FILE: u64 = 1 << 20;
+
+/// Why the configuration cannot be used.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum ConfigError {
+    /// A file is there and cannot be read.
+    #[error("{}: cannot be read: {source}; remove it, or correct its permissions", .path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// A file says what is not understood.
+    #[error("{}:{line}: {why}; docs/registry.md has the settings", .path.display())]
+    Content {
+        /// The file.
+        path: PathBuf,
+        /// The line.
+        line: usize,
+        /// What is wrong there.
+        why: String,
+    },
+    /// A key that is demanded cannot be used.
+    #[error("require-signature of {registry}: {source}")]
+    Key {
+        /// Whose setting.
+        registry: String,
+        /// Why.
+        source: KeyError,
+    },
+}
+
+/// Settings of one registry.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RegistrySettings {
+    /// Speak HTTP without TLS.
+    pub plain_http: bool,
+    /// Certificates (PEM) to trust beside the system's.
+    pub ca: Option<PathBuf>,
+    /// Public keys, or files with one; images must be signed by one of them. Empty: signatures are not looked at.
+    pub require_signature: Vec<String>,
+}
+
+/// All settings.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Config {
+    default_registry: Option<String>,
+    registries: BTreeMap<String, RegistrySettings>,
+}
+
+/// A file as it is written.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+struct File {
+    default_registry: Option<toml::Spanned<String>>,
+    #[serde(default)]
+    registry: BTreeMap<toml::Spanned<String>, Section>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+struct Section {
+    plain_http: Option<bool>,
+    ca: Option<PathBuf>,
+    require_signature: Option<Keys>,
+}
+
+#[derive(Deserialize)]
+#[serde(untagged, expecting = "a string or a list of strings")]
+enum Keys {
+    One(String),
+    Several(Vec<String>),
+}
+
+impl Config {
+    /// Reads the system's and the user's file, as far as they exist; `$SNAPFN_REGISTRY` comes before their default
+    /// registry.
+    pub fn load() -> Result<Self, ConfigError> {
+        let mut config = Self::read([Some(PathBuf::from(SYSTEM)), user_file()].into_iter().flatten())?;
+        if let Some(registry) = env::var_os("SNAPFN_REGISTRY").filter(|value| !value.is_empty()) {
+            // What is no text is no registry either: Reference::parse says so.
+            config.default_registry = Some(registry.to_string_lossy().into_owned());
+        }
+        Ok(config)
+    }
+
+    /// Reads files, later ones over earlier ones. Those that do not exist count as empty.
+    pub fn read(files: impl IntoIterator<Item = PathBuf>) -> Result<Self, ConfigError> {
+        let mut config = Self::default();
+        for path in files {
+            let text = match fs::metadata(&path) {
+                Ok(about) if about.len() > MAX_FILE => {
+                    Err(io::Error::new(io::ErrorKind::FileTooLarge, "longer than 1 MiB"))
+                }
+                Ok(_) => fs::read_to_string(&path),
+                Err(error) => Err(error),
+            };
+            match text {
+                Ok(text) => config.merge(&path, &text)?,
+                Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => (),
+                Err(source) => return Err(ConfigError::Read { path, source }),
+            }
+        }
+        Ok(config)
+    }
+
+    fn merge(&mut self, path: &Path, text: &str) -> Result<(), ConfigError> {
+        let wrong = |at: usize, why: String| {
+            let line = text.get(..at).map_or(1, |before| before.matches('\n').count() + 1);
+            ConfigError::Content { path: path.to_owned(), line, why }
+        };
+        let file: File = toml::from_str(text).map_err(|error| {
+            // One line, whatever the parser would like to draw.
+            let why = error.message().lines().collect::<Vec<_>>().join(", ");
+            wrong(error.span().map_or(0, |span| span.start), why)
+        })?;
+        if let Some(registry) = file.default_registry {
+            let at = registry.span().start;
+            let registry = registry.into_inner();
+            Reference::parse("x", Some(&registry)).map_err(|error: ReferenceError| wrong(at, error.to_string()))?;
+            self.default_registry = Some(registry);
+        }
+        let dir = path.parent().unwrap_or(Path::new("/"));
+        for (name, section) in file.registry {
+            let at = name.span().start;
+            let name = check_registry(name.get_ref()).map_err(|error| wrong(at, error.to_string()))?;
+            let settings = self.registries.entry(name).or_default();
+            if let Some(plain_http) = section.plain_http {
+                settings.plain_http = plain_http;
+            }
+            if let Some(ca) = section.ca {
+                settings.ca = Some(dir.join(ca));
+            }
+            let keys = match section.require_signature {
+                None => continue,
+                Some(Keys::One(key)) => vec![key],
+                Some(Keys::Several(keys)) => keys,
+            };
+            // A key itself stays as it is, a file is looked for beside this one.
+            let absolute = |key: String| match PublicKey::is_key(&key) {
+                true => key,
+                false => dir.join(key).to_string_lossy().into_owned(),
+            };
+            settings.require_signature = keys.into_iter().map(absolute).collect();
+        }
+        Ok(())
+    }
+
+    /// What is put before a reference that names no registry.
+    #[must_use]
+    pub fn default_registry(&self) -> Option<&str> {
+        self.default_registry.as_deref()
+    }
+
+    /// Parses a reference with the default registry.
+    pub fn reference(&self, text: &str) -> Result<Reference, ReferenceError> {
+        Reference::parse(text, self.default_registry())
+    }
+
+    /// The settings of `HOST[:PORT]`.
+    #[must_use]
+    pub fn registry(&self, registry: &str) -> RegistrySettings {
+        let name = check_registry(registry).unwrap_or_else(|_| registry.to_owned());
+        self.registries.get(&name).cloned().unwrap_or_default()
+    }
+
+    /// Options for a client of `HOST[:PORT]`.
+    #[must_use]
+    pub fn client_options(&self, registry: &str) -> ClientOptions {
+        let settings = self.registry(registry);
+        ClientOptions { plain_http: settings.plain_http, ca: settings.ca, ..ClientOptions::default() }
+    }
+
+    /// The keys of which one must have signed what comes from `HOST[:PORT]`; none if signatures are not demanded.
+    pub fn required_keys(&self, registry: &str) -> Result<Vec<PublicKey>, ConfigError> {
+        let keys = self.registry(registry).require_signature;
+        let parsed = keys.iter().map(|key| PublicKey::parse_or_read(key)).collect::<Result<_, _>>();
+        parsed.map_err(|source| ConfigError::Key { registry: registry.to_owned(), source })
+    }
+}
+
+/// The user's file. As the XDG specification has it, a relative directory counts as none.
+fn user_file() -> Option<PathBuf> {
+    let absolute = |name| env::var_os(name).map(PathBuf::from).filter(|dir| dir.is_absolute());
+    let dir = absolute("XDG_CONFIG_HOME").or_else(|| absolute("HOME").map(|home| home.join(".config")))?;
+    Some(dir.join("snapfn/config.toml"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const KEY: &str = "RWQf6LRCGA9i53mlYecO4IzT51TGPpvWucNSCh1CBM0QTaLn73Y7GFO3";
+
+    fn read(texts: &[&str]) -> Result<Config, ConfigError> {
+        let dir = tempfile::tempdir().unwrap();
+        let files: Vec<PathBuf> = (0..texts.len()).map(|i| dir.path().join(format!("{i}.toml"))).collect();
+        for (file, text) in files.iter().zip(texts) {
+            fs::write(file, text).unwrap();
+        }
+        Config::read(files)
+    }
+
+    fn complaint(text: &str) -> (usize, String) {
+        match read(&[text]) {
+            Err(ConfigError::Content { line, why, .. }) => (line, why),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn the_users_file_goes_over_the_systems() {
+        let system = format!(
+            "default-registry = \"a.example\"\n[registry.\"r.example\"]\nca = \"ca.pem\"\nrequire-signature = \"{KEY}\"\n"
+        );
+        let user = "default-registry = \"b.example/team\"\n[registry.\"R.example\"]\nplain-http = true\n";
+        let config = read(&[&system, user]).unwrap();
+        assert_eq!(config.reference("fn").unwrap().to_string(), "b.example/team/fn:latest");
+        let settings = config.registry("r.example");
+        assert!(settings.plain_http && settings.ca.unwrap().is_absolute());
+        assert_eq!(settings.require_signature, [KEY]);
+        assert_eq!(config.required_keys("r.example").unwrap().len(), 1);
+        assert_eq!(config.registry("other.example"), RegistrySettings::default());
+        let off = read(&[&system, "[registry.\"r.example\"]\nrequire-signature = []\n"]).unwrap();
+        assert!(off.required_keys("r.example").unwrap().is_empty());
+    }
+
+    #[test]
+    fn what_is_not_there_is_empty() {
+        assert_eq!(Config::read([PathBuf::from("/nonexistent/config.toml")]).unwrap(), Config::default());
+        assert_eq!(read(&["", "# nothing\n"]).unwrap(), Config::default());
+    }
+
+    #[test]
+    fn a_key_that_is_demanded_must_be_there() {
+        let config = read(&["[registry.\"r.example\"]\nrequire-signature = [\"missing.pub\"]\n"]).unwrap();
+        let error = config.required_keys("r.example").unwrap_err().to_string();
+        assert!(error.contains("r.example") && error.contains("missing.pub"), "{error}");
+    }
+
+    #[test]
+    fn mistakes_are_named_with_their_line() {
+        let (line, why) = complaint("\n\ndefault-registri = \"x\"\n");
+        assert!(line == 3 && why.contains("default-registri"), "{line}: {why}");
+        let (line, why) = complaint("[registry.\"r.example\"]\nplain-http = true\nrequire-signatures = \"k\"\n");
+        assert!(line == 3 && why.contains("require-signatures"), "{line}: {why}");
+        assert_eq!(complaint("[registry.\"r.example\"]\nplain-http = \"yes\"\n").0, 2);
+        assert_eq!(complaint("default-registry = \"a\"\ndefault-registry = \"b\"\n").0, 2);
+        assert_eq!(complaint("\n[registry.\"not/a/host\"]\n").0, 2);
+        assert_eq!(complaint("\ndefault-registry = \"a b\"\n").0, 2);
+        assert_eq!(complaint("x = [[[[\n").0, 1);
+        assert!(
+            complaint("[registry.\"r.example\"]\nrequire-signature = 7\n").1.contains("a string or a list of strings")
+        );
+        assert!(!read(&["nonsense"]).unwrap_err().to_string().contains('\n'));
+    }
+}
