@@ -7,63 +7,17 @@ use std::io::{BufRead, BufReader, Read};
 use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
-use std::path::PathBuf;
 use std::process::Child;
 
-use snapfn_tests::bench::Bench;
-use snapfn_tests::run::{Outcome, Run, finish};
-use snapfn_tests::{place, run};
-
-struct State {
-    bench: Bench,
-    /// The binaries where every user may start them.
-    bin: PathBuf,
-}
-
-impl State {
-    fn new() -> Self {
-        let bench = Bench::new().unwrap();
-        let mut bin = place::bin();
-        if run::is_root() {
-            fs::set_permissions(bench.store(), fs::Permissions::from_mode(0o777)).unwrap();
-            let copies = bench.out().join("bin");
-            fs::create_dir(&copies).unwrap();
-            for name in ["snapshotter", "snapboot", "snaprun"] {
-                fs::copy(place::binary(name), copies.join(name)).unwrap();
-            }
-            bin = copies;
-        }
-        State { bench, bin }
-    }
-
-    fn compile(&self, name: &str, flags: &[&str]) -> String {
-        let include = format!("-I{}", place::tests().join("state").display());
-        let source = fs::read_to_string(place::tests().join(format!("state/{name}.c"))).unwrap();
-        let flags: Vec<&str> = flags.iter().copied().chain([include.as_str(), "-O1", "-Wall"]).collect();
-        self.bench.compile(name, &source, &flags).unwrap()
-    }
-
-    fn command(&self, program: &str, args: &[&str]) -> Run {
-        let program = self.bin.join(program).to_string_lossy().into_owned();
-        let argv = std::iter::once(program).chain(args.iter().map(|&arg| arg.to_owned())).collect();
-        Run { argv, env: self.bench.env(&[]), cwd: self.bench.work(), ..Run::default() }
-    }
-
-    fn create(&self, name: &str, command: &[&str]) -> Outcome {
-        let args: Vec<&str> = ["create", "--tag", name, "--at", "ready", "--"].iter().chain(command).copied().collect();
-        self.command("snapshotter", &args).run().unwrap()
-    }
-
-    fn snaprun(&self, args: &[&str]) -> Outcome {
-        self.command("snaprun", args).run().unwrap()
-    }
-}
+use snapfn_tests::place;
+use snapfn_tests::run::{Run, finish};
+use snapfn_tests::state::{MUSL, State};
 
 /// With both C libraries; the same snapshot is started three times.
 fn holds(name: &str) {
     for musl in [false, true] {
         let state = State::new();
-        let flags: &[&str] = if musl { &["-specs", "/usr/lib/x86_64-linux-musl/musl-gcc.specs"] } else { &[] };
+        let flags: &[&str] = if musl { MUSL } else { &[] };
         let exe = state.compile(name, flags);
         let made = state.create(name, &[&exe]);
         assert_eq!(made.status, "0", "musl: {musl}: {made}");

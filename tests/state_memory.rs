@@ -7,7 +7,8 @@ use snapfn_tests::bench::Bench;
 fn holds(name: &str, source: &str, flags: &[&str]) {
     for musl in [false, true] {
         let bench = Bench::new().unwrap();
-        let mut flags: Vec<&str> = flags.to_vec();
+        let include = format!("-I{}", snapfn_tests::place::tests().join("state").display());
+        let mut flags: Vec<&str> = flags.iter().copied().chain([include.as_str()]).collect();
         if musl {
             flags.extend(["-specs", "/usr/lib/x86_64-linux-musl/musl-gcc.specs"]);
             flags.retain(|flag| *flag != "-pthread");
@@ -35,6 +36,12 @@ fn owners_of_held_mutexes() {
 #[test]
 fn blocked_threads_go_on() {
     holds("threads", include_str!("state/thread_blocked.c"), &["-O1", "-pthread"]);
+}
+
+/// As the kernel itself does after any preemption.
+#[test]
+fn a_restartable_sequence_is_aborted() {
+    holds("rseq", include_str!("state/thread_rseq.c"), &["-O1", "-pthread"]);
 }
 
 #[test]

@@ -22,7 +22,7 @@ pub(crate) enum Command {
     Inspect(commands::inspect::Args),
     /// Compare two snapshots
     Diff(commands::diff::Args),
-    /// Say what works on this host, and whether it can start a snapshot
+    /// Say what works on this host, whether it can start a snapshot, or what stands in the way of taking one
     Check(commands::check::Args),
     /// Copy a snapshot for debuggers, with the paths of the local store's files in it
     Core(commands::core::Args),
@@ -83,6 +83,13 @@ pub(crate) struct RunArgs {
     /// What the program reads as standard input while it initialises [default: /dev/null]
     #[arg(long, value_name = "FILE")]
     pub(crate) stdin: Option<PathBuf>,
+}
+
+impl RunArgs {
+    /// Whether anything is said of the program.
+    pub(crate) fn is_given(&self) -> bool {
+        self.at.is_some() || !self.env.is_empty() || self.cwd.is_some() || self.stdin.is_some()
+    }
 }
 
 #[derive(Debug, Args)]

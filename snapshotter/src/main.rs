@@ -2,7 +2,8 @@
 //!
 //! ```text
 //!  create   commands::create → tracee (spawn, boot, run to the point) → dump (gather → plan → write)
-//!  inspect, diff, check      read snapshots and this host; change nothing
+//!  check    the same up to gather, or tracee::attach (a running process); or this host and a snapshot
+//!  inspect, diff, core       read snapshots; change nothing
 //! ```
 
 mod cli;
@@ -25,7 +26,7 @@ fn main() -> ExitCode {
         cli::Command::Create(args) => commands::create::run(&args),
         cli::Command::Inspect(args) => commands::inspect::run(&args).map_err(Into::into),
         cli::Command::Diff(args) => commands::diff::run(&args).map_err(Into::into),
-        cli::Command::Check(args) => commands::check::run(&args).map_err(Into::into),
+        cli::Command::Check(args) => commands::check::run(&args),
         cli::Command::Core(args) => commands::core::run(&args).map_err(Into::into),
         cli::Command::Generate(args) => commands::generate::run(&args).map_err(Into::into),
     };

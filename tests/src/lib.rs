@@ -9,4 +9,5 @@ pub mod compile;
 pub mod directives;
 pub mod place;
 pub mod run;
+pub mod state;
 pub mod trial;

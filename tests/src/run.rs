@@ -139,6 +139,20 @@ impl Run {
     /// # Errors
     /// When it cannot be started.
     pub fn spawn(&self) -> Result<Child, String> {
+        let mut child = self.spawn_interactive()?;
+        if let Some(mut pipe) = child.stdin.take() {
+            let bytes = self.stdin.clone();
+            // A program that does not read its input closes the pipe: that is its right.
+            thread::spawn(move || drop(pipe.write_all(&bytes)));
+        }
+        Ok(child)
+    }
+
+    /// Starts it with piped output and input; the latter is the caller's to write, but for a file.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub fn spawn_interactive(&self) -> Result<Child, String> {
         let argv = self.full_argv();
         let mut command = Command::new(&argv[0]);
         command.args(&argv[1..]).env_clear().envs(self.env.iter().cloned()).current_dir(&self.cwd);
@@ -153,13 +167,7 @@ impl Run {
                 command.stdin(Stdio::piped());
             }
         }
-        let mut child = command.spawn().map_err(fail)?;
-        if let Some(mut pipe) = child.stdin.take() {
-            let bytes = self.stdin.clone();
-            // A program that does not read its input closes the pipe: that is its right.
-            thread::spawn(move || drop(pipe.write_all(&bytes)));
-        }
-        Ok(child)
+        command.spawn().map_err(fail)
     }
 
     /// Runs it to its end.

@@ -1,5 +1,11 @@
 //! `check`: what works on this host, what does not, and what follows. docs/inspect.md describes the output.
+//!
+//! ```text
+//!  check [NAME]                    host, cpu, installed, snapshot     can snapshots be made and started here
+//!  check --pid PID, -- PROGRAM     blockers                           what stands in the way of one
+//! ```
 
+mod blockers;
 mod cpu;
 mod host;
 mod installed;
@@ -7,6 +13,8 @@ mod snapshot;
 
 use super::source::{ExamineError, Snapshot, print, print_json};
 use super::text::{colours, printable};
+use crate::cli::RunArgs;
+use anyhow::{Result, bail};
 use host::Host;
 use serde::Serialize;
 use snapfn_kernel_tests::{Level, Outcome, Report};
@@ -17,11 +25,19 @@ use std::fmt::Write;
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// Also check whether this host can start that snapshot
-    #[arg(value_name = "NAME")]
+    #[arg(value_name = "NAME", conflicts_with_all = ["pid", "program"])]
     name: Option<OsString>,
     /// Print JSON
     #[arg(long)]
     json: bool,
+    /// List what stands in the way of a snapshot of a running process, which then goes on
+    #[arg(long, value_name = "PID", conflicts_with_all = ["program", "at", "env", "cwd", "stdin"])]
+    pid: Option<i32>,
+    #[command(flatten)]
+    run: RunArgs,
+    /// List what stands in the way of a snapshot of this program, which is run up to its snapshot point and ended
+    #[arg(last = true, value_name = "PROGRAM")]
+    program: Vec<OsString>,
 }
 
 /// How a check went.
@@ -61,7 +77,17 @@ struct Checked {
     snapshot: Option<SnapshotFindings>,
 }
 
-pub(crate) fn run(args: &Args) -> Result<(), ExamineError> {
+pub(crate) fn run(args: &Args) -> Result<()> {
+    if args.pid.is_some() || !args.program.is_empty() {
+        return blockers::run(args);
+    }
+    if args.run.is_given() {
+        bail!("--at, --env, --cwd and --stdin say how a PROGRAM is run: name it after --");
+    }
+    Ok(host(args)?)
+}
+
+fn host(args: &Args) -> Result<(), ExamineError> {
     let stores = Stores::from_env();
     let host = Host::look();
     // First, so that a wrong name does not cost the time of all probes.

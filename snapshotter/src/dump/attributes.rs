@@ -155,7 +155,7 @@ pub(super) fn gather(
     memory_tagging(status, blockers);
     namespaces(tracer.pid, blockers);
     files(tracer.pid, frozen, &mut settings, blockers);
-    session(tracer.pid, &mut settings, blockers);
+    session(tracer, &mut settings, blockers);
     Ok(settings)
 }
 
@@ -306,14 +306,14 @@ fn files(pid: Tid, frozen: &[Frozen], settings: &mut Vec<Setting>, blockers: &mu
     }
 }
 
-fn session(pid: Tid, settings: &mut Vec<Setting>, blockers: &mut Vec<Blocker>) {
+fn session(tracer: &Tracer, settings: &mut Vec<Setting>, blockers: &mut Vec<Blocker>) {
     use nix::unistd::{Pid, getpgid, getsid};
-    let program = Pid::from_raw(pid);
+    let program = Pid::from_raw(tracer.pid);
     if getsid(Some(program)) == Ok(program) {
         settings.push(Setting { kind: SETTING_SETSID, ..Setting::default() });
     } else if getpgid(Some(program)) == Ok(program) {
         settings.push(Setting { kind: SETTING_SETPGID, ..Setting::default() });
-    } else if getpgid(Some(program)) != getpgid(None) {
+    } else if tracer.spawned.is_ours && getpgid(Some(program)) != getpgid(None) {
         let what = "has joined the process group of another process";
         block(blockers, "process".to_owned(), what, "call setpgid after the snapshot point");
     }

@@ -27,10 +27,11 @@ mod timers;
 mod write;
 
 pub(crate) use elf_store::ElfStore;
-pub(crate) use refuse::DumpError;
+pub(crate) use fds::duplicate;
+pub(crate) use refuse::{Blocker, DumpError};
 
 use crate::cli::Memory as MemoryMode;
-use crate::tracee::maps::{self, Vma};
+use crate::tracee::maps::Vma;
 use crate::tracee::{Frozen, Reached, Tracer};
 use fds::FdTables;
 use process::ProcessState;
@@ -75,14 +76,46 @@ fn gather(
     options: &DumpOptions,
 ) -> Result<KernelState, DumpError> {
     let mut blockers = Vec::new();
-    let threads = threads::gather(tracer, frozen, &mut blockers)?;
-    let process = process::gather(tracer, reached, frozen, options, &mut blockers)?;
+    threads::check_seccomp(tracer, frozen, &mut blockers)?;
+    // A filter is asked about the system calls that we have the program make, too, and may kill it for them.
+    let own = match blockers.is_empty() {
+        true => {
+            let threads = threads::gather(tracer, frozen, &mut blockers)?;
+            Some((threads, process::gather(tracer, reached, frozen, options, &mut blockers)?))
+        }
+        false => None,
+    };
     let fds = fds::gather(tracer, &mut blockers)?;
     memory::check(vmas, tracer, &mut blockers);
     refuse::children(tracer.pid, &mut blockers)?;
-    match blockers.is_empty() {
-        true => Ok(KernelState { threads, process, fds }),
-        false => Err(DumpError::Refused(blockers)),
+    refuse::tracees(frozen, &mut blockers);
+    match own {
+        Some((threads, process)) if blockers.is_empty() => Ok(KernelState { threads, process, fds }),
+        own => {
+            let threads = own.map(|(threads, _)| threads).unwrap_or_default();
+            mutexes::check(tracer, &memory::written(tracer, vmas), &threads, &mut blockers)?;
+            Err(DumpError::Refused(blockers))
+        }
+    }
+}
+
+/// Everything that stands in the way of a snapshot of the frozen program, which can be released then.
+pub(crate) fn blockers(
+    tracer: &Tracer,
+    reached: &Reached,
+    frozen: &[Frozen],
+    options: &DumpOptions,
+) -> Result<Vec<Blocker>, DumpError> {
+    let look = || {
+        let vmas = refuse::look(tracer, frozen)?;
+        let state = gather(tracer, reached, frozen, &vmas, options)?;
+        let mut blockers = Vec::new();
+        mutexes::check(tracer, &memory::written(tracer, &vmas), &state.threads, &mut blockers)?;
+        Ok(blockers)
+    };
+    match look() {
+        Err(DumpError::Refused(blockers)) => Ok(blockers),
+        other => other,
     }
 }
 
@@ -95,7 +128,7 @@ pub(crate) fn dump(
     transaction: &Transaction,
     options: &DumpOptions,
 ) -> Result<Dumped, DumpError> {
-    let vmas = refuse::readable(maps::read(tracer.pid))?;
+    let vmas = refuse::look(tracer, frozen)?;
     let KernelState { threads, process, fds } = gather(tracer, reached, frozen, &vmas, options)?;
     let environment = environ::gather(tracer, &vmas)?;
     let image = memory::gather(tracer, &vmas, &threads, elves, options.memory)?;

@@ -87,9 +87,40 @@ fn musl_shape(words: [u64; 5]) -> Option<Shape> {
     Some(if kind & PI != 0 { Shape::Inheriting { owner } } else { Shape::Musl { owner } })
 }
 
+/// Refuses held priority-inheritance mutexes in `ranges`, where there is no image to look for them in.
+pub(super) fn check(
+    tracer: &Tracer,
+    ranges: &[(u64, u64)],
+    threads: &[ThreadState],
+    blockers: &mut Vec<Blocker>,
+) -> Result<(), DumpError> {
+    if threads.is_empty() {
+        return Ok(());
+    }
+    for &(start, end) in ranges {
+        let found = scan(tracer, start, end - start, shape_of(threads))?;
+        blockers.extend(found.into_iter().filter_map(|(addr, shape)| inheriting(addr, &shape, threads)));
+    }
+    Ok(())
+}
+
+fn shape_of(threads: &[ThreadState]) -> fn([u64; 5]) -> Option<Shape> {
+    if threads.iter().any(ThreadState::is_musl) { musl_shape } else { glibc_shape }
+}
+
+fn inheriting(addr: u64, shape: &Shape, threads: &[ThreadState]) -> Option<Blocker> {
+    match shape {
+        Shape::Inheriting { owner } if threads.iter().any(|thread| thread.record.tid == *owner) => Some(Blocker {
+            subject: format!("mutex at {addr:#x}"),
+            what: format!("is a priority-inheritance mutex held by thread {owner}"),
+            remedy: "release it before the snapshot point",
+        }),
+        _ => None,
+    }
+}
+
 /// Patches for every word that names the owner of a held mutex; a blocker for each held PI mutex.
 pub(super) fn find(tracer: &Tracer, image: &Image, threads: &[ThreadState]) -> Result<Vec<Patch>, DumpError> {
-    let shape = if threads.iter().any(ThreadState::is_musl) { musl_shape } else { glibc_shape };
     let thread_of = |tid: u32| threads.iter().position(|thread| thread.record.tid == tid);
     let mut owners = Vec::new();
     let mut blockers = Vec::new();
@@ -97,7 +128,7 @@ pub(super) fn find(tracer: &Tracer, image: &Image, threads: &[ThreadState]) -> R
         if image.areas[part.area].name == "[resident]" {
             continue;
         }
-        for (addr, found) in scan(tracer, part.addr, part.len, shape)? {
+        for (addr, found) in scan(tracer, part.addr, part.len, shape_of(threads))? {
             match found {
                 Shape::Held { owner, in_lock } => {
                     let Some(thread) = thread_of(owner) else { continue };
@@ -111,12 +142,7 @@ pub(super) fn find(tracer: &Tracer, image: &Image, threads: &[ThreadState]) -> R
                         owners.push(Owner { addr: addr + 4, kind: PATCH_TID_FUTEX, thread });
                     }
                 }
-                Shape::Inheriting { owner } if thread_of(owner).is_some() => blockers.push(Blocker {
-                    subject: format!("mutex at {addr:#x}"),
-                    what: format!("is a priority-inheritance mutex held by thread {owner}"),
-                    remedy: "release it before the snapshot point",
-                }),
-                Shape::Inheriting { .. } => {}
+                found @ Shape::Inheriting { .. } => blockers.extend(inheriting(addr, &found, threads)),
             }
         }
     }

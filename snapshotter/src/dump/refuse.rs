@@ -1,7 +1,9 @@
 //! What cannot be carried: all reasons at once, each with what it is and the remedy.
 
-use crate::tracee::TraceError;
+use crate::tracee::maps::{self, Vma};
 use crate::tracee::ptrace::Tid;
+use crate::tracee::{Frozen, Status, TraceError, Tracer};
+use serde::Serialize;
 use snapfn_format::FormatError;
 use snapfn_store::StoreError;
 use std::fmt;
@@ -9,7 +11,7 @@ use std::io;
 use thiserror::Error;
 
 /// One reason not to take a snapshot.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub(crate) struct Blocker {
     /// Which one: `descriptor 5`, `memory 7f…-7f…`, `child 123`.
     pub(crate) subject: String,
@@ -42,15 +44,36 @@ pub(crate) enum DumpError {
     Plan(#[from] FormatError),
 }
 
-/// A process that is not dumpable hides its /proc files from a plain user, its tracer included.
-pub(crate) fn readable<T>(maps: io::Result<T>) -> Result<T, DumpError> {
-    match maps {
-        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Err(DumpError::Refused(vec![Blocker {
-            subject: "process".to_owned(),
-            what: "has made itself not dumpable (PR_SET_DUMPABLE)".to_owned(),
-            remedy: "do so after the snapshot point, or run the snapshotter with CAP_SYS_PTRACE",
-        }])),
+/// The memory map, if the program's /proc files can be read: a process that is not dumpable hides them from a plain
+/// user, its tracer included, and with its first thread they end.
+pub(super) fn look(tracer: &Tracer, frozen: &[Frozen]) -> Result<Vec<Vma>, DumpError> {
+    let refused = |what: &str, remedy| {
+        DumpError::Refused(vec![Blocker { subject: "process".to_owned(), what: what.to_owned(), remedy }])
+    };
+    if frozen.first().is_none_or(|task| task.tid != tracer.pid) {
+        return Err(refused("its first thread has ended", "let main wait for the other threads"));
+    }
+    match maps::read(tracer.pid) {
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Err(refused(
+            "has made itself not dumpable (PR_SET_DUMPABLE)",
+            "do so after the snapshot point, or run the snapshotter with CAP_SYS_PTRACE",
+        )),
         other => Ok(other.map_err(TraceError::system("/proc/PID/smaps"))?),
+    }
+}
+
+/// A process that a task of the program traces would be traced by nobody.
+pub(super) fn tracees(frozen: &[Frozen], blockers: &mut Vec<Blocker>) {
+    for entry in std::fs::read_dir("/proc").into_iter().flatten().flatten() {
+        let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse::<Tid>().ok()) else { continue };
+        let tracer = Status::read(pid, pid).ok().and_then(|status| status.get("TracerPid").parse::<Tid>().ok());
+        if let Some(tracer) = tracer.filter(|tracer| frozen.iter().any(|task| task.tid == *tracer)) {
+            blockers.push(Blocker {
+                subject: format!("process {pid}"),
+                what: format!("is traced by thread {tracer}"),
+                remedy: "detach from it before the snapshot point",
+            });
+        }
     }
 }
 

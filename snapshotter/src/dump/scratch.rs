@@ -19,7 +19,7 @@ impl<'a> Scratch<'a> {
     const LEN: u64 = 32;
 
     pub(super) fn new(tracer: &'a Tracer, task: &Frozen) -> Result<Self, TraceError> {
-        let remote = Remote::new(task.tid, tracer.booted.gadget(), &task.survivor, false)
+        let remote = Remote::new(task.tid, tracer.booted.gadget, &task.survivor, false)
             .map_err(TraceError::system("remote system call"))?;
         Ok(Scratch { remote, tracer, addr: tracer.booted.request.resident + resident::WORK + resident::WORK_SCRATCH })
     }

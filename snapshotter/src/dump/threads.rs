@@ -4,7 +4,7 @@ use super::refuse::{Blocker, DumpError};
 use super::scheduling;
 use crate::tracee::ptrace::{self, Tid};
 use crate::tracee::remote::Remote;
-use crate::tracee::{Frozen, TraceError, Tracer};
+use crate::tracee::{Frozen, Status, TraceError, Tracer};
 use snapfn_format::snap::{TIMEOUT_NONE, Thread, reg, resident};
 
 /// A thread's record and its XSAVE area as a signal frame holds it.
@@ -72,7 +72,7 @@ fn thread(tracer: &Tracer, task: &Frozen, blockers: &mut Vec<Blocker>) -> Result
     let robust_list = ptrace::get_robust_list(tid).map_err(system("get_robust_list"))?;
 
     let scratch = tracer.booted.request.resident + resident::WORK + resident::WORK_SCRATCH;
-    let remote = Remote::new(tid, tracer.booted.gadget(), &survivor, at_entry).map_err(system("remote system call"))?;
+    let remote = Remote::new(tid, tracer.booted.gadget, &survivor, at_entry).map_err(system("remote system call"))?;
     remote.call(libc::SYS_sigaltstack, &[0, scratch]).map_err(system("sigaltstack"))?;
     let altstack = tracer.memory.read_vec(scratch, 24).map_err(system("sigaltstack"))?;
     let clear_tid = match remote.call(libc::SYS_prctl, &[PR_GET_TID_ADDRESS, scratch]) {
@@ -111,8 +111,10 @@ fn thread(tracer: &Tracer, task: &Frozen, blockers: &mut Vec<Blocker>) -> Result
         *to = *from;
     }
     let canary = if fs_base == 0 { 0 } else { tracer.memory.read_u64(fs_base + CANARY).unwrap_or(0) };
-    leave_critical_section(tracer, &mut record)?;
-    check_seccomp(tracer, tid, blockers);
+    if record.rseq != 0 {
+        // An instance is in no critical section: freezing has led the thread out of it.
+        tracer.memory.write(record.rseq + 8, &[0; 8]).map_err(system("rseq area"))?;
+    }
     Ok(ThreadState { tid, xstate: frame_xstate(&raw_xstate)?, raw_xstate, record, affinity, canary })
 }
 
@@ -129,35 +131,19 @@ fn tid_cache(tracer: &Tracer, tid: Tid, clear_tid: u64, fs_base: u64) -> u64 {
         .unwrap_or(0)
 }
 
-/// A thread inside a restartable sequence continues at its abort handler, as after any preemption.
-fn leave_critical_section(tracer: &Tracer, record: &mut Thread) -> Result<(), TraceError> {
-    let system = TraceError::system;
-    if record.rseq == 0 {
-        return Ok(());
+/// Refuses filters: an instance could not install them before it is complete.
+pub(super) fn check_seccomp(tracer: &Tracer, frozen: &[Frozen], blockers: &mut Vec<Blocker>) -> Result<(), TraceError> {
+    let read = |pid, tid| Status::read(pid, tid).map_err(TraceError::system("/proc/PID/status"));
+    let own = std::process::id() as Tid;
+    let own = read(own, own)?;
+    for task in frozen {
+        if read(tracer.pid, task.tid)?.seccomp() != own.seccomp() {
+            blockers.push(Blocker {
+                subject: format!("thread {}", task.tid),
+                what: "has a seccomp filter; what only its own system calls tell is not looked at".to_owned(),
+                remedy: "install filters after the snapshot point",
+            });
+        }
     }
-    let section = tracer.memory.read_u64(record.rseq + 8).map_err(system("rseq area"))?;
-    if section == 0 {
-        return Ok(());
-    }
-    let start = tracer.memory.read_u64(section + 8).map_err(system("rseq section"))?;
-    let len = tracer.memory.read_u64(section + 16).map_err(system("rseq section"))?;
-    let abort = tracer.memory.read_u64(section + 24).map_err(system("rseq section"))?;
-    if record.regs[reg::RIP].wrapping_sub(start) < len {
-        record.regs[reg::RIP] = abort;
-    }
-    tracer.memory.write(record.rseq + 8, &[0; 8]).map_err(system("rseq area"))
-}
-
-fn check_seccomp(tracer: &Tracer, tid: Tid, blockers: &mut Vec<Blocker>) {
-    let status = std::fs::read_to_string(format!("/proc/{}/task/{tid}/status", tracer.pid)).unwrap_or_default();
-    let mode = status.lines().find_map(|line| line.strip_prefix("Seccomp:")).map_or("0", str::trim);
-    let own = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let own_mode = own.lines().find_map(|line| line.strip_prefix("Seccomp:")).map_or("0", str::trim);
-    if mode != own_mode {
-        blockers.push(Blocker {
-            subject: format!("thread {tid}"),
-            what: "has a seccomp filter".to_owned(),
-            remedy: "install filters after the snapshot point",
-        });
-    }
+    Ok(())
 }

@@ -165,5 +165,6 @@ fn booted(
     request.bias = start_of(&origin.exe).map_or(0, |start| start.wrapping_sub(header.image_start.get()));
     // Interpreters are linked at 0.
     request.interp_base = files.interp.as_deref().and_then(start_of).unwrap_or(0);
-    Ok(Booted { exe: origin.exe, request, header, interp: files.interp, kernel_ranges })
+    let gadget = request.resident + resident::STUB_SYSCALL;
+    Ok(Booted { exe: origin.exe, gadget, request, header, interp: files.interp, kernel_ranges })
 }

@@ -55,13 +55,8 @@ pub(crate) struct Booted {
     pub(crate) interp: Option<PathBuf>,
     /// What the kernel mapped and we keep out of the snapshot: its argument stack, its vDSO.
     pub(crate) kernel_ranges: Vec<(u64, u64)>,
-}
-
-impl Booted {
-    /// Address of the `syscall` instruction in the resident region.
-    pub(crate) fn gadget(&self) -> u64 {
-        self.request.resident + resident::STUB_SYSCALL
-    }
+    /// Address of a `syscall` instruction that is ours to use.
+    pub(crate) gadget: u64,
 }
 
 /// `snapboot` lies beside this program or in ../libexec/snapfn.
@@ -144,12 +139,13 @@ pub(crate) fn boot(pid: Tid, vdso_page: &[u8], source: &mut dyn ElfSource) -> Re
     start[reg::ORIG_RAX] = u64::MAX;
     let booted = Booted {
         exe,
+        gadget: answer.resident + resident::STUB_SYSCALL,
         request: answer,
         header: files.header,
         interp: files.interp.clone(),
         kernel_ranges: vmas.iter().filter(|vma| is_kernels(&vma.name)).map(|vma| (vma.start, vma.end)).collect(),
     };
-    let remote = Remote::new(pid, booted.gadget(), &start, false).map_err(system("remote system call"))?;
+    let remote = Remote::new(pid, booted.gadget, &start, false).map_err(system("remote system call"))?;
     remote.call(libc::SYS_munmap, &[LOADER_START, LOADER_END - LOADER_START]).map_err(system("munmap of snapboot"))?;
     remote.finish().map_err(system("remote system call"))?;
     Ok(booted)

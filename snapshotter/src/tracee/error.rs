@@ -27,6 +27,10 @@ pub(crate) enum TraceError {
     NoSymbol(String),
     #[error("'{0}' is not the name of a system call")]
     NoSyscall(String),
+    #[error("there is no process {0}")]
+    NoProcess(i32),
+    #[error("process {pid} cannot be looked at: {why}")]
+    NotAttachable { pid: i32, why: String },
     #[error("{0}")]
     Split(String),
 }

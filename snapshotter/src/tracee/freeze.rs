@@ -14,10 +14,10 @@
 //! first), and its handler runs before the call instead of during it. The calls are those of signal(7) that fail so
 //! "even in the absence of signal handlers"; none of them has had an effect when it answers EINTR.
 
-use super::TraceError;
 use super::ptrace::{self, Event, Regs, Stop, Tid};
 use super::run::{Reached, Task, Tracer};
 use super::timeout::{self, Remaining};
+use super::{Status, TraceError};
 use snapfn_format::snap::{TIMEOUT_DEAD, reg, resident};
 use std::io;
 
@@ -95,7 +95,6 @@ fn rewind(regs: &Regs, entered: Option<u64>) -> Rewound {
 impl Tracer {
     /// Stops all tasks; the one at the point comes with the registers found there. The main thread is first.
     pub(crate) fn freeze(&mut self, reached: &Reached) -> Result<Vec<Frozen>, TraceError> {
-        let system = TraceError::system;
         let mut frozen = vec![Frozen {
             tid: reached.tid,
             at_entry: reached.at_entry,
@@ -103,6 +102,25 @@ impl Tracer {
             timeout: None,
             survivor: reached.survivor,
         }];
+        self.stop_others(&mut frozen)?;
+        Ok(frozen)
+    }
+
+    /// After an attach: the first task, which has been told to stop, and then all others.
+    pub(super) fn freeze_stopped(&mut self, at: u32) -> Result<(Reached, Vec<Frozen>), TraceError> {
+        let first = self.wait_stopped(self.pid)?.ok_or(TraceError::NoProcess(self.pid))?;
+        let Frozen { tid, at_entry, instance, survivor, .. } = first;
+        let mut frozen = vec![first];
+        for tid in super::attach::tasks(self.pid).map_err(TraceError::system("/proc/PID/task"))? {
+            self.tasks.entry(tid).or_default();
+        }
+        self.stop_others(&mut frozen)?;
+        Ok((Reached { tid, at, at_entry, instance, survivor, bare_entry: false }, frozen))
+    }
+
+    /// Stops every task that is not in `frozen` yet; the main thread is first then.
+    fn stop_others(&mut self, frozen: &mut Vec<Frozen>) -> Result<(), TraceError> {
+        let system = TraceError::system;
         loop {
             let missing: Vec<Tid> =
                 self.tasks.keys().copied().filter(|tid| !frozen.iter().any(|task| task.tid == *tid)).collect();
@@ -110,6 +128,11 @@ impl Tracer {
                 break;
             }
             for tid in missing {
+                if Status::read(self.pid, tid).is_ok_and(|status| status.has_ended()) {
+                    // A first thread that has ended is reported when all others have, too.
+                    self.tasks.remove(&tid);
+                    continue;
+                }
                 match ptrace::interrupt(tid) {
                     Err(error) if error.raw_os_error() == Some(libc::ESRCH) => {
                         self.tasks.remove(&tid);
@@ -125,7 +148,7 @@ impl Tracer {
         }
         let pid = self.pid;
         frozen.sort_by_key(|task| (task.tid != pid, task.tid));
-        Ok(frozen)
+        Ok(())
     }
 
     fn wait_stopped(&mut self, tid: Tid) -> Result<Option<Frozen>, TraceError> {
@@ -172,6 +195,7 @@ impl Tracer {
             regs[reg::RAX] = answer;
         }
         let entered = task.entered;
+        self.leave_critical_section(tid, &mut regs);
         let Rewound { mut instance, survivor, again } = rewind(&regs, entered.map(|entered| entered.number));
         // The first instruction of the stub is the call itself, with what was left of its timeout.
         let again = again.or_else(|| (instance[reg::RIP] == self.stub()).then_some(instance[reg::RAX] as i64));
@@ -219,13 +243,38 @@ impl Tracer {
         Ok(())
     }
 
-    /// Lets the program go on by itself, from where it was stopped.
+    /// Lets the program go on by itself, from where it was stopped. A task that cannot go on is no reason to keep others.
     pub(crate) fn release(&mut self, frozen: &[Frozen]) -> Result<(), TraceError> {
+        let mut result = Ok(());
         for task in frozen {
-            ptrace::set_regs(task.tid, &task.survivor).map_err(TraceError::system("registers"))?;
-            ptrace::detach(task.tid, 0).map_err(TraceError::system("ptrace(PTRACE_DETACH)"))?;
+            let released = ptrace::set_regs(task.tid, &task.survivor)
+                .map_err(TraceError::system("registers"))
+                .and_then(|()| ptrace::detach(task.tid, 0).map_err(TraceError::system("ptrace(PTRACE_DETACH)")));
+            result = result.and(released);
         }
-        Ok(())
+        result
+    }
+
+    /// Whether a seccomp filter that is not ours stands in front of some task's system calls.
+    pub(crate) fn is_filtered(&self) -> bool {
+        let own = Status::read(std::process::id() as Tid, std::process::id() as Tid).unwrap_or_default();
+        let of = |tid: &Tid| Status::read(self.pid, *tid).unwrap_or_default();
+        self.tasks.keys().any(|tid| of(tid).seccomp() != own.seccomp())
+    }
+
+    /// A task inside a restartable sequence goes on at its abort handler, as after any preemption: the kernel no
+    /// longer knows once the task has run system calls for us.
+    fn leave_critical_section(&self, tid: Tid, regs: &mut Regs) {
+        let rseq = ptrace::get_rseq(tid).unwrap_or_default();
+        let word = |addr: u64| self.memory.read_u64(addr).unwrap_or(0);
+        if rseq.addr == 0 {
+            return;
+        }
+        // struct rseq_cs: version and flags, start, length, abort handler.
+        let section = word(rseq.addr + 8);
+        if section != 0 && regs[reg::RIP].wrapping_sub(word(section + 8)) < word(section + 16) {
+            regs[reg::RIP] = word(section + 24);
+        }
     }
 }
 

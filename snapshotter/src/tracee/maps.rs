@@ -34,7 +34,8 @@ impl Vma {
 
     /// Whether a file (or shared memory) stands behind it.
     pub(crate) fn has_file(&self) -> bool {
-        self.inode != 0
+        // The inode of System V shared memory is its ID, and the first one is 0.
+        self.inode != 0 || self.name.starts_with("/SYSV")
     }
 
     pub(crate) fn path(&self) -> PathBuf {

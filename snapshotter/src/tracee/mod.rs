@@ -5,11 +5,13 @@
 //!  boot      at the exec stop: map snapboot, let it rebuild the image from code segment and init data files
 //!  adopt     instead: an instance made by snaprun, which is to be dumped again
 //!  run       until the snapshot point; errors name the program's end and its last output
+//!  attach    instead: a process that somebody else has started, to look at it
 //!  freeze    all tasks stopped and taken out of their system calls; timeout: what is left of theirs
 //!  ptrace    requests and waits        remote  system calls in the tracee       memory  its memory
 //! ```
 
 pub(crate) mod adopt;
+pub(crate) mod attach;
 pub(crate) mod boot;
 mod breakpoint;
 mod error;

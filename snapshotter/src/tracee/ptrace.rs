@@ -27,7 +27,8 @@ const NT_X86_XSTATE: usize = 0x202;
 const SYSGOOD: i32 = 0x80;
 
 /// PTRACE_O_TRACESYSGOOD | TRACEFORK | TRACEVFORK | TRACECLONE | TRACEEXEC | EXITKILL
-pub(crate) const OPTIONS: u64 = 0x01 | 0x02 | 0x04 | 0x08 | 0x10 | 0x0010_0000;
+pub(crate) const OPTIONS: u64 = 0x01 | 0x02 | 0x04 | 0x08 | 0x10 | OPTION_EXITKILL;
+pub(crate) const OPTION_EXITKILL: u64 = 0x0010_0000;
 
 /// What `wait4` reported.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -251,6 +252,18 @@ pub(crate) fn wait(tid: Tid) -> io::Result<(Tid, Stop)> {
         if error.kind() != io::ErrorKind::Interrupted {
             return Err(error);
         }
+    }
+}
+
+/// Whether a task has something to report to [`wait`], which stays there.
+pub(crate) fn has_stopped(tid: Tid) -> io::Result<bool> {
+    let options = libc::WSTOPPED | libc::WEXITED | libc::WNOHANG | libc::WNOWAIT | libc::__WALL;
+    // SAFETY: an all-zero siginfo_t is valid; `info` is a live local.
+    let mut info: libc::siginfo_t = unsafe { std::mem::zeroed() };
+    // SAFETY: see above.
+    match unsafe { libc::waitid(libc::P_PID, tid as libc::id_t, &raw mut info, options) } {
+        0 => Ok(info.si_signo != 0),
+        _ => Err(io::Error::last_os_error()),
     }
 }
 

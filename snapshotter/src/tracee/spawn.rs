@@ -35,6 +35,8 @@ pub(crate) struct Spawned {
     pub(crate) initial: Status,
     /// It is `snaprun`, about to become an instance.
     pub(crate) is_instance: bool,
+    /// We have started it: what it has of its starter is ours.
+    pub(crate) is_ours: bool,
 }
 
 fn c_string(text: &OsStr) -> Result<CString, TraceError> {
@@ -127,7 +129,14 @@ pub(crate) fn spawn(options: &SpawnOptions) -> Result<Spawned, TraceError> {
         }
     };
     let output = Output::collect(vec![out_read, err_read]);
-    Ok(Spawned { pid, output, stdio: [stdin.into(), out_write.into(), err_write.into()], initial, is_instance })
+    Ok(Spawned {
+        pid,
+        output,
+        stdio: [stdin.into(), out_write.into(), err_write.into()],
+        initial,
+        is_instance,
+        is_ours: true,
+    })
 }
 
 fn wait_for_exec(pid: Tid, gate: &mut PipeWriter) -> Result<(), TraceError> {

@@ -18,6 +18,16 @@ impl Status {
         self.0.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).map(str::trim).unwrap_or_default()
     }
 
+    /// Whether the thread has ended, and only its entry is left: the first thread's, while others go on.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.get("State").starts_with(['Z', 'X'])
+    }
+
+    /// Mode and number of the seccomp filters.
+    pub(crate) fn seccomp(&self) -> (&str, &str) {
+        (self.get("Seccomp"), self.get("Seccomp_filters"))
+    }
+
     /// A hexadecimal set: signals, capabilities.
     pub(crate) fn set(&self, name: &str) -> u64 {
         u64::from_str_radix(self.get(name), 16).unwrap_or(0)

@@ -24,8 +24,9 @@ pub(super) fn gather(gathering: &mut Gathering<'_>, open: &OpenFd) -> Result<(),
         });
         *nth += 1;
         if !is_it {
-            let what =
-                format!("is an epoll set that watches what was opened as descriptor {target} and is another now");
+            let what = format!(
+                "is an epoll set that watches what was opened as descriptor {target}, which is closed or another now"
+            );
             return Err((what, "remove it from the set before closing it"));
         }
         let (fd, kind) = (open.key, STEP_EPOLL);

@@ -32,15 +32,8 @@ pub(super) fn gather_unnamed(gathering: &mut Gathering<'_>, primary: &[&OpenFd],
 }
 
 fn unnamed(gathering: &mut Gathering<'_>, open: &OpenFd) -> Result<(), Refusal> {
-    const HUGETLBFS: i64 = 0x9584_58f6;
-    const SECRETMEM: i64 = 0x5345_434d;
     let name = open.name();
-    let link = format!("/proc/{}/fd/{}", open.at.0, open.at.1);
-    match nix::sys::statfs::statfs(Path::new(&link)).map(|fs| fs.filesystem_type().0) {
-        Ok(HUGETLBFS) => return Err((format!("is memory in huge pages ({name})"), "use ordinary pages for it")),
-        Ok(SECRETMEM) => return Err(("is secret memory (memfd_secret)".to_owned(), CLOSE)),
-        _ => {}
-    }
+    check_filesystem(open, &name)?;
     if open.flags & O_PATH != 0 {
         return Err((format!("is a location ({name}) whose file has been deleted"), CLOSE));
     }
@@ -83,6 +76,20 @@ fn unnamed(gathering: &mut Gathering<'_>, open: &OpenFd) -> Result<(), Refusal> 
     Ok(())
 }
 
+/// Refuses what looks like a file and is none, with a name or without.
+fn check_filesystem(open: &OpenFd, name: &str) -> Result<(), Refusal> {
+    const HUGETLBFS: i64 = 0x9584_58f6;
+    const SECRETMEM: i64 = 0x5345_434d;
+    const MQUEUE: i64 = 0x1980_0202;
+    let link = format!("/proc/{}/fd/{}", open.at.0, open.at.1);
+    match nix::sys::statfs::statfs(Path::new(&link)).map(|fs| fs.filesystem_type().0) {
+        Ok(HUGETLBFS) => Err((format!("is memory in huge pages ({name})"), "use ordinary pages for it")),
+        Ok(SECRETMEM) => Err(("is secret memory (memfd_secret)".to_owned(), CLOSE)),
+        Ok(MQUEUE) => Err((format!("is the message queue {name}"), "open message queues after the snapshot point")),
+        _ => Ok(()),
+    }
+}
+
 /// Where a file has data; the rest are holes.
 fn extents(file: &File, len: u64) -> Vec<(u64, u64)> {
     let mut out = Vec::new();
@@ -98,14 +105,10 @@ fn extents(file: &File, len: u64) -> Vec<(u64, u64)> {
 
 /// A file, directory or device that has a name.
 pub(super) fn gather(gathering: &mut Gathering<'_>, open: &OpenFd) -> Result<(), Refusal> {
-    const MQUEUE: i64 = 0x1980_0202;
     let name = open.name();
     let kind = open.metadata.file_type();
     let is_path = open.flags & O_PATH != 0;
-    let link = format!("/proc/{}/fd/{}", open.at.0, open.at.1);
-    if nix::sys::statfs::statfs(Path::new(&link)).is_ok_and(|fs| fs.filesystem_type().0 == MQUEUE) {
-        return Err((format!("is the message queue {name}"), "open message queues after the snapshot point"));
-    }
+    check_filesystem(open, &name)?;
     if let Some((namespace, _)) = name.split_once(":[") {
         return namespaced(gathering, open, namespace);
     }

@@ -19,7 +19,7 @@ fn owned(value: i64) -> io::Result<OwnedFd> {
 }
 
 /// A duplicate of descriptor `fd` of process `pid`.
-pub(super) fn duplicate(pid: Tid, fd: u32) -> io::Result<OwnedFd> {
+pub(crate) fn duplicate(pid: Tid, fd: u32) -> io::Result<OwnedFd> {
     // SAFETY: integers only.
     let pidfd = owned(unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) })?;
     // SAFETY: integers only.

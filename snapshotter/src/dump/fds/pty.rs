@@ -4,6 +4,7 @@ use super::open::OpenFd;
 use super::{Gathering, Refusal, kernel, unreadable};
 use snapfn_format::snap::*;
 use std::collections::HashMap;
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 
 const TIOCGPKT: u64 = 0x8004_5438;
@@ -16,9 +17,9 @@ pub(super) fn gather(gathering: &mut Gathering<'_>, primary: &[&OpenFd], refused
     let mut masters: HashMap<u32, u32> = HashMap::new();
     for open in primary.iter().filter(terminals) {
         let Some(index) = open.field("tty-index:").and_then(|index| index.parse().ok()) else { continue };
-        match master(gathering, open) {
-            Ok(()) => drop(masters.insert(index, open.key)),
-            Err(refusal) => drop(refused.insert(open.key, refusal)),
+        masters.insert(index, open.key);
+        if let Err(refusal) = master(gathering, open) {
+            refused.insert(open.key, refusal);
         }
     }
     for open in primary.iter().filter(terminals) {
@@ -30,10 +31,16 @@ pub(super) fn gather(gathering: &mut Gathering<'_>, primary: &[&OpenFd], refused
         // Without a master here the files module refuses it by name.
         let Some(master) = masters.get(&((major - 136) * 256 + minor)) else { continue };
         gathering.record(open, FD_PTY).record.source = *master;
-        if open.duplicate().is_ok_and(|fd| kernel::readable_bytes(&fd) != 0) {
+        if open.duplicate().is_ok_and(|fd| has_unread(&fd)) {
             refused.insert(open.key, unread(open));
         }
     }
+}
+
+/// Bytes go from one end to the other by a worker of the kernel; `poll` waits for it where there seem to be none.
+fn has_unread(fd: &OwnedFd) -> bool {
+    kernel::poll(fd);
+    kernel::readable_bytes(fd) != 0
 }
 
 fn unread(open: &OpenFd) -> Refusal {
@@ -43,7 +50,7 @@ fn unread(open: &OpenFd) -> Refusal {
 fn master(gathering: &mut Gathering<'_>, open: &OpenFd) -> Result<(), Refusal> {
     let failed = "the terminal's settings cannot be read";
     let fd = open.duplicate().map_err(unreadable(failed))?;
-    if kernel::readable_bytes(&fd) != 0 {
+    if has_unread(&fd) {
         return Err(unread(open));
     }
     let termios: [u8; 36] = kernel::ioctl(&fd, libc::TCGETS).map_err(unreadable(failed))?;

@@ -44,6 +44,10 @@ pub(in crate::dump) fn check(vmas: &[Vma], tracer: &Tracer, blockers: &mut Vec<B
             add((*what).to_owned(), remedy);
             continue;
         }
+        if let Some(kind) = vma.name.strip_prefix("anon_inode:") {
+            add(format!("memory that is shared with the kernel ({kind})"), "set it up after the snapshot point");
+            continue;
+        }
         let known = |flag: &str| PLAIN_FLAGS.contains(&flag) || ADVICE_FLAGS.iter().any(|(advice, _)| *advice == flag);
         if let Some(flag) = vma.flags.iter().find(|flag| !known(flag)) {
             add(format!("has the unknown flag '{flag}'"), "report it with the kernel's version");

@@ -1,6 +1,8 @@
 //! Reading the program's pages.
 
+use super::is_ours;
 use super::regions::Region;
+use crate::tracee::maps::Vma;
 use crate::tracee::{TraceError, Tracer};
 use snapfn_format::PAGE;
 use std::fs::File;
@@ -8,6 +10,9 @@ use std::os::unix::fs::FileExt;
 
 /// Bytes read from the program at a time.
 const CHUNK: u64 = 2 << 20;
+
+/// In an entry of /proc/PID/pagemap.
+const PRESENT_OR_SWAPPED: u64 = 3 << 62;
 
 /// What the page table says of a page of anonymous memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,10 +72,38 @@ pub(super) fn for_pages(
     Ok(())
 }
 
+/// Runs of pages that only the program can have written: private ones that are no file's, and what it shares with
+/// nobody or its children. Nothing where the page table cannot be read.
+pub(in crate::dump) fn written(tracer: &Tracer, vmas: &[Vma]) -> Vec<(u64, u64)> {
+    const OF_A_FILE: u64 = 1 << 61;
+    let Ok(table) = File::open(format!("/proc/{}/pagemap", tracer.pid)) else { return Vec::new() };
+    let anonymous = |vma: &Vma| !vma.has_file() || vma.name.starts_with("/dev/zero");
+    let candidates = vmas.iter().filter(|vma| {
+        vma.resident > 0 && !is_ours(tracer, vma) && !vma.has("io") && !vma.has("pf") && (!vma.shared || anonymous(vma))
+    });
+    let mut runs: Vec<(u64, u64)> = Vec::new();
+    for vma in candidates {
+        let mut entries = vec![0; ((vma.end - vma.start) / PAGE * 8) as usize];
+        if table.read_exact_at(&mut entries, vma.start / PAGE * 8).is_err() {
+            continue;
+        }
+        for (entry, addr) in entries.as_chunks::<8>().0.iter().zip((vma.start..).step_by(PAGE as usize)) {
+            let entry = u64::from_le_bytes(*entry);
+            if entry & PRESENT_OR_SWAPPED == 0 || (!vma.shared && entry & OF_A_FILE != 0) {
+                continue;
+            }
+            match runs.last_mut() {
+                Some((_, end)) if *end == addr => *end += PAGE,
+                _ => runs.push((addr, addr + PAGE)),
+            }
+        }
+    }
+    runs
+}
+
 /// The state of each page of an anonymous region, from /proc/PID/pagemap; `None` where a file stands behind it
 /// or the page table cannot be read.
 pub(super) fn page_states(tracer: &Tracer, region: &Region) -> Result<Option<Vec<PageState>>, TraceError> {
-    const PRESENT_OR_SWAPPED: u64 = 3 << 62;
     const GUARD: u64 = 1 << 58;
     if region.has_file || (!region.area.name.is_empty() && !region.area.name.starts_with('[')) {
         return Ok(None);

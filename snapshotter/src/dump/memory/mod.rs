@@ -14,7 +14,7 @@ mod parts;
 mod regions;
 
 pub(super) use check::check;
-pub(super) use contents::read_image;
+pub(super) use contents::{read_image, written};
 
 use super::elf_store::{ElfStore, StoredFile};
 use super::refuse::DumpError;

@@ -1,0 +1,110 @@
+//! `check --pid PID` and `check -- PROGRAM`: everything that stands in the way of a snapshot, without taking one.
+
+use super::super::source::{print, print_json};
+use super::super::start::Started;
+use super::super::text::printable;
+use super::Args;
+use crate::cli::Memory;
+use crate::dump::{self, Blocker, DumpOptions, ElfStore};
+use crate::tracee::attach::Attached;
+use crate::tracee::ptrace::Tid;
+use crate::tracee::{Status, TraceError};
+use anyhow::{Context, Result, bail};
+use serde::Serialize;
+use snapfn_store::Stores;
+use std::ffi::{OsStr, OsString};
+use std::fmt::Write;
+
+/// Fields are stable as those of `inspect` are.
+#[derive(Debug, Serialize)]
+struct Blockers {
+    schema: u32,
+    /// Whether nothing stands in the way.
+    ok: bool,
+    program: String,
+    /// Of the process that was looked at, if it was one that runs already.
+    pid: Option<Tid>,
+    blockers: Vec<Blocker>,
+    notes: Vec<String>,
+}
+
+/// Looks at the process or program that `args` name.
+pub(super) fn run(args: &Args) -> Result<()> {
+    let result = match args.pid {
+        Some(pid) => of_process(pid, args.run.timeout)?,
+        None => of_program(args)?,
+    };
+    match args.json {
+        true => print_json(&result)?,
+        false => print(text(&result))?,
+    }
+    match result.blockers.len() {
+        0 => Ok(()),
+        1 => bail!("{}: one thing stands in the way of a snapshot", result.program),
+        count => bail!("{}: {count} things stand in the way of a snapshot", result.program),
+    }
+}
+
+fn of_program(args: &Args) -> Result<Blockers> {
+    let program = args.program.first().map_or(OsStr::new(""), OsString::as_os_str);
+    // As for a snapshot, the program is rebuilt from the files that the store keeps of it and its libraries.
+    let mut elves = ElfStore::new(Stores::from_env().writable()?.begin()?);
+    let mut started = Started::reach(&args.run, &args.program, &mut elves)?;
+    let options = started.dump_options(Memory::Auto);
+    let blockers = dump::blockers(&started.tracer, &started.reached, &started.frozen, &options);
+    started.tracer.kill();
+    Ok(result(program.to_string_lossy().into_owned(), None, blockers?, Vec::new()))
+}
+
+fn of_process(pid: Tid, timeout: f64) -> Result<Blockers> {
+    if pid == std::process::id() as Tid {
+        bail!("process {pid} is this snapshotter");
+    }
+    let status = Status::read(pid, pid).map_err(|_| TraceError::NoProcess(pid))?;
+    let group: Tid = status.get("Tgid").parse().unwrap_or(pid);
+    if group != pid {
+        bail!("{pid} is a thread of process {group}: name that");
+    }
+    let attached = Attached::to(pid, timeout)?;
+    let cwd = std::fs::read_link(format!("/proc/{pid}/cwd")).unwrap_or_default();
+    let options = DumpOptions {
+        memory: Memory::Auto,
+        cwd: None,
+        initial_cwd: cwd,
+        initial_umask: u32::from_str_radix(status.get("Umask"), 8).unwrap_or(0),
+    };
+    let blockers = dump::blockers(&attached.tracer, &attached.reached, &attached.frozen, &options);
+    let exe = attached.tracer.booted.exe.clone();
+    attached.detach().with_context(|| format!("letting process {pid} go on"))?;
+    let notes = vec![
+        "a snapshot is not taken from a running process: `snapshotter create -- PROGRAM` starts it, laid out so that \
+         its instances can have the same addresses"
+            .to_owned(),
+        "what the process was given by its starter and what it has changed itself cannot be told apart here: \
+         user, groups and process group are not looked at"
+            .to_owned(),
+    ];
+    Ok(result(exe.to_string_lossy().into_owned(), Some(pid), blockers?, notes))
+}
+
+fn result(program: String, pid: Option<Tid>, blockers: Vec<Blocker>, notes: Vec<String>) -> Blockers {
+    Blockers { schema: 1, ok: blockers.is_empty(), program, pid, blockers, notes }
+}
+
+// Writing to a String cannot fail.
+fn text(result: &Blockers) -> String {
+    let mut out = match result.pid {
+        Some(pid) => format!("process {pid}, {}\n", printable(&result.program)),
+        None => format!("{}\n", printable(&result.program)),
+    };
+    for blocker in &result.blockers {
+        let _ = writeln!(out, "  {}", printable(&blocker.to_string()));
+    }
+    if result.ok {
+        out.push_str("  nothing stands in the way of a snapshot\n");
+    }
+    for note in &result.notes {
+        let _ = writeln!(out, "note: {note}");
+    }
+    out
+}

@@ -1,0 +1,181 @@
+//! What no instance can have is refused by name, all of it at once, before anything is written; the program does not
+//! notice. `check` says the same of a program and of a running process without taking a snapshot.
+#![allow(clippy::unwrap_used)] // a test fails by panicking
+
+use std::fs;
+use std::io::{BufRead, BufReader, Write};
+use std::process::Child;
+
+use snapfn_tests::run::{Outcome, Run, finish, is_root};
+use snapfn_tests::state::{MUSL, State};
+
+/// What `refused.c` holds; words of the message: which one, what it is, what to do.
+const KINDS: &[(&str, &[&str])] = &[
+    ("tcp", &["descriptor 4", "connected to 127.0.0.1:", "close the connection"]),
+    ("tcp6", &["connected to [::1]:", "close the connection"]),
+    ("udp", &["connected to 127.0.0.1:", "close the connection"]),
+    ("io_uring", &["descriptor 3", "io_uring", "snapshot point"]),
+    ("io_uring-mapped", &["memory ", "io_uring", "snapshot point"]),
+    ("userfaultfd", &["descriptor 3", "userfaultfd", "snapshot point"]),
+    ("userfault-memory", &["memory ", "watched by userfaultfd", "unregister it"]),
+    ("perf", &["descriptor 3", "perf", "snapshot point"]),
+    ("bpf", &["descriptor 3", "bpf", "snapshot point"]),
+    ("landlock", &["descriptor 3", "landlock", "snapshot point"]),
+    ("fanotify", &["descriptor 3", "fanotify", "snapshot point"]),
+    ("netlink", &["descriptor 3", "netlink socket", "snapshot point"]),
+    ("crypto", &["descriptor 3", "socket", "snapshot point"]),
+    ("vsock", &["descriptor 3", "socket", "snapshot point"]),
+    ("packet", &["descriptor 3", "packet", "snapshot point"]),
+    ("kvm", &["descriptor 3", "/dev/kvm", "snapshot point"]),
+    ("device", &["descriptor 3", "/dev/fuse", "snapshot point"]),
+    ("secret", &["descriptor 3", "secret", "snapshot point"]),
+    ("pidfd", &["descriptor 3", "pidfd of process 1", "snapshot point"]),
+    ("queue", &["descriptor 3", "queue", "snapshot point"]),
+    ("waiting-connection", &["descriptor 3", "waiting connection", "127.0.0.1:"]),
+    ("waiting-datagram", &["descriptor 3", "waiting", "127.0.0.1:"]),
+    ("inotify", &["descriptor 3", "unread events", "snapshot point"]),
+    ("terminal", &["descriptor ", "unread", "snapshot point"]),
+    ("other-name", &["descriptor 3", "first", "snapshot point"]),
+    ("stale-epoll", &["descriptor 5", "closed", "remove it from the set"]),
+    ("owner", &["descriptor 3", "process 1", "F_SETOWN after the snapshot point"]),
+    ("hugetlb", &["memory ", "huge pages of hugetlbfs", "transparent huge pages"]),
+    ("system-v", &["memory ", "System V shared memory", "attach it after the snapshot point"]),
+    ("protection-key", &["memory ", "memory protection key", "use keys after the snapshot point"]),
+    ("sealed", &["memory ", "sealed memory", "snapshot point"]),
+    ("droppable", &["memory ", "droppable memory", "after the snapshot point"]),
+    ("mapped-twice", &["memory ", "mapped twice", "unmap one of the two"]),
+    ("filter", &["thread ", "has a seccomp filter", "install filters after the snapshot point"]),
+    ("child", &["child process ", "'refused' is running", "end or wait for child processes"]),
+    ("no-dump", &["process: ", "not dumpable", "CAP_SYS_PTRACE"]),
+    ("tracer", &["process ", "is traced by thread ", "detach from it"]),
+    ("root-directory", &["root directory: ", "call chroot after the snapshot point"]),
+    ("first-thread", &["process: ", "its first thread has ended", "wait for the other threads"]),
+];
+
+/// Needs rights that the plain user has not got, which the snapshotter then has, too.
+const NEEDS_ROOT: &[&str] = &["bpf", "fanotify", "packet", "kvm", "root-directory"];
+
+fn command(state: &State, name: &str, args: &[&str]) -> Outcome {
+    Run { privileged: NEEDS_ROOT.contains(&name), ..state.command("snapshotter", args) }.run().unwrap()
+}
+
+#[test]
+fn every_kind_is_refused_by_name_and_the_program_goes_on() {
+    let state = State::new();
+    let exe = state.compile("refused", &["-pthread", "-w"]);
+    let went_on = state.bench.work().join("went-on");
+    let (mut missing, mut wrong) = (Vec::new(), Vec::new());
+    for (name, words) in KINDS.iter().filter(|(name, _)| is_root() || !NEEDS_ROOT.contains(name)) {
+        let _ = fs::remove_file(&went_on);
+        let checked = command(&state, name, &["check", "--at", "ready", "--", &exe, name]);
+        if fs::read_to_string(&went_on).unwrap_or_default() == "missing" {
+            missing.push(*name);
+            continue;
+        }
+        let refused = command(&state, name, &["create", "--tag", "refused", "--at", "ready", "--", &exe, name]);
+        let survived = fs::read_to_string(&went_on).unwrap_or_default();
+        let written = state.snaprun(&["refused"]).status != "127";
+        let unsaid = words.iter().find(|word| !refused.err().contains(**word) || !checked.out().contains(**word));
+        if (refused.status.as_str(), checked.status.as_str(), survived.as_str()) != ("1", "1", "went on")
+            || written
+            || unsaid.is_some()
+        {
+            wrong.push(format!("{name}: '{survived}' {written} {unsaid:?}\ncreate: {refused}\ncheck: {checked}"));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    eprintln!("not on this machine: {missing:?}");
+    assert!(missing.len() < KINDS.len() / 2, "{missing:?}");
+}
+
+#[test]
+fn check_of_a_program_takes_no_snapshot_and_leaves_nothing() {
+    let state = State::new();
+    let exe = state.compile("fd_one", &[]);
+    fs::write(state.bench.work().join("subject"), "").unwrap();
+    let before = state.bench.stored();
+    let good = state.command("snapshotter", &["check", "--at", "ready", "--", &exe]).run().unwrap();
+    assert_eq!(good.status, "0", "{good}");
+    assert!(good.out().contains("nothing stands in the way"), "{good}");
+    let refused = state.compile("refused", &["-pthread", "-w"]);
+    let bad = state.command("snapshotter", &["check", "--json", "--", &refused, "tcp"]).run().unwrap();
+    assert_eq!(bad.status, "1", "{bad}");
+    for words in ["\"ok\": false", "\"subject\": \"descriptor 4\"", "\"what\": ", "\"remedy\": ", "\"pid\": null"] {
+        assert!(bad.out().contains(words), "{words}: {bad}");
+    }
+    assert_eq!(state.bench.stored(), before);
+    for (args, words) in [
+        (&["check", "--at", "main"][..], "PROGRAM"),
+        (&["check", "--pid", "1", "--at", "main"], "cannot be used with"),
+        (&["check", "--", "/nonexistent"], "cannot run /nonexistent"),
+        (&["check", "--pid", "999999999"], "there is no process 999999999"),
+    ] {
+        let wrong = state.command("snapshotter", args).run().unwrap();
+        assert!(wrong.status != "0" && wrong.err().contains(words), "{args:?}: {wrong}");
+    }
+}
+
+/// `program` as the plain user, when it has said "ready".
+fn running(state: &State, exe: &str) -> Child {
+    let run = Run { argv: vec![exe.to_owned()], ..state.command("snapshotter", &[]) };
+    let mut child = run.spawn_interactive().unwrap();
+    let mut line = String::new();
+    BufReader::new(child.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
+    assert_eq!(line, "ready\n");
+    child
+}
+
+/// Threads blocked in every way and connected sockets: looked at ten times, none of them notices.
+#[test]
+fn a_running_process_is_looked_at_and_goes_on() {
+    for flags in [&["-pthread"][..], MUSL] {
+        let state = State::new();
+        let exe = state.compile("check_running", flags);
+        let mut child = running(&state, &exe);
+        let pid = child.id().to_string();
+        let maps = || {
+            let text = fs::read_to_string(format!("/proc/{pid}/maps")).unwrap_or_default();
+            text.lines().map(|line| line.split(' ').next().unwrap_or_default().to_owned()).collect::<Vec<_>>()
+        };
+        let before = maps();
+        for _ in 0..10 {
+            let seen = state.command("snapshotter", &["check", "--pid", &pid]).run().unwrap();
+            assert_eq!(seen.status, "1", "{seen}");
+            assert_eq!(seen.out().matches("is a socket connected to 127.0.0.1:").count(), 2, "{seen}");
+            assert!(seen.out().contains("note: a snapshot is not taken from a running process"), "{seen}");
+            assert_eq!(maps(), before, "the memory map has changed");
+        }
+        child.stdin.take().unwrap().write_all(b"x").unwrap();
+        let ended = finish(child).unwrap();
+        assert_eq!((ended.out().as_str(), ended.status.as_str()), ("ok\n", "0"), "{ended}");
+    }
+}
+
+/// One that is stopped stays so, and one under a debugger is not taken from it.
+#[test]
+fn a_stopped_process_stays_stopped() {
+    let state = State::new();
+    let exe = state.compile("check_running", &["-pthread"]);
+    let mut child = running(&state, &exe);
+    let pid = child.id().to_string();
+    let send =
+        |signal: &str| assert!(std::process::Command::new("kill").args([signal, &pid]).status().unwrap().success());
+    let state_of = || {
+        let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+        status.lines().find_map(|line| line.strip_prefix("State:\t")).unwrap()[..1].to_owned()
+    };
+    let wait_for = |wanted: &str| {
+        while state_of() != wanted {
+            std::thread::sleep(std::time::Duration::from_millis(1));
+        }
+    };
+    send("-STOP");
+    wait_for("T");
+    let seen = state.command("snapshotter", &["check", "--pid", &pid]).run().unwrap();
+    assert_eq!(seen.status, "1", "{seen}");
+    wait_for("T");
+    send("-CONT");
+    child.stdin.take().unwrap().write_all(b"x").unwrap();
+    let ended = finish(child).unwrap();
+    assert_eq!((ended.out().as_str(), ended.status.as_str()), ("ok\n", "0"), "{ended}");
+}
