@@ -51,7 +51,7 @@ impl Client {
         &'a self,
         repository: &'a str,
         access: Access,
-        what: impl Into<String>,
+        what: impl Into<Box<str>>,
     ) -> Result<Operation<'a>, RegistryError> {
         check_repository(repository)?;
         let actions = match access {

@@ -10,11 +10,11 @@ use thiserror::Error;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Place {
     /// Host and optional port.
-    pub registry: String,
+    pub registry: Box<str>,
     /// The repository, if the request was for one.
-    pub repository: Option<String>,
+    pub repository: Option<Box<str>>,
     /// What was tried, as a phrase with a verb ("upload the blob sha256:…").
-    pub what: String,
+    pub what: Box<str>,
 }
 
 impl fmt::Display for Place {

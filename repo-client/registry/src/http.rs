@@ -71,8 +71,8 @@ impl Transport {
     }
 
     /// A place for errors.
-    pub(crate) fn place(&self, repository: Option<&str>, what: impl Into<String>) -> Place {
-        Place { registry: self.registry.clone(), repository: repository.map(String::from), what: what.into() }
+    pub(crate) fn place(&self, repository: Option<&str>, what: impl Into<Box<str>>) -> Place {
+        Place { registry: self.registry.as_str().into(), repository: repository.map(Box::from), what: what.into() }
     }
 
     /// `https://HOST/v2/PATH`, or http where that is agreed on.

@@ -6,8 +6,8 @@
 //! ```
 //!
 //! A broken upload goes on after the last piece that the registry has acknowledged, if it still knows the upload (`GET
-//! Location` tells). docker-registry up to 2.8 forgets it when a connection breaks *inside* a PATCH: `GET` is 404 then,
-//! and the blob begins anew. So pieces are small at first and grow as long as they go fast.
+//! Location` tells). docker-registry up to 2.8 forgets it when a connection breaks *inside* a PATCH, and does not know it by
+//! a location older than the last PATCH (whose answer was lost): `GET` is 404 then, and the blob begins anew. So pieces are small at first and grow as long as they go fast.
 
 use crate::auth::replace_file;
 use crate::client::{Access, Client, Operation};
@@ -279,9 +279,9 @@ impl Upload<'_> {
             _ => (Payload::None, 0),
         };
         let headers = [(CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"))];
+        // Until the answer says otherwise: it may be lost on its way, or be that of a second arrival of the same PUT.
         self.perhaps_complete = true;
         let response = self.operation.send(Method::PUT, url, &headers, payload)?;
-        self.perhaps_complete = false;
         let status = response.status().as_u16();
         let response = match self.operation.expect(response, &[201, 204]) {
             // Damaged on the way, or the registry has lost some of it: once more from the beginning.
