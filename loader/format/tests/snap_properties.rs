@@ -27,21 +27,7 @@ fn what_is_written_is_read() {
     parse(&meta, size, |plan| {
         let plan = plan.unwrap();
         check_contract(&plan);
-        let read = PlanTables {
-            process: plan.header.process,
-            files: plan.files.to_vec(),
-            ops: plan.ops.to_vec(),
-            patches: plan.patches.to_vec(),
-            threads: plan.threads.to_vec(),
-            fds: plan.fds.to_vec(),
-            sigactions: plan.sigactions.to_vec(),
-            env_changes: plan.env_changes.to_vec(),
-            settings: plan.settings.to_vec(),
-            pending: plan.pending.to_vec(),
-            timers: plan.timers.to_vec(),
-            fd_steps: plan.fd_steps.to_vec(),
-            bytes: plan.bytes.to_vec(),
-        };
+        let read = PlanTables::from(&plan);
         assert_eq!(format!("{read:?}"), format!("{tables:?}"));
         assert_eq!(build(&read, size).0, meta);
     });

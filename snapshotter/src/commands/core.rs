@@ -155,21 +155,7 @@ impl Copy {
 
 /// The meta part for a file of another size.
 fn resized(plan: &Plan<'_>, elf: &[u8; 64], size: u64) -> Vec<u8> {
-    let mut tables = PlanTables {
-        process: plan.header.process,
-        files: plan.files.to_vec(),
-        ops: plan.ops.to_vec(),
-        patches: plan.patches.to_vec(),
-        threads: plan.threads.to_vec(),
-        fds: plan.fds.to_vec(),
-        sigactions: plan.sigactions.to_vec(),
-        env_changes: plan.env_changes.to_vec(),
-        settings: plan.settings.to_vec(),
-        pending: plan.pending.to_vec(),
-        timers: plan.timers.to_vec(),
-        fd_steps: plan.fd_steps.to_vec(),
-        bytes: plan.bytes.to_vec(),
-    };
+    let mut tables = PlanTables::from(plan);
     if let Some(own) = tables.files.first_mut() {
         own.size = size;
     }

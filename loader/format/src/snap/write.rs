@@ -2,7 +2,7 @@
 
 use super::plan::{HEADER_END, meta_checksum, note_header};
 use super::records::*;
-use super::{HEADER_OFFSET, MAGIC, NOTE_NAME, SnapHeader, VERSION};
+use super::{HEADER_OFFSET, MAGIC, NOTE_NAME, Plan, SnapHeader, VERSION};
 use crate::ARCH_X86_64;
 use alloc::vec::Vec;
 use zerocopy::{Immutable, IntoBytes};
@@ -24,6 +24,27 @@ pub struct PlanTables {
     pub timers: Vec<Timer>,
     pub fd_steps: Vec<FdStep>,
     pub bytes: Vec<u8>,
+}
+
+impl From<&Plan<'_>> for PlanTables {
+    /// The tables of a plan that was read, to be written again with changes.
+    fn from(plan: &Plan<'_>) -> Self {
+        PlanTables {
+            process: plan.header.process,
+            files: plan.files.to_vec(),
+            ops: plan.ops.to_vec(),
+            patches: plan.patches.to_vec(),
+            threads: plan.threads.to_vec(),
+            fds: plan.fds.to_vec(),
+            sigactions: plan.sigactions.to_vec(),
+            env_changes: plan.env_changes.to_vec(),
+            settings: plan.settings.to_vec(),
+            pending: plan.pending.to_vec(),
+            timers: plan.timers.to_vec(),
+            fd_steps: plan.fd_steps.to_vec(),
+            bytes: plan.bytes.to_vec(),
+        }
+    }
 }
 
 impl PlanTables {
