@@ -41,7 +41,7 @@ pub fn print(plan: &Plan<'_>, out: &mut Out) -> fmt::Result {
             OP_MAP_FILE => writeln!(out, "map file {} at {:#x}", op.file, op.offset)?,
             OP_MAP_ANON if op.flags & OP_GROWSDOWN != 0 => writeln!(out, "map stack")?,
             OP_MAP_ANON => writeln!(out, "map zeroes")?,
-            OP_READ => writeln!(out, "read at {:#x}", op.offset)?,
+            OP_READ => writeln!(out, "read file {} at {:#x}", op.file, op.offset)?,
             OP_PROTECT => writeln!(out, "protect")?,
             OP_ADVISE => writeln!(out, "advise {}", op.offset)?,
             _ => writeln!(out, "lock")?,

@@ -46,6 +46,53 @@ fn golden_file() {
     parse(&golden, size, |plan| assert_eq!(plan.unwrap().threads.len(), 2));
 }
 
+/// As [`Sample`], with operations and a step whose bytes lie in data files (the split form).
+fn split_sample() -> (Vec<u8>, u64) {
+    let (meta, size) = Sample::default().meta();
+    let mut tables = parse(&meta, size, |plan| PlanTables::from(&plan.unwrap()));
+    let part = tables.files.len() as u16;
+    for digest in [[7; 32], [8; 32]] {
+        tables.files.push(File {
+            digest: snapfn_format::Digest(digest),
+            size: 1 << 20,
+            kind: FILE_DATA,
+            ..File::default()
+        });
+    }
+    for op in tables.ops.iter_mut().filter(|op| op.kind == OP_READ || op.kind == OP_MAP_FILE && op.file == 0) {
+        (op.file, op.offset) = (part, 0);
+    }
+    // A mapping that crosses from one part to the other, and with it the auxiliary vector.
+    let at = tables.ops.iter().position(|op| op.kind == OP_MAP_FILE && op.len == 3 * PAGE).unwrap();
+    let first = Op { len: PAGE, ..tables.ops[at] };
+    let second = Op { addr: first.addr + PAGE, len: 2 * PAGE, file: part + 1, ..first };
+    tables.ops.splice(at..=at, [first, second]);
+    (tables.process.auxv, tables.process.auxv_len) = (second.addr - 32, 64);
+    content(&mut tables, u64::from(part) + 1);
+    build(&tables, size)
+}
+
+/// Has the second step copy a page from the place that `c` names.
+fn content(tables: &mut PlanTables, c: u64) {
+    tables.fd_steps[1] = FdStep { fd: 9, kind: STEP_CONTENT, b: PAGE, c, ..FdStep::default() };
+}
+
+#[test]
+fn golden_split_form() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/snap-v1-split.meta");
+    let (meta, size) = split_sample();
+    if std::env::var_os("SNAPFN_BLESS").is_some() {
+        std::fs::write(path, &meta).unwrap();
+    }
+    assert!(std::fs::read(path).unwrap() == meta, "the bytes of the split form have changed");
+    parse(&meta, size, |plan| {
+        let plan = plan.unwrap();
+        check_contract(&plan);
+        let content = plan.fd_steps.iter().find(|step| step.kind == STEP_CONTENT).unwrap();
+        assert_eq!(content.content_source(), (plan.files.len() as u16 - 1, 0));
+    });
+}
+
 #[test]
 fn every_bit_flip_is_refused() {
     let (meta, size) = Sample::default().meta();
@@ -70,7 +117,13 @@ fn every_truncation_is_refused() {
 #[test]
 fn refusals_name_what_is_wrong() {
     type Change = fn(&mut PlanTables);
-    let cases: [(&str, Change); 35] = [
+    let cases: [(&str, Change); 41] = [
+        ("operation in record 7", |t| t.ops[7].file = 1),
+        ("operation in record 7", |t| t.ops[7].file = 3),
+        ("file index in record 7", |t| t.ops[7].file = t.files.len() as u16),
+        ("descriptor step in record 1", |t| content(t, 1)),
+        ("descriptor step in record 1", |t| content(t, 4095)),
+        ("descriptor step in record 1", |t| content(t, 3 + (t.files[3].size / PAGE + 1) * PAGE)),
         ("files table", |t| t.files.clear()),
         ("file in record 1", |t| t.files[1].kind = 9),
         ("file in record 4", |t| t.files[4].path = BytesRef::default()),

@@ -21,8 +21,18 @@ impl<'f> Sources<'f> {
         self.fds.get(usize::from(index)).map_or(-1, Cell::get)
     }
 
+    /// Moves the files that `wanted` names to where `to` has them, and closes all others.
+    pub(super) fn keep(&self, wanted: impl Fn(usize) -> bool, to: impl Fn(i32) -> sys::Result<i32>) -> sys::Result<()> {
+        for (index, slot) in self.fds.iter().enumerate() {
+            let fd = slot.get();
+            slot.set(if wanted(index) { to(fd)? } else { -1 });
+            sys::close(fd);
+        }
+        Ok(())
+    }
+
     pub(super) fn close_all(&self) {
-        for fd in self.fds {
+        for fd in self.fds.iter().filter(|fd| fd.get() >= 0) {
             sys::close(fd.get());
         }
     }
@@ -55,7 +65,7 @@ pub(super) unsafe fn map<'a>(plan: &Plan<'a>, sources: &Sources<'_>) -> Result<(
                     sys::mmap(op.addr, op.len, prot, COMMON | sys::MAP_ANONYMOUS | sharing | stack, -1, 0)
                         .map_err(|errno| error("mmap", op, errno))?;
                 }
-                OP_READ => read(sources.fd(0), op)?,
+                OP_READ => read(sources.fd(op.file), op)?,
                 _ => {}
             }
         }

@@ -96,7 +96,8 @@ record! {
 pub const OP_MAP_FILE: u16 = 1;
 /// [`Op::kind`]: map `len` bytes of zeroes.
 pub const OP_MAP_ANON: u16 = 2;
-/// [`Op::kind`]: read `len` bytes of the snapshot file at `offset` into the mapping made by the last map operation.
+/// [`Op::kind`]: read `len` bytes of `file` (the snapshot or a data file) at `offset` into the mapping made by the last
+/// map operation.
 pub const OP_READ: u16 = 3;
 /// [`Op::kind`]: after all patches, set the protection of a part of the last mapping.
 pub const OP_PROTECT: u16 = 4;
@@ -333,7 +334,7 @@ record! {
     }
 }
 
-/// [`FdStep::kind`]: copies `b` bytes of the snapshot file at `c` to offset `a` of the file.
+/// [`FdStep::kind`]: copies `b` bytes to offset `a` of the file; `c` says from where ([`FdStep::content_source`]).
 pub const STEP_CONTENT: u32 = 1;
 /// [`FdStep::kind`]: sets the file's length to `a`.
 pub const STEP_LENGTH: u32 = 2;
@@ -391,6 +392,21 @@ record! {
         data: BytesRef,
         /// Meaning by kind.
         extra: BytesRef,
+    }
+}
+
+impl FdStep {
+    /// Where the bytes of a [`STEP_CONTENT`] come from: index of the file (the snapshot or a data file), and the offset in it.
+    /// The offset is a multiple of the page size, and no file has a larger index than fits below that.
+    pub fn content_source(&self) -> (u16, u64) {
+        ((self.c % crate::PAGE) as u16, self.c / crate::PAGE * crate::PAGE)
+    }
+}
+
+impl File {
+    /// Whether bytes of it are read, and not only mapped.
+    pub fn is_content(&self) -> bool {
+        matches!(self.kind, FILE_SELF | FILE_DATA)
     }
 }
 

@@ -6,7 +6,8 @@ use super::resident;
 use crate::layout::{LOADER_END, LOADER_START, USER_END, USER_START};
 use crate::{FormatError, PAGE};
 
-const MAX_FILES: usize = 4096;
+/// An index fits below the offset in a STEP_CONTENT.
+const MAX_FILES: usize = PAGE as usize;
 const MAX_THREADS: usize = 16384;
 const MAX_SIGNAL: u32 = 64;
 const XSTATE_MIN: usize = 512 + 64 + 4;
@@ -69,9 +70,21 @@ impl<'a> Plan<'a> {
         self.ops.iter().find(|op| is_map(op) && within(addr, len, op))
     }
 
-    /// Whether the loader can write there: private memory with bytes behind it.
+    /// Whether the loader can write there: private memory with bytes behind it, in one mapping or in several without a gap.
     fn writable(&self, addr: u64, len: u64) -> bool {
-        self.map_of(addr, len).is_some_and(|op| self.is_writable(op))
+        let Some(end) = addr.checked_add(len) else { return false };
+        let mut at = addr;
+        // Map operations ascend.
+        for op in self.ops.iter().filter(|op| is_map(op) && op.addr + op.len > addr) {
+            if op.addr > at || !self.is_writable(op) {
+                return false;
+            }
+            at = op.addr + op.len;
+            if at >= end {
+                return true;
+            }
+        }
+        false
     }
 
     fn is_writable(&self, op: &Op) -> bool {
@@ -138,7 +151,7 @@ impl<'a> Plan<'a> {
                         && last.is_none_or(|map| op.addr >= map.addr + map.len)
                 }
                 OP_READ => {
-                    op.file == 0
+                    file.is_content()
                         && op.flags == 0
                         && in_file()
                         && in_last()

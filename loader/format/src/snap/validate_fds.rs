@@ -2,7 +2,7 @@
 
 use super::Plan;
 use super::records::*;
-use crate::{FormatError, PAGE};
+use crate::FormatError;
 
 /// Records that exist only while descriptors are restored.
 const MAX_TEMPORARY: u32 = 4096;
@@ -90,6 +90,13 @@ impl Plan<'_> {
         self.fds.get(index).is_some_and(|fd| fd.kind == FD_PTY && fd.source as usize == index)
     }
 
+    /// Whether the bytes that a [`STEP_CONTENT`] copies are there.
+    fn content_ok(&self, step: &FdStep) -> bool {
+        let (file, offset) = step.content_source();
+        let file = self.files.get(usize::from(file)).filter(|file| file.is_content());
+        file.is_some_and(|file| offset.checked_add(step.b).is_some_and(|end| end <= file.size))
+    }
+
     fn step_ok(&self, fd: &Fd, step: &FdStep) -> bool {
         let data = self.bytes(step.data);
         let is_file = matches!(fd.kind, FD_DELETED | FD_MEMFD);
@@ -101,8 +108,7 @@ impl Plan<'_> {
             STEP_CONTENT => {
                 only(false, false)
                     && is_file
-                    && step.c % PAGE == 0
-                    && step.c.checked_add(step.b).is_some_and(|end| end <= self.header.file_size)
+                    && self.content_ok(step)
                     && step.a.checked_add(step.b).is_some_and(|end| end <= i64::MAX as u64)
             }
             STEP_LENGTH => only(false, false) && is_file && step.a <= i64::MAX as u64,

@@ -5,6 +5,12 @@ use snapfn_format::PAGE;
 use snapfn_format::layout::{LOADER_END, LOADER_START, USER_END, USER_START};
 use snapfn_format::snap::*;
 
+/// Whether those bytes lie in the snapshot or a data file of the store.
+fn stored(plan: &Plan<'_>, file: u16, offset: u64, len: u64) -> bool {
+    let file = &plan.files[usize::from(file)];
+    matches!(file.kind, FILE_SELF | FILE_DATA) && offset.checked_add(len).unwrap() <= file.size
+}
+
 /// Panics where a plan that was accepted would break the loader.
 pub(crate) fn check_contract(plan: &Plan<'_>) {
     let mut end = 0;
@@ -26,19 +32,25 @@ pub(crate) fn check_contract(plan: &Plan<'_>) {
                 last = Some(op);
             }
         }
-        if op.kind == OP_READ || op.kind == OP_MAP_FILE && op.file == 0 {
+        if op.kind == OP_READ {
+            assert!(stored(plan, op.file, op.offset, op.len) && op.offset % PAGE == 0);
+        }
+        if op.kind == OP_MAP_FILE && op.file == 0 {
             // Or a mapping behind the end of the file, all of it.
-            let behind = op.kind == OP_MAP_FILE && op.offset >= plan.header.file_size;
+            let behind = op.offset >= plan.header.file_size;
             let inside = || op.offset.checked_add(op.len).is_some_and(|end| end <= plan.header.file_size);
             assert!(op.offset % PAGE == 0 && (behind || inside()));
         }
     }
+    // Each page of the range, in whatever mapping it is.
     let writable = |addr: u64, len: u64| {
-        plan.ops.iter().any(|op| {
-            !matches!(op.kind, OP_READ | OP_PROTECT | OP_ADVISE | OP_LOCK)
-                && op.prot & PROT_WRITE != 0
-                && addr >= op.addr
-                && addr.checked_add(len).is_some_and(|end| end <= op.addr + op.len)
+        let pages = addr / PAGE..addr.checked_add(len).unwrap().div_ceil(PAGE);
+        pages.map(|page| page * PAGE).all(|page| {
+            plan.ops.iter().any(|op| {
+                !matches!(op.kind, OP_READ | OP_PROTECT | OP_ADVISE | OP_LOCK)
+                    && op.prot & PROT_WRITE != 0
+                    && (op.addr..op.addr + op.len).contains(&page)
+            })
         })
     };
     for patch in plan.patches {
@@ -67,7 +79,7 @@ pub(crate) fn check_contract(plan: &Plan<'_>) {
     for step in plan.fd_steps {
         assert!((step.fd as usize) < plan.fds.len());
         if step.kind == STEP_CONTENT {
-            assert!(step.c.checked_add(step.b).unwrap() <= plan.header.file_size);
+            assert!(stored(plan, (step.c % PAGE) as u16, step.c / PAGE * PAGE, step.b));
         }
         if step.kind == STEP_WATCH {
             assert!(std::ffi::CStr::from_bytes_with_nul(plan.bytes(step.data)).is_ok());

@@ -1,6 +1,6 @@
 //! One descriptor from nothing.
 
-use super::super::RestoreError;
+use super::super::{RestoreError, Sources};
 use super::{Context, calls};
 use crate::sys::{self, Errno};
 use core::ffi::CStr;
@@ -51,7 +51,7 @@ impl<'a> Context<'a, '_> {
                 let opened = calls::with_proc_path(from, |path| sys::openat(sys::AT_FDCWD, path, flags, 0));
                 self.seek(record, opened.map_err(fail("opening it once more"))?)?
             }
-            FD_DELETED | FD_MEMFD => self.seek(record, file(plan, index, record, self.image)?)?,
+            FD_DELETED | FD_MEMFD => self.seek(record, file(plan, index, record, self.sources)?)?,
             FD_EVENT => {
                 let made = calls::eventfd(record.b | u64::from(sys::O_CLOEXEC)).map_err(fail("eventfd"))?;
                 if record.a != 0 {
@@ -146,7 +146,7 @@ impl<'a> Context<'a, '_> {
 
 /// Makes the file of a [`FD_DELETED`] or [`FD_MEMFD`] record with its content, length and seals, open as the record
 /// says (close-on-exec, at offset 0). Whoever maps it calls this, too.
-pub(crate) fn file<'a>(plan: &Plan<'a>, index: usize, record: &Fd, image: i32) -> Result<i32, RestoreError<'a>> {
+pub(crate) fn file<'a>(plan: &Plan<'a>, index: usize, record: &Fd, sources: &Sources) -> Result<i32, RestoreError<'a>> {
     let fail = |what| move |errno| RestoreError::Fd(record.fd, what, errno);
     let made = if record.kind == FD_MEMFD {
         let name = CStr::from_bytes_with_nul(plan.bytes(record.data)).unwrap_or_default();
@@ -163,10 +163,12 @@ pub(crate) fn file<'a>(plan: &Plan<'a>, index: usize, record: &Fd, image: i32) -
         match step.kind {
             STEP_LENGTH => calls::set_length(made, step.a).map_err(fail("its length"))?,
             STEP_CONTENT => {
+                let (source, offset) = step.content_source();
+                let source = sources.fd(source);
                 sys::lseek(made, step.a).map_err(fail("lseek"))?;
                 let mut done = 0;
                 while done < step.b {
-                    match calls::copy(made, image, step.c + done, step.b - done).map_err(fail("its content"))? {
+                    match calls::copy(made, source, offset + done, step.b - done).map_err(fail("its content"))? {
                         0 => return Err(fail("its content")(Errno(5))),
                         count => done += count as u64,
                     }

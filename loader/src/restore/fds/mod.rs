@@ -5,7 +5,7 @@
 //!  steps    content, options, watches, locks    calls    the system calls
 //! ```
 //! Numbers: a planned number may be in use at any moment by something that is only on its way, so everything that has
-//! to be kept meanwhile (standard streams that move, temporary records, handed-in sockets, the snapshot file) goes to
+//! to be kept meanwhile (standard streams that move, temporary records, handed-in sockets, files with contents) goes to
 //! numbers from [`Context::base`] on, above every planned one. Descriptors that the starter handed in and the plan
 //! does not name stay open, as with `execve`.
 
@@ -27,8 +27,8 @@ const SETTABLE: u32 = 0o2000 | 0o4000 | 0o20000 | 0o40000 | 0o1000000;
 struct Context<'a, 'b> {
     plan: &'b Plan<'a>,
     binds: Option<&'a Binds>,
-    /// The snapshot file.
-    image: i32,
+    /// The files that contents of descriptors come from; all others are closed.
+    sources: &'b Sources<'b>,
     /// Numbers from here on are free: first the temporary records, then whatever comes.
     base: i32,
     handed: sockets::Handed,
@@ -61,13 +61,12 @@ fn recreate<'a>(
     let limit = calls::file_limit(None);
     let base = free_base(plan);
     let above = base + temporaries(plan).count() as i32;
-    let mut image = -1;
-    if plan.fd_steps.iter().any(|step| step.kind == STEP_CONTENT) {
-        image = calls::dup_above(sources.fd(0), above)
-            .map_err(|errno| RestoreError::System("keeping the snapshot file open", errno))?;
-    }
-    sources.close_all();
-    let mut context = Context { plan, binds, image, base, handed: sockets::Handed::NONE };
+    let contents = plan.fd_steps.iter().filter(|step| step.kind == STEP_CONTENT);
+    let wanted = |file| contents.clone().any(|step| usize::from(step.content_source().0) == file);
+    sources
+        .keep(wanted, |fd| calls::dup_above(fd, above))
+        .map_err(|errno| RestoreError::System("keeping the snapshot file open", errno))?;
+    let mut context = Context { plan, binds, sources, base, handed: sockets::Handed::NONE };
     sockets::check_binds(plan, binds)?;
     context.handed = sockets::take_handed(&context, initial)?;
     let streams = context.keep_streams()?;
@@ -90,9 +89,7 @@ fn recreate<'a>(
     for record in temporaries(plan) {
         sys::close(context.number(record));
     }
-    if image >= 0 {
-        sys::close(image);
-    }
+    sources.close_all();
     calls::file_limit(Some(limit));
     Ok(())
 }
