@@ -1,15 +1,47 @@
-//! Snapshots in OCI registries, as a library.
+//! Snapshots in OCI registries, as a library: what `snaprepo` does, with the same words.
 //!
 //! ```text
+//!  push       a snapshot of the local store → an OCI image in a registry
+//!  pull       an image → the local store
+//!  event      what is told meanwhile
 //!  config     the configuration file
 //!  key        minisign keys
 //!  signature  sign an image in a registry, check its signature
 //! ```
 
 mod config;
+mod error;
+mod event;
 mod key;
+mod pull;
+mod push;
 mod signature;
 
 pub use config::{Config, ConfigError, RegistrySettings};
+pub use error::RepoError;
+pub use event::{Event, Events, Present};
 pub use key::{KeyError, PublicKey, SecretKey};
+pub use pull::{PullOptions, Pulled};
+pub use push::{PushOptions, Pushed};
 pub use signature::{SignatureError, Signed, Verified, sign, verify_signature};
+
+use snapfn_registry::ClientOptions;
+use snapfn_store::Stores;
+use std::sync::Arc;
+
+/// The local stores and the way to registries.
+#[derive(Clone)]
+pub struct Repo {
+    /// Where snapshots are looked for, and where they go.
+    pub stores: Stores,
+    /// How registries are spoken to. Its events are those of [`Repo::events`].
+    pub client: ClientOptions,
+    /// Who is told what happens.
+    pub events: Arc<dyn Events>,
+}
+
+impl std::fmt::Debug for Repo {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Repo").field("stores", &self.stores).field("client", &self.client).finish_non_exhaustive()
+    }
+}

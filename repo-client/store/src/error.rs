@@ -110,6 +110,16 @@ pub enum StoreError {
     /// A tag has from one to [`crate::MAX_VARIANTS`] snapshots.
     #[error("a tag cannot have {0} snapshots, only 1 to {max}", max = crate::MAX_VARIANTS)]
     Variants(usize),
+    /// Content that came from elsewhere is not what it was said to be.
+    #[error("{kind}/{expected} came with content that has the digest {actual}; nothing of it was kept")]
+    Digest {
+        /// Its kind.
+        kind: Kind,
+        /// What it should have been.
+        expected: Digest,
+        /// What it was.
+        actual: Digest,
+    },
     /// Somebody else holds the lock.
     #[error("the store {} is in use by another process; try again when it has finished", .root.display())]
     Busy {

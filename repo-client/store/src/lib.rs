@@ -56,7 +56,7 @@ pub use search::{Resolved, SYSTEM_STORE, Stores};
 pub use sets::MAX_VARIANTS;
 pub use snapfn_format::Digest;
 pub use store::{Blob, Store, open_file};
-pub use summary::{Summarize, Summary, summarize};
+pub use summary::{SnapshotMeta, Summarize, Summary, summarize};
 pub use transaction::Transaction;
 pub use verify::{Damage, hash_file};
 pub use writer::{BlobWriter, Stored};

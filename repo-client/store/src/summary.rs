@@ -26,13 +26,37 @@ pub struct Summary {
 /// How a snapshot file is read; a parameter so that the store's own tests need no snapshots.
 pub type Summarize<'a> = &'a dyn Fn(&File) -> Result<Summary, SummaryError>;
 
+/// Header and plan of a snapshot file, in memory that is aligned as the format wants it.
+#[derive(Clone, Debug)]
+pub struct SnapshotMeta {
+    words: Vec<u64>,
+    size: u64,
+}
+
+impl SnapshotMeta {
+    /// Reads them. Nothing but the header is validated yet.
+    pub fn read(snapshot: &File) -> Result<Self, SummaryError> {
+        let size = snapshot.metadata()?.len();
+        let start = read_start(snapshot, size.min(HEADER))?;
+        let meta_len = peek_header(start.as_bytes(), size)?.meta_len;
+        Ok(SnapshotMeta { words: read_start(snapshot, meta_len)?, size })
+    }
+
+    /// Size of the snapshot file.
+    pub fn size(&self) -> u64 {
+        self.size
+    }
+
+    /// The plan, validated.
+    pub fn plan(&self) -> Result<Plan<'_>, FormatError> {
+        Plan::parse(self.words.as_bytes(), self.size)
+    }
+}
+
 /// Reads the program and the needed files of a snapshot file. Header and plan are validated, page contents are not.
 pub fn summarize(snapshot: &File) -> Result<Summary, SummaryError> {
-    let size = snapshot.metadata()?.len();
-    let start = read_start(snapshot, size.min(HEADER))?;
-    let meta_len = peek_header(start.as_bytes(), size)?.meta_len;
-    let meta = read_start(snapshot, meta_len)?;
-    let plan = Plan::parse(meta.as_bytes(), size)?;
+    let meta = SnapshotMeta::read(snapshot)?;
+    let plan = meta.plan()?;
     let exe = plan.bytes(plan.header.process.exe);
     let exe = exe.strip_suffix(&[0]).unwrap_or(exe);
     let mut files: Vec<(Kind, Digest)> = plan

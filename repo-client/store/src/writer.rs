@@ -114,13 +114,25 @@ impl BlobWriter {
     }
 
     /// Gives the file its name. After this returns, the file is on disk and whole.
-    pub fn commit(mut self) -> Result<Stored, StoreError> {
+    pub fn commit(self) -> Result<Stored, StoreError> {
+        self.finish(None)
+    }
+
+    /// As [`commit`](Self::commit), for content that must have the digest `expected`; leaves nothing where it has another.
+    pub fn commit_as(self, expected: Digest) -> Result<Stored, StoreError> {
+        self.finish(Some(expected))
+    }
+
+    fn finish(mut self, expected: Option<Digest>) -> Result<Stored, StoreError> {
         let temp = self.temp.path();
         let size = self.len()?;
         let digest = match self.running.take() {
             Some(running) if self.end == size => Digest(running.finalize().into()),
             _ => hash_file(&self.file, &mut |_| ()).map_err(|e| StoreError::io("read", temp, e))?,
         };
+        if let Some(expected) = expected.filter(|expected| *expected != digest) {
+            return Err(StoreError::Digest { kind: self.kind, expected, actual: digest });
+        }
         let path = self.store.path(self.kind, digest);
         let mut existed = present(&path, size)?;
         if !existed {

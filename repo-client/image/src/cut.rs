@@ -1,0 +1,171 @@
+//! Content-defined cutting: where a file is divided depends on its pages and not on where they lie, so that two versions
+//! that differ in a few pages have most of their pieces in common.
+//!
+//! ```text
+//!  pages   ….m…….m.m………m……        m: a page whose hash ends in zero bits (a mark) may begin a piece
+//!  chunks  |----|-------|-----      64 KiB … 1 MiB: what is compressed, checked and fetched by itself
+//!  parts   |------------|-----      whole chunks, 1 MiB … 64 MiB: what becomes a layer
+//! ```
+//! A mark is a property of one page. So cuts are found again right behind a place where pages were changed, inserted
+//! or removed. A page of zeros is never a mark: holes do not fall into pieces.
+
+use crate::ImageError;
+use sha2::{Digest as _, Sha256};
+use snapfn_store::Digest;
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+
+const PAGE: usize = snapfn_format::PAGE as usize;
+/// No chunk but a file's last is shorter.
+pub const CHUNK_MIN: usize = 64 << 10;
+/// No chunk is longer.
+pub const CHUNK_MAX: usize = 1 << 20;
+/// Zero bits of a mark that may begin a chunk: one page in 64.
+const CHUNK_BITS: u32 = 6;
+/// No part but a snapshot's last is shorter.
+const PART_MIN: u64 = 1 << 20;
+/// No part is longer, unless there would be too many.
+const PART_MAX: u64 = 64 << 20;
+
+/// The hash of a page (or of the rest of one, at the end of a file). Four lanes, since one multiplication waits
+/// for the other.
+fn page_hash(page: &[u8]) -> u64 {
+    const K: u64 = 0x9e37_79b9_7f4a_7c15;
+    let mut lanes = [0x51, 0x52, 0x53, 0x54u64];
+    let (words, rest) = page.as_chunks::<32>();
+    for word in words {
+        let (quarters, _) = word.as_chunks::<8>();
+        for (lane, quarter) in lanes.iter_mut().zip(quarters) {
+            *lane = (*lane ^ u64::from_le_bytes(*quarter)).wrapping_mul(K).rotate_left(29);
+        }
+    }
+    let mut hash = rest.iter().fold(page.len() as u64, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(K));
+    for lane in lanes {
+        hash = (hash ^ lane).wrapping_mul(K);
+        hash ^= hash >> 32;
+    }
+    hash
+}
+
+fn is_mark(hash: u64, bits: u32) -> bool {
+    hash.trailing_zeros() >= bits
+}
+
+/// Whether all bytes are zero.
+pub(crate) fn is_zero(bytes: &[u8]) -> bool {
+    let (words, rest) = bytes.as_chunks::<64>();
+    words.iter().all(|word| *word == [0; 64]) && rest.iter().all(|byte| *byte == 0)
+}
+
+/// Length of the chunk that begins `bytes`, which reach to the end of the file or are at least [`CHUNK_MAX`].
+fn chunk_len(bytes: &[u8]) -> usize {
+    let bytes = &bytes[..bytes.len().min(CHUNK_MAX)];
+    let mut at = CHUNK_MIN;
+    while let Some(page) = bytes.get(at..bytes.len().min(at + PAGE)).filter(|page| !page.is_empty()) {
+        if is_mark(page_hash(page), CHUNK_BITS) {
+            return at;
+        }
+        at += PAGE;
+    }
+    bytes.len()
+}
+
+/// Reads a range of a file chunk by chunk.
+#[derive(Debug)]
+pub struct Chunks<'a> {
+    file: &'a File,
+    /// Next byte to be read from the file.
+    at: u64,
+    end: u64,
+    buffer: Vec<u8>,
+    /// The chunk that was given out last, in `buffer`.
+    given: usize,
+}
+
+impl<'a> Chunks<'a> {
+    /// Chunks of `len` bytes at `offset`.
+    pub fn new(file: &'a File, offset: u64, len: u64) -> Self {
+        Chunks { file, at: offset, end: offset.saturating_add(len), buffer: Vec::new(), given: 0 }
+    }
+
+    /// The next chunk; `None` at the end.
+    #[allow(clippy::should_implement_trait)] // lends its buffer
+    pub fn next(&mut self) -> io::Result<Option<&[u8]>> {
+        self.buffer.drain(..self.given);
+        // In steps of several chunks, so that few bytes are moved.
+        if self.buffer.len() < CHUNK_MAX && self.at < self.end {
+            let want = (self.end - self.at).min((4 * CHUNK_MAX - self.buffer.len()) as u64) as usize;
+            let have = self.buffer.len();
+            self.buffer.resize(have + want, 0);
+            self.file.read_exact_at(&mut self.buffer[have..], self.at)?;
+            self.at += want as u64;
+        }
+        self.given = chunk_len(&self.buffer);
+        Ok((self.given > 0).then_some(&self.buffer[..self.given]))
+    }
+}
+
+/// A piece of a snapshot file that becomes a layer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Part {
+    /// Where it begins in the file; a multiple of the page size.
+    pub offset: u64,
+    /// Its length; a multiple of the page size for all but the last.
+    pub len: u64,
+    /// SHA-256 of its bytes.
+    pub digest: Digest,
+}
+
+/// How long parts are: at most `count` result from `size` bytes. In powers of two, so that a file that grows a little is cut
+/// at the same places.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct PartLimits {
+    min: u64,
+    max: u64,
+    /// A part is half as long again as the shortest on average.
+    bits: u32,
+}
+
+impl PartLimits {
+    fn new(size: u64, count: usize) -> Self {
+        let min = size.div_ceil(count.max(1) as u64).next_power_of_two().max(PART_MIN);
+        let max = PART_MAX.max(min.saturating_mul(2));
+        let bits = (min / 2 / PAGE as u64).trailing_zeros();
+        PartLimits { min, max, bits }
+    }
+}
+
+/// Cuts a file of `size` bytes into at most `count` parts, and returns its digest with them. `progress` is told of bytes
+/// as they are read.
+pub fn parts(
+    file: &File,
+    path: &Path,
+    size: u64,
+    count: usize,
+    progress: &mut dyn FnMut(u64),
+) -> Result<(Vec<Part>, Digest), ImageError> {
+    let limits = PartLimits::new(size, count);
+    let mut chunks = Chunks::new(file, 0, size);
+    let mut whole = Sha256::new();
+    let mut current = Sha256::new();
+    let (mut offset, mut len) = (0, 0u64);
+    let mut parts = Vec::new();
+    while let Some(chunk) = chunks.next().map_err(|e| ImageError::io("read", path, e))? {
+        let first = page_hash(&chunk[..chunk.len().min(PAGE)]);
+        let wanted = len >= limits.min && is_mark(first, limits.bits);
+        if len > 0 && (wanted || len + chunk.len() as u64 > limits.max) {
+            parts.push(Part { offset, len, digest: Digest(std::mem::take(&mut current).finalize().into()) });
+            (offset, len) = (offset + len, 0);
+        }
+        whole.update(chunk);
+        current.update(chunk);
+        len += chunk.len() as u64;
+        progress(chunk.len() as u64);
+    }
+    if len > 0 {
+        parts.push(Part { offset, len, digest: Digest(current.finalize().into()) });
+    }
+    Ok((parts, Digest(whole.finalize().into())))
+}

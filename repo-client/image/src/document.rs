@@ -1,0 +1,394 @@
+//! Configuration and manifest of an image.
+//!
+//! What `snaprepo pull` has to know is in one label of the configuration: engines that store an image anew keep the
+//! configuration, but not the annotations of the manifest.
+
+use crate::ImageError;
+use crate::layer::{LayerKind, WrittenLayer};
+use crate::plan::{MAX_LAYERS, STORE, stored};
+use crate::tar::ExpectedFile;
+use crate::toc::TocPosition;
+use oci_spec::image::{Descriptor, ImageConfiguration, ImageManifest, MediaType};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
+use sha2::{Digest as _, Sha256};
+use snapfn_store::{Digest, Kind, Ref};
+use std::collections::BTreeMap;
+
+/// Label of the configuration that holds the [`Index`] as JSON.
+pub const INDEX_LABEL: &str = "dev.snapfn.image";
+/// Media type of a manifest.
+pub const MANIFEST_TYPE: &str = "application/vnd.oci.image.manifest.v1+json";
+/// Media type of a list of manifests for several platforms.
+pub const LIST_TYPE: &str = "application/vnd.oci.image.index.v1+json";
+/// The same two, as docker calls them. Engines that store an image anew may use them.
+pub const DOCKER_TYPES: [&str; 2] = [
+    "application/vnd.docker.distribution.manifest.v2+json",
+    "application/vnd.docker.distribution.manifest.list.v2+json",
+];
+/// Media type of a configuration.
+pub const CONFIG_TYPE: &str = "application/vnd.oci.image.config.v1+json";
+
+/// Most bytes of a configuration.
+pub const CONFIG_MAX: u64 = 4 << 20;
+/// Engines stop at about that many layers.
+const MAX_ALL_LAYERS: usize = 127;
+const MAX_FILES: usize = 4096;
+const MAX_SNAPSHOTS: usize = MAX_LAYERS;
+
+/// A digest as text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Hex(pub Digest);
+
+impl From<Digest> for Hex {
+    fn from(digest: Digest) -> Self {
+        Hex(digest)
+    }
+}
+
+impl From<Hex> for String {
+    fn from(hex: Hex) -> Self {
+        hex.0.to_string()
+    }
+}
+
+impl TryFrom<String> for Hex {
+    type Error = &'static str;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        Digest::from_hex(text.as_bytes()).map(Hex).ok_or("not a SHA-256 in lower-case hexadecimal digits")
+    }
+}
+
+/// What is in an image's layers.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Index {
+    /// [`Index::VERSION`].
+    pub version: u32,
+    /// Number of layers that it speaks of: the last of the image. Indices of layers count from the first of them.
+    pub layers: usize,
+    /// The snapshots.
+    pub snapshots: Vec<SnapshotEntry>,
+    /// Code segment files and other files that the snapshots map, in the order of the layers.
+    pub files: Vec<FileEntry>,
+}
+
+/// A snapshot.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SnapshotEntry {
+    /// Its name.
+    pub name: String,
+    /// Its tag.
+    pub tag: String,
+    /// Digest of the snapshot file.
+    pub digest: Hex,
+    /// Its size.
+    pub size: u64,
+    /// What it is made of, in order.
+    pub parts: Vec<PartEntry>,
+}
+
+/// A part of a snapshot.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PartEntry {
+    /// Index of its layer.
+    pub layer: usize,
+    /// Its digest.
+    pub digest: Hex,
+    /// Its size.
+    pub size: u64,
+}
+
+/// A file that snapshots map.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FileEntry {
+    /// Index of its layer.
+    pub layer: usize,
+    /// `code` or `data`.
+    pub kind: String,
+    /// Its digest.
+    pub digest: Hex,
+    /// Its size.
+    pub size: u64,
+}
+
+impl FileEntry {
+    /// The kind, checked.
+    pub fn kind(&self) -> Option<Kind> {
+        [Kind::Code, Kind::Data].into_iter().find(|kind| kind.dir() == self.kind)
+    }
+}
+
+impl SnapshotEntry {
+    /// The name, checked.
+    pub fn reference(&self) -> Option<Ref> {
+        Ref::parse(format!("{}:{}", self.name, self.tag)).ok()
+    }
+}
+
+impl Index {
+    /// The version that this crate writes and reads.
+    pub const VERSION: u32 = 1;
+
+    fn parse(text: &str) -> Result<Self, ImageError> {
+        let bad = |why: &str| ImageError::document("index of layers", why);
+        let index: Index = serde_json::from_str(text).map_err(|e| bad(&e.to_string()))?;
+        if index.version != Self::VERSION {
+            return Err(bad(&format!("version {} is not known; use a newer snaprepo", index.version)));
+        }
+        if index.layers > MAX_LAYERS || index.snapshots.len() > MAX_SNAPSHOTS || index.files.len() > MAX_FILES {
+            return Err(bad("it names more than an image can hold"));
+        }
+        if index.snapshots.is_empty() {
+            return Err(ImageError::NoSnapshot);
+        }
+        for file in &index.files {
+            if file.layer >= index.layers || file.kind().is_none() || file.size > i64::MAX as u64 {
+                return Err(bad("a file in it is not one of a snapshot"));
+            }
+        }
+        let mut part_layers = BTreeMap::new();
+        for snapshot in &index.snapshots {
+            if snapshot.reference().is_none() {
+                return Err(bad("a snapshot in it has a name that is not one"));
+            }
+            let size = snapshot.parts.iter().try_fold(0u64, |sum, part| sum.checked_add(part.size));
+            if size != Some(snapshot.size) || snapshot.size > i64::MAX as u64 || snapshot.parts.is_empty() {
+                return Err(bad("the parts of a snapshot do not have its size"));
+            }
+            for part in &snapshot.parts {
+                let in_files = index.files.iter().any(|file| file.layer == part.layer);
+                let same = *part_layers.entry(part.layer).or_insert((part.digest.0, part.size));
+                if part.layer >= index.layers || in_files || same != (part.digest.0, part.size) || part.size == 0 {
+                    return Err(bad("a part in it is not one of a snapshot"));
+                }
+            }
+            if snapshot.parts.len() > MAX_LAYERS {
+                return Err(bad("a snapshot has more parts than an image has layers"));
+            }
+        }
+        Ok(index)
+    }
+
+    /// What the layer with that index must hold: nothing for one that is not needed to restore a snapshot.
+    pub fn expected(&self, layer: usize) -> Vec<ExpectedFile> {
+        let files = self
+            .files
+            .iter()
+            .filter(|file| file.layer == layer)
+            .filter_map(|file| Some(ExpectedFile { name: stored(file.kind()?, file.digest.0), size: file.size }));
+        let part = self.snapshots.iter().flat_map(|snapshot| &snapshot.parts).find(|part| part.layer == layer);
+        let part = part.map(|part| ExpectedFile { name: stored(Kind::Data, part.digest.0), size: part.size });
+        files.chain(part).collect()
+    }
+}
+
+/// A blob as a manifest names it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BlobRef {
+    /// Its digest.
+    pub digest: Digest,
+    /// Its size.
+    pub size: u64,
+    /// Its media type.
+    pub media_type: String,
+    /// Its annotations.
+    pub annotations: BTreeMap<String, String>,
+}
+
+impl BlobRef {
+    /// Where the index of its chunks lies, if it has one.
+    pub fn toc(&self) -> Option<TocPosition> {
+        TocPosition::from_annotations(|name| self.annotations.get(name).map(String::as_str), self.size)
+    }
+
+    fn parse(descriptor: &Descriptor) -> Result<Self, ImageError> {
+        let bad = |why| ImageError::document("manifest", why);
+        let text = descriptor.digest().to_string();
+        let digest = text.strip_prefix("sha256:").and_then(|hex| Digest::from_hex(hex.as_bytes()));
+        let annotations = descriptor.annotations().clone().unwrap_or_default();
+        Ok(BlobRef {
+            digest: digest.ok_or_else(|| bad("a digest in it is not a SHA-256"))?,
+            size: Some(descriptor.size())
+                .filter(|size| *size <= i64::MAX as u64)
+                .ok_or_else(|| bad("a size is too large"))?,
+            media_type: descriptor.media_type().to_string(),
+            annotations: annotations.into_iter().collect(),
+        })
+    }
+}
+
+/// A manifest, parsed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ManifestView {
+    /// The configuration.
+    pub config: BlobRef,
+    /// All layers.
+    pub layers: Vec<BlobRef>,
+}
+
+impl ManifestView {
+    /// Parses and validates a manifest.
+    pub fn parse(bytes: &[u8]) -> Result<Self, ImageError> {
+        let manifest: ImageManifest = serde_json::from_slice(bytes).map_err(|e| ImageError::document("manifest", e))?;
+        if manifest.layers().len() > MAX_ALL_LAYERS {
+            return Err(ImageError::document("manifest", "it has too many layers"));
+        }
+        let config = BlobRef::parse(manifest.config())?;
+        if config.size > CONFIG_MAX {
+            return Err(ImageError::document("manifest", "the configuration is too large"));
+        }
+        let layers = manifest.layers().iter().map(BlobRef::parse).collect::<Result<_, _>>()?;
+        Ok(ManifestView { config, layers })
+    }
+
+    /// The snapshots in an image, from its configuration (whose digest has been checked), with the layers that they are in.
+    pub fn image(&self, config: &[u8]) -> Result<ImageView, ImageError> {
+        let config: ImageConfiguration =
+            serde_json::from_slice(config).map_err(|e| ImageError::document("configuration", e))?;
+        let labels = config.config().as_ref().and_then(|config| config.labels().as_ref());
+        let index = labels.and_then(|labels| labels.get(INDEX_LABEL)).ok_or(ImageError::NoSnapshot)?;
+        let index = Index::parse(index)?;
+        let first = self.layers.len().checked_sub(index.layers);
+        let layers = first.map(|first| self.layers[first..].to_vec());
+        let layers = layers.ok_or_else(|| ImageError::document("manifest", "it has too few layers"))?;
+        Ok(ImageView { index, layers })
+    }
+}
+
+/// An image's snapshots and their layers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ImageView {
+    /// What is in the layers.
+    pub index: Index,
+    /// The layers that it speaks of.
+    pub layers: Vec<BlobRef>,
+}
+
+/// The image that a new one is put on top of.
+#[derive(Clone, Debug)]
+pub struct Base {
+    /// Its layers as its manifest describes them.
+    layers: Vec<Value>,
+    /// Its configuration.
+    config: Map<String, Value>,
+}
+
+impl Base {
+    /// From its manifest and configuration.
+    pub fn parse(manifest: &[u8], config: &[u8]) -> Result<Self, ImageError> {
+        let view = ManifestView::parse(manifest)?;
+        // As they are, so that what this crate does not know stays.
+        let document = |what, bytes| serde_json::from_slice::<Value>(bytes).map_err(|e| ImageError::document(what, e));
+        let manifest = document("manifest of the base", manifest)?;
+        let config = document("configuration of the base", config)?;
+        let layers = manifest["layers"].as_array().cloned().unwrap_or_default();
+        let ids = config["rootfs"]["diff_ids"].as_array().map_or(0, Vec::len);
+        if ids != view.layers.len() {
+            return Err(ImageError::document("configuration of the base", "it does not have its manifest's layers"));
+        }
+        if config["architecture"] != "amd64" || config["os"] != "linux" {
+            return Err(ImageError::document("configuration of the base", "it is for another kind of machine"));
+        }
+        match config {
+            Value::Object(config) => Ok(Base { layers, config }),
+            _ => Err(ImageError::document("configuration of the base", "it is not an object")),
+        }
+    }
+}
+
+/// A JSON document with its digest.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Document {
+    /// Its bytes.
+    pub bytes: Vec<u8>,
+    /// Their digest.
+    pub digest: Digest,
+}
+
+impl Document {
+    fn new(mut value: Value) -> Self {
+        // Whatever map serde_json was built with.
+        value.sort_all_objects();
+        let bytes = value.to_string().into_bytes();
+        Document { digest: Digest(Sha256::digest(&bytes).into()), bytes }
+    }
+}
+
+/// Configuration and manifest of an image whose layers have been written, on top of `base`.
+pub fn documents(
+    index: &Index,
+    layers: &[(LayerKind, WrittenLayer)],
+    base: Option<&Base>,
+) -> Result<(Document, Document), ImageError> {
+    let text = serde_json::to_string(index).map_err(|e| ImageError::document("index of layers", e))?;
+    let config = config(index, text, layers, base);
+    let mut list: Vec<Value> = base.map(|base| base.layers.clone()).unwrap_or_default();
+    list.extend(layers.iter().map(|(kind, layer)| {
+        let mut annotations = layer.annotations.clone();
+        annotations.insert("dev.snapfn.layer".into(), kind.name().into());
+        descriptor(layer.media_type, layer.digest, layer.size, Some(annotations))
+    }));
+    if list.len() > MAX_ALL_LAYERS {
+        return Err(ImageError::document("base", format!("together with it there are {} layers", list.len())));
+    }
+    let first = index.snapshots.first().ok_or(ImageError::NoSnapshot)?;
+    let manifest = Document::new(json!({
+        "schemaVersion": 2,
+        "mediaType": MediaType::ImageManifest.to_string(),
+        "config": descriptor(CONFIG_TYPE, config.digest, config.bytes.len() as u64, None),
+        "layers": list,
+        "annotations": {
+            "dev.snapfn.name": format!("{}:{}", first.name, first.tag),
+            "dev.snapfn.snapshot": format!("sha256:{}", first.digest.0),
+            "dev.snapfn.size": first.size.to_string(),
+        },
+    }));
+    Ok((config, manifest))
+}
+
+fn descriptor(media_type: &str, digest: Digest, size: u64, annotations: Option<BTreeMap<String, String>>) -> Value {
+    let mut value = json!({ "mediaType": media_type, "digest": format!("sha256:{digest}"), "size": size });
+    if let Some(annotations) = annotations {
+        value["annotations"] = json!(annotations);
+    }
+    value
+}
+
+fn config(index: &Index, text: String, layers: &[(LayerKind, WrittenLayer)], base: Option<&Base>) -> Document {
+    let mut config = base.map(|base| base.config.clone()).unwrap_or_default();
+    // Of the base stays what says how its files are to be used: environment, user, directory, labels.
+    config.remove("created");
+    config.remove("container");
+    config.remove("container_config");
+    config.insert("architecture".into(), "amd64".into());
+    config.insert("os".into(), "linux".into());
+    let ids = layers.iter().map(|(_, layer)| json!(format!("sha256:{}", layer.diff_id)));
+    let mut diff_ids = config.get("rootfs").and_then(|r| r["diff_ids"].as_array().cloned()).unwrap_or_default();
+    diff_ids.extend(ids);
+    config.insert("rootfs".into(), json!({ "type": "layers", "diff_ids": diff_ids }));
+    if let Some(Value::Array(history)) = config.get_mut("history") {
+        history
+            .extend(layers.iter().map(|(kind, _)| json!({ "created_by": format!("snaprepo push: {}", kind.name()) })));
+    }
+    let mut run = match config.remove("config") {
+        Some(Value::Object(run)) => run,
+        _ => Map::new(),
+    };
+    run.remove("Cmd");
+    let names = index.snapshots.first().map(|first| format!("{}:{}", first.name, first.tag));
+    run.insert("Entrypoint".into(), json!(["/usr/bin/snaprun", "--", names.unwrap_or_default()]));
+    let mut env: Vec<Value> = run.get("Env").and_then(Value::as_array).cloned().unwrap_or_default();
+    env.retain(|entry| !entry.as_str().is_some_and(|entry| entry.starts_with("SNAPFN_STORE=")));
+    env.push(json!(format!("SNAPFN_STORE={STORE}")));
+    run.insert("Env".into(), Value::Array(env));
+    let mut labels = match run.remove("Labels") {
+        Some(Value::Object(labels)) => labels,
+        _ => Map::new(),
+    };
+    labels.insert(INDEX_LABEL.into(), Value::String(text));
+    run.insert("Labels".into(), Value::Object(labels));
+    config.insert("config".into(), Value::Object(run));
+    Document::new(Value::Object(config))
+}
