@@ -15,13 +15,19 @@ pub(crate) struct Cli {
 const LONG_HELP: &str = "\
 Names:
   NAME[:TAG] is a snapshot in the store; the default tag is \"latest\". Letters, digits and _ . + - are allowed, not \
-starting with . or -. ./FILE, /FILE and FILE.snap name a file.
+starting with . or -. ./FILE, /FILE and FILE.snap name a file. REF is HOST[:PORT]/PATH[:TAG][@sha256:DIGEST], \
+an image in a registry.
 
 Environment:
   SNAPFN_STORE   search path of stores, separated by colons; the first is written to.
                  Default: $XDG_DATA_HOME/snapfn, else ~/.local/share/snapfn.
                  /var/lib/snapfn is searched last.
-  NO_COLOR       no colours
+  SNAPFN_REGISTRY      what is put before a REF without a host
+  SNAPFN_KEY_PASSWORD  password of the secret key
+  NO_COLOR             no colours
+
+Files:
+  /etc/snapfn/config.toml, $XDG_CONFIG_HOME/snapfn/config.toml (default ~/.config/…)   settings of registries
 
 Exit status:
   0  done
@@ -57,13 +63,51 @@ pub(crate) enum Command {
         dry_run: bool,
     },
     /// Compare the content of snapshots and of all files that they need with their digests
+    ///
+    /// For REF, an image in a registry: check that it is signed by one of the keys.
     Verify {
-        /// Snapshots in the store, or snapshot files
-        #[arg(required_unless_present = "all", conflicts_with = "all", value_name = "NAME|FILE")]
+        /// Snapshots in the store, snapshot files, or images in a registry
+        #[arg(required_unless_present = "all", conflicts_with = "all", value_name = "NAME|FILE|REF")]
         names: Vec<OsString>,
         /// Every snapshot and every file of all stores on the search path
         #[arg(long)]
         all: bool,
+        /// For REF: a public key of minisign, or a file with one; may be given several times. Default: the keys that
+        /// the configuration demands for the registry
+        #[arg(long, value_name = "KEY")]
+        key: Vec<String>,
+        /// For REF: speak HTTP without TLS
+        #[arg(long)]
+        plain_http: bool,
+        /// For REF: print a JSON object for each
+        #[arg(long)]
+        json: bool,
+    },
+    /// Sign an image in a registry with a key of minisign
+    ///
+    /// The signature is stored beside the image. It is one of the image's digest, not of its tag.
+    Sign {
+        /// The image
+        #[arg(value_name = "REF")]
+        name: OsString,
+        /// File with the secret key. The password of a protected key is read from the terminal, or is
+        /// $SNAPFN_KEY_PASSWORD
+        #[arg(long, value_name = "FILE")]
+        key: PathBuf,
+        /// Speak HTTP without TLS
+        #[arg(long)]
+        plain_http: bool,
+        /// Print a JSON object
+        #[arg(long)]
+        json: bool,
+    },
+    /// Make a pair of keys: FILE signs, FILE.pub verifies
+    Keygen {
+        /// File of the secret key
+        file: PathBuf,
+        /// Leave the secret key unprotected
+        #[arg(long)]
+        no_password: bool,
     },
     /// Write man pages or shell completions into a directory
     #[command(hide = true)]

@@ -4,6 +4,7 @@
 //!  cli       arguments → Command            verify   reads files and compares them with their names
 //!  list      ls, tags                       output   text for people, one-line errors
 //!  collect   rm, gc                         generate man pages and completions (for the installer)
+//!  signing   sign, keygen, verify REF
 //! ```
 //! Exit status: 0 done, 1 a check or an operation failed, 2 wrong usage.
 
@@ -12,12 +13,15 @@ mod collect;
 mod generate;
 mod list;
 mod output;
+mod signing;
 mod verify;
 
 use clap::Parser;
 use cli::{Cli, Command};
 use output::Failures;
-use snapfn_store::Stores;
+use signing::Access;
+use snapfn_store::{Stores, Target};
+use std::ffi::OsString;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
@@ -29,7 +33,23 @@ fn main() -> ExitCode {
         Command::Tags { name } => list::tags(&stores, &name, &mut failures),
         Command::Rm { names } => collect::rm(&stores, &names, &mut failures),
         Command::Gc { dry_run } => collect::gc(&stores, dry_run, &mut failures),
-        Command::Verify { names, all: _ } => verify::run(&stores, &names, &mut failures),
+        Command::Verify { names, all: _, key, plain_http, json } => {
+            // With a key, everything is a reference, also one without a host.
+            let is_remote = |name: &OsString| !key.is_empty() || matches!(Target::parse(name), Ok(Target::Registry(_)));
+            let (remote, local): (Vec<_>, Vec<_>) = names.into_iter().partition(is_remote);
+            let result = match remote.is_empty() {
+                true => Ok(()),
+                false => signing::verify_images(&remote, &key, &Access { plain_http, json }, &mut failures),
+            };
+            match local.is_empty() && !remote.is_empty() {
+                true => result,
+                false => result.and_then(|()| verify::run(&stores, &local, &mut failures)),
+            }
+        }
+        Command::Sign { name, key, plain_http, json } => {
+            signing::sign_image(&name, &key, &Access { plain_http, json }, &mut failures)
+        }
+        Command::Keygen { file, no_password } => signing::keygen(&file, no_password, &mut failures),
         Command::Generate { what, dir } => generate::run(what, &dir),
     };
     // A reader that has seen enough (`snaprepo ls | head`) is no failure.

@@ -224,7 +224,7 @@ fn verify_reports_every_damaged_and_missing_file() {
 fn verify_refuses_what_is_no_snapshot() {
     let f = fixture();
     one_line(&f.run(1, &["verify", "none"]).1, "none:latest", "no such snapshot");
-    one_line(&f.run(2, &["verify", "host/name"]).1, "host/name", "only the local store");
+    one_line(&f.run(2, &["verify", "host/name"]).1, "host/name", "names no registry");
     one_line(&f.run(1, &["verify", "./none"]).1, "./none", "No such file");
     one_line(&f.run(1, &["verify", "./store"]).1, "./store", "not a regular file");
     let fifo = f.dir.path().join("fifo");

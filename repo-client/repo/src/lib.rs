@@ -23,7 +23,7 @@ pub use event::{Event, Events, Present};
 pub use key::{KeyError, PublicKey, SecretKey};
 pub use pull::{PullOptions, Pulled};
 pub use push::{PushOptions, Pushed};
-pub use signature::{SignatureError, Signed, Verified, sign, verify_signature};
+pub use signature::{SignatureError, Signed, Verified, sign, verify_reference, verify_signature};
 
 use snapfn_registry::ClientOptions;
 use snapfn_store::Stores;

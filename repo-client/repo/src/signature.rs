@@ -160,6 +160,16 @@ struct Layer {
     size: u64,
 }
 
+/// Checks that one of `keys` has signed the image that `reference` names now.
+pub fn verify_reference(
+    client: &Client,
+    reference: &Reference,
+    keys: &[PublicKey],
+) -> Result<Verified, SignatureError> {
+    let manifest = client.manifest(&reference.repository, &reference.target(), &ACCEPT)?;
+    verify_signature(client, &reference.repository, &manifest.digest, keys)
+}
+
 /// Checks that one of `keys` has signed the manifest `digest` of `repository`. Apart from lists and signatures nothing
 /// is downloaded.
 pub fn verify_signature(
