@@ -3,6 +3,7 @@
 use crate::address::{BINDS_MAX, Binds};
 use crate::auxv::InitialStack;
 use crate::restore::Populate;
+use crate::timing::Form;
 use core::ffi::CStr;
 
 /// What to do.
@@ -12,6 +13,8 @@ pub enum Action {
     Run,
     /// Print the plan.
     DryRun,
+    /// Run it as a child and print where the time goes: index of the option.
+    Timing(u64, Form),
     /// Print the help text.
     Help,
     /// Print the version.
@@ -33,6 +36,8 @@ pub struct Args {
     pub binds: usize,
     /// `--report`: the descriptor that failures are reported to; −1 for standard error.
     pub report: i32,
+    /// `--timing-page`: the descriptor of the page that `--timing` shares with its child.
+    pub timing_page: Option<i32>,
     /// `--fds`: the snapshot and its other files are open already, from this descriptor on in the plan's order.
     pub fds: Option<i32>,
     /// `--park`: wait for a request before the jump.
@@ -64,6 +69,7 @@ impl Args {
         let fd = core::str::from_utf8(value).ok()?.parse().ok().filter(|fd| *fd >= 0)?;
         match option {
             b"--fds" => self.fds = Some(fd),
+            b"--timing-page" => self.timing_page = Some(fd),
             _ => self.report = fd,
         }
         self.park |= option == b"--park";
@@ -80,6 +86,7 @@ pub fn parse(initial: &InitialStack) -> Result<Args, UsageError> {
         timens: false,
         binds: 0,
         report: -1,
+        timing_page: None,
         fds: None,
         park: false,
         populate: Populate::Auto,
@@ -91,6 +98,8 @@ pub fn parse(initial: &InitialStack) -> Result<Args, UsageError> {
             b"--help" | b"-h" => return Ok(Args { action: Action::Help, ..args }),
             b"--version" | b"-V" => return Ok(Args { action: Action::Version, ..args }),
             b"--timens" => args.timens = true,
+            b"--timing" => args.action = Action::Timing(index, Form::Text),
+            b"--timing=json" => args.action = Action::Timing(index, Form::Json),
             b"--keep-arguments" => args.keep = true,
             b"--bind" | b"-b" => {
                 index += 1;
@@ -103,7 +112,7 @@ pub fn parse(initial: &InitialStack) -> Result<Args, UsageError> {
                     return Err(UsageError::Bind(index));
                 }
             }
-            option @ (b"--fds" | b"--park" | b"--report" | b"--populate") => {
+            option @ (b"--timing-page" | b"--fds" | b"--park" | b"--report" | b"--populate") => {
                 index += 1;
                 let value = initial.arg(index).map(CStr::to_bytes).unwrap_or_default();
                 args.set(option, value).ok_or(UsageError::Value(index - 1))?;

@@ -21,4 +21,5 @@ pub mod rt;
 pub mod store;
 pub mod sys;
 pub mod timens;
+pub mod timing;
 pub mod vdso;

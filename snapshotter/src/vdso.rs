@@ -12,8 +12,8 @@
 
 use snapfn_format::PAGE;
 use snapfn_format::snap::resident::{
-    CODE, ENTRIES, ENTRY_SIZE, FALLBACKS, FUNCTIONS, RESUME_JUMP, SLOTS, STUB_CLONE, STUB_FINISH, STUB_RESUME,
-    STUB_SYSCALL, STUB_THREAD,
+    CODE, ENTRIES, ENTRY_SIZE, FALLBACKS, FUNCTIONS, MOV_EAX, RESUME_JUMP, SLOTS, STUB_CLONE, STUB_FINISH,
+    STUB_FINISH_TIMED, STUB_RESUME, STUB_SYSCALL, STUB_THREAD,
 };
 
 const DYNSYM: u64 = 0x200;
@@ -207,6 +207,19 @@ fn code(page: &mut Page) {
         &[
             0xb8, 11, 0, 0, 0, // mov eax, SYS_munmap       (rdi, rsi: the loader)
             0x0f, 0x05, // syscall
+            0xb8, 15, 0, 0, 0, // mov eax, SYS_rt_sigreturn (rsp: frame + 8)
+            0x0f, 0x05, // syscall
+        ],
+    );
+    page.put(
+        STUB_FINISH_TIMED,
+        &[
+            MOV_EAX, 11, 0, 0, 0, // mov eax, SYS_munmap       (rdi, rsi: the loader)
+            0x0f, 0x05, // syscall
+            0x0f, 0x31, // rdtsc
+            0x48, 0xc1, 0xe2, 0x20, // shl rdx, 32
+            0x48, 0x09, 0xd0, // or rax, rdx
+            0x49, 0x89, 0x04, 0x24, // mov [r12], rax
             0xb8, 15, 0, 0, 0, // mov eax, SYS_rt_sigreturn (rsp: frame + 8)
             0x0f, 0x05, // syscall
         ],

@@ -17,6 +17,7 @@ use snapfn_loader::restore::{self, Instance, RestoreError, Sources};
 use snapfn_loader::store::{Stores, Target, open_regular};
 use snapfn_loader::sys::{self, Errno};
 use snapfn_loader::timens::{self, TimensError};
+use snapfn_loader::timing::{self, Clock, Moment};
 use snapfn_loader::{dry_run, memory};
 
 const HELP: &str = "\
@@ -31,6 +32,7 @@ Options:
   -b, --bind OLD=NEW  bind the socket at OLD to NEW instead (PORT, ADDRESS:PORT, unix:PATH)
   -n, --dry-run       print what would be done
       --timens        in a time namespace whose clocks do not run backwards from the snapshot
+      --timing[=json] print where the time of the start went, on stderr, when the program has ended
       --fds N         the snapshot and its other files are open from descriptor N on, in the plan's order
       --report N      write why there is no instance to descriptor N, which an instance closes
       --park N        prepare an instance that waits on socket N for its arguments, environment and streams
@@ -62,6 +64,7 @@ enum Failure<'a> {
     Missing(&'a snapfn_format::snap::File, &'a [u8], Errno),
     WrongSize(&'a snapfn_format::snap::File, u64),
     Timens(TimensError),
+    Timing(Errno),
     Restore(RestoreError<'a>),
 }
 
@@ -109,6 +112,7 @@ impl fmt::Display for Failure<'_> {
                 file.digest, file.size
             ),
             Failure::Timens(error) => write!(f, "{error}"),
+            Failure::Timing(errno) => write!(f, "--timing: cannot run and watch a child: {errno}"),
             Failure::Restore(error) => write!(f, "{error}"),
         }
     }
@@ -116,14 +120,28 @@ impl fmt::Display for Failure<'_> {
 
 #[unsafe(no_mangle)]
 fn loader_main(sp: *mut u64) -> ! {
-    // SAFETY: the kernel's initial stack pointer.
+    // SAFETY: the kernel's initial stack pointer, above which are argc and at least one word more for each argument.
+    let entry = unsafe { if sp.read() > 1 && is_timed(sp.add(2).read()) { sys::timestamp() } else { 0 } };
+    // SAFETY: as above.
     let initial = unsafe { InitialStack::at(sp as u64) };
     match args::parse(&initial) {
         Ok(args) => match args.action {
             Action::Help => print_and_exit(HELP),
             Action::Version => print_and_exit(concat!("snaprun ", env!("CARGO_PKG_VERSION"), "\n")),
-            Action::Run | Action::DryRun if args.binds > 0 => start_with_binds(&initial, &args),
-            Action::Run | Action::DryRun => start(&initial, &args, None),
+            Action::Timing(option, form) => {
+                let name = initial.arg(args.name).unwrap_or_default();
+                // SAFETY: nothing has changed it.
+                let errno = unsafe { timing::observe(&initial, option, form, name) };
+                fail(Some(name), &Failure::Timing(errno), 2)
+            }
+            Action::Run | Action::DryRun => {
+                let clock = args.timing_page.map_or(Clock::OFF, |fd| Clock::on(fd, entry));
+                if args.binds > 0 {
+                    start_with_binds(&initial, &args, clock)
+                } else {
+                    start(&initial, &args, None, clock)
+                }
+            }
         },
         Err(error) => {
             let index = match error {
@@ -135,18 +153,24 @@ fn loader_main(sp: *mut u64) -> ! {
     }
 }
 
+/// Whether the first argument says that the time is taken; programs may be forbidden to read the clock.
+unsafe fn is_timed(argument: u64) -> bool {
+    // SAFETY: the caller passes a string of the initial stack.
+    unsafe { memory::c_str(argument) == c"--timing-page" }
+}
+
 /// Apart, so that nobody else's stack has room for them.
 #[cold]
 #[inline(never)]
-fn start_with_binds(initial: &InitialStack, args: &Args) -> ! {
+fn start_with_binds(initial: &InitialStack, args: &Args, clock: Clock) -> ! {
     let binds = args.parse_binds(initial);
-    start(initial, args, Some(&binds))
+    start(initial, args, Some(&binds), clock)
 }
 
-fn start(initial: &InitialStack, args: &Args, binds: Option<&Binds>) -> ! {
+fn start(initial: &InitialStack, args: &Args, binds: Option<&Binds>, clock: Clock) -> ! {
     // Now: the restore puts the program's own argv[0] in its slot.
     let named = initial.arg(args.name);
-    match run(initial, args, binds) {
+    match run(initial, args, binds, clock) {
         Ok(()) => sys::exit(0),
         Err(failure) => fail(named, &failure, if args.report >= 0 { args.report } else { 2 }),
     }
@@ -169,7 +193,7 @@ fn print_and_exit(text: &str) -> ! {
     sys::exit(0)
 }
 
-fn run<'a>(initial: &InitialStack, args: &Args, binds: Option<&'a Binds>) -> Result<(), Failure<'a>> {
+fn run<'a>(initial: &InitialStack, args: &Args, binds: Option<&'a Binds>, clock: Clock) -> Result<(), Failure<'a>> {
     let stores = Stores::from_env(initial);
     let name = initial.arg(args.name).unwrap_or_default();
     let image = match (args.fds, Target::parse(name)) {
@@ -180,7 +204,10 @@ fn run<'a>(initial: &InitialStack, args: &Args, binds: Option<&'a Binds>) -> Res
         (None, Target::Invalid) => return Err(Failure::Name),
     }
     .map_err(Failure::NotFound)?;
+    clock.mark(Moment::Open);
     let plan = read_plan(image)?;
+    clock.operations(plan.ops.len());
+    clock.mark(Moment::Plan);
     if args.action == Action::DryRun {
         let _ = dry_run::print(&plan, &mut Out::new(1));
         return Ok(());
@@ -209,8 +236,9 @@ fn run<'a>(initial: &InitialStack, args: &Args, binds: Option<&'a Binds>) -> Res
             return Err(Failure::WrongSize(file, stat.size));
         }
     }
+    clock.mark(Moment::Files);
     let sources = Sources::new(fds);
-    let instance = Instance { first_arg: args.name, binds, report: args.report };
+    let instance = Instance { first_arg: args.name, binds, report: args.report, clock };
     // SAFETY: this process runs nothing else; `initial` is its initial stack.
     let error = unsafe {
         match if args.keep { initial.moved() } else { Ok(*initial) } {

@@ -5,6 +5,7 @@ use crate::address::Binds;
 use crate::auxv::{InitialStack, at};
 use crate::memory::{read_u64, write_u64};
 use crate::sys;
+use crate::timing::Clock;
 use snapfn_format::PAGE;
 use snapfn_format::snap::{ENV_SET, EnvChange, PATCH_STACK, Plan, Process};
 
@@ -17,6 +18,8 @@ pub struct Instance<'a> {
     pub binds: Option<&'a Binds>,
     /// The descriptor that failures are reported to, closed before the jump; −1 for standard error.
     pub report: i32,
+    /// What the time goes to.
+    pub clock: Clock,
 }
 
 /// Where the new vectors are.

@@ -30,6 +30,7 @@ use crate::address::{Address, Shown, Spec};
 use crate::auxv::{InitialStack, at};
 use crate::print::Text;
 use crate::sys::{self, Errno};
+use crate::timing::Moment;
 use crate::{memory, vdso};
 use core::fmt;
 use instance::Vectors;
@@ -193,11 +194,16 @@ unsafe fn apply<'a>(
 ) -> Result<core::convert::Infallible, RestoreError<'a>> {
     // SAFETY: the caller's promise, and validation: every address written lies in a mapping of the plan.
     unsafe {
-        map_image(plan, sources, initial)?;
+        let clock = instance.clock;
+        map_image(plan, sources)?;
+        clock.mark(Moment::Map);
+        fill_slots(plan, initial);
         let mut initial = *initial;
         let vectors = instance.install(plan, &mut initial)?;
         let canary = patch_image(plan, &initial, &vectors);
+        clock.mark(Moment::Patch);
         descriptors(plan, sources, &initial, instance)?;
+        clock.mark(Moment::Descriptors);
         process::apply(plan, &vectors)?;
         maps::map_descriptors(plan)?;
         let has_signals = !plan.sigactions.is_empty() || !plan.pending.is_empty() || !plan.timers.is_empty();
@@ -205,27 +211,29 @@ unsafe fn apply<'a>(
             sys::block_signals();
         }
         signals::dispositions(plan)?;
+        clock.mark(Moment::Process);
         let main = make_threads(plan, &initial, &vectors, canary)?;
         publish(plan, &vectors);
+        clock.mark(Moment::Threads);
         maps::protect(plan)?;
-        enter(plan, main, instance.report)
+        clock.mark(Moment::Protect);
+        enter(plan, main, instance)
     }
 }
 
 /// The address space as it was, before anything is written to it.
-unsafe fn map_image<'a>(
-    plan: &Plan<'a>,
-    sources: &Sources<'_>,
-    initial: &InitialStack,
-) -> Result<(), RestoreError<'a>> {
+unsafe fn map_image<'a>(plan: &Plan<'a>, sources: &Sources<'_>) -> Result<(), RestoreError<'a>> {
     // SAFETY: the caller's promise.
     unsafe {
         threads::check_cpu(plan)?;
-        maps::map(plan, sources)?;
-        // Before the vectors become the program's own, which name the synthetic vDSO.
-        vdso::fill_slots(plan.header.process.resident, initial.aux_value(at::SYSINFO_EHDR).unwrap_or(0));
+        maps::map(plan, sources)
     }
-    Ok(())
+}
+
+/// Before the vectors become the program's own, which name the synthetic vDSO.
+unsafe fn fill_slots(plan: &Plan<'_>, initial: &InitialStack) {
+    // SAFETY: the caller's promise.
+    unsafe { vdso::fill_slots(plan.header.process.resident, initial.aux_value(at::SYSINFO_EHDR).unwrap_or(0)) };
 }
 
 /// Words that are new in every instance: the canary.
@@ -282,7 +290,11 @@ unsafe fn publish(plan: &Plan<'_>, vectors: &Vectors) {
 
 /// The last steps, with everything in place and all signals blocked if there are any: what would have been in the way
 /// before, and the jump.
-unsafe fn enter<'a>(plan: &Plan<'a>, main: u64, report: i32) -> Result<core::convert::Infallible, RestoreError<'a>> {
+unsafe fn enter<'a>(
+    plan: &Plan<'a>,
+    main: u64,
+    instance: &Instance<'_>,
+) -> Result<core::convert::Infallible, RestoreError<'a>> {
     let region = plan.header.process.resident;
     // SAFETY: the caller's promise.
     unsafe {
@@ -292,13 +304,17 @@ unsafe fn enter<'a>(plan: &Plan<'a>, main: u64, report: i32) -> Result<core::con
             timers::restore(plan, &frames)?;
         }
         attributes::late(plan)?;
-        if report >= 0 {
-            sys::close(report);
+        if instance.report >= 0 {
+            sys::close(instance.report);
         }
         memory::write_u32(region + resident::WORK, 1);
         if plan.threads.len() > 1 {
             sys::futex_wake_all(region + resident::WORK);
         }
-        sys::finish(region + resident::STUB_FINISH, main, LOADER_START, LOADER_END - LOADER_START)
+        // A snapshot that was made before there was the stub with the time stamp has no instruction there.
+        let timed = region + resident::STUB_FINISH_TIMED;
+        let stamp = if memory::bytes(timed, 1) == [resident::MOV_EAX] { instance.clock.last() } else { 0 };
+        let stub = if stamp == 0 { region + resident::STUB_FINISH } else { timed };
+        sys::finish(stub, main, LOADER_START, LOADER_END - LOADER_START, stamp)
     }
 }

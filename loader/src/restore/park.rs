@@ -18,7 +18,9 @@
 
 use super::instance::{Vectors, copy_auxv, has_bare_stack, write_environment};
 use super::{Instance, RestoreError, Sources, patch};
-use super::{descriptors, enter, fds, make_threads, map_image, maps, patch_image, process, publish, signals, threads};
+use super::{
+    descriptors, enter, fds, fill_slots, make_threads, map_image, maps, patch_image, process, publish, signals, threads,
+};
 use crate::auxv::InitialStack;
 use crate::memory::{bytes, c_str, write_u64};
 use crate::sys::{self, Errno, nr};
@@ -94,7 +96,8 @@ unsafe fn prepare_and_wait<'a>(
     }
     // SAFETY: the caller's promise; the area is ours.
     unsafe {
-        map_image(plan, sources, initial)?;
+        map_image(plan, sources)?;
+        fill_slots(plan, initial);
         let area = Area::new()?;
         let canary = patch_image(plan, initial, &area.vectors());
         let early = Early::of(plan);
@@ -131,7 +134,7 @@ unsafe fn prepare_and_wait<'a>(
         process::apply(plan, &vectors)?;
         maps::map_descriptors(plan)?;
         signals::dispositions(plan)?;
-        enter(plan, main, instance.report)
+        enter(plan, main, instance)
     }
 }
 

@@ -31,6 +31,10 @@ pub const CODE: u64 = 0xc00;
 pub const STUB_SYSCALL: u64 = CODE;
 /// Last steps of the main thread: `munmap(rdi, rsi)`, then `rt_sigreturn`.
 pub const STUB_FINISH: u64 = CODE + 0x10;
+/// As [`STUB_FINISH`], with a time stamp of the processor stored at the address in r12 in between (`snaprun --timing`).
+pub const STUB_FINISH_TIMED: u64 = CODE + 0x240;
+/// First byte of that stub; where it is another one, the page is older than the stub.
+pub const MOV_EAX: u8 = 0xb8;
 /// `clone` as a function: the new thread never executes an instruction of the loader, which may be gone before it is
 /// first scheduled; it goes on at [`STUB_THREAD`].
 pub const STUB_CLONE: u64 = CODE + 0x20;
