@@ -10,8 +10,10 @@ mkdir -p "$scratch/redis" "$scratch/www"
 chmod -R 755 "$scratch"
 started=
 cleanup() {
+    # What was started in the background may be the parent of what became the program.
     for pid in $started; do
-        kill "$pid" 2>/dev/null || true
+        # shellcheck disable=SC2046
+        kill "$pid" $(cat "/proc/$pid/task/$pid/children" 2>/dev/null) 2>/dev/null || true
     done
     rm -rf "$SNAPFN_STORE" "$scratch"
 }

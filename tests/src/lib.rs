@@ -9,5 +9,6 @@ pub mod compile;
 pub mod directives;
 pub mod place;
 pub mod run;
+pub mod soak;
 pub mod state;
 pub mod trial;

@@ -23,7 +23,7 @@ pub struct Trial {
 
 /// What a run printed and which files it left.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Observed {
+pub(crate) struct Observed {
     outcome: Outcome,
     files: Vec<(String, Option<Vec<u8>>)>,
 }
@@ -89,14 +89,32 @@ impl Trial {
         let bench = Bench::new()?;
         let exe = compile::compile(&self.program, self.variant, &self.family, &bench.out())?;
         let exe = exe.to_string_lossy().into_owned();
-        let inputs: Vec<_> = self.program.inputs.iter().map(|(name, content)| WorkFile::new(name, content)).collect();
+        let expected = self.ordinary(&bench, &exe)?;
+        if place::ordinary_only() {
+            return Ok(());
+        }
 
+        bench.set_work(&self.inputs())?;
+        self.snapshot(&bench, &exe)?;
+        let at_snapshot = bench.work_files()?;
+        for (line, expected) in self.program.runs.iter().zip(&expected) {
+            bench.set_work(&at_snapshot)?;
+            self.restored(&bench, bench.snaprun(&["trial"]).argv, line, expected)?;
+        }
+        Ok(())
+    }
+
+    /// The files that exist before the start.
+    pub(crate) fn inputs(&self) -> Vec<WorkFile> {
+        self.program.inputs.iter().map(|(name, content)| WorkFile::new(name, content)).collect()
+    }
+
+    /// What each ordinary run shows after the snapshot point.
+    pub(crate) fn ordinary(&self, bench: &Bench, exe: &str) -> Result<Vec<Observed>, String> {
         let mut expected = Vec::new();
         for line in &self.program.runs {
-            bench.set_work(&inputs)?;
-            let mut argv = vec![exe.clone()];
-            argv.extend(line.args.iter().cloned());
-            let (run, result) = self.one(&bench, argv, line)?;
+            bench.set_work(&self.inputs())?;
+            let (run, result) = self.one(bench, vec![exe.to_owned()], line)?;
             if result.outcome.status != line.status {
                 return Err(format!(
                     "the ordinary run should end with {}\n{}\n{}",
@@ -110,51 +128,56 @@ impl Trial {
             }
             expected.push(self.without_init_output(result)?);
         }
-        if place::ordinary_only() {
-            return Ok(());
-        }
+        Ok(expected)
+    }
 
-        bench.set_work(&inputs)?;
-        self.snapshot(&bench, &exe)?;
-        let at_snapshot = bench.work_files()?;
-        for (line, expected) in self.program.runs.iter().zip(&expected) {
-            bench.set_work(&at_snapshot)?;
-            let mut args = vec!["trial"];
-            args.extend(line.args.iter().map(String::as_str));
-            let argv = bench.snaprun(&args).argv;
-            let (run, restored) = self.one(&bench, argv, line)?;
-            if restored != *expected {
-                return Err(difference(&run, expected, &restored));
-            }
+    /// An instance that `command` and the arguments of `line` start shows what is expected.
+    pub(crate) fn restored(
+        &self,
+        bench: &Bench,
+        command: Vec<String>,
+        line: &RunLine,
+        expected: &Observed,
+    ) -> Result<(), String> {
+        let (run, restored) = self.one(bench, command, line)?;
+        if restored == *expected { Ok(()) } else { Err(difference(&run, expected, &restored)) }
+    }
+
+    /// The arguments of `snapshotter` that make a snapshot and put it where `output` says.
+    pub(crate) fn create(&self, output: [&str; 2], exe: &str) -> Vec<String> {
+        let mut args = ["create", output[0], output[1], "--at", &self.at].map(str::to_owned).to_vec();
+        for (name, value) in &self.program.snap_env {
+            args.extend(["--env".to_owned(), format!("{name}={value}")]);
         }
-        Ok(())
+        args.extend(self.program.create.iter().cloned());
+        args.extend(["--".to_owned(), exe.to_owned()]);
+        args.extend(self.program.snap_args.iter().cloned());
+        args
     }
 
     fn snapshot(&self, bench: &Bench, exe: &str) -> Result<(), String> {
-        let env: Vec<String> = self.program.snap_env.iter().map(|(k, v)| format!("{k}={v}")).collect();
-        let mut args = vec!["create", "--tag", "trial", "--at", &self.at];
-        for pair in &env {
-            args.extend(["--env", pair]);
-        }
-        args.extend(self.program.create.iter().map(String::as_str));
-        args.extend(["--", exe]);
-        args.extend(self.program.snap_args.iter().map(String::as_str));
-        let created = bench.snapshotter(&args)?;
+        let args = self.create(["--tag", "trial"], exe);
+        let created = bench.snapshotter(&args.iter().map(String::as_str).collect::<Vec<_>>())?;
         if created.status != "0" {
             return Err(format!("snapshotter {}\n{created}", args.join(" ")));
         }
         Ok(())
     }
 
-    fn one(&self, bench: &Bench, argv: Vec<String>, line: &RunLine) -> Result<(Run, Observed), String> {
-        let run = Run {
-            argv,
+    /// `command` with the arguments and everything else that `line` says.
+    pub(crate) fn command(&self, bench: &Bench, command: Vec<String>, line: &RunLine) -> Run {
+        Run {
+            argv: command.into_iter().chain(line.args.iter().cloned()).collect(),
             env: bench.env(&line.env),
             cwd: bench.work(),
             stdin: line.stdin.clone(),
             stdin_file: self.program.stdin_is_file.then(|| bench.stdin_file()),
             privileged: false,
-        };
+        }
+    }
+
+    fn one(&self, bench: &Bench, command: Vec<String>, line: &RunLine) -> Result<(Run, Observed), String> {
+        let run = self.command(bench, command, line);
         let outcome = run.run()?;
         let files = self.program.files.iter().map(|n| (n.clone(), fs::read(bench.work().join(n)).ok())).collect();
         Ok((run, Observed { outcome, files }))

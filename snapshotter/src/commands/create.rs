@@ -4,8 +4,13 @@ use super::start::Started;
 use crate::cli::CreateArgs;
 use crate::dump::{self, DumpError, Dumped, ElfStore};
 use anyhow::{Context, Result, bail};
+use nix::fcntl::{AT_FDCWD, AtFlags};
+use nix::unistd::linkat;
 use snapfn_store::{Ref, Stores, Transaction};
 use std::ffi::{OsStr, OsString};
+use std::fs::File;
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 /// Runs the subcommand.
@@ -105,14 +110,31 @@ fn publish(args: &CreateArgs, reference: &Option<Ref>, transaction: &Transaction
     Ok(())
 }
 
-/// Copies to a temporary name beside `to` and renames it.
+/// Copies to a file without a name, which gets it once it is complete: whoever is killed meanwhile leaves nothing.
 fn copy_out(from: &Path, to: &Path) -> std::io::Result<()> {
+    let directory = to.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let mut temporary = to.as_os_str().to_owned();
     temporary.push(format!(".{}.tmp", std::process::id()));
     let temporary = PathBuf::from(temporary);
-    let copied = std::fs::copy(from, &temporary).and_then(|_| std::fs::rename(&temporary, to));
-    if copied.is_err() {
+    let unnamed = File::options().write(true).mode(0o600).custom_flags(libc::O_TMPFILE).open(directory);
+    let copied = match unnamed {
+        Ok(file) => copy_to(from, file, &temporary),
+        // Not every file system has such files.
+        Err(_) => std::fs::copy(from, &temporary).map(drop),
+    };
+    let named = copied.and_then(|()| std::fs::rename(&temporary, to));
+    if named.is_err() {
         let _ = std::fs::remove_file(&temporary);
     }
-    copied
+    named
+}
+
+/// Fills `file` from `from`, permissions included, and names it `name`.
+fn copy_to(from: &Path, mut file: File, name: &Path) -> std::io::Result<()> {
+    let mut source = File::open(from)?;
+    std::io::copy(&mut source, &mut file)?;
+    file.set_permissions(source.metadata()?.permissions())?;
+    let link = format!("/proc/self/fd/{}", file.as_raw_fd());
+    linkat(AT_FDCWD, link.as_str(), AT_FDCWD, name, AtFlags::AT_SYMLINK_FOLLOW)?;
+    Ok(())
 }

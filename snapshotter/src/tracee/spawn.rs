@@ -103,7 +103,7 @@ pub(crate) fn spawn(options: &SpawnOptions) -> Result<Spawned, TraceError> {
         envp: &envp_pointers,
         cwd: cwd.as_ref(),
         stdio: [stdin.as_raw_fd(), out_write.as_raw_fd(), err_write.as_raw_fd()],
-        gate: gate_read.as_raw_fd(),
+        gate: [gate_read.as_raw_fd(), gate_write.as_raw_fd()],
         failure: failure_write.as_raw_fd(),
     };
     // SAFETY: the child only makes async-signal-safe calls on memory prepared above.
@@ -163,7 +163,8 @@ struct Child<'a> {
     envp: &'a [*const libc::c_char],
     cwd: Option<&'a CString>,
     stdio: [RawFd; 3],
-    gate: RawFd,
+    /// Both ends: the child waits at one until it is traced, and gives up when nobody has the other any more.
+    gate: [RawFd; 2],
     failure: RawFd,
 }
 
@@ -174,7 +175,10 @@ impl Child<'_> {
         // SAFETY: see above.
         unsafe {
             let mut byte = 0u8;
-            libc::read(self.gate, (&raw mut byte).cast(), 1);
+            libc::close(self.gate[1]);
+            if libc::read(self.gate[0], (&raw mut byte).cast(), 1) != 1 {
+                libc::_exit(127);
+            }
             for (to, from) in self.stdio.iter().enumerate() {
                 if libc::dup2(*from, to as i32) < 0 {
                     self.fail();

@@ -10,6 +10,7 @@ use crate::tracee::attach::Attached;
 use crate::tracee::ptrace::Tid;
 use crate::tracee::{Status, TraceError};
 use anyhow::{Context, Result, bail};
+use nix::unistd::Pid;
 use serde::Serialize;
 use snapfn_store::Stores;
 use std::ffi::{OsStr, OsString};
@@ -48,12 +49,33 @@ pub(super) fn run(args: &Args) -> Result<()> {
 fn of_program(args: &Args) -> Result<Blockers> {
     let program = args.program.first().map_or(OsStr::new(""), OsString::as_os_str);
     // As for a snapshot, the program is rebuilt from the files that the store keeps of it and its libraries.
+    // What the program starts outlives it, and has become our child then.
+    nix::sys::prctl::set_child_subreaper(true).context("PR_SET_CHILD_SUBREAPER")?;
     let mut elves = ElfStore::new(Stores::from_env().writable()?.begin()?);
     let mut started = Started::reach(&args.run, &args.program, &mut elves)?;
     let options = started.dump_options(Memory::Auto);
     let blockers = dump::blockers(&started.tracer, &started.reached, &started.frozen, &options);
     started.tracer.kill();
+    end_children();
     Ok(result(program.to_string_lossy().into_owned(), None, blockers?, Vec::new()))
+}
+
+/// Kills everything that descends from this process.
+fn end_children() {
+    use nix::sys::signal::{Signal, kill};
+    use nix::sys::wait::waitpid;
+    loop {
+        let children = std::fs::read_to_string("/proc/thread-self/children").unwrap_or_default();
+        let children: Vec<Pid> =
+            children.split_whitespace().filter_map(|pid| pid.parse().ok()).map(Pid::from_raw).collect();
+        if children.is_empty() {
+            return;
+        }
+        for child in children {
+            let _ = kill(child, Signal::SIGKILL);
+            let _ = waitpid(child, None);
+        }
+    }
 }
 
 fn of_process(pid: Tid, timeout: f64) -> Result<Blockers> {
