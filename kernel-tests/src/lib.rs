@@ -21,6 +21,7 @@ mod elf;
 mod finding;
 mod procfile;
 mod region;
+pub mod requirements;
 mod sandbox;
 mod sigframe;
 mod sys;

@@ -16,12 +16,15 @@ extern crate alloc;
 
 pub mod boot;
 mod checksum;
+pub mod cpu;
 mod digest;
 mod error;
 pub mod init;
 pub mod layout;
 pub mod request;
+pub mod requirements;
 pub mod snap;
+pub mod vdso;
 
 pub use checksum::{Checksum, checksum};
 pub use digest::Digest;

@@ -42,6 +42,8 @@ fn layouts() -> BTreeMap<&'static str, (usize, Vec<Field>)> {
     record!(EnvChange: kind reserved name addr);
     record!(Setting: kind which a b);
     record!(PendingSignal: thread signo info);
+    record!(HostNeeds: cpu cpu_seen xcr0 behaviours xstate_size kernel level flags page_shift address_bits cpu_name
+        release);
     record!(Timer: kind id clock notify signo thread value remaining interval reserved);
     layouts
 }
@@ -100,7 +102,7 @@ fn constants_have_the_values_that_the_page_gives() {
     let constant = |line: &'static str| {
         let (name, rest) = line.strip_prefix("pub const ")?.split_once(": ")?;
         let (kind, value) = rest.strip_suffix(';')?.split_once(" = ")?;
-        matches!(kind, "u16" | "u32").then_some((name, value.parse::<u64>().ok()?))
+        matches!(kind, "u16" | "u32" | "u64").then_some((name, value.parse::<u64>().ok()?))
     };
     let mut in_code: Vec<_> = source.lines().filter_map(constant).collect();
     let tables = source.split("pub enum TableId {").nth(1).unwrap().split('}').next().unwrap();
@@ -118,6 +120,29 @@ fn constants_have_the_values_that_the_page_gives() {
     in_code.sort();
     on_page.sort();
     assert_eq!(on_page, in_code);
+}
+
+#[test]
+fn the_page_lists_the_cpu_features() {
+    use snapfn_format::cpu::{FEATURES, FIRST_HINT, Register};
+    let page = section().split("| feature | name |").nth(1).unwrap();
+    let rows: Vec<_> = page.lines().skip(2).map_while(row).collect();
+    let expected: Vec<Vec<String>> = FEATURES
+        .iter()
+        .map(|feature| {
+            let register = match feature.register {
+                Register::Eax => "eax",
+                Register::Ebx => "ebx",
+                Register::Ecx => "ecx",
+                Register::Edx => "edx",
+            };
+            let (leaf, subleaf) = feature.leaf;
+            let place = format!("{leaf:#x}.{subleaf} {register} {}", feature.bit);
+            vec![feature.number.to_string(), feature.name.to_string(), place]
+        })
+        .collect();
+    assert_eq!(rows, expected);
+    assert!(section().contains(&format!("from {FIRST_HINT} on")));
 }
 
 #[test]

@@ -93,6 +93,78 @@ fn golden_split_form() {
     });
 }
 
+/// The host requirements came after version 1: without them nothing is known of a host.
+#[test]
+fn host_requirements_are_optional_and_checked() {
+    let mut sample = Sample::default().tables(Sample::default().meta().1 - sample::PAGES as u64 * PAGE);
+    let (meta, size) = Sample::default().meta();
+    parse(&meta, size, |plan| assert!(plan.unwrap().needs.is_none()));
+    let needs = HostNeeds {
+        cpu: [0x1_007f, 0],
+        xcr0: 7,
+        kernel: 4 << 16 | 17,
+        page_shift: 12,
+        cpu_name: sample.add_bytes(b"Sample CPU"),
+        ..HostNeeds::default()
+    };
+    let rebuilt = |needs: HostNeeds| {
+        let mut tables = PlanTables { needs: Some(needs), ..sample.clone() };
+        let size = tables.meta_len().next_multiple_of(PAGE) + sample::PAGES as u64 * PAGE;
+        tables.files[0].size = size;
+        tables
+            .ops
+            .iter_mut()
+            .filter(|op| op.kind == OP_READ || op.kind == OP_MAP_FILE && op.file == 0)
+            .for_each(|op| op.offset = 0);
+        tables.fd_steps.retain(|step| step.kind != STEP_CONTENT);
+        build(&tables, size)
+    };
+    let (meta, size) = rebuilt(needs);
+    parse(&meta, size, |plan| {
+        let plan = plan.unwrap();
+        assert_eq!(plan.needs, Some(&needs));
+        assert_eq!(plan.bytes(plan.needs.unwrap().cpu_name), b"Sample CPU");
+    });
+    let far = BytesRef { offset: u32::MAX, len: 1 };
+    let bad = [
+        HostNeeds { flags: 4, ..needs },
+        HostNeeds { level: 1, ..needs },
+        HostNeeds { cpu_name: far, ..needs },
+        HostNeeds { release: far, ..needs },
+    ];
+    for needs in bad {
+        let (meta, size) = rebuilt(needs);
+        parse(&meta, size, |plan| assert_eq!(plan.unwrap_err(), FormatError::Invalid("host requirements")));
+    }
+}
+
+/// Memory that is writable and executable is said in the header, and nothing else may say so.
+#[test]
+fn writable_and_executable_memory_is_announced() {
+    let (meta, size) = Sample::default().meta();
+    let pages = size - sample::PAGES as u64 * PAGE;
+    let at = HEADER_OFFSET + std::mem::offset_of!(SnapHeader, incompatible);
+    let forged = |change: fn(&mut PlanTables), announce: u8| {
+        let mut tables = Sample::default().tables(pages);
+        change(&mut tables);
+        let mut meta = build(&tables, size).0;
+        let written = meta[at];
+        meta[at] = announce;
+        fix_checksum(&mut meta);
+        (written, parse(&meta, size, |plan| plan.map(|_| ()).map_err(|error| error.to_string())))
+    };
+    const RWX: u16 = PROT_READ | PROT_WRITE | PROT_EXEC;
+    let mapped = |tables: &mut PlanTables| tables.ops[4].prot = RWX;
+    let protected = |tables: &mut PlanTables| tables.ops[2].prot = RWX;
+    for change in [mapped, protected] {
+        assert_eq!(forged(change, 1), (1, Ok(())));
+        assert!(forged(change, 0).1.unwrap_err().contains("writable and executable"));
+    }
+    assert_eq!(forged(|_| (), 0), (0, Ok(())));
+    assert!(forged(|_| (), 1).1.unwrap_err().contains("writable and executable"));
+    assert!(meta[at] == 0);
+}
+
 #[test]
 fn every_bit_flip_is_refused() {
     let (meta, size) = Sample::default().meta();

@@ -37,5 +37,11 @@ pub const VERSION: u16 = 1;
 /// Magic number at [`HEADER_OFFSET`].
 pub const MAGIC: [u8; 8] = *b"SNAPPLAN";
 
+/// [`SnapHeader::incompatible`]: some memory is writable and executable at once, because the program had it so.
+pub const FEATURE_WX: u64 = 1;
+
+/// All [`SnapHeader::incompatible`] features that this crate knows.
+pub(crate) const FEATURES: u64 = FEATURE_WX;
+
 /// No meta part is longer than this, in bytes.
 pub const META_MAX: u64 = 64 << 20;

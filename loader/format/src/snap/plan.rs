@@ -1,7 +1,7 @@
 //! Reading: from the bytes of the meta part to a validated [`Plan`].
 
 use super::records::*;
-use super::{HEADER_OFFSET, MAGIC, META_MAX, NOTE_NAME, VERSION};
+use super::{FEATURES, HEADER_OFFSET, MAGIC, META_MAX, NOTE_NAME, VERSION};
 use crate::{ARCH_X86_64, Checksum, FormatError};
 use core::mem::{offset_of, size_of};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
@@ -70,6 +70,8 @@ pub struct Plan<'a> {
     pub timers: &'a [Timer],
     /// What completes the descriptors.
     pub fd_steps: &'a [FdStep],
+    /// What is needed of the host; nothing is known without it.
+    pub needs: Option<&'a HostNeeds>,
     /// Raw bytes.
     pub bytes: &'a [u8],
 }
@@ -98,8 +100,8 @@ pub fn peek_header(start: &[u8], size: u64) -> Result<&SnapHeader, FormatError> 
     if header.page_shift != 12 {
         return Err(FormatError::Invalid("page size"));
     }
-    if header.incompatible != 0 {
-        return Err(FormatError::Features(header.incompatible));
+    if header.incompatible & !FEATURES != 0 {
+        return Err(FormatError::Features(header.incompatible & !FEATURES));
     }
     if header.reserved != 0 {
         return Err(FormatError::Reserved("the header"));
@@ -147,9 +149,15 @@ impl<'a> Plan<'a> {
         if meta_checksum(meta) != Some(header.checksum) {
             return Err(FormatError::Checksum("the header and plan"));
         }
-        let known = TableId::FdSteps as usize;
-        if header.tables[known + 1..TableId::Bytes as usize].iter().any(|table| *table != Table::default()) {
-            return Err(FormatError::Reserved("the table of tables"));
+        let known = [0..=TableId::FdSteps as usize, TableId::HostNeeds as usize..=TableId::HostNeeds as usize];
+        for (slot, table) in header.tables.iter().enumerate().take(TableId::Bytes as usize) {
+            if *table != Table::default() && !known.iter().any(|range| range.contains(&slot)) {
+                return Err(FormatError::Reserved("the table of tables"));
+            }
+        }
+        let needs = table(meta, header, TableId::HostNeeds, "the host requirements")?;
+        if needs.len() > 1 {
+            return Err(FormatError::TooLarge("the host requirements"));
         }
         let plan = Plan {
             header,
@@ -164,6 +172,7 @@ impl<'a> Plan<'a> {
             pending: table(meta, header, TableId::PendingSignals, "the pending signals table")?,
             timers: table(meta, header, TableId::Timers, "the timers table")?,
             fd_steps: table(meta, header, TableId::FdSteps, "the descriptor steps table")?,
+            needs: needs.first(),
             bytes: table(meta, header, TableId::Bytes, "the bytes table")?,
         };
         plan.validate()?;

@@ -58,6 +58,8 @@ pub enum TableId {
     Timers = 9,
     /// [`FdStep`].
     FdSteps = 10,
+    /// [`HostNeeds`]: one record or none.
+    HostNeeds = 12,
     /// Raw bytes: paths, XSAVE areas, contents of small descriptors.
     Bytes = 15,
 }
@@ -143,6 +145,12 @@ record! {
         /// Offset into the file, page-aligned; or the advice.
         offset: u64,
     }
+}
+
+/// Whether an operation makes memory that is writable and executable at once.
+pub fn is_wx(op: &Op) -> bool {
+    const BOTH: u16 = PROT_WRITE | PROT_EXEC;
+    matches!(op.kind, OP_MAP_FILE | OP_MAP_ANON | OP_MAP_FD | OP_PROTECT) && op.prot & BOTH == BOTH
 }
 
 /// [`Patch::kind`]: the address of the new argument vector.
@@ -583,3 +591,46 @@ record! {
         created: u64,
     }
 }
+
+record! {
+    /// What the snapshot needs of a host. At most one; without it, nothing is known.
+    HostNeeds {
+        /// CPU features that code can have been selected for: [`crate::cpu::FeatureSet`].
+        cpu: [u64; 2],
+        /// The features of the CPU that the snapshot was made on.
+        cpu_seen: [u64; 2],
+        /// Register state that was enabled there (XCR0).
+        xcr0: u64,
+        /// `KERNEL_…` bits.
+        behaviours: u64,
+        /// Size of an XSAVE area with all of that state.
+        xstate_size: u32,
+        /// Oldest kernel: major number in the upper half, minor in the lower.
+        kernel: u32,
+        /// 0: code was selected for the CPU; 2, 3, 4: for that x86-64 level.
+        level: u32,
+        /// `HOST_…` bits.
+        flags: u32,
+        /// log2 of the page size.
+        page_shift: u32,
+        /// Width of a user address.
+        address_bits: u32,
+        /// Name of the CPU.
+        cpu_name: BytesRef,
+        /// Release of the kernel.
+        release: BytesRef,
+    }
+}
+
+/// [`HostNeeds::flags`]: the dynamic linker saves all register state with `XSAVE`, in an area of that host's size.
+pub const HOST_XSAVE_RESOLVER: u32 = 1;
+
+/// [`HostNeeds::flags`]: register state beyond AVX is live in a thread, in the layout of that host.
+pub const HOST_XSTATE_LAYOUT: u32 = 2;
+
+/// [`HostNeeds::behaviours`]: restartable sequences, which a thread has registered.
+pub const KERNEL_RSEQ: u64 = 1;
+/// [`HostNeeds::behaviours`]: `pidfd_open`.
+pub const KERNEL_PIDFD: u64 = 2;
+/// [`HostNeeds::behaviours`]: the flags MFD_EXEC and MFD_NOEXEC_SEAL of `memfd_create`.
+pub const KERNEL_MEMFD_EXEC: u64 = 4;

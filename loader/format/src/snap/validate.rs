@@ -1,8 +1,8 @@
 //! Validation of a parsed plan: after it the loader indexes, maps and writes without further checks.
 
-use super::Plan;
 use super::records::*;
 use super::resident;
+use super::{FEATURE_WX, Plan};
 use crate::layout::{LOADER_END, LOADER_START, USER_END, USER_START};
 use crate::{FormatError, PAGE};
 
@@ -168,6 +168,10 @@ impl<'a> Plan<'a> {
                 last = Some(op);
             }
         }
+        // Said in the header, so that whoever takes in a snapshot can see it there.
+        if self.ops.iter().any(is_wx) != (self.header.incompatible & FEATURE_WX != 0) {
+            return Err(FormatError::Invalid("writable and executable memory"));
+        }
         Ok(())
     }
 
@@ -327,6 +331,13 @@ impl<'a> Plan<'a> {
         }
         if p.auxv % 8 != 0 || p.auxv_len % 16 != 0 || p.info % 8 != 0 || p.auxv_len > PAGE {
             return Err(FormatError::Invalid("process record"));
+        }
+        if let Some(needs) = self.needs {
+            let known =
+                needs.flags & !(HOST_XSAVE_RESOLVER | HOST_XSTATE_LAYOUT) == 0 && matches!(needs.level, 0 | 2..=4);
+            if !known || !self.bytes_ok(needs.cpu_name) || !self.bytes_ok(needs.release) {
+                return Err(FormatError::Invalid("host requirements"));
+            }
         }
         if p.argv0 != 0 && self.map_of(p.argv0, 1).is_none() {
             return Err(FormatError::Invalid("argv[0] address"));

@@ -2,7 +2,7 @@
 
 use super::plan::{HEADER_END, meta_checksum, note_header};
 use super::records::*;
-use super::{HEADER_OFFSET, MAGIC, NOTE_NAME, Plan, SnapHeader, VERSION};
+use super::{FEATURE_WX, HEADER_OFFSET, MAGIC, NOTE_NAME, Plan, SnapHeader, VERSION};
 use crate::ARCH_X86_64;
 use alloc::vec::Vec;
 use zerocopy::{Immutable, IntoBytes};
@@ -23,6 +23,7 @@ pub struct PlanTables {
     pub pending: Vec<PendingSignal>,
     pub timers: Vec<Timer>,
     pub fd_steps: Vec<FdStep>,
+    pub needs: Option<HostNeeds>,
     pub bytes: Vec<u8>,
 }
 
@@ -42,6 +43,7 @@ impl From<&Plan<'_>> for PlanTables {
             pending: plan.pending.to_vec(),
             timers: plan.timers.to_vec(),
             fd_steps: plan.fd_steps.to_vec(),
+            needs: plan.needs.copied(),
             bytes: plan.bytes.to_vec(),
         }
     }
@@ -110,6 +112,7 @@ impl MetaBuilder {
         self.table(TableId::PendingSignals, &tables.pending);
         self.table(TableId::Timers, &tables.timers);
         self.table(TableId::FdSteps, &tables.fd_steps);
+        self.table(TableId::HostNeeds, tables.needs.as_slice());
         self.table(TableId::Bytes, &tables.bytes);
     }
 
@@ -118,6 +121,7 @@ impl MetaBuilder {
     pub fn build(tables: &PlanTables, elf_header: &[u8; 64], file_size: u64) -> Vec<u8> {
         let mut builder = MetaBuilder::new();
         builder.tables(tables);
+        builder.header.incompatible = if tables.ops.iter().any(is_wx) { FEATURE_WX } else { 0 };
         builder.header.file_size = file_size;
         builder.header.meta_len = builder.bytes.len() as u64;
         let MetaBuilder { mut bytes, header } = builder;

@@ -1,0 +1,229 @@
+//! What a snapshot needs of a host, and whether a host has it.
+
+use crate::cpu::{self, FeatureSet};
+use crate::snap::*;
+use core::fmt;
+
+/// A host, as far as snapshots depend on it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Host {
+    /// Features that the CPU has and the kernel has enabled.
+    pub cpu: FeatureSet,
+    /// Register state that the kernel has enabled; 0 without XSAVE.
+    pub xcr0: u64,
+    /// Size of an XSAVE area with all of that; 0: not known.
+    pub xstate_size: u32,
+    /// Release of the kernel, [`release`]; 0: not known, which fits everything.
+    pub kernel: u32,
+    /// Bits of `KERNEL_…` that a probe found missing, whatever the release says.
+    pub lacks: u64,
+    /// log2 of the page size.
+    pub page_shift: u32,
+    /// Width of a user address; 47 with four levels of page tables.
+    pub address_bits: u32,
+}
+
+/// A kernel's release as one number that can be compared.
+pub const fn release(major: u32, minor: u32) -> u32 {
+    let minor = if minor > 0xffff { 0xffff } else { minor };
+    major << 16 | minor
+}
+
+/// A behaviour of the kernel that only some snapshots need.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Behaviour {
+    /// Its bit in [`HostNeeds::behaviours`].
+    pub bit: u64,
+    /// What it is.
+    pub name: &'static str,
+    /// First release that has it.
+    pub since: u32,
+}
+
+/// All behaviours that have a bit.
+pub const BEHAVIOURS: [Behaviour; 3] = [
+    Behaviour { bit: KERNEL_RSEQ, name: "restartable sequences (rseq)", since: release(4, 18) },
+    Behaviour { bit: KERNEL_PIDFD, name: "pidfd_open", since: release(5, 3) },
+    Behaviour { bit: KERNEL_MEMFD_EXEC, name: "MFD_EXEC and MFD_NOEXEC_SEAL", since: release(6, 3) },
+];
+
+/// Every snapshot needs this release: MAP_FIXED_NOREPLACE.
+pub const OLDEST_KERNEL: u32 = release(4, 17);
+
+/// The behaviours that a plan with these threads and descriptors needs.
+pub fn behaviours(threads: &[Thread], fds: &[Fd]) -> u64 {
+    const MFD_EXEC_FLAGS: u64 = 0x18;
+    let mut bits = 0;
+    if threads.iter().any(|thread| thread.rseq != 0) {
+        bits |= KERNEL_RSEQ;
+    }
+    for fd in fds {
+        bits |= match fd.kind {
+            FD_PIDFD_SELF => KERNEL_PIDFD,
+            FD_MEMFD if fd.a & MFD_EXEC_FLAGS != 0 => KERNEL_MEMFD_EXEC,
+            _ => 0,
+        };
+    }
+    bits
+}
+
+/// One thing that a host lacks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Misfit {
+    /// A CPU feature, by number.
+    Feature(u8),
+    /// The host has more register state (these bits of XCR0) than the dynamic linker in the snapshot makes room for.
+    Grown(u64),
+    /// Register state that is live lies elsewhere in the areas of this CPU.
+    Layout,
+    /// The kernel is older than that release.
+    Kernel(u32),
+    /// A behaviour of the kernel, by bit number.
+    Behaviour(u8),
+    /// Pages have another size (log2).
+    PageShift(u32),
+    /// Addresses are narrower.
+    AddressBits(u32),
+}
+
+impl fmt::Display for Misfit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            Misfit::Feature(number) => match cpu::name(number) {
+                Some(name) => write!(f, "this CPU lacks {name}, which code in the snapshot was selected for"),
+                None => write!(f, "needs CPU feature {number}, which this version does not know"),
+            },
+            Misfit::Grown(bits) => write!(
+                f,
+                "this CPU has register state (XCR0 bits {bits:#x}) that the dynamic linker in the snapshot has no room for"
+            ),
+            Misfit::Layout => f.write_str(
+                "this CPU keeps register state that is live in the snapshot (protection keys, AVX-512) in another layout",
+            ),
+            Misfit::Kernel(release) => write!(f, "needs Linux {}.{} or later", release >> 16, release & 0xffff),
+            Misfit::Behaviour(bit) => match behaviour(bit) {
+                Some(behaviour) => write!(f, "this kernel lacks {}", behaviour.name),
+                None => write!(f, "needs kernel behaviour {bit}, which this version does not know"),
+            },
+            Misfit::PageShift(shift) => write!(f, "needs pages of {} bytes", 1u64 << (shift & 63)),
+            Misfit::AddressBits(bits) => write!(f, "needs addresses of {bits} bits"),
+        }
+    }
+}
+
+fn behaviour(bit: u8) -> Option<&'static Behaviour> {
+    BEHAVIOURS.iter().find(|behaviour| behaviour.bit == 1 << bit)
+}
+
+/// Register state that `_dl_runtime_resolve` saves in glibc: all but x87, PKRU and what the kernel has for itself.
+const RESOLVER_STATE: u64 = 0xee;
+
+/// What of the register state `xcr0` a dynamic linker that saves it all has made no room for.
+///
+/// With `XSAVE` the layout is fixed, and everything in XCR0 is written: a host with more than the one that measured the
+/// area would have the linker write beyond its end. `XSAVEC` writes only what is in use, so it is not affected unless
+/// code that the snapshot's CPU could not run is run.
+pub fn grown(needs: &HostNeeds, xcr0: u64) -> Option<Misfit> {
+    let more = xcr0 & !needs.xcr0 & RESOLVER_STATE;
+    (needs.flags & HOST_XSAVE_RESOLVER != 0 && more != 0).then_some(Misfit::Grown(more))
+}
+
+/// Whether state that is live lies where `host` has it. Up to AVX places are fixed; behind it each kind of CPU has its own.
+pub fn layout(needs: &HostNeeds, xcr0: u64, xstate_size: u32) -> Option<Misfit> {
+    let same = xcr0 == needs.xcr0 && (xstate_size == 0 || xstate_size == needs.xstate_size);
+    (needs.flags & HOST_XSTATE_LAYOUT != 0 && !same).then_some(Misfit::Layout)
+}
+
+/// Everything that `host` lacks of `needs`.
+pub fn misfits<'a>(needs: &'a HostNeeds, host: &'a Host) -> impl Iterator<Item = Misfit> + 'a {
+    let missing = FeatureSet(needs.cpu).without_hints().without(host.cpu);
+    let old = host.kernel != 0 && host.kernel < needs.kernel;
+    let behaviours = (0..64u8).filter(move |bit| needs.behaviours >> bit & 1 == 1).filter(move |bit| {
+        let too_old = behaviour(*bit).is_none_or(|behaviour| host.kernel != 0 && host.kernel < behaviour.since);
+        too_old || host.lacks >> bit & 1 == 1
+    });
+    let page = (needs.page_shift != host.page_shift).then_some(Misfit::PageShift(needs.page_shift));
+    let bits = (needs.address_bits > host.address_bits).then_some(Misfit::AddressBits(needs.address_bits));
+    missing
+        .numbers()
+        .map(Misfit::Feature)
+        .chain(grown(needs, host.xcr0))
+        .chain(layout(needs, host.xcr0, host.xstate_size))
+        .chain(old.then_some(Misfit::Kernel(needs.kernel)))
+        .chain(behaviours.map(Misfit::Behaviour))
+        .chain(page)
+        .chain(bits)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn host() -> Host {
+        Host {
+            cpu: FeatureSet::V3,
+            xcr0: 7,
+            xstate_size: 832,
+            kernel: release(6, 1),
+            lacks: 0,
+            page_shift: 12,
+            address_bits: 47,
+        }
+    }
+
+    fn needs() -> HostNeeds {
+        HostNeeds {
+            cpu: FeatureSet::V2.0,
+            xcr0: 7,
+            xstate_size: 832,
+            kernel: release(4, 17),
+            page_shift: 12,
+            address_bits: 47,
+            ..HostNeeds::default()
+        }
+    }
+
+    fn said(needs: &HostNeeds, host: &Host) -> Vec<String> {
+        misfits(needs, host).map(|misfit| misfit.to_string()).collect()
+    }
+
+    #[test]
+    fn what_fits() {
+        assert!(said(&needs(), &host()).is_empty());
+        assert!(said(&HostNeeds { cpu: FeatureSet::V3.0, ..needs() }, &host()).is_empty());
+        // Hints are never missed, and an unknown kernel fits.
+        assert!(said(&HostNeeds { cpu: [0, u64::MAX << 56], ..needs() }, &host()).is_empty());
+        assert!(said(&HostNeeds { kernel: release(9, 0), ..needs() }, &Host { kernel: 0, ..host() }).is_empty());
+    }
+
+    #[test]
+    fn what_does_not_is_named() {
+        let has = |needs: HostNeeds, host: Host, words: &[&str]| {
+            let said = said(&needs, &host);
+            assert_eq!(said.len(), words.len(), "{said:?}");
+            for (said, word) in said.iter().zip(words) {
+                assert!(said.contains(word), "{said}: {word}");
+            }
+        };
+        has(
+            HostNeeds { cpu: [1 << 16 | 1 << 40 | 1 << 63, 1], ..needs() },
+            host(),
+            &["AVX512F", "feature 63", "feature 64"],
+        );
+        has(HostNeeds { kernel: release(6, 13), ..needs() }, host(), &["Linux 6.13"]);
+        has(HostNeeds { behaviours: KERNEL_PIDFD | KERNEL_MEMFD_EXEC, ..needs() }, host(), &["MFD_EXEC"]);
+        has(HostNeeds { behaviours: KERNEL_PIDFD, ..needs() }, Host { lacks: KERNEL_PIDFD, ..host() }, &["pidfd"]);
+        has(HostNeeds { behaviours: 1 << 60, ..needs() }, host(), &["behaviour 60"]);
+        has(HostNeeds { page_shift: 14, ..needs() }, host(), &["16384"]);
+        has(HostNeeds { address_bits: 56, ..needs() }, host(), &["56 bits"]);
+        let large = Host { xcr0: 0xe7, ..host() };
+        has(needs(), large, &[]);
+        let fixed = HostNeeds { flags: HOST_XSTATE_LAYOUT, ..needs() };
+        has(fixed, host(), &[]);
+        has(fixed, large, &["layout"]);
+        has(fixed, Host { xstate_size: 2440, ..host() }, &["layout"]);
+        has(fixed, Host { xstate_size: 0, ..host() }, &[]);
+        has(HostNeeds { flags: HOST_XSAVE_RESOLVER, ..needs() }, large, &["0xe0"]);
+        has(HostNeeds { flags: HOST_XSAVE_RESOLVER, ..needs() }, Host { xcr0: 0x207, ..host() }, &[]);
+    }
+}
