@@ -32,6 +32,8 @@ pub struct Args {
     pub name: u64,
     /// `--keep-arguments`, used by the snapshotter: the instance is going to be dumped again.
     pub keep: bool,
+    /// `--fallback`: start the program the ordinary way where this host cannot start the snapshot.
+    pub fallback: bool,
     /// How many `--bind` options there are. They are parsed into [`Binds`], which is large, only where there are any.
     pub binds: usize,
     /// `--report`: the descriptor that failures are reported to; −1 for standard error.
@@ -84,6 +86,7 @@ pub fn parse(initial: &InitialStack) -> Result<Args, UsageError> {
         name: 0,
         keep: false,
         timens: false,
+        fallback: false,
         binds: 0,
         report: -1,
         timing_page: None,
@@ -100,6 +103,7 @@ pub fn parse(initial: &InitialStack) -> Result<Args, UsageError> {
             b"--timens" => args.timens = true,
             b"--timing" => args.action = Action::Timing(index, Form::Text),
             b"--timing=json" => args.action = Action::Timing(index, Form::Json),
+            b"--fallback" => args.fallback = true,
             b"--keep-arguments" => args.keep = true,
             b"--bind" | b"-b" => {
                 index += 1;

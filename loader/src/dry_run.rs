@@ -2,6 +2,8 @@
 
 use crate::print::{Out, Text};
 use core::fmt::{self, Write};
+use snapfn_format::cpu::{self, FeatureSet};
+use snapfn_format::requirements::BEHAVIOURS;
 use snapfn_format::snap::*;
 
 fn prot(bits: u16) -> &'static str {
@@ -17,10 +19,31 @@ fn prot(bits: u16) -> &'static str {
     }
 }
 
+fn needs_of(plan: &Plan<'_>, needs: &HostNeeds, out: &mut Out) -> fmt::Result {
+    match needs.level {
+        0 => writeln!(out, "made for   {}", Text(plan.bytes(needs.cpu_name)))?,
+        level => writeln!(out, "made for   x86-64-v{level}")?,
+    }
+    write!(out, "needs      Linux {}.{}", needs.kernel >> 16, needs.kernel & 0xffff)?;
+    for number in FeatureSet(needs.cpu).numbers() {
+        match cpu::name(number) {
+            Some(name) => write!(out, " {name}")?,
+            None => write!(out, " feature-{number}")?,
+        }
+    }
+    for behaviour in BEHAVIOURS.iter().filter(|behaviour| needs.behaviours & behaviour.bit != 0) {
+        write!(out, ", {}", behaviour.name)?;
+    }
+    writeln!(out)
+}
+
 /// Prints `plan` to `out`.
 pub fn print(plan: &Plan<'_>, out: &mut Out) -> fmt::Result {
     let p = &plan.header.process;
     writeln!(out, "program    {}", Text(plan.bytes(p.exe)))?;
+    if let Some(needs) = plan.needs {
+        needs_of(plan, needs, out)?;
+    }
     writeln!(out, "files")?;
     for (index, file) in plan.files.iter().enumerate() {
         write!(out, "  {index:3} ")?;

@@ -8,9 +8,10 @@
 //!  anything else with a slash   an image in a registry
 //! ```
 
-use crate::auxv::InitialStack;
-use crate::sys::{self, Errno};
+use crate::auxv::{InitialStack, at};
+use crate::sys::{self, Errno, Stat};
 use core::ffi::CStr;
+use core::fmt;
 use snapfn_format::Digest;
 use snapfn_format::snap::{FILE_CODE, FILE_DATA, FILE_HOST, File, Plan};
 
@@ -20,6 +21,8 @@ const MAX_STORES: usize = 16;
 const PATH_MAX: usize = 4096;
 /// Most variants of one tag.
 const MAX_VARIANTS: u16 = 64;
+/// Permission to write for group or others.
+const OTHERS_WRITE: u32 = 0o022;
 /// System-wide store, always last.
 const SYSTEM_STORE: &[u8] = b"/var/lib/snapfn";
 
@@ -198,6 +201,25 @@ impl Stores {
         }
     }
 
+    /// Whether a file of the store may be used: what it contains decides what the process does. `stat` is of the open
+    /// file, so whatever names were exchanged on the way to it, this is what will be mapped.
+    ///
+    /// Trusted are root, this user, and whoever owns a store of the search path that nobody else can write to.
+    pub fn trust(&self, stat: &Stat) -> Result<(), Untrusted> {
+        if stat.mode & OTHERS_WRITE != 0 {
+            return Err(Untrusted::Writable(stat.mode));
+        }
+        if stat.uid == 0 || Some(u64::from(stat.uid)) == self.initial.aux_value(at::EUID) {
+            return Ok(());
+        }
+        let is_store_of = |root: &[&'static [u8]; 2]| {
+            PathBuffer::join(&root[..])
+                .and_then(|path| sys::stat(path.as_c_str()).ok())
+                .is_some_and(|directory| directory.uid == stat.uid && directory.mode & OTHERS_WRITE == 0)
+        };
+        if self.roots().any(is_store_of) { Ok(()) } else { Err(Untrusted::Owner(stat.uid)) }
+    }
+
     /// Opens file `index` of the plan. The snapshot itself is open already.
     pub fn open_file(&self, plan: &Plan<'_>, file: &File) -> sys::Result<i32> {
         match file.kind {
@@ -209,6 +231,30 @@ impl Stores {
                 open_regular_with(path, access)
             }
             _ => Err(Errno::INVAL),
+        }
+    }
+}
+
+/// Why a file of the store is not used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Untrusted {
+    /// Group or others may write to it: its mode.
+    Writable(u32),
+    /// It belongs to somebody who owns no store of the search path: the user.
+    Owner(u32),
+}
+
+impl fmt::Display for Untrusted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Untrusted::Writable(mode) => write!(
+                f,
+                "the store has a file that others may write to (mode {:04o}), run snaprepo verify and set it to 0444",
+                mode & 0o7777
+            ),
+            Untrusted::Owner(user) => {
+                write!(f, "the store has a file of user {user}, who owns no store of the search path, remove it")
+            }
         }
     }
 }

@@ -14,11 +14,11 @@ use snapfn_loader::args::{self, Action, Args, UsageError};
 use snapfn_loader::auxv::InitialStack;
 use snapfn_loader::print::{Out, Text};
 use snapfn_loader::restore::{self, Instance, RestoreError, Sources};
-use snapfn_loader::store::{Stores, Target, open_regular};
+use snapfn_loader::store::{Stores, Target, Untrusted, open_regular};
 use snapfn_loader::sys::{self, Errno};
 use snapfn_loader::timens::{self, TimensError};
 use snapfn_loader::timing::{self, Clock, Moment};
-use snapfn_loader::{dry_run, memory};
+use snapfn_loader::{dry_run, fallback, memory};
 
 const HELP: &str = "\
 Starts an instance of a snapshot: the process becomes the program.
@@ -31,6 +31,7 @@ Options come before NAME; -- ends them. ARGS, the environment and stdio are the 
 Options:
   -b, --bind OLD=NEW  bind the socket at OLD to NEW instead (PORT, ADDRESS:PORT, unix:PATH)
   -n, --dry-run       print what would be done
+      --fallback      where this host cannot start the snapshot, start its program the ordinary way
       --timens        in a time namespace whose clocks do not run backwards from the snapshot
       --timing[=json] print where the time of the start went, on stderr, when the program has ended
       --fds N         the snapshot and its other files are open from descriptor N on, in the plan's order
@@ -66,6 +67,8 @@ enum Failure<'a> {
     Timens(TimensError),
     Timing(Errno),
     Restore(RestoreError<'a>),
+    Fallback(RestoreError<'a>, &'a [u8], Errno),
+    Untrusted(Untrusted),
 }
 
 impl Failure<'_> {
@@ -113,7 +116,14 @@ impl fmt::Display for Failure<'_> {
             ),
             Failure::Timens(error) => write!(f, "{error}"),
             Failure::Timing(errno) => write!(f, "--timing: cannot run and watch a child: {errno}"),
+            Failure::Restore(error @ RestoreError::Unfit(_)) => {
+                write!(f, "{error}, make it here or with --cpu x86-64-v2, or use --fallback")
+            }
             Failure::Restore(error) => write!(f, "{error}"),
+            Failure::Fallback(error, exe, errno) => {
+                write!(f, "{error}, and {} cannot be started instead: {errno}", Text(exe))
+            }
+            Failure::Untrusted(why) => write!(f, "{why}"),
         }
     }
 }
@@ -196,7 +206,8 @@ fn print_and_exit(text: &str) -> ! {
 fn run<'a>(initial: &InitialStack, args: &Args, binds: Option<&'a Binds>, clock: Clock) -> Result<(), Failure<'a>> {
     let stores = Stores::from_env(initial);
     let name = initial.arg(args.name).unwrap_or_default();
-    let image = match (args.fds, Target::parse(name)) {
+    let target = Target::parse(name);
+    let image = match (args.fds, target) {
         (Some(first), _) => Ok(first),
         (None, Target::Name(name, tag)) => stores.open_name(name, tag),
         (None, Target::File(path)) => open_regular(path, 0),
@@ -205,7 +216,11 @@ fn run<'a>(initial: &InitialStack, args: &Args, binds: Option<&'a Binds>, clock:
     }
     .map_err(Failure::NotFound)?;
     clock.mark(Moment::Open);
-    let plan = read_plan(image)?;
+    let stat = sys::fstat(image).map_err(Failure::Unreadable)?;
+    if args.fds.is_none() && matches!(target, Target::Name(..)) {
+        stores.trust(&stat).map_err(Failure::Untrusted)?;
+    }
+    let plan = read_plan(image, &stat)?;
     clock.operations(plan.ops.len());
     clock.mark(Moment::Plan);
     if args.action == Action::DryRun {
@@ -235,6 +250,9 @@ fn run<'a>(initial: &InitialStack, args: &Args, binds: Option<&'a Binds>, clock:
         if !stat.is_regular() || (stat.size != file.size && file.kind != FILE_HOST) {
             return Err(Failure::WrongSize(file, stat.size));
         }
+        if file.kind != FILE_HOST {
+            stores.trust(&stat).map_err(Failure::Untrusted)?;
+        }
     }
     clock.mark(Moment::Files);
     let sources = Sources::new(fds);
@@ -250,6 +268,11 @@ fn run<'a>(initial: &InitialStack, args: &Args, binds: Option<&'a Binds>, clock:
     if let RestoreError::Map { errno: Errno::EXIST, .. } = error {
         retry_with_ordinary_layout(initial);
     }
+    if args.fallback && fallback::applies(&error, &plan) {
+        // SAFETY: as above; what of the image is there goes with the execve.
+        let errno = unsafe { fallback::start(&plan, initial, args.name) };
+        return Err(Failure::Fallback(error, plan.bytes(plan.header.process.exe), errno));
+    }
     Err(Failure::Restore(error))
 }
 
@@ -264,8 +287,7 @@ fn file_table(count: usize) -> sys::Result<&'static [Cell<i32>]> {
     }
 }
 
-fn read_plan(image: i32) -> Result<Plan<'static>, Failure<'static>> {
-    let stat = sys::fstat(image).map_err(Failure::Unreadable)?;
+fn read_plan(image: i32, stat: &sys::Stat) -> Result<Plan<'static>, Failure<'static>> {
     if !stat.is_regular() {
         return Err(Failure::NotRegular);
     }

@@ -28,6 +28,7 @@ pub use park::{Populate, park};
 
 use crate::address::{Address, Shown, Spec};
 use crate::auxv::{InitialStack, at};
+use crate::cpu::{self, Unfit};
 use crate::print::Text;
 use crate::sys::{self, Errno};
 use crate::timing::Moment;
@@ -67,8 +68,8 @@ pub enum RestoreError<'a> {
     NoSocket(&'a Spec, &'a [u8]),
     /// One of many of its kind: a signal, a timer, a `prctl` option.
     Attribute(&'static str, u32, Errno),
-    /// XCR0 lacks state components that are live in the snapshot.
-    CpuState(u64),
+    /// This host lacks what the snapshot needs.
+    Unfit(Unfit),
 }
 
 impl fmt::Display for RestoreError<'_> {
@@ -109,12 +110,7 @@ impl fmt::Display for RestoreError<'_> {
                     _ => "",
                 })
             }
-            RestoreError::CpuState(missing) => {
-                write!(
-                    f,
-                    "this CPU or kernel lacks register state that is live in the snapshot (XCR0 bits {missing:#x})"
-                )
-            }
+            RestoreError::Unfit(unfit) => write!(f, "{unfit}"),
         }
     }
 }
@@ -225,7 +221,7 @@ unsafe fn apply<'a>(
 unsafe fn map_image<'a>(plan: &Plan<'a>, sources: &Sources<'_>) -> Result<(), RestoreError<'a>> {
     // SAFETY: the caller's promise.
     unsafe {
-        threads::check_cpu(plan)?;
+        cpu::check(plan).map_err(RestoreError::Unfit)?;
         maps::map(plan, sources)
     }
 }

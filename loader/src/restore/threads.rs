@@ -12,9 +12,6 @@ use snapfn_format::snap::*;
 
 /// UC_FP_XSTATE | UC_SIGCONTEXT_SS | UC_STRICT_RESTORE_SS
 const UC_FLAGS: u64 = 1 | 2 | 4;
-/// Offset of `xfeatures` in an XSAVE area's software bytes.
-const SW_XFEATURES: usize = 464 + 8;
-
 /// Offset of the `ucontext` in a frame, and of the machine context, whose registers are in the order below.
 const UC: u64 = 8;
 const MC: u64 = UC + 40;
@@ -38,24 +35,6 @@ const ORDER: [usize; 18] = [
     reg::RIP,
     reg::EFLAGS,
 ];
-
-/// Refuses a host that cannot load the XSAVE areas.
-///
-/// # Safety
-/// The plan is valid.
-pub(super) unsafe fn check_cpu<'a>(plan: &Plan<'a>) -> Result<(), RestoreError<'a>> {
-    // SAFETY: a snapshot holds XSAVE areas only where XSAVE is enabled; x86-64 hosts of it have it too.
-    let enabled = unsafe { sys::xcr0() };
-    for thread in plan.threads {
-        let area = plan.bytes(thread.xstate);
-        let live = area.get(SW_XFEATURES..SW_XFEATURES + 8).and_then(|bytes| bytes.try_into().ok());
-        let missing = live.map_or(0, u64::from_le_bytes) & !enabled;
-        if missing != 0 {
-            return Err(RestoreError::CpuState(missing));
-        }
-    }
-    Ok(())
-}
 
 /// Writes the frame of thread `index` at `frame`.
 ///

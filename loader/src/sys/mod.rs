@@ -154,11 +154,17 @@ pub fn readlinkat<'b>(dir: i32, path: &CStr, buffer: &'b mut [u8]) -> Result<&'b
 pub struct Stat {
     /// Type and permission bits.
     pub mode: u32,
+    /// Owner.
+    pub uid: u32,
     /// Size in bytes.
     pub size: u64,
 }
 
 impl Stat {
+    fn from_kernel(raw: &[u64; 18]) -> Self {
+        Stat { mode: raw[3] as u32, uid: (raw[3] >> 32) as u32, size: raw[6] }
+    }
+
     /// Whether it is a regular file.
     pub fn is_regular(&self) -> bool {
         self.mode & 0o170000 == 0o100000
@@ -169,7 +175,14 @@ impl Stat {
 pub fn fstat(fd: i32) -> Result<Stat> {
     let mut raw = [0u64; 18];
     syscall!(nr::FSTAT, fd, raw.as_mut_ptr())?;
-    Ok(Stat { mode: raw[3] as u32, size: raw[6] })
+    Ok(Stat::from_kernel(&raw))
+}
+
+/// `stat(2)`, symbolic links followed.
+pub fn stat(path: &CStr) -> Result<Stat> {
+    let mut raw = [0u64; 18];
+    syscall!(nr::STAT, path.as_ptr(), raw.as_mut_ptr())?;
+    Ok(Stat::from_kernel(&raw))
 }
 
 /// `mmap(2)`. With MAP_FIXED_NOREPLACE, EEXIST also where an old kernel chose another address.
@@ -277,6 +290,14 @@ pub unsafe fn execve(path: &CStr, argv: *const *const u8, envp: *const *const u8
 /// The handler must be fit to run once the signal is unblocked.
 pub unsafe fn rt_sigaction(signo: u32, action: &[u64; 4]) -> Result<()> {
     syscall!(nr::RT_SIGACTION, signo, action.as_ptr(), 0, 8).map(drop)
+}
+
+/// `rt_sigaction(2)` that also gives back what was set before.
+///
+/// # Safety
+/// As [`rt_sigaction`].
+pub unsafe fn sigaction(signo: u32, action: &[u64; 4], before: &mut [u64; 4]) -> Result<()> {
+    syscall!(nr::RT_SIGACTION, signo, action.as_ptr(), before.as_mut_ptr(), 8).map(drop)
 }
 
 /// Blocks every signal.

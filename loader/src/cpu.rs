@@ -1,0 +1,199 @@
+//! Whether this host can run what the snapshot's code was selected for, without `CPUID`.
+//!
+//! `CPUID` traps in a virtual machine (several microseconds each), so features are tried instead: one instruction
+//! each, with a SIGILL handler that goes on behind it. That takes two system calls for the handler and nothing that
+//! could be stale: no file, no record of an earlier check, also after a virtual machine has moved to another CPU.
+//! Where a hypervisor only hides a feature from `CPUID`, the instruction works, and so does the snapshot.
+#![allow(unsafe_code)] // executes instructions that the CPU may not have, installs a signal handler
+
+use crate::sys::{self, sigaction};
+use core::arch::{asm, naked_asm};
+use core::fmt;
+use core::mem::MaybeUninit;
+use snapfn_format::cpu::{FeatureSet, name};
+use snapfn_format::requirements::{self, Misfit};
+use snapfn_format::snap::Plan;
+
+const SIGILL: u32 = 4;
+const SA_SIGINFO: u64 = 4;
+const SA_RESTORER: u64 = 0x0400_0000;
+const SA_NODEFER: u64 = 0x4000_0000;
+/// XCR0 where there is no XSAVE: x87 and SSE.
+const LEGACY: u64 = 3;
+
+/// Number of the feature whose instruction reads XCR0.
+const XSAVE: u8 = 10;
+
+/// What this host lacks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unfit {
+    /// Features of the CPU.
+    Features(FeatureSet),
+    /// Register state that is live in the snapshot: bits of XCR0.
+    State(u64),
+    /// Something else of the requirements.
+    Other(Misfit),
+}
+
+impl fmt::Display for Unfit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Unfit::Features(missing) => {
+                f.write_str("this CPU lacks")?;
+                for (index, number) in missing.numbers().enumerate() {
+                    f.write_str(if index == 0 { " " } else { ", " })?;
+                    match name(number) {
+                        Some(name) => f.write_str(name)?,
+                        None => write!(f, "feature {number} (of a newer version)")?,
+                    }
+                }
+                f.write_str(", which code in the snapshot was selected for")
+            }
+            Unfit::State(missing) => write!(
+                f,
+                "this CPU or kernel lacks register state that is live in the snapshot (XCR0 bits {missing:#x})"
+            ),
+            Unfit::Other(misfit) => write!(f, "{misfit}"),
+        }
+    }
+}
+
+/// SIGILL at a probe: on with the address in r8.
+#[unsafe(naked)]
+extern "C" fn go_on() {
+    // rdx is the ucontext; its registers begin at 40 with r8, rip is the 17th.
+    naked_asm!("mov rax, [rdx + 40]", "mov [rdx + 40 + 16 * 8], rax", "ret")
+}
+
+/// Where the handler returns to.
+#[unsafe(naked)]
+extern "C" fn end_of_signal() {
+    naked_asm!("mov eax, 15", "syscall")
+}
+
+/// Room for instructions that write to memory: an XSAVE header behind the legacy area.
+#[repr(C, align(64))]
+struct Area(MaybeUninit<[u8; 576]>);
+
+/// Whether the instructions run to their end. They may use rax, rcx, rdx, xmm0 and the memory at rdi.
+macro_rules! runs {
+    ($area:ident, $($instruction:literal),+) => {{
+        let there: u64;
+        // SAFETY: registers and the area only; where the CPU does not know an instruction, the handler goes on at 4.
+        unsafe {
+            asm!(
+                "lea r8, [rip + 4f]",
+                "xor r9d, r9d",
+                $($instruction,)+
+                "mov r9d, 1",
+                "4:",
+                in("rdi") &raw mut *$area,
+                out("rax") _, out("rcx") _, out("rdx") _, out("r8") _, out("r9") there, out("xmm0") _,
+            );
+        }
+        there != 0
+    }};
+}
+
+/// Tries feature `number`. Features that are only a hint are not asked for.
+fn has(number: u8, area: &mut Area) -> bool {
+    match number {
+        0 => runs!(area, "haddps xmm0, xmm0"),
+        1 => runs!(area, "pshufb xmm0, xmm0"),
+        2 => runs!(area, "pmaxsb xmm0, xmm0"),
+        3 => runs!(area, "pcmpgtq xmm0, xmm0"),
+        4 => runs!(area, "popcnt eax, eax"),
+        5 => runs!(area, "cmpxchg16b [rdi]"),
+        6 => runs!(area, "lahf"),
+        7 => runs!(area, "movbe eax, [rdi]"),
+        8 => runs!(area, "pclmulqdq xmm0, xmm0, 0"),
+        9 => runs!(area, "aesenc xmm0, xmm0"),
+        XSAVE => runs!(area, "xor ecx, ecx", "xgetbv"),
+        11 => runs!(area, "vmovaps xmm0, xmm0"),
+        12 => runs!(area, "vcvtph2ps xmm0, xmm0"),
+        // Slow where they are there (up to a microsecond), so they are taken for granted here: a program falls back on
+        // getrandom where they fail. `create`, `pull` and `check` look at CPUID.
+        13 | 19 => true,
+        14 => runs!(area, "vfmadd132ss xmm0, xmm0, xmm0"),
+        15 => runs!(area, "andn eax, eax, eax"),
+        16 => runs!(area, "vpbroadcastd xmm0, xmm0"),
+        17 => runs!(area, "rorx eax, eax, 1"),
+        // An older CPU takes it for bsr, which gives the index of the highest bit instead.
+        18 => runs!(area, "mov eax, 1", "lzcnt ecx, eax", "cmp ecx, 31", "jne 4f"),
+        20 => runs!(area, "adcx eax, ecx"),
+        21 => runs!(area, "sha256msg1 xmm0, xmm0"),
+        22 => runs!(area, "xtest"),
+        23 => runs!(area, "vaesenc ymm0, ymm0, ymm0", "vzeroupper"),
+        24 => runs!(area, "vpclmulqdq ymm0, ymm0, ymm0, 0", "vzeroupper"),
+        25 => runs!(area, "gf2p8mulb xmm0, xmm0"),
+        // Of no component: only the header is written.
+        26 => runs!(area, "xor eax, eax", "xor edx, edx", "xsavec64 [rdi]"),
+        27 => runs!(area, "vfmaddss xmm0, xmm0, xmm0, xmm0"),
+        28 => runs!(area, "vphaddbw xmm0, xmm0"),
+        29 => runs!(area, "{{vex}} vpdpbusd xmm0, xmm0, xmm0"),
+        30 => runs!(area, "{{vex}} vpmadd52luq xmm0, xmm0, xmm0"),
+        40 => runs!(area, "vrndscaless xmm0, xmm0, xmm0, 0"),
+        41 => runs!(area, "vrangess xmm0, xmm0, xmm0, 0"),
+        42 => runs!(area, "{{evex}} vpmadd52luq xmm0, xmm0, xmm0"),
+        43 => runs!(area, "vplzcntd xmm0, xmm0"),
+        44 => runs!(area, "vpsllvw xmm0, xmm0, xmm0"),
+        45 => runs!(area, "vpternlogd xmm0, xmm0, xmm0, 0"),
+        46 => runs!(area, "vpermb xmm0, xmm0, xmm0"),
+        47 => runs!(area, "vpshldw xmm0, xmm0, xmm0, 0"),
+        48 => runs!(area, "{{evex}} vpdpbusd xmm0, xmm0, xmm0"),
+        49 => runs!(area, "vpopcntb xmm0, xmm0"),
+        50 => runs!(area, "vpopcntd xmm0, xmm0"),
+        51 => runs!(area, "vaddsh xmm0, xmm0, xmm0"),
+        52 => runs!(area, "{{evex}} vcvtneps2bf16 xmm0, xmm0"),
+        _ => false,
+    }
+}
+
+/// Refuses a host that lacks what the plan needs.
+pub fn check(plan: &Plan<'_>) -> Result<(), Unfit> {
+    let mut before = [0; 4];
+    let handler =
+        [go_on as *const () as u64, SA_SIGINFO | SA_RESTORER | SA_NODEFER, end_of_signal as *const () as u64, 0];
+    // SAFETY: only instructions of this module can meet the handler: one thread runs, and it stays in here meanwhile.
+    let installed = unsafe { sigaction(SIGILL, &handler, &mut before) }.is_ok();
+    // Where even that is forbidden, a missing feature ends this process by SIGILL.
+    let result = examine(plan);
+    if installed {
+        let ours = &mut [0; 4];
+        // SAFETY: what was there before: the default, or to ignore the signal.
+        let _ = unsafe { sigaction(SIGILL, &before, ours) };
+    }
+    result
+}
+
+fn examine(plan: &Plan<'_>) -> Result<(), Unfit> {
+    let area = &mut Area(MaybeUninit::uninit());
+    // SAFETY: the instruction has just been seen to work.
+    let xcr0 = if has(XSAVE, area) { unsafe { sys::xcr0() } } else { LEGACY };
+    if let Some(needs) = plan.needs {
+        let mut missing = FeatureSet::default();
+        FeatureSet(needs.cpu)
+            .without_hints()
+            .numbers()
+            .filter(|number| !has(*number, area))
+            .for_each(|number| missing.insert(number));
+        if !missing.is_empty() {
+            return Err(Unfit::Features(missing));
+        }
+        let misfit = requirements::grown(needs, xcr0).or_else(|| requirements::layout(needs, xcr0, 0));
+        if let Some(misfit) = misfit {
+            return Err(Unfit::Other(misfit));
+        }
+    }
+    /// Offset of `xfeatures` in an XSAVE area's software bytes.
+    const XFEATURES: usize = 464 + 8;
+    for thread in plan.threads {
+        let area = plan.bytes(thread.xstate);
+        let live = area.get(XFEATURES..XFEATURES + 8).and_then(|bytes| bytes.try_into().ok());
+        let missing = live.map_or(0, u64::from_le_bytes) & !xcr0;
+        if missing != 0 {
+            return Err(Unfit::State(missing));
+        }
+    }
+    Ok(())
+}

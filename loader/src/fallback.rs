@@ -1,0 +1,74 @@
+//! `--fallback`: the program started the ordinary way, where this host cannot start the snapshot.
+#![allow(unsafe_code)] // builds an argument vector, execve
+
+use crate::auxv::InitialStack;
+use crate::memory::{read_u64, write_u64};
+use crate::restore::RestoreError;
+use crate::sys::{self, Errno};
+use core::ffi::CStr;
+use snapfn_format::PAGE;
+use snapfn_format::snap::{AT_MAIN, FD_INHERIT, Plan};
+
+/// Whether a failure is the host's, and nothing has happened yet that an `execve` would not undo.
+///
+/// Until the descriptors are made there is only memory of this process. After them, the program would find descriptors
+/// that it has not opened, unless the snapshot has none but the standard streams.
+pub fn applies(error: &RestoreError<'_>, plan: &Plan<'_>) -> bool {
+    match error {
+        RestoreError::Unfit(_) | RestoreError::Map { .. } => true,
+        // What a container's seccomp filter forbids, and what a kernel does not have.
+        RestoreError::System(_, Errno::PERM | Errno::ACCES | Errno::NOSYS | Errno::INVAL) => {
+            plan.fds.iter().all(|fd| fd.kind == FD_INHERIT)
+        }
+        _ => false,
+    }
+}
+
+/// Executes the program of `plan`; returns only if that fails.
+///
+/// Its arguments are `argv[0]` as it was, the arguments that the snapshot was made with, unless it was made at `main`
+/// where an instance has its own in their place, and then those of this start, from `first_arg` + 1 on.
+///
+/// # Safety
+/// `initial` is this process's initial stack.
+pub unsafe fn start(plan: &Plan<'_>, initial: &InitialStack, first_arg: u64) -> Errno {
+    let process = &plan.header.process;
+    let made_with = plan.bytes(process.args);
+    let own = initial.argc.saturating_sub(first_arg + 1);
+    let count = made_with.split_inclusive(|b| *b == 0).count() as u64 + own + 2;
+    let exe = plan.bytes(process.exe);
+    let path_len = exe.len() as u64 + 1;
+    let len = (8 * count + path_len).next_multiple_of(PAGE);
+    // SAFETY: a new mapping with room for the vector and, behind it, the path; strings are those of the plan, which
+    // stays mapped, and of the initial stack.
+    unsafe {
+        let vector = match sys::mmap(0, len, 3, sys::MAP_PRIVATE | sys::MAP_ANONYMOUS, -1, 0) {
+            Ok(vector) => vector,
+            Err(errno) => return errno,
+        };
+        let path = vector + 8 * count;
+        crate::memory::write_bytes(path, exe);
+        let mut slot = vector;
+        let mut put = |addr: u64| {
+            write_u64(slot, addr);
+            slot += 8;
+        };
+        let recorded = made_with.split_inclusive(|b| *b == 0).filter(|arg| arg.last() == Some(&0));
+        match made_with.first() {
+            Some(_) => {
+                let keep = if process.at == AT_MAIN { 1 } else { usize::MAX };
+                recorded.take(keep).for_each(|arg| put(arg.as_ptr() as u64));
+            }
+            None => put(path),
+        }
+        (0..own).for_each(|index| put(read_u64(initial.argv + 8 * (first_arg + 1 + index))));
+        put(0);
+        if let Ok(cwd) = CStr::from_bytes_with_nul(plan.bytes(process.cwd))
+            && let Err(errno) = sys::chdir(cwd)
+        {
+            return errno;
+        }
+        let path = crate::memory::c_str(path);
+        sys::execve(path, vector as *const *const u8, initial.envp as *const *const u8)
+    }
+}
