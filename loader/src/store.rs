@@ -213,9 +213,8 @@ impl Stores {
             return Ok(());
         }
         let is_store_of = |root: &[&'static [u8]; 2]| {
-            PathBuffer::join(&root[..])
-                .and_then(|path| sys::stat(path.as_c_str()).ok())
-                .is_some_and(|directory| directory.uid == stat.uid && directory.mode & OTHERS_WRITE == 0)
+            with_path(&root[..], sys::stat)
+                .is_ok_and(|directory| directory.uid == stat.uid && directory.mode & OTHERS_WRITE == 0)
         };
         if self.roots().any(is_store_of) { Ok(()) } else { Err(Untrusted::Owner(stat.uid)) }
     }

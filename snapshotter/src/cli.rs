@@ -1,6 +1,7 @@
 //! The command line.
 
 use crate::commands;
+use crate::pin::Cpu;
 use clap::{Args, Parser, Subcommand};
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -83,6 +84,9 @@ pub(crate) struct RunArgs {
     /// What the program reads as standard input while it initialises [default: /dev/null]
     #[arg(long, value_name = "FILE")]
     pub(crate) stdin: Option<PathBuf>,
+    /// What the C library and OpenSSL may select code for: an instance then starts on every CPU of that level
+    #[arg(long, value_name = "LEVEL", value_enum, default_value_t = Cpu::Native)]
+    pub(crate) cpu: Cpu,
 }
 
 impl RunArgs {

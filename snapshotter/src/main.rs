@@ -9,6 +9,7 @@
 mod cli;
 mod commands;
 mod dump;
+mod pin;
 mod tracee;
 mod vdso;
 

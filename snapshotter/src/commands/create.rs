@@ -3,6 +3,7 @@
 use super::start::Started;
 use crate::cli::CreateArgs;
 use crate::dump::{self, DumpError, Dumped, ElfStore};
+use crate::pin::Cpu;
 use anyhow::{Context, Result, bail};
 use nix::fcntl::{AT_FDCWD, AtFlags};
 use nix::unistd::linkat;
@@ -25,7 +26,30 @@ pub(crate) fn run(args: &CreateArgs) -> Result<()> {
         let mut started = Started::reach(&args.run, &args.program, &mut elves)?;
         variants.push(dump_and_end(args, &mut started, &mut elves, &transaction)?);
     }
+    if let Some(dumped) = variants.first() {
+        notices(args, dumped);
+    }
     publish(args, &reference, &transaction, &variants)
+}
+
+/// Says what somebody may want to know before the snapshot is passed on.
+fn notices(args: &CreateArgs, dumped: &Dumped) {
+    if dumped.writable_code > 0 {
+        eprintln!(
+            "snapshotter: note: {} KiB of memory are writable and executable, as in the program; \
+             snaprepo pull takes such a snapshot only with --allow-wx",
+            dumped.writable_code / 1024
+        );
+    }
+    if args.run.cpu != Cpu::Native {
+        for (path, how) in &dumped.own_dispatch {
+            let remedy = if how.is_empty() { String::new() } else { format!("; {how} does") };
+            eprintln!(
+                "snapshotter: note: {} looks at the CPU by itself, which --cpu does not change{remedy}",
+                path.display()
+            );
+        }
+    }
 }
 
 /// The name under which the snapshot is kept; none with `--output` alone.
@@ -96,6 +120,8 @@ fn publish(args: &CreateArgs, reference: &Option<Ref>, transaction: &Transaction
             "snapshot_pages": dumped.data_pages,
             "code_pages": dumped.code_pages,
             "variants": variants.iter().map(|dumped| dumped.stored.digest.to_string()).collect::<Vec<_>>(),
+            "cpu_level": args.run.cpu.level(),
+            "writable_code": dumped.writable_code,
         });
         println!("{value}");
     } else {

@@ -2,11 +2,14 @@
 
 use crate::cli::{Memory, Point, RunArgs};
 use crate::dump::{DumpOptions, ElfStore};
+use crate::pin::Cpu;
 use crate::tracee::adopt::{Adopted, adopt};
 use crate::tracee::boot::boot;
 use crate::tracee::{Frozen, Reached, SpawnOptions, Task, TraceError, Tracer, spawn};
 use crate::vdso;
 use anyhow::{Context, Result, bail};
+use snapfn_format::cpu::name;
+use snapfn_kernel_tests::requirements::this_host;
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
@@ -21,11 +24,13 @@ pub(super) struct Started {
     /// Given by --cwd.
     cwd: Option<PathBuf>,
     initial_cwd: PathBuf,
+    cpu: Cpu,
 }
 
 impl Started {
     /// Starts `program` and runs it to its point. When that fails, nothing is left of it.
     pub(super) fn reach(args: &RunArgs, program: &[OsString], elves: &mut ElfStore) -> Result<Self> {
+        check_level(args.cpu)?;
         let cwd = args.cwd.as_deref().map(std::path::absolute).transpose().context("--cwd")?;
         let own_cwd = std::env::current_dir().context("current directory")?;
         let options = SpawnOptions {
@@ -36,7 +41,10 @@ impl Started {
         };
         let (mut tracer, reached) = reach(args, &options, elves)?;
         match tracer.freeze(&reached) {
-            Ok(frozen) => Ok(Started { tracer, reached, frozen, initial_cwd: cwd.clone().unwrap_or(own_cwd), cwd }),
+            Ok(frozen) => {
+                let initial_cwd = cwd.clone().unwrap_or(own_cwd);
+                Ok(Started { tracer, reached, frozen, initial_cwd, cwd, cpu: args.cpu })
+            }
             Err(error) => {
                 tracer.kill();
                 Err(error.into())
@@ -46,7 +54,17 @@ impl Started {
 
     /// What a dump has to know of how the program was started.
     pub(super) fn dump_options(&self, memory: Memory) -> DumpOptions {
-        DumpOptions { memory, cwd: self.cwd.clone(), initial_cwd: self.initial_cwd.clone(), initial_umask: umask() }
+        let (cwd, initial_cwd) = (self.cwd.clone(), self.initial_cwd.clone());
+        DumpOptions { memory, cwd, initial_cwd, initial_umask: umask(), cpu: self.cpu }
+    }
+}
+
+/// A program can be kept from using what this CPU has, but not be given what it lacks.
+fn check_level(cpu: Cpu) -> Result<()> {
+    let missing: Vec<&str> = cpu.missing(&this_host()).numbers().filter_map(name).collect();
+    match missing.is_empty() {
+        true => Ok(()),
+        false => bail!("--cpu: this CPU is below that level, it lacks {}; use a lower one", missing.join(", ")),
     }
 }
 
@@ -63,6 +81,7 @@ fn environment(args: &RunArgs) -> Result<Vec<(OsString, OsString)>> {
             None => env.push((name, value)),
         }
     }
+    args.cpu.pin(&mut env);
     Ok(env)
 }
 

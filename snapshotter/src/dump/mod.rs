@@ -14,6 +14,7 @@ mod environ;
 mod fds;
 mod memory;
 mod mutexes;
+mod needs;
 mod patches;
 mod plan;
 mod process;
@@ -31,10 +32,12 @@ pub(crate) use fds::duplicate;
 pub(crate) use refuse::{Blocker, DumpError};
 
 use crate::cli::Memory as MemoryMode;
+use crate::pin::{Cpu, own_dispatch};
 use crate::tracee::maps::Vma;
 use crate::tracee::{Frozen, Reached, Tracer};
 use fds::FdTables;
 use process::ProcessState;
+use snapfn_format::snap::is_wx;
 use snapfn_store::{Stored, Transaction};
 use std::path::PathBuf;
 use threads::ThreadState;
@@ -47,6 +50,10 @@ pub(crate) struct Dumped {
     pub(crate) patches: usize,
     pub(crate) data_pages: u64,
     pub(crate) code_pages: u64,
+    /// Memory that is writable and executable at once, in bytes.
+    pub(crate) writable_code: u64,
+    /// Libraries that look at the CPU themselves, with what pins them.
+    pub(crate) own_dispatch: Vec<(PathBuf, &'static str)>,
 }
 
 /// Choices of the user.
@@ -58,6 +65,8 @@ pub(crate) struct DumpOptions {
     /// Working directory and umask that the program started with.
     pub(crate) initial_cwd: PathBuf,
     pub(crate) initial_umask: u32,
+    /// What code was selected for.
+    pub(crate) cpu: Cpu,
 }
 
 /// What the kernel keeps of the program, none of it in the way of a snapshot.
@@ -80,7 +89,7 @@ fn gather(
     // A filter is asked about the system calls that we have the program make, too, and may kill it for them.
     let own = match blockers.is_empty() {
         true => {
-            let threads = threads::gather(tracer, frozen, &mut blockers)?;
+            let threads = threads::gather(tracer, frozen, options.cpu != Cpu::Native, &mut blockers)?;
             Some((threads, process::gather(tracer, reached, frozen, options, &mut blockers)?))
         }
         false => None,
@@ -133,7 +142,7 @@ pub(crate) fn dump(
     let environment = environ::gather(tracer, &vmas)?;
     let image = memory::gather(tracer, &vmas, &threads, elves, options.memory)?;
     let owners = mutexes::find(tracer, &image, &threads)?;
-    let tables = plan::build(plan::Gathered {
+    let mut tables = plan::build(plan::Gathered {
         tracer,
         reached,
         image: &image,
@@ -143,6 +152,7 @@ pub(crate) fn dump(
         environment,
         owners,
     })?;
+    needs::add(&mut tables, tracer, &image, options.cpu);
     let stored = write::write(tracer, &image, &tables, &threads, &fds, transaction)?;
     Ok(Dumped {
         stored,
@@ -150,5 +160,11 @@ pub(crate) fn dump(
         patches: tables.patches.len(),
         data_pages: image.data_pages(),
         code_pages: image.code_pages(),
+        writable_code: tables.ops.iter().filter(|op| is_wx(op)).map(|op| op.len).sum(),
+        own_dispatch: image
+            .files
+            .iter()
+            .filter_map(|file| Some((file.original.clone(), own_dispatch(&file.original)?)))
+            .collect(),
     })
 }

@@ -96,7 +96,9 @@ fn push_part(part: &Part, area: &Area, filled: bool, code_files: usize, tables: 
     let range = part.addr..part.addr + part.len;
     let patched = tables.patches.iter().any(|patch| patch.place == PATCH_MEMORY && range.contains(&patch.addr));
     let needs_write = patched || (part.content == Content::Zero && filled);
-    let prot = if needs_write { part.prot | PROT_READ | PROT_WRITE } else { part.prot };
+    // Code that is patched is not executable before it is protected: only what the program itself had so is both.
+    let keep = if part.prot & PROT_WRITE != 0 { part.prot } else { part.prot & !PROT_EXEC };
+    let prot = if needs_write { keep | PROT_READ | PROT_WRITE } else { part.prot };
     let shared = if area.shared { OP_SHARED } else { 0 };
     // Said by the mapping itself where it is anonymous; pages of a file are what the page cache makes them.
     let no_huge = if area.advice.contains(&MADV_NOHUGEPAGE) { OP_STACK } else { 0 };

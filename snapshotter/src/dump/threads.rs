@@ -35,35 +35,67 @@ const MUSL_TID: u64 = 0x30;
 const CANARY: u64 = 0x28;
 const PR_GET_TID_ADDRESS: u64 = 40;
 
+/// x87, SSE, AVX: their places in an XSAVE area are the same on every CPU.
+const COMMON: u64 = 7;
+const PKRU: u64 = 1 << 9;
+/// What the kernel gives a new process: no access by any key but 0.
+const PKRU_DEFAULT: u32 = 0x5555_5554;
+
 /// An XSAVE area in the form of a signal frame: the kernel's software bytes at 464 (`_fpx_sw_bytes`), a magic
-/// number behind the area. Only live components are named, so that hosts with fewer can load it.
-fn frame_xstate(raw: &[u8]) -> Result<Vec<u8>, TraceError> {
+/// number behind the area.
+///
+/// Only live components are named, and the area ends with the last of them where that is in a place common to all CPUs: a
+/// kernel takes an area that is longer than its own for one without AVX. `portable`: protection keys, which are always
+/// live where there are any, are left out while no key is in use; instances then have access by every key.
+fn frame_xstate(raw: &[u8], portable: bool) -> Result<Vec<u8>, TraceError> {
     const MAGIC1: u32 = 0x4650_5853;
     const MAGIC2: u32 = 0x4650_5845;
     const X87_SSE: u64 = 3;
+    const AVX_END: usize = 832;
+    const HEADER_END: usize = 576;
     let too_short = || TraceError::Split("the kernel's XSAVE area is too short".into());
-    let live =
+    let mut live =
         raw.get(512..520).and_then(|bytes| bytes.try_into().ok()).map(u64::from_le_bytes).ok_or_else(too_short)?;
-    let size = raw.len() as u32;
-    let mut area = raw.to_vec();
+    let pkru = pkru_offset().and_then(|at| raw.get(at..at + 4)?.try_into().ok()).map(u32::from_le_bytes);
+    if portable && pkru == Some(PKRU_DEFAULT) {
+        live &= !PKRU;
+    }
+    let size = match live {
+        _ if live & !COMMON != 0 => raw.len(),
+        _ if live & !X87_SSE != 0 => AVX_END,
+        _ => HEADER_END,
+    };
+    let mut area = raw.get(..size).ok_or_else(too_short)?.to_vec();
     area[464..512].fill(0);
     area[464..468].copy_from_slice(&MAGIC1.to_le_bytes());
-    area[468..472].copy_from_slice(&(size + 4).to_le_bytes());
+    area[468..472].copy_from_slice(&(size as u32 + 4).to_le_bytes());
     area[472..480].copy_from_slice(&(live | X87_SSE).to_le_bytes());
-    area[480..484].copy_from_slice(&size.to_le_bytes());
+    area[480..484].copy_from_slice(&(size as u32).to_le_bytes());
+    area[512..520].copy_from_slice(&live.to_le_bytes());
     area.extend_from_slice(&MAGIC2.to_le_bytes());
     Ok(area)
+}
+
+/// Where this CPU has PKRU in an XSAVE area.
+fn pkru_offset() -> Option<usize> {
+    Some(snapfn_kernel_tests::requirements::xstate_offset(PKRU.trailing_zeros())).filter(|at| *at != 0)
 }
 
 pub(super) fn gather(
     tracer: &Tracer,
     frozen: &[Frozen],
+    portable: bool,
     blockers: &mut Vec<Blocker>,
 ) -> Result<Vec<ThreadState>, DumpError> {
-    frozen.iter().map(|task| thread(tracer, task, blockers)).collect()
+    frozen.iter().map(|task| thread(tracer, task, portable, blockers)).collect()
 }
 
-fn thread(tracer: &Tracer, task: &Frozen, blockers: &mut Vec<Blocker>) -> Result<ThreadState, DumpError> {
+fn thread(
+    tracer: &Tracer,
+    task: &Frozen,
+    portable: bool,
+    blockers: &mut Vec<Blocker>,
+) -> Result<ThreadState, DumpError> {
     let system = TraceError::system;
     let Frozen { tid, at_entry, instance, timeout, survivor } = *task;
     let raw_xstate = ptrace::get_xstate(tid).map_err(system("XSAVE area"))?;
@@ -115,7 +147,7 @@ fn thread(tracer: &Tracer, task: &Frozen, blockers: &mut Vec<Blocker>) -> Result
         // An instance is in no critical section: freezing has led the thread out of it.
         tracer.memory.write(record.rseq + 8, &[0; 8]).map_err(system("rseq area"))?;
     }
-    Ok(ThreadState { tid, xstate: frame_xstate(&raw_xstate)?, raw_xstate, record, affinity, canary })
+    Ok(ThreadState { tid, xstate: frame_xstate(&raw_xstate, portable)?, raw_xstate, record, affinity, canary })
 }
 
 /// Where the C library keeps the thread's TID: glibc passes that very word as clear_child_tid; musl has it at a
@@ -146,4 +178,46 @@ pub(super) fn check_seccomp(tracer: &Tracer, frozen: &[Frozen], blockers: &mut V
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn raw(live: u64) -> Vec<u8> {
+        let mut raw = vec![0; 4096];
+        raw[512..520].copy_from_slice(&live.to_le_bytes());
+        if let Some(at) = pkru_offset() {
+            raw[at..at + 4].copy_from_slice(&PKRU_DEFAULT.to_le_bytes());
+        }
+        raw
+    }
+
+    fn made(live: u64, portable: bool) -> (usize, u64) {
+        let area = frame_xstate(&raw(live), portable).unwrap_or_default();
+        (area.len(), u64::from_le_bytes(area[472..480].try_into().unwrap_or_default()))
+    }
+
+    #[test]
+    fn areas_end_with_the_last_common_component() {
+        assert_eq!(made(0, false), (580, 3));
+        assert_eq!(made(3, false), (580, 3));
+        assert_eq!(made(7, false), (836, 7));
+        assert_eq!(made(0xe7, false), (4100, 0xe7));
+        assert_eq!(made(0xe7, true), (4100, 0xe7));
+        assert!(frame_xstate(&[0; 100], false).is_err());
+    }
+
+    #[test]
+    fn unused_protection_keys_are_left_out_of_what_is_to_be_portable() {
+        if pkru_offset().is_none() {
+            return;
+        }
+        assert_eq!(made(PKRU | 3, false), (4100, PKRU | 3));
+        assert_eq!(made(PKRU | 3, true), (580, 3));
+        let mut used = raw(PKRU | 3);
+        let at = pkru_offset().unwrap_or_default();
+        used[at] = 0;
+        assert_eq!(frame_xstate(&used, true).map(|area| area.len()).unwrap_or_default(), 4100);
+    }
 }

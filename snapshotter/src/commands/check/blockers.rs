@@ -6,6 +6,7 @@ use super::super::text::printable;
 use super::Args;
 use crate::cli::Memory;
 use crate::dump::{self, Blocker, DumpOptions, ElfStore};
+use crate::pin::Cpu;
 use crate::tracee::attach::Attached;
 use crate::tracee::ptrace::Tid;
 use crate::tracee::{Status, TraceError};
@@ -94,6 +95,7 @@ fn of_process(pid: Tid, timeout: f64) -> Result<Blockers> {
         cwd: None,
         initial_cwd: cwd,
         initial_umask: u32::from_str_radix(status.get("Umask"), 8).unwrap_or(0),
+        cpu: Cpu::Native,
     };
     let blockers = dump::blockers(&attached.tracer, &attached.reached, &attached.frozen, &options);
     let exe = attached.tracer.booted.exe.clone();

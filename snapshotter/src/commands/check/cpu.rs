@@ -1,23 +1,4 @@
-//! The one thing about the CPU that decides whether a snapshot can be started here.
-#![allow(unsafe_code)] // one instruction
-
-/// The register state that the kernel has enabled (XCR0); `None` where XSAVE is not.
-#[cfg(target_arch = "x86_64")]
-pub(super) fn xcr0() -> Option<u64> {
-    #[target_feature(enable = "xsave")]
-    fn read() -> u64 {
-        // SAFETY: register 0 exists wherever the operating system has enabled XSAVE, which the caller has checked.
-        unsafe { core::arch::x86_64::_xgetbv(0) }
-    }
-    // SAFETY: the feature is only detected where the operating system has enabled it.
-    std::arch::is_x86_feature_detected!("xsave").then(|| unsafe { read() })
-}
-
-/// Other architectures have no such register.
-#[cfg(not(target_arch = "x86_64"))]
-pub(super) fn xcr0() -> Option<u64> {
-    None
-}
+//! Register state by name.
 
 /// Names of the components in `mask`.
 pub(super) fn components(mask: u64) -> String {

@@ -4,6 +4,7 @@ use super::cpu;
 use nix::sys::utsname::uname;
 use nix::unistd::{SysconfVar, sysconf};
 use serde::Serialize;
+use snapfn_kernel_tests::requirements;
 
 #[derive(Debug, Serialize)]
 pub(super) struct Host {
@@ -23,7 +24,7 @@ impl Host {
         let kernel =
             uname().map(|name| format!("{} {}", name.sysname().to_string_lossy(), name.release().to_string_lossy()));
         let page_size = sysconf(SysconfVar::PAGE_SIZE).ok().flatten().and_then(|size| u64::try_from(size).ok());
-        let xcr0 = cpu::xcr0();
+        let xcr0 = Some(requirements::xcr0()).filter(|mask| *mask != 0);
         let min = std::fs::read_to_string("/proc/sys/vm/mmap_min_addr").ok();
         Host {
             kernel: kernel.unwrap_or_else(|_| "unknown".into()),

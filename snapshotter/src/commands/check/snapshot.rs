@@ -10,7 +10,7 @@ use crate::commands::space::{path, text};
 use crate::commands::text::hex;
 use snapfn_format::PAGE;
 use snapfn_format::snap::*;
-use snapfn_kernel_tests::Outcome;
+use snapfn_kernel_tests::{Outcome, requirements};
 use snapfn_store::{Kind, Stores};
 use std::collections::BTreeSet;
 use std::fs::OpenOptions;
@@ -62,10 +62,30 @@ impl Findings {
             missing => format!("{} live in the snapshot, not enabled here", cpu::components(missing)),
         };
         self.expect(live & !host.xstate == 0, "registers", detail);
+        self.requirements(plan);
         let lowest = plan.ops.first().map_or(u64::MAX, |op| op.addr);
         if let Some(min) = host.mmap_min_addr.filter(|min| *min > lowest) {
             let detail = format!("{} is needed, vm.mmap_min_addr is {}", hex(lowest), hex(min));
             self.add(Verdict::Fails, "lowest address", detail);
+        }
+    }
+
+    /// What the snapshot says that it needs.
+    fn requirements(&mut self, plan: &Plan<'_>) {
+        let Some(needs) = plan.needs else {
+            let detail = "it does not say which CPU features and kernel it needs; make it again to know";
+            return self.add(Verdict::Note, "requirements", detail);
+        };
+        let misfits = requirements::check(needs, &requirements::this_host());
+        if misfits.is_empty() {
+            let level = match needs.level {
+                0 => format!("code for the CPU that it was made on ({})", text(plan, needs.cpu_name)),
+                level => format!("code for x86-64-v{level}"),
+            };
+            self.add(Verdict::Ok, "requirements", format!("{level}; this host has all of it"));
+        }
+        for misfit in misfits {
+            self.add(Verdict::Fails, "requirements", misfit.to_string());
         }
     }
 

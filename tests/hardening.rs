@@ -1,0 +1,229 @@
+//! An instance is as hardened as an ordinary process: /proc/self/maps and /proc/self/status of both, compared.
+#![allow(clippy::unwrap_used)] // a test fails by panicking
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use snapfn_tests::bench::Bench;
+
+/// Prints its own maps and status, behind a line that names each.
+const SHOW: &str = r#"
+    #define _GNU_SOURCE
+    #include <snap.h>
+    #include <link.h>
+    #include <stdio.h>
+    #include <stdlib.h>
+    #include <string.h>
+    #include <pthread.h>
+    #include <unistd.h>
+    static void *idle(void *arg) { pause(); return arg; }
+    static void show(const char *path) {
+        char buffer[65536];
+        FILE *file = fopen(path, "r");
+        printf("== %s\n", path);
+        for (size_t n; (n = fread(buffer, 1, sizeof buffer, file)) > 0;) fwrite(buffer, 1, n, stdout);
+        fclose(file);
+    }
+    /* Pages of [start, end) that are writable now. */
+    static int writable(unsigned long start, unsigned long end) {
+        char line[4096];
+        unsigned long from, to;
+        char prot[8];
+        int pages = 0;
+        FILE *file = fopen("/proc/self/maps", "r");
+        while (fgets(line, sizeof line, file)) {
+            if (sscanf(line, "%lx-%lx %7s", &from, &to, prot) != 3 || !strchr(prot, 'w')) continue;
+            if (from < start) from = start;
+            if (to > end) to = end;
+            if (from < to) pages += (to - from) / 4096;
+        }
+        fclose(file);
+        return pages;
+    }
+    static int relro(struct dl_phdr_info *info, size_t size, void *arg) {
+        for (int i = 0; i < info->dlpi_phnum; i++) {
+            const ElfW(Phdr) *header = &info->dlpi_phdr[i];
+            if (header->p_type != PT_GNU_RELRO) continue;
+            unsigned long start = (info->dlpi_addr + header->p_vaddr) & -4096UL;
+            unsigned long end = (info->dlpi_addr + header->p_vaddr + header->p_memsz) & -4096UL;
+            printf("%s %lu %d\n", info->dlpi_name, (end - start) / 4096, writable(start, end));
+        }
+        return 0;
+    }
+    int main(void) {
+        pthread_t thread;
+        pthread_create(&thread, 0, idle, 0);
+        char *large = malloc(1 << 20);
+        large[0] = 1;
+        snap_ready();
+        dl_iterate_phdr(relro, 0);
+        show("/proc/self/maps");
+        show("/proc/self/status");
+        fflush(stdout);
+        _exit(0);
+    }"#;
+
+/// A mapping: start, end, protection, name.
+#[derive(Clone, Debug)]
+struct Mapping {
+    start: u64,
+    end: u64,
+    prot: String,
+    name: String,
+}
+
+struct Process {
+    /// Object, pages of RELRO, and how many of them are writable.
+    relro: Vec<String>,
+    maps: Vec<Mapping>,
+    status: BTreeMap<String, String>,
+}
+
+fn parse(text: &str) -> Process {
+    let (relro, rest) = text.split_once("== /proc/self/maps\n").unwrap();
+    let (maps, status) = rest.split_once("== /proc/self/status\n").unwrap();
+    let mapping = |line: &str| {
+        let mut words = line.split_whitespace();
+        let (start, end) = words.next()?.split_once('-')?;
+        let prot = words.next()?.to_owned();
+        let name = words.nth(3).unwrap_or("").to_owned();
+        let number = |text| u64::from_str_radix(text, 16).ok();
+        Some(Mapping { start: number(start)?, end: number(end)?, prot, name })
+    };
+    let maps = maps.lines().map(|line| mapping(line).unwrap()).collect();
+    let status = status.lines().filter_map(|line| line.split_once(':'));
+    let relro = relro.lines().map(str::to_owned).collect();
+    Process { relro, maps, status: status.map(|(key, value)| (key.to_owned(), value.trim().to_owned())).collect() }
+}
+
+fn both(flags: &[&str]) -> (Process, Process) {
+    let bench = Bench::new().unwrap();
+    bench.snapshot("show", SHOW, flags, "ready").unwrap();
+    let exe = bench.out().join("show").to_string_lossy().into_owned();
+    let mut ordinary = bench.snaprun(&[]);
+    ordinary.argv[0] = exe;
+    let ordinary = ordinary.run().unwrap();
+    let instance = bench.snaprun(&["show"]).run().unwrap();
+    assert_eq!((ordinary.status.as_str(), instance.status.as_str()), ("0", "0"), "{ordinary}{instance}");
+    (parse(&ordinary.out()), parse(&instance.out()))
+}
+
+const BUILDS: [&[&str]; 2] =
+    [&["-O1", "-pthread", "-Wl,-z,relro,-z,now"], &["-O1", "-pthread", "-static", "-Wl,-z,relro,-z,now"]];
+
+#[test]
+fn nothing_is_writable_and_executable() {
+    for flags in BUILDS {
+        let (ordinary, instance) = both(flags);
+        for process in [&ordinary, &instance] {
+            assert!(process.maps.len() > 5);
+            for mapping in &process.maps {
+                assert!(!(mapping.prot.contains('w') && mapping.prot.contains('x')), "{mapping:?}");
+            }
+        }
+    }
+}
+
+/// Stacks: the main one grows and ends at a gap; a thread's lies above a guard page; neither is executable.
+#[test]
+fn stacks_are_not_executable_and_have_guards() {
+    for flags in BUILDS {
+        let (ordinary, instance) = both(flags);
+        let guards = |process: &Process| {
+            let guarded = |pair: &[Mapping]| {
+                pair[0].prot.starts_with("---")
+                    && pair[1].prot.starts_with("rw-")
+                    && pair[0].end == pair[1].start
+                    && pair[1].end - pair[1].start >= 64 << 10
+            };
+            process.maps.windows(2).filter(|pair| guarded(pair)).count()
+        };
+        assert_eq!(guards(&ordinary), guards(&instance), "guard pages below a thread's stack");
+        assert!(guards(&instance) >= 1);
+        for mapping in instance.maps.iter().filter(|mapping| mapping.name == "[stack]") {
+            assert!(!mapping.prot.contains('x'), "{mapping:?}");
+        }
+    }
+}
+
+/// RELRO: all of it is read-only, of the program and of every library.
+#[test]
+fn relro_is_read_only() {
+    for flags in BUILDS {
+        let (ordinary, instance) = both(flags);
+        let writable = |process: &Process| {
+            let last = |line: &String| line.split(' ').next_back().and_then(|word| word.parse::<u64>().ok());
+            process.relro.iter().map(|line| last(line).unwrap()).collect::<Vec<_>>()
+        };
+        // A static program's is protected by its own start-up code, up to glibc's rounding.
+        assert_eq!(writable(&ordinary), writable(&instance), "{:?} {:?}", ordinary.relro, instance.relro);
+        assert!(writable(&instance).iter().all(|pages| *pages == 0), "{:?}", instance.relro);
+        assert!(!instance.relro.is_empty());
+    }
+}
+
+/// Lines of /proc/self/status that tell of a process's rights and defences. Allowed differences, with the reason:
+/// none of these may differ.
+#[test]
+fn rights_and_defences_are_the_same() {
+    const LINES: [&str; 22] = [
+        "Uid",
+        "Gid",
+        "Groups",
+        "Umask",
+        "CapInh",
+        "CapPrm",
+        "CapEff",
+        "CapBnd",
+        "CapAmb",
+        "NoNewPrivs",
+        "Seccomp",
+        "Seccomp_filters",
+        "Speculation_Store_Bypass",
+        "SpeculationIndirectBranch",
+        "THP_enabled",
+        "CoreDumping",
+        "SigBlk",
+        "SigIgn",
+        "SigCgt",
+        "Cpus_allowed",
+        "Threads",
+        "x86_Thread_features",
+    ];
+    for flags in BUILDS {
+        let (ordinary, instance) = both(flags);
+        let mut compared = BTreeSet::new();
+        for line in LINES {
+            assert_eq!(ordinary.status.get(line), instance.status.get(line), "{line}");
+            if ordinary.status.contains_key(line) {
+                compared.insert(line);
+            }
+        }
+        assert!(compared.len() >= 15, "{compared:?}");
+        // Everything else in there is a number of this process (Pid, VmSize, ctxt_switches, …); a line that a newer kernel
+        // adds to one of them is in both.
+        let keys = |process: &Process| process.status.keys().cloned().collect::<BTreeSet<_>>();
+        assert_eq!(keys(&ordinary), keys(&instance));
+    }
+}
+
+/// What an instance has that an ordinary process has not: each mapping is of a kind on this list.
+#[test]
+fn every_mapping_of_an_instance_is_accounted_for() {
+    for flags in BUILDS {
+        let (_, instance) = both(flags);
+        for mapping in &instance.maps {
+            let allowed = match mapping.name.as_str() {
+                // Zeros, heap, stacks; the resident region's slots and frames.
+                "" | "[heap]" | "[stack]" | "[anon:" => true,
+                // The kernel's own, which no address in the program names (the vDSO's slots do).
+                "[vdso]" | "[vvar]" | "[vvar_vclock]" | "[vsyscall]" => true,
+                // The snapshot and code segment files; the loader's copy of its code is gone.
+                name => {
+                    ["/snap/", "/code/", "/data/"].iter().any(|part| name.contains(part)) || name.ends_with(".snap")
+                }
+            };
+            assert!(allowed, "{mapping:?}");
+            assert!(!mapping.name.ends_with("/snaprun"), "the loader is still mapped: {mapping:?}");
+        }
+    }
+}

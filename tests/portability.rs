@@ -1,0 +1,358 @@
+//! What a snapshot says that it needs, and hosts that lack it: refused by name, or the program started the ordinary way.
+#![allow(clippy::unwrap_used)] // a test fails by panicking
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::process::Command;
+
+use snapfn_format::checksum;
+use snapfn_format::cpu::{FEATURES, FIRST_HINT, FeatureSet};
+use snapfn_format::snap::{HOST_XSAVE_RESOLVER, HOST_XSTATE_LAYOUT, HostNeeds, Plan, SnapHeader, TableId, peek_header};
+use snapfn_kernel_tests::requirements::{this_host, xcr0};
+use snapfn_tests::bench::Bench;
+use snapfn_tests::place;
+
+const ECHO: &str = r#"
+    #include <snap.h>
+    #include <stdio.h>
+    int main(int argc, char **argv) {
+        int restored = snap_ready();
+        if (restored) argc = (int)snap_argc(), argv = snap_argv();
+        printf(restored ? "instance" : "ordinary");
+        for (int i = 1; i < argc; i++) printf(" %s", argv[i]);
+        return puts("") < 0 ? 1 : 7;
+    }"#;
+
+/// The requirements in a snapshot file.
+fn needs_of(file: &Path) -> HostNeeds {
+    let bytes = fs::read(file).unwrap();
+    let mut words = vec![0u64; bytes.len() / 8];
+    words
+        .iter_mut()
+        .zip(bytes.chunks_exact(8))
+        .for_each(|(word, bytes)| *word = u64::from_le_bytes(bytes.try_into().unwrap()));
+    let aligned: Vec<u8> = words.iter().flat_map(|word| word.to_ne_bytes()).collect();
+    let header = peek_header(&aligned[..4096], bytes.len() as u64).unwrap();
+    let meta = header.meta_len as usize / 8;
+    // SAFETY-free view: the words are aligned, which is what the parser asks for.
+    *Plan::parse(zerocopy::IntoBytes::as_bytes(&words[..meta]), bytes.len() as u64).unwrap().needs.unwrap()
+}
+
+/// A copy of `file` whose requirements are `change`d, with a checksum that fits.
+fn forge(bench: &Bench, file: &Path, change: impl Fn(&mut HostNeeds)) -> String {
+    let mut bytes = fs::read(file).unwrap();
+    let header = *peek_header(&bytes[..4096], bytes.len() as u64).unwrap();
+    let table = header.tables[TableId::HostNeeds as usize].offset as usize;
+    let mut needs = needs_of(file);
+    change(&mut needs);
+    bytes[table..table + size_of::<HostNeeds>()].copy_from_slice(zerocopy::IntoBytes::as_bytes(&needs));
+    let at = snapfn_format::snap::HEADER_OFFSET + std::mem::offset_of!(SnapHeader, checksum);
+    bytes[at..at + 8].fill(0);
+    let sum = checksum(&bytes[..header.meta_len as usize]);
+    bytes[at..at + 8].copy_from_slice(&sum.to_le_bytes());
+    let forged = bench.out().join("forged.snap");
+    let _ = fs::remove_file(&forged);
+    fs::write(&forged, bytes).unwrap();
+    forged.to_string_lossy().into_owned()
+}
+
+/// Each feature that CPUID has works when it is tried; each that it lacks is refused by name (or works all the same, where
+/// a hypervisor only hides it). Never a crash.
+#[test]
+fn every_cpu_feature_is_tried() {
+    let bench = Bench::new().unwrap();
+    let file = bench.snapshot("echo", ECHO, &["-O1"], "ready").unwrap();
+    let host = this_host().cpu;
+    let mut refused = 0;
+    for feature in FEATURES {
+        let name = forge(&bench, &file, |needs| {
+            let mut one = FeatureSet::default();
+            one.insert(feature.number);
+            needs.cpu = one.0;
+        });
+        let outcome = bench.snaprun(&[&name]).run().unwrap();
+        let starts = outcome.status == "7" && outcome.out() == "instance\n";
+        if host.contains(feature.number) || feature.number >= FIRST_HINT {
+            assert!(starts, "{}: {outcome}", feature.name);
+        } else if !starts {
+            refused += 1;
+            assert_eq!(outcome.status, "125", "{}: {outcome}", feature.name);
+            assert!(outcome.err().contains(&format!("this CPU lacks {}, which", feature.name)), "{outcome}");
+            assert!(outcome.err().contains("--fallback"), "{outcome}");
+        }
+    }
+    eprintln!("{refused} features are refused here");
+}
+
+#[test]
+fn what_this_version_does_not_know_is_refused() {
+    let bench = Bench::new().unwrap();
+    let file = bench.snapshot("echo", ECHO, &["-O1"], "ready").unwrap();
+    let forged = |change: fn(&mut HostNeeds), word: &str| {
+        let outcome = bench.snaprun(&[&forge(&bench, &file, change)]).run().unwrap();
+        assert_eq!(outcome.status, "125", "{outcome}");
+        assert!(outcome.stdout.is_empty() && outcome.err().contains(word), "{outcome}");
+        assert_eq!(outcome.err().matches('\n').count(), 1, "{outcome}");
+    };
+    forged(|needs| needs.cpu = [1 << 63, 2], "feature 63 (of a newer version), feature 65");
+    forged(|needs| needs.flags = 1 << 30, "host requirements");
+    if xcr0() != 0 {
+        // As from a CPU with nothing but SSE: this one has more.
+        forged(|needs| (needs.flags, needs.xcr0, needs.cpu) = (HOST_XSTATE_LAYOUT, 3, [0, 0]), "another layout");
+    }
+    if xcr0() & !3 != 0 {
+        let resolver = |needs: &mut HostNeeds| (needs.flags, needs.xcr0) = (HOST_XSAVE_RESOLVER, 3);
+        let outcome = bench.snaprun(&[&forge(&bench, &file, resolver)]).run().unwrap();
+        assert_eq!(
+            (outcome.status.as_str(), outcome.err().contains("no room")),
+            ("125", xcr0() & 0xec != 0),
+            "{outcome}"
+        );
+    }
+}
+
+#[test]
+fn check_names_what_does_not_fit() {
+    let bench = Bench::new().unwrap();
+    let file = bench.snapshot("echo", ECHO, &["-O1"], "ready").unwrap();
+    let checked = bench.snapshotter(&["check", &file.to_string_lossy()]).unwrap();
+    assert!(checked.out().contains("this host has all of it"), "{checked}");
+    let needs = needs_of(&file);
+    assert_eq!(FeatureSet(needs.cpu), this_host().cpu.without_hints());
+    assert_eq!((needs.level, needs.page_shift, needs.address_bits), (0, 12, 47));
+    let forged = forge(&bench, &file, |needs| (needs.kernel, needs.cpu) = (99 << 16, [1 << 63, 0]));
+    let checked = bench.snapshotter(&["check", &forged]).unwrap();
+    assert_ne!(checked.status, "0", "{checked}");
+    assert!(checked.out().contains("needs Linux 99.0 or later"), "{checked}");
+    assert!(checked.out().contains("CPU feature 63"), "{checked}");
+}
+
+#[test]
+fn fallback_starts_the_program_the_ordinary_way() {
+    let bench = Bench::new().unwrap();
+    let exe = bench.compile("echo", ECHO, &["-O1"]).unwrap();
+    let run = |name: &str, options: &[&str]| {
+        let args: Vec<&str> = options.iter().copied().chain(["--fallback", name, "x", "y z"]).collect();
+        bench.snaprun(&args).run().unwrap()
+    };
+    // At main an instance has its own arguments in place of those that the snapshot was made with; later, they have
+    // shaped what is in memory, and the ordinary start needs them, too.
+    for (at, expected) in [("main", "ordinary x y z\n"), ("ready", "ordinary --made with x y z\n")] {
+        let file = bench.out().join("echo.snap");
+        let text = file.to_string_lossy().into_owned();
+        let made = bench.snapshotter(&["create", "-o", &text, "--at", at, "--", &exe, "--made", "with"]).unwrap();
+        assert_eq!(made.status, "0", "{made}");
+        let fits = run(&text, &[]);
+        assert_eq!(fits.status, "7", "{fits}");
+        if at == "ready" {
+            assert_eq!(fits.out(), "instance x y z\n");
+        }
+        let forged = forge(&bench, &file, |needs| needs.cpu = [1 << 63, 0]);
+        let fallen = run(&forged, &[]);
+        assert_eq!((fallen.status.as_str(), fallen.out().as_str(), fallen.err().as_str()), ("7", expected, ""), "{at}");
+        // Nothing that is wrong with the snapshot itself, or with its name.
+        fs::write(bench.out().join("damaged.snap"), &fs::read(&file).unwrap()[..6000]).unwrap();
+        assert_eq!(run(&bench.out().join("damaged.snap").to_string_lossy(), &[]).status, "125");
+        assert_eq!(run("no-such-name", &[]).status, "127");
+    }
+    let forged = forge(&bench, &bench.out().join("echo.snap"), |needs| needs.cpu = [1 << 63, 0]);
+    fs::remove_file(&exe).unwrap();
+    let gone = run(&forged, &[]);
+    assert_eq!(gone.status, "125", "{gone}");
+    assert!(gone.err().contains("feature 63") && gone.err().contains("cannot be started instead"), "{gone}");
+}
+
+/// Prints where memcpy, strlen and memchr are, relative to the beginning of libc.
+const VARIANTS: &str = r#"
+    #define _GNU_SOURCE
+    #include <dlfcn.h>
+    #include <stdio.h>
+    int main(void) {
+        const char *names[] = {"memcpy", "strlen", "memchr", "strcmp"};
+        for (int i = 0; i < 4; i++) {
+            void *at = dlsym(RTLD_DEFAULT, names[i]);
+            Dl_info info;
+            if (!dladdr(at, &info)) return 1;
+            printf("%s %lx\n", info.dli_fname, (long)at - (long)info.dli_fbase);
+        }
+        return 0;
+    }"#;
+
+/// Whether the code at these places uses vector registers by VEX or EVEX instructions.
+fn uses_avx(places: &str) -> Vec<bool> {
+    let uses = |line: &str| {
+        let (file, offset) = line.split_once(' ').unwrap();
+        let start = u64::from_str_radix(offset, 16).unwrap();
+        let range = [format!("--start-address={start}"), format!("--stop-address={}", start + 400)];
+        let disassembly = Command::new("objdump").arg("-d").args(range).arg(file).output().unwrap();
+        let text = String::from_utf8(disassembly.stdout).unwrap();
+        assert!(text.lines().count() > 20, "objdump shows nothing of {line}");
+        // Up to the padding behind the function's first part; the mnemonics of all VEX instructions begin with v.
+        text.lines().skip(7).filter_map(|line| line.split('\t').nth(2)).take(60).any(|code| code.starts_with('v'))
+    };
+    places.lines().map(uses).collect()
+}
+
+#[test]
+fn a_pinned_level_decides_what_libc_selects() {
+    if !this_host().cpu.contains(16) {
+        assert!(!place::strict(), "this CPU has no AVX2");
+        eprintln!("skipped: this CPU has no AVX2, so there is nothing to be kept from");
+        return;
+    }
+    let bench = Bench::new().unwrap();
+    let exe = bench.compile("variants", VARIANTS, &["-O1", "-ldl"]).unwrap();
+    let at = |level: &str| {
+        let made = bench.snapshotter(&["create", "--tag", level, "--cpu", level, "--at", "main", "--", &exe]).unwrap();
+        assert_eq!(made.status, "0", "{made}");
+        let run = bench.snaprun(&[level]).run().unwrap();
+        assert_eq!(run.status, "0", "{run}");
+        uses_avx(&run.out())
+    };
+    assert_eq!(at("native"), [true; 4]);
+    assert_eq!(at("x86-64-v3"), [true; 4]);
+    assert_eq!(at("x86-64-v2"), [false; 4]);
+}
+
+#[test]
+fn a_pinned_level_is_recorded_and_must_be_there() {
+    let bench = Bench::new().unwrap();
+    for flags in [&["-O1"][..], &["-O1", "-static"]] {
+        let exe = bench.compile("echo", ECHO, flags).unwrap();
+        let file = bench.out().join("echo.snap");
+        let text = file.to_string_lossy().into_owned();
+        for level in 2..=4u32 {
+            let name = format!("x86-64-v{level}");
+            let missing = FeatureSet::level(level).unwrap().without(this_host().cpu);
+            let made = bench.snapshotter(&["create", "-o", &text, "--cpu", &name, "--", &exe]).unwrap();
+            if !missing.is_empty() {
+                assert_ne!(made.status, "0", "{made}");
+                assert!(made.err().contains("below that level"), "{made}");
+                continue;
+            }
+            assert_eq!(made.status, "0", "{made}");
+            let needs = needs_of(&file);
+            assert_eq!((needs.level, FeatureSet(needs.cpu)), (level, FeatureSet::level(level).unwrap()));
+            // Nothing of this CPU's own layout is left in the threads' register state.
+            assert_eq!(needs.flags, 0);
+            let run = bench.snaprun(&[&text, "a"]).run().unwrap();
+            assert_eq!((run.status.as_str(), run.out().as_str()), ("7", "instance a\n"), "{run}");
+        }
+    }
+}
+
+/// Libraries in `glibc-hwcaps` directories are for their level: a pinned program does not get them, a snapshot with
+/// one needs that level.
+#[test]
+fn libraries_of_a_higher_level() {
+    let bench = Bench::new().unwrap();
+    let dir = bench.out();
+    let library = |directory: &Path, text: &str| {
+        fs::create_dir_all(directory).unwrap();
+        let source = dir.join("which.c");
+        fs::write(&source, format!("const char *which(void) {{ return \"{text}\"; }}")).unwrap();
+        let to = directory.join("libwhich.so");
+        let built = Command::new("gcc").args(["-shared", "-fPIC", "-o"]).arg(&to).arg(&source).status().unwrap();
+        assert!(built.success());
+    };
+    library(&dir, "base");
+    library(&dir.join("glibc-hwcaps/x86-64-v2"), "v2");
+    library(&dir.join("glibc-hwcaps/x86-64-v3"), "v3");
+    let source = "#include <stdio.h>\nconst char *which(void); int main(void) { return puts(which()) < 0; }";
+    let place = format!("-L{}", dir.display());
+    let rpath = format!("-Wl,-rpath,{}", dir.display());
+    let exe =
+        bench.compile("which", source, &["-O1", &place, "-lwhich", &rpath, "-Wl,--no-as-needed", "-lwhich"]).unwrap();
+    let has = |level: u32| FeatureSet::level(level).unwrap().without(this_host().cpu).is_empty();
+    let native = if has(3) {
+        "v3"
+    } else if has(2) {
+        "v2"
+    } else {
+        "base"
+    };
+    for (level, expected) in [("native", native), ("x86-64-v2", "v2"), ("x86-64-v3", "v3")] {
+        if level != "native" && !has(level[8..].parse().unwrap()) {
+            continue;
+        }
+        let made =
+            bench.snapshotter(&["create", "--tag", "which", "--cpu", level, "--at", "main", "--", &exe]).unwrap();
+        assert_eq!(made.status, "0", "{made}");
+        let run = bench.snaprun(&["which"]).run().unwrap();
+        assert_eq!(run.out().trim(), expected, "{level}: {run}");
+    }
+}
+
+/// Memory that is writable and executable is carried when the program had it, and said.
+#[test]
+fn writable_and_executable_memory_is_announced() {
+    const JIT: &str = r#"
+        #define _GNU_SOURCE
+        #include <snap.h>
+        #include <stdio.h>
+        #include <string.h>
+        #include <sys/mman.h>
+        int main(void) {
+            unsigned char *code = mmap(0, 4096, PROT_READ | PROT_WRITE | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+            memcpy(code, "\xb8\x05\0\0\0\xc3", 6);
+            snap_ready();
+            code[1]++;
+            return ((int (*)(void))code)();
+        }"#;
+    let bench = Bench::new().unwrap();
+    let exe = bench.compile("jit", JIT, &["-O1"]).unwrap();
+    let file = bench.out().join("jit.snap");
+    let made = bench.snapshotter(&["create", "-o", &file.to_string_lossy(), "--", &exe]).unwrap();
+    assert_eq!(made.status, "0", "{made}");
+    assert!(made.err().contains("4 KiB of memory are writable and executable"), "{made}");
+    let bytes = fs::read(&file).unwrap();
+    let header = peek_header(&bytes[..4096], bytes.len() as u64).unwrap();
+    assert_eq!(header.incompatible, snapfn_format::snap::FEATURE_WX);
+    let run = bench.snaprun(&[&file.to_string_lossy()]).run().unwrap();
+    assert_eq!(run.status, "6", "{run}");
+    let quiet = bench.compile("echo", ECHO, &["-O1"]).unwrap();
+    let made = bench.snapshotter(&["create", "--tag", "quiet", "--", &quiet]).unwrap();
+    assert!(!made.err().contains("writable"), "{made}");
+}
+
+/// A store file that others can change decides what a process does: it is not used.
+#[test]
+fn store_files_that_others_may_write_to() {
+    let bench = Bench::new().unwrap();
+    bench.snapshot("echo", ECHO, &["-O1"], "ready").unwrap();
+    let starts = || bench.snaprun(&["echo"]).run().unwrap();
+    assert_eq!(starts().status, "7");
+    for kind in ["code", "snap"] {
+        for entry in fs::read_dir(bench.store().join(kind)).unwrap() {
+            let path = entry.unwrap().path();
+            let mode = fs::metadata(&path).unwrap().permissions().mode();
+            for writable in [0o464, 0o446] {
+                fs::set_permissions(&path, fs::Permissions::from_mode(writable)).unwrap();
+                let refused = starts();
+                if refused.status == "7" {
+                    // Of the snapshot that was written to a file.
+                    continue;
+                }
+                assert_eq!(refused.status, "125", "{refused}");
+                assert!(refused.err().contains("that others may write to"), "{refused}");
+            }
+            fs::set_permissions(&path, fs::Permissions::from_mode(mode & 0o7777)).unwrap();
+        }
+    }
+    assert_eq!(starts().status, "7");
+    if !snapfn_tests::run::is_root() {
+        return;
+    }
+    // Planted by another user: neither root, nor this one, nor the owner of the store.
+    let code = fs::read_dir(bench.store().join("code")).unwrap().next().unwrap().unwrap().path();
+    std::os::unix::fs::chown(&code, Some(4321), None).unwrap();
+    let refused = starts();
+    assert_eq!(refused.status, "125", "{refused}");
+    assert!(refused.err().contains("of user 4321, who owns no store"), "{refused}");
+    // A store that is that user's own is his to fill.
+    std::os::unix::fs::chown(bench.store(), Some(4321), None).unwrap();
+    assert_eq!(starts().status, "7");
+    fs::set_permissions(bench.store(), fs::Permissions::from_mode(0o777)).unwrap();
+    assert_eq!(starts().status, "125");
+}
