@@ -93,6 +93,8 @@ phase build build_release || finish
 phase format cargo fmt --all --check
 phase lints cargo clippy --workspace --lib --bins --tests --examples --locked -- -D warnings
 
+phase dependencies scripts/dependencies.py
+
 # Every test of the workspace, with the release binaries; the counts are those of the test runner.
 tests() {
     counted=yes
