@@ -66,6 +66,10 @@ impl TryFrom<String> for Hex {
 pub struct Index {
     /// [`Index::VERSION`].
     pub version: u32,
+    /// `x86_64`.
+    pub arch: String,
+    /// Page size of the snapshots, bytes.
+    pub page_size: u64,
     /// Number of layers that it speaks of: the last of the image. Indices of layers count from the first of them.
     pub layers: usize,
     /// The snapshots.
@@ -85,6 +89,9 @@ pub struct SnapshotEntry {
     pub digest: Hex,
     /// Its size.
     pub size: u64,
+    /// Register state (bits of XCR0) that the host must have.
+    #[serde(default)]
+    pub xstate: u64,
     /// What it is made of, in order.
     pub parts: Vec<PartEntry>,
 }

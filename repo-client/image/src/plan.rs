@@ -13,7 +13,7 @@ use crate::document::{FileEntry, Index, PartEntry, SnapshotEntry};
 use crate::layer::{Body, Layer, LayerKind, Source};
 use crate::split::split_form;
 use snapfn_format::snap::{FILE_CODE, FILE_DATA};
-use snapfn_store::{Digest, Kind, Ref, SnapshotMeta, Stores};
+use snapfn_store::{Digest, Kind, Ref, SnapshotMeta, Stores, TagLinks};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -76,7 +76,8 @@ pub fn plan(
         metas.push((input, blob.path, file, meta));
     }
     let mut layers = vec![loader_layer(loader)?];
-    let mut index = Index { version: Index::VERSION, ..Index::default() };
+    let mut index =
+        Index { version: Index::VERSION, arch: "x86_64".into(), page_size: snapfn_format::PAGE, ..Index::default() };
     for group in group(needed.into_values().collect()) {
         index.files.extend(group.iter().map(|file| FileEntry {
             layer: layers.len(),
@@ -109,16 +110,18 @@ pub fn plan(
             entries.push(PartEntry { layer, digest: part.digest.into(), size: part.len });
         }
         let source = |source| ImageError::Split { digest: input.digest, source };
-        split.push((input.reference.clone(), split_form(&meta.plan().map_err(source)?, input.digest, &parts)?));
+        let plan = meta.plan().map_err(source)?;
+        split.push((input.reference.clone(), split_form(&plan, input.digest, &parts)?));
         index.snapshots.push(SnapshotEntry {
             name: input.reference.name.to_string(),
             tag: input.reference.tag.to_string(),
             digest: input.digest.into(),
             size: meta.size(),
+            xstate: xstate(&plan),
             parts: entries,
         });
     }
-    layers.push(split_layer(split));
+    layers.push(split_layer(split)?);
     index.layers = layers.len();
     Ok(ImagePlan { layers, index })
 }
@@ -223,26 +226,46 @@ fn part_layer(path: &Path, part: &Part) -> Layer {
     Layer { kind: LayerKind::Part, verify: false, entries }
 }
 
-/// The split forms with their tags, by tag.
-fn split_layer(mut forms: Vec<(Ref, Vec<u8>)>) -> Layer {
+/// The split forms with their tags, by tag. Forms of one tag are its variants.
+fn split_layer(mut forms: Vec<(Ref, Vec<u8>)>) -> Result<Layer, ImageError> {
+    // Keeps the order of variants.
     forms.sort_by(|a, b| a.0.cmp(&b.0));
     let store = &STORE[1..];
-    let mut entries = Vec::new();
-    let mut name = None;
-    for (reference, bytes) in forms {
-        let mut file = bytes_entry(String::new(), 0o444, bytes);
-        let Body::File { digest, .. } = &file.1 else { continue };
-        let target = format!("../../snap/{digest}");
-        file.0 = stored(Kind::Snap, *digest);
-        if !entries.iter().any(|(name, _)| *name == file.0) {
-            entries.push(file);
+    let mut entries: Vec<(String, Body)> = Vec::new();
+    let mut add = |entry: (String, Body)| {
+        if !entries.iter().any(|(name, _)| *name == entry.0) {
+            entries.push(entry);
         }
-        let directory = format!("{store}/refs/{}", reference.name);
-        if name.as_ref() != Some(&reference.name) {
-            entries.push((directory.clone(), Body::Directory { mode: 0o555 }));
-            name = Some(reference.name.clone());
+    };
+    for variants in forms.chunk_by(|a, b| a.0 == b.0) {
+        let mut digests = Vec::new();
+        for (_, bytes) in variants {
+            let (_, body) = bytes_entry(String::new(), 0o444, bytes.clone());
+            let Body::File { digest, .. } = &body else { continue };
+            digests.push(*digest);
+            add((stored(Kind::Snap, *digest), body));
         }
-        entries.push((format!("{directory}/{}", reference.tag), Body::Symlink { target }));
+        let links = TagLinks::new(&digests)?;
+        let directory = |name: String| (name, Body::Directory { mode: 0o555 });
+        let link = |(name, target): (String, String)| (format!("{store}/{name}"), Body::Symlink { target });
+        if let Some((first, _)) = links.set.first() {
+            let set = first.rsplit_once('/').map_or("", |(set, _)| set);
+            add(directory(format!("{store}/sets")));
+            add(directory(format!("{store}/{set}")));
+            links.set.iter().cloned().for_each(|entry| add(link(entry)));
+        }
+        let Some((Ref { name, tag }, _)) = variants.first() else { continue };
+        add(directory(format!("{store}/refs/{name}")));
+        add(link((format!("refs/{name}/{tag}"), links.tag)));
     }
-    Layer { kind: LayerKind::Split, verify: false, entries }
+    Ok(Layer { kind: LayerKind::Split, verify: false, entries })
+}
+
+/// The register state that is live in some thread: XCR0 bits.
+fn xstate(plan: &snapfn_format::snap::Plan<'_>) -> u64 {
+    let of = |thread: &snapfn_format::snap::Thread| {
+        let area = plan.bytes(thread.xstate).get(472..480)?;
+        area.try_into().ok().map(u64::from_le_bytes)
+    };
+    plan.threads.iter().filter_map(of).fold(0, |all, bits| all | bits)
 }

@@ -1,8 +1,11 @@
 //! Why a verb fails.
 
+use crate::SignatureError;
 use snapfn_image::ImageError;
 use snapfn_registry::RegistryError;
 use snapfn_store::StoreError;
+use std::io;
+use std::path::PathBuf;
 use thiserror::Error;
 
 /// Why an operation on a registry's images fails.
@@ -18,20 +21,40 @@ pub enum RepoError {
     /// The image.
     #[error(transparent)]
     Image(#[from] ImageError),
+    /// The signature.
+    #[error(transparent)]
+    Signature(#[from] SignatureError),
     /// This machine cannot run what is in the image.
-    #[error("this machine cannot run {name}: {}; --force pulls it all the same", .why.join(", "))]
-    Unfit {
-        /// The snapshot.
-        name: String,
-        /// What is missing here.
-        why: Vec<String>,
+    #[error("this machine cannot run it: {}; --force pulls it all the same", .0.join(", "))]
+    Unfit(Vec<String>),
+    /// An image is stored under a tag.
+    #[error("{0} names a digest; an image is pushed to a tag")]
+    NoTag(String),
+    /// The last part of a repository's path is no name for a snapshot.
+    #[error("{0} cannot be the name of a local snapshot; give one with --tag")]
+    NoName(String),
+    /// What came is not what was asked for.
+    #[error("{what} {digest} came with other content; nothing of it was kept, try again or ask who runs the registry")]
+    Digest {
+        /// `layer` or `configuration`.
+        what: &'static str,
+        /// Its digest.
+        digest: String,
     },
-    /// Nothing that answers this description.
-    #[error("{what}: {why}")]
-    Refused {
-        /// What was refused.
-        what: String,
-        /// Why, with the remedy.
-        why: String,
+    /// The layers are what the manifest says, and do not make the snapshot that it names.
+    #[error("the image's layers do not make what it names: {0}")]
+    Content(StoreError),
+    /// A file of a transfer.
+    #[error("cannot {what} {}: {source}", .path.display())]
+    Io {
+        /// What was tried, as a verb.
+        what: &'static str,
+        /// On which path.
+        path: PathBuf,
+        /// What the kernel said.
+        source: io::Error,
     },
+    /// Another layer failed first, and this one was given up.
+    #[error("given up, since another layer failed")]
+    Stopped,
 }

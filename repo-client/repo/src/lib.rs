@@ -9,9 +9,13 @@
 //!  signature  sign an image in a registry, check its signature
 //! ```
 
+mod chunks;
 mod config;
 mod error;
 mod event;
+mod fetch;
+mod host;
+mod jobs;
 mod key;
 mod pull;
 mod push;

@@ -1,16 +1,30 @@
-//! From a registry to the local store.
+//! From a registry to the local store: `manifest → signature → configuration → host → layers → files`.
+//!
+//! Layers are fetched several at a time into the store's area for transfers, where the next run finds what a broken one
+//! has brought. A snapshot is put together from its parts in order while later ones are still on their way. It gets its
+//! name, and the tag, when all its bytes have the digest that the image names.
 
-use crate::{Repo, RepoError};
-use snapfn_registry::{Digest, Reference};
-use snapfn_store::Ref;
+use crate::chunks::LocalChunks;
+use crate::fetch::{self, Fetched};
+use crate::jobs::Board;
+use crate::{Event, Present, PublicKey, Repo, RepoError, host, verify_signature};
+use snapfn_image::{
+    BlobRef, DOCKER_TYPES, ExpectedFile, Filler, ImageView, LayerFault, MANIFEST_TYPE, ManifestView, SnapshotEntry,
+    Toc, check_chunk, decode_chunk, unpack,
+};
+use snapfn_registry::{Client, Digest, Reference};
+use snapfn_store::{Kind, Ref, StoreError, Transaction, Transfer};
+use std::io::{Seek, SeekFrom};
 
 /// How to pull.
 #[derive(Clone, Debug, Default)]
 pub struct PullOptions {
-    /// Name in the local store; that of the image otherwise.
+    /// Name in the local store; otherwise the last part of the repository's path, and the image's tag.
     pub tag: Option<Ref>,
     /// Pull what this machine cannot run as well.
     pub force: bool,
+    /// One of these must have signed the image, if there are any.
+    pub require_signature: Vec<PublicKey>,
     /// Layers that are fetched at a time.
     pub jobs: usize,
 }
@@ -20,20 +34,259 @@ pub struct PullOptions {
 pub struct Pulled {
     /// Its name in the local store.
     pub name: Ref,
-    /// The snapshot.
+    /// The snapshot, the first of its variants.
     pub snapshot: snapfn_store::Digest,
     /// Digest of the manifest.
     pub digest: Digest,
-    /// Bytes of all layers that are needed.
+    /// Bytes of all layers that hold snapshots and their files.
     pub size: u64,
     /// Bytes that were fetched.
     pub fetched: u64,
 }
 
 impl Repo {
-    /// Brings the snapshot in the image `from`, and all that it needs, into the local store.
+    /// Brings the snapshots in the image `from`, and all that they need, into the local store.
     pub fn pull(&self, from: &Reference, options: &PullOptions) -> Result<Pulled, RepoError> {
-        let _ = options;
-        Err(RepoError::Refused { what: format!("pull of {from}"), why: "not in this build".into() })
+        let name = match &options.tag {
+            Some(name) => name.clone(),
+            None => local_name(from)?,
+        };
+        let client = self.client(&from.registry)?;
+        let manifest = client.manifest(&from.repository, &from.target(), &[MANIFEST_TYPE, DOCKER_TYPES[0]])?;
+        if !options.require_signature.is_empty() {
+            verify_signature(&client, &from.repository, &manifest.digest, &options.require_signature)?;
+        }
+        let view = ManifestView::parse(&manifest.bytes)?;
+        let image = view.image(&self.small_blob(&client, &from.repository, &view.config)?)?;
+        let missing = host::missing(&image.index);
+        if !missing.is_empty() && !options.force {
+            return Err(RepoError::Unfit(missing));
+        }
+        let transaction = self.stores.writable()?.begin()?;
+        let source = Source { repo: self, client: &client, repository: &from.repository, transaction: &transaction };
+        let fetched = source.bring(&image, &name, options)?;
+        let snapshots: Vec<_> = image.index.snapshots.iter().map(|snapshot| snapshot.digest.0).collect();
+        // A tag names snapshots of its own store.
+        match &snapshots[..] {
+            [one] => transaction.set_ref(&name, *one)?,
+            many => transaction.set_variants(&name, many)?,
+        }
+        let needed = (0..image.layers.len()).filter(|layer| !image.index.expected(*layer).is_empty());
+        Ok(Pulled {
+            name,
+            snapshot: snapshots.first().copied().unwrap_or_default(),
+            digest: manifest.digest,
+            size: needed.map(|layer| image.layers[layer].size).sum(),
+            fetched,
+        })
     }
+}
+
+/// The name that people expect: that of the repository, with the image's tag.
+fn local_name(from: &Reference) -> Result<Ref, RepoError> {
+    let name = from.repository.rsplit('/').next().unwrap_or_default();
+    let tag = from.tag.as_deref().unwrap_or(snapfn_store::DEFAULT_TAG);
+    Ref::parse(format!("{name}:{tag}")).map_err(|_| RepoError::NoName(name.to_string()))
+}
+
+/// A layer that must be fetched.
+struct Needed<'a> {
+    index: usize,
+    blob: &'a BlobRef,
+    expected: Vec<ExpectedFile>,
+}
+
+/// Where layers come from.
+struct Source<'a> {
+    repo: &'a Repo,
+    client: &'a Client,
+    repository: &'a str,
+    transaction: &'a Transaction,
+}
+
+impl Source<'_> {
+    /// Fetches what is not here, and stores it. Returns the number of bytes fetched.
+    fn bring(&self, image: &ImageView, name: &Ref, options: &PullOptions) -> Result<u64, RepoError> {
+        let (needed, missing) = self.needed(image)?;
+        let total = needed.iter().map(|needed| needed.blob.size).sum();
+        self.repo.events.event(Event::Layers { count: needed.len(), total });
+        let local = match missing.is_empty() {
+            true => LocalChunks::default(),
+            false => LocalChunks::of(self.repo, &name.name)?,
+        };
+        let board = Board::new(needed.len());
+        let mut fetched = 0;
+        let mut done: Vec<Option<Fetched>> = (0..needed.len()).map(|_| None).collect();
+        std::thread::scope(|scope| {
+            for _ in 0..options.jobs.clamp(1, needed.len().max(1)) {
+                scope.spawn(|| board.work(|at| self.layer(&needed[at], image, &local)));
+            }
+            let mut wait = |at: usize, done: &mut Vec<Option<Fetched>>| -> Result<(), RepoError> {
+                if done[at].is_none() {
+                    let (layer, bytes) = board.take(at)?;
+                    fetched += bytes;
+                    done[at] = Some(layer);
+                }
+                Ok(())
+            };
+            let all = || -> Result<(), RepoError> {
+                for snapshot in missing {
+                    let mut filler = Filler::new(self.transaction.writer(Kind::Snap)?);
+                    for part in &snapshot.parts {
+                        let Some(at) = needed.iter().position(|needed| needed.index == part.layer) else { continue };
+                        wait(at, &mut done)?;
+                        if let Some(layer) = &done[at] {
+                            self.read(layer, &needed[at], &local, &mut |_, bytes| filler.append(bytes))?;
+                        }
+                    }
+                    filler.commit_as(snapshot.digest.0).map_err(content)?;
+                }
+                (0..needed.len()).try_for_each(|at| wait(at, &mut done))
+            };
+            let result = all();
+            board.stop();
+            result
+        })?;
+        for layer in done.into_iter().flatten() {
+            layer.into_transfer().remove()?;
+        }
+        Ok(fetched)
+    }
+
+    /// The layers that hold something that is not in the store, and the snapshots that are not.
+    fn needed<'a>(&self, image: &'a ImageView) -> Result<(Vec<Needed<'a>>, Vec<&'a SnapshotEntry>), RepoError> {
+        let index = &image.index;
+        let store = self.transaction.store();
+        let mut missing = Vec::new();
+        for snapshot in &index.snapshots {
+            let there = store.blob(Kind::Snap, snapshot.digest.0)?.is_some_and(|blob| blob.size == snapshot.size);
+            if !there && !missing.iter().any(|known: &&SnapshotEntry| known.digest == snapshot.digest) {
+                missing.push(snapshot);
+            }
+        }
+        let mut needed = Vec::new();
+        for (layer, blob) in image.layers.iter().enumerate() {
+            let expected = index.expected(layer);
+            if expected.is_empty() {
+                continue;
+            }
+            let is_part = |snapshot: &&SnapshotEntry| snapshot.parts.iter().any(|part| part.layer == layer);
+            let mut wanted = missing.iter().any(is_part);
+            for file in index.files.iter().filter(|file| file.layer == layer) {
+                let kind = file.kind().unwrap_or(Kind::Data);
+                wanted |= !store.blob(kind, file.digest.0)?.is_some_and(|blob| blob.size == file.size);
+            }
+            match wanted {
+                true => needed.push(Needed { index: layer, blob, expected }),
+                false => self.repo.events.event(Event::Present {
+                    layer,
+                    kind: None,
+                    digest: &Digest::from(blob.digest.0),
+                    size: blob.size,
+                    how: Present::InStore,
+                }),
+            }
+        }
+        Ok((needed, missing))
+    }
+
+    /// Fetches one layer; files are stored at once.
+    fn layer(&self, needed: &Needed<'_>, image: &ImageView, local: &LocalChunks) -> Result<(Fetched, u64), RepoError> {
+        let (fetched, moved) = self.repo.fetch_layer(
+            self.client,
+            self.repository,
+            needed.blob,
+            &needed.expected,
+            local,
+            self.transaction,
+        )?;
+        let files: Vec<_> = image.index.files.iter().filter(|file| file.layer == needed.index).collect();
+        if !files.is_empty() {
+            let mut current: Option<(usize, Filler)> = None;
+            let commit = |current: Option<(usize, Filler)>| match current {
+                Some((index, filler)) => filler.commit_as(files[index].digest.0).map(drop),
+                None => Ok(()),
+            };
+            self.read(&fetched, needed, local, &mut |index, bytes| {
+                if current.as_ref().is_none_or(|(at, _)| *at != index) {
+                    commit(current.take())?;
+                    let kind = files[index].kind().unwrap_or(Kind::Data);
+                    current = Some((index, Filler::new(self.transaction.writer(kind)?)));
+                }
+                current.as_mut().map_or(Ok(()), |(_, filler)| filler.append(bytes))
+            })?;
+            commit(current).map_err(content)?;
+        }
+        self.repo.events.event(Event::Transferred {
+            layer: needed.index,
+            kind: None,
+            digest: &Digest::from(needed.blob.digest.0),
+            size: needed.blob.size,
+            moved,
+        });
+        Ok((fetched, moved))
+    }
+
+    /// Reads the files in a fetched layer, in order.
+    fn read(
+        &self,
+        fetched: &Fetched,
+        needed: &Needed<'_>,
+        local: &LocalChunks,
+        receive: &mut dyn FnMut(usize, &[u8]) -> Result<(), StoreError>,
+    ) -> Result<(), RepoError> {
+        let result = match fetched {
+            Fetched::Whole(transfer) => {
+                let mut file = transfer.file();
+                file.seek(SeekFrom::Start(0)).map_err(|source| RepoError::Io {
+                    what: "read",
+                    path: transfer.path().to_path_buf(),
+                    source,
+                })?;
+                unpack(file, &needed.expected, receive)
+            }
+            Fetched::Chunks(transfer, toc) => read_chunks(transfer, toc, local, receive),
+        };
+        result.map_err(|fault| match fault {
+            LayerFault::Sink(error) => content(error),
+            other => {
+                // What cannot be read will not be readable the next time.
+                let (Fetched::Whole(transfer) | Fetched::Chunks(transfer, _)) = fetched;
+                let _ = transfer.clear();
+                RepoError::Image(other.in_layer(Digest::from(needed.blob.digest.0)))
+            }
+        })
+    }
+}
+
+/// A store that gets other content than the image names is not at fault.
+fn content(error: StoreError) -> RepoError {
+    match error {
+        StoreError::Digest { .. } => RepoError::Content(error),
+        other => RepoError::Store(other),
+    }
+}
+
+/// Reads files from their chunks, wherever those are; each is compared with its digest.
+fn read_chunks(
+    transfer: &Transfer,
+    toc: &Toc,
+    local: &LocalChunks,
+    receive: &mut dyn FnMut(usize, &[u8]) -> Result<(), StoreError>,
+) -> Result<(), LayerFault> {
+    for (index, file) in toc.files.iter().enumerate() {
+        for chunk in &file.chunks {
+            let zeros = || usize::try_from(chunk.len).ok().map(|len| vec![0; len]);
+            let here = match chunk.zeros {
+                true => zeros(),
+                false => local.read(chunk.digest),
+            };
+            let bytes = match here {
+                Some(bytes) => check_chunk(&bytes, chunk).map(|()| bytes)?,
+                None => decode_chunk(&fetch::frame(transfer.file(), chunk).unwrap_or_default(), chunk)?,
+            };
+            receive(index, &bytes)?;
+        }
+    }
+    Ok(())
 }

@@ -2,7 +2,7 @@
 
 use crate::lock::StoreLock;
 use crate::store::{absent, entries, open_regular};
-use crate::{Digest, Kind, Store, StoreError, Summarize, SummaryError, roots, sets};
+use crate::{Digest, Kind, Store, StoreError, Summarize, SummaryError, roots, sets, transfer};
 use snapfn_format::FormatError;
 use std::collections::BTreeSet;
 use std::fs;
@@ -116,6 +116,7 @@ fn stale(store: &Store) -> Result<Vec<Garbage>, StoreError> {
         let allocated = if meta.nlink() > 1 { 0 } else { meta.blocks() * 512 };
         found.push(Garbage { path, allocated });
     }
+    found.extend(transfer::stale(store)?.into_iter().map(|(path, allocated)| Garbage { path, allocated }));
     for (link, path) in roots::list(store)? {
         if !path.is_file() {
             found.push(Garbage { path: link, allocated: 0 });

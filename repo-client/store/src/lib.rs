@@ -10,6 +10,7 @@
 //!    sets/<sha256>/<n>    symlink, target exactly ../../snap/<sha256>: one of the variants of a tag
 //!    roots/<sha256>       symlink to a snapshot outside the store whose files gc keeps
 //!    tmp/<pid>.<random>   being written; whatever is here under the exclusive lock is stale
+//!    transfers/<name>     pieces of blobs on their way to or from a registry
 //!    .lock                flock: shared while a snapshot is made, exclusive for gc
 //! ```
 //!
@@ -44,6 +45,7 @@ mod sets;
 mod store;
 mod summary;
 mod transaction;
+mod transfer;
 mod verify;
 mod writer;
 
@@ -53,10 +55,11 @@ pub use kind::Kind;
 pub use name::{DEFAULT_TAG, MAX_NAME, Name, Ref, Target};
 pub use refs::RefEntry;
 pub use search::{Resolved, SYSTEM_STORE, Stores};
-pub use sets::MAX_VARIANTS;
+pub use sets::{MAX_VARIANTS, TagLinks};
 pub use snapfn_format::Digest;
 pub use store::{Blob, Store, open_file};
 pub use summary::{SnapshotMeta, Summarize, Summary, summarize};
 pub use transaction::Transaction;
+pub use transfer::{Scratch, Transfer};
 pub use verify::{Damage, hash_file};
 pub use writer::{BlobWriter, Stored};

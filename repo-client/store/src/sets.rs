@@ -61,6 +61,31 @@ fn name_of(variants: &[Digest]) -> Digest {
     Digest(Sha256::digest(text).into())
 }
 
+/// The links that make a tag with some variants, for whoever writes a store elsewhere.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TagLinks {
+    /// What the tag's own link leads to.
+    pub tag: String,
+    /// The other links: path below the root, and where they lead.
+    pub set: Vec<(String, String)>,
+}
+
+impl TagLinks {
+    /// For one to [`MAX_VARIANTS`] variants.
+    pub fn new(variants: &[Digest]) -> Result<Self, StoreError> {
+        match variants {
+            [one] => Ok(TagLinks { tag: Link::Snapshot(*one).target(), set: Vec::new() }),
+            many if !(1..=MAX_VARIANTS).contains(&many.len()) => Err(StoreError::Variants(many.len())),
+            many => {
+                let set = name_of(many);
+                let link = |(index, digest)| (format!("sets/{set}/{index}"), format!("{SNAP}{digest}"));
+                let links = many.iter().enumerate().map(link).collect();
+                Ok(TagLinks { tag: Link::Set(set, many.len()).target(), set: links })
+            }
+        }
+    }
+}
+
 fn dir(store: &Store, set: Digest) -> PathBuf {
     store.root().join("sets").join(set.to_string())
 }

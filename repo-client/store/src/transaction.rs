@@ -33,6 +33,10 @@ impl Transaction {
         self
     }
 
+    pub(crate) fn lock(&self) -> Arc<StoreLock> {
+        Arc::clone(&self.lock)
+    }
+
     /// A file of `kind` that gets its name when it is committed.
     pub fn writer(&self, kind: Kind) -> Result<BlobWriter, StoreError> {
         BlobWriter::create(&self.store, Arc::clone(&self.lock), kind, self.shared)

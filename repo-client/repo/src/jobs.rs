@@ -1,0 +1,74 @@
+//! Layers at a time.
+
+use crate::RepoError;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Condvar, Mutex, PoisonError};
+
+/// Results that come in any order and are waited for.
+#[derive(Debug)]
+pub(crate) struct Board<T> {
+    slots: Mutex<Vec<Option<Result<T, RepoError>>>>,
+    changed: Condvar,
+    next: AtomicUsize,
+    stop: AtomicBool,
+}
+
+impl<T> Board<T> {
+    pub(crate) fn new(count: usize) -> Self {
+        Board {
+            slots: Mutex::new((0..count).map(|_| None).collect()),
+            changed: Condvar::new(),
+            next: AtomicUsize::new(0),
+            stop: AtomicBool::new(false),
+        }
+    }
+
+    /// Works on one after the other until all are done or one has failed. Called by several threads at once.
+    pub(crate) fn work(&self, job: impl Fn(usize) -> Result<T, RepoError>) {
+        loop {
+            let index = self.next.fetch_add(1, Ordering::Relaxed);
+            if index >= self.len() {
+                return;
+            }
+            let result = match self.stop.load(Ordering::Relaxed) {
+                true => Err(RepoError::Stopped),
+                false => job(index),
+            };
+            if result.is_err() {
+                self.stop();
+            }
+            let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
+            slots[index] = Some(result);
+            self.changed.notify_all();
+        }
+    }
+
+    /// Nothing new is begun.
+    pub(crate) fn stop(&self) {
+        self.stop.store(true, Ordering::Relaxed);
+    }
+
+    fn len(&self) -> usize {
+        self.slots.lock().unwrap_or_else(PoisonError::into_inner).len()
+    }
+
+    /// Waits for one of them. Where another has failed, the error is that one's.
+    pub(crate) fn take(&self, index: usize) -> Result<T, RepoError> {
+        let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
+        loop {
+            match slots.get_mut(index).map(Option::take) {
+                Some(Some(Err(RepoError::Stopped))) | None => {
+                    let failed = slots
+                        .iter_mut()
+                        .find(|slot| matches!(slot, Some(Err(error)) if !matches!(error, RepoError::Stopped)));
+                    return match failed.and_then(Option::take) {
+                        Some(Err(error)) => Err(error),
+                        _ => Err(RepoError::Stopped),
+                    };
+                }
+                Some(Some(result)) => return result,
+                Some(None) => slots = self.changed.wait(slots).unwrap_or_else(PoisonError::into_inner),
+            }
+        }
+    }
+}
