@@ -1,6 +1,7 @@
 //! The command line.
 
-use clap::{Parser, Subcommand, ValueEnum};
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use snapfn_image::Compression;
 use std::ffi::OsString;
 use std::path::PathBuf;
 
@@ -83,6 +84,16 @@ pub(crate) enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Store a snapshot as an image in a registry
+    ///
+    /// The image holds snaprun, the code segment files, and the snapshot in parts; container engines run it as well. Only
+    /// what the registry lacks is sent, and a push that was cut short goes on where it was.
+    Push(PushArgs),
+    /// Bring the snapshot in an image, and all that it needs, into the store
+    ///
+    /// Chunks that another snapshot of that name has are not fetched again, and a pull that was cut short goes on where it was.
+    /// Everything is compared with its digest before it appears in the store.
+    Pull(PullArgs),
     /// Sign an image in a registry with a key of minisign
     ///
     /// The signature is stored beside the image. It is one of the image's digest, not of its tag.
@@ -117,6 +128,64 @@ pub(crate) enum Command {
         /// Where to write it
         dir: PathBuf,
     },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct PushArgs {
+    /// The snapshot
+    #[arg(value_name = "NAME[:TAG]")]
+    pub(crate) name: OsString,
+    /// Where to
+    #[arg(value_name = "REF")]
+    pub(crate) reference: OsString,
+    /// How layers are compressed: zstd, of which pull can fetch single chunks; gzip for engines that know no zstd
+    #[arg(long, value_name = "zstd|gzip", default_value = "zstd", value_parser = |text: &str| text.parse::<Compression>())]
+    pub(crate) compression: Compression,
+    /// Put the layers on top of those of another image, whose files the program then finds in a container
+    #[arg(long, value_name = "REF")]
+    pub(crate) base: Option<String>,
+    /// The snaprun that goes into the image; default: the one beside snaprepo, else on the search path
+    #[arg(long, value_name = "FILE")]
+    pub(crate) loader: Option<PathBuf>,
+    /// Layers at a time
+    #[arg(long, value_name = "N", default_value_t = 3, value_parser = jobs)]
+    pub(crate) jobs: usize,
+    /// Speak HTTP without TLS
+    #[arg(long)]
+    pub(crate) plain_http: bool,
+    /// Print a JSON object for each event
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct PullArgs {
+    /// The image
+    #[arg(value_name = "REF")]
+    pub(crate) reference: OsString,
+    /// Name in the store; default: the last part of REF's path, with its tag
+    #[arg(long, value_name = "NAME[:TAG]")]
+    pub(crate) tag: Option<OsString>,
+    /// Pull what this machine cannot run as well
+    #[arg(long)]
+    pub(crate) force: bool,
+    /// A public key of minisign, or a file with one, that must have signed the image; may be given several times (then
+    /// one of them must). Default: the keys that the configuration demands for the registry
+    #[arg(long, value_name = "KEY")]
+    pub(crate) require_signature: Vec<String>,
+    /// Layers at a time
+    #[arg(long, value_name = "N", default_value_t = 3, value_parser = jobs)]
+    pub(crate) jobs: usize,
+    /// Speak HTTP without TLS
+    #[arg(long)]
+    pub(crate) plain_http: bool,
+    /// Print a JSON object for each event
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+fn jobs(text: &str) -> Result<usize, &'static str> {
+    text.parse().ok().filter(|jobs| (1..=16).contains(jobs)).ok_or("a number from 1 to 16")
 }
 
 /// What `generate` writes.

@@ -4,7 +4,7 @@
 //!  cli       arguments → Command            verify   reads files and compares them with their names
 //!  list      ls, tags                       output   text for people, one-line errors
 //!  collect   rm, gc                         generate man pages and completions (for the installer)
-//!  signing   sign, keygen, verify REF
+//!  signing   sign, keygen, verify REF          transfer push, pull; progress shows how they go
 //! ```
 //! Exit status: 0 done, 1 a check or an operation failed, 2 wrong usage.
 
@@ -13,7 +13,9 @@ mod collect;
 mod generate;
 mod list;
 mod output;
+mod progress;
 mod signing;
+mod transfer;
 mod verify;
 
 use clap::Parser;
@@ -46,6 +48,8 @@ fn main() -> ExitCode {
                 false => result.and_then(|()| verify::run(&stores, &local, &mut failures)),
             }
         }
+        Command::Push(args) => transfer::push(&stores, &args, &mut failures),
+        Command::Pull(args) => transfer::pull(&stores, &args, &mut failures),
         Command::Sign { name, key, plain_http, json } => {
             signing::sign_image(&name, &key, &Access { plain_http, json }, &mut failures)
         }

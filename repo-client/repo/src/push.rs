@@ -121,7 +121,8 @@ impl Repo {
                 continue;
             }
             let transfer = self.fetch_whole(&source, &base.repository, layer, &transaction)?.0;
-            let uploaded = client.upload_blob(&to.repository, &digest, layer.size, &transfer.path().to_path_buf(), None)?;
+            let uploaded =
+                client.upload_blob(&to.repository, &digest, layer.size, &transfer.path().to_path_buf(), None)?;
             sent += uploaded.bytes_sent;
             transfer.remove()?;
         }
@@ -173,7 +174,8 @@ impl Target<'_> {
             return Ok(Placed { layer: written, sent: 0 });
         }
         let session = self.transaction.transfer_path(&self.session(&digest))?;
-        let uploaded = self.client.upload_blob(repository, &digest, size, &scratch.path().to_path_buf(), Some(&session))?;
+        let uploaded =
+            self.client.upload_blob(repository, &digest, size, &scratch.path().to_path_buf(), Some(&session))?;
         self.remember(&digest)?;
         let moved = uploaded.bytes_sent;
         self.repo.events.event(Event::Transferred { layer: index, kind, digest: &digest, size, moved });

@@ -1,0 +1,166 @@
+//! What is shown while layers move: bars on a terminal, a line for each layer otherwise, JSON for programs.
+
+use crate::output::{printable, size};
+use indicatif::{ProgressBar, ProgressStyle};
+use serde_json::{Value, json};
+use snapfn_registry::{Direction, Event as Transfer};
+use snapfn_repo::{Event, Events, Present};
+use std::collections::HashMap;
+use std::io::{self, IsTerminal, Write};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+/// The least time between two lines of JSON about one blob.
+const INTERVAL: Duration = Duration::from_millis(500);
+
+enum Output {
+    Json,
+    Bar(ProgressBar),
+    Lines,
+}
+
+/// Shows events.
+pub(crate) struct Progress {
+    output: Output,
+    /// Of each blob that moves: how far it is, and when that was last said.
+    blobs: Mutex<HashMap<String, (u64, Instant)>>,
+}
+
+impl Progress {
+    pub(crate) fn new(json: bool) -> Self {
+        let output = match (json, io::stderr().is_terminal()) {
+            (true, _) => Output::Json,
+            (false, true) => Output::Bar(bar()),
+            (false, false) => Output::Lines,
+        };
+        Progress { output, blobs: Mutex::default() }
+    }
+
+    pub(crate) fn finish(&self) {
+        if let Output::Bar(bar) = &self.output {
+            bar.finish_and_clear();
+        }
+    }
+
+    fn line(&self, text: String) {
+        let text = printable(&text);
+        match &self.output {
+            Output::Json => (),
+            Output::Bar(bar) => bar.println(text),
+            // Nowhere left to complain when stderr is gone.
+            Output::Lines => drop(writeln!(io::stderr(), "{text}")),
+        }
+    }
+
+    fn json(&self, value: Value) {
+        if let Output::Json = self.output {
+            let _ = writeln!(io::stdout().lock(), "{value}");
+        }
+    }
+
+    fn transfer(&self, event: Transfer<'_>) {
+        let mut blobs = self.blobs.lock().unwrap_or_else(PoisonError::into_inner);
+        match event {
+            Transfer::BlobStarted { direction, digest, size, from, .. } => {
+                blobs.insert(digest.to_string(), (from, Instant::now()));
+                if let Output::Bar(bar) = &self.output
+                    && direction == Direction::Upload
+                {
+                    bar.inc_length(size.saturating_sub(from));
+                }
+                self.json(json!({ "event": "started", "digest": digest.to_string(), "size": size, "from": from }));
+            }
+            Transfer::BlobProgress { digest, position, .. } => {
+                let key = digest.to_string();
+                let Some((before, said)) = blobs.get_mut(&key) else { return };
+                if let Output::Bar(bar) = &self.output {
+                    bar.inc(position.saturating_sub(*before));
+                }
+                *before = position;
+                if said.elapsed() > INTERVAL {
+                    *said = Instant::now();
+                    self.json(json!({ "event": "progress", "digest": key, "position": position }));
+                }
+            }
+            Transfer::BlobFinished { digest, .. } => {
+                blobs.remove(&digest.to_string());
+            }
+            Transfer::Retry { what, failed, wait, why } => {
+                let wait = wait.as_secs_f64();
+                self.line(format!("{what}: {why}; attempt {} in {wait:.1} s", failed + 1));
+                self.json(json!({ "event": "retry", "what": what, "why": why, "failed": failed, "wait": wait }));
+            }
+            _ => (),
+        }
+    }
+}
+
+impl Events for Progress {
+    fn event(&self, event: Event<'_>) {
+        match event {
+            Event::Reading { total } => {
+                if let Output::Bar(bar) = &self.output {
+                    bar.set_message("reading");
+                    bar.set_length(total);
+                }
+                self.json(json!({ "event": "reading", "total": total }));
+            }
+            Event::Read { bytes } => {
+                if let Output::Bar(bar) = &self.output {
+                    bar.inc(bytes);
+                }
+            }
+            Event::Layers { count, total } => {
+                if let Output::Bar(bar) = &self.output {
+                    bar.reset();
+                    bar.set_message("layers");
+                    // What compression leaves of it is known layer by layer when pushing.
+                    let downloads = bar.length() == Some(0);
+                    bar.set_length(if downloads { total } else { 0 });
+                }
+                self.json(json!({ "event": "layers", "count": count, "total": total }));
+            }
+            Event::Present { layer, kind, digest, size: bytes, how } => {
+                let (text, word) = match how {
+                    Present::InRepository => ("already there", "present"),
+                    Present::Mounted => ("already in the registry", "mounted"),
+                    Present::InStore => ("already in the store", "stored"),
+                };
+                let kind = kind.map(|kind| kind.name());
+                self.line(format!("layer {layer}{}: {text} ({})", bracket(kind), size(bytes)));
+                self.json(json!({
+                    "event": word, "layer": layer, "kind": kind, "digest": digest.to_string(), "size": bytes,
+                }));
+            }
+            Event::Transferred { layer, kind, digest, size: bytes, moved } => {
+                let kind = kind.map(|kind| kind.name());
+                let moved_text = match moved == bytes {
+                    true => size(bytes),
+                    false => format!("{} of {}", size(moved), size(bytes)),
+                };
+                self.line(format!("layer {layer}{}: {moved_text}", bracket(kind)));
+                self.json(json!({
+                    "event": "transferred", "layer": layer, "kind": kind, "digest": digest.to_string(), "size": bytes,
+                    "moved": moved,
+                }));
+            }
+            Event::Transfer(event) => self.transfer(event),
+            _ => (),
+        }
+    }
+}
+
+fn bracket(kind: Option<&str>) -> String {
+    kind.map(|kind| format!(" ({kind})")).unwrap_or_default()
+}
+
+/// No colours, so nothing to switch off.
+fn bar() -> ProgressBar {
+    let bar = ProgressBar::new(0);
+    let template = "{msg:8} {bar:30} {binary_bytes}/{binary_total_bytes} {binary_bytes_per_sec} {eta}";
+    // The template is a constant that parses; the default style would do as well.
+    if let Ok(style) = ProgressStyle::with_template(template) {
+        bar.set_style(style);
+    }
+    bar
+}

@@ -1,0 +1,153 @@
+//! `push` and `pull`.
+
+use crate::cli::{PullArgs, PushArgs};
+use crate::output::{Failures, print, size};
+use crate::progress::Progress;
+use serde_json::json;
+use snapfn_registry::Reference;
+use snapfn_repo::{Config, PublicKey, PullOptions, PushOptions, Repo};
+use snapfn_store::{Ref, Stores};
+use std::env;
+use std::ffi::OsStr;
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// What both need.
+struct Setup {
+    config: Config,
+    reference: Reference,
+    repo: Repo,
+    progress: Arc<Progress>,
+}
+
+fn setup(stores: &Stores, name: &OsStr, plain_http: bool, json: bool, failures: &mut Failures) -> Option<Setup> {
+    let config = Config::load().map_err(|error| failures.add("configuration", error)).ok()?;
+    let reference = config.reference(&name.to_string_lossy());
+    let reference = reference.map_err(|error| failures.usage(name, error)).ok()?;
+    let mut client = config.client_options(&reference.registry);
+    client.plain_http |= plain_http;
+    let progress = Arc::new(Progress::new(json));
+    let repo = Repo { stores: stores.clone(), client, events: Arc::clone(&progress) as _ };
+    Some(Setup { config, reference, repo, progress })
+}
+
+/// `push NAME REF`.
+pub(crate) fn push(stores: &Stores, args: &PushArgs, failures: &mut Failures) -> io::Result<()> {
+    let name = match Ref::parse(&args.name) {
+        Ok(name) => name,
+        Err(error) => {
+            failures.usage(&args.name, error);
+            return Ok(());
+        }
+    };
+    let Some(setup) = setup(stores, &args.reference, args.plain_http, args.json, failures) else { return Ok(()) };
+    let base = match args.base.as_ref().map(|base| setup.config.reference(base)).transpose() {
+        Ok(base) => base,
+        Err(error) => {
+            failures.usage(OsStr::new("--base"), error);
+            return Ok(());
+        }
+    };
+    let options = PushOptions {
+        loader: args.loader.clone().unwrap_or_else(loader),
+        compression: args.compression,
+        base,
+        jobs: args.jobs,
+    };
+    let pushed = setup.repo.push(&name, &setup.reference, &options);
+    setup.progress.finish();
+    match pushed {
+        Err(error) => {
+            failures.add(&setup.reference, error);
+            Ok(())
+        }
+        Ok(pushed) if args.json => print(&format!(
+            "{}\n",
+            json!({
+                "event": "pushed",
+                "reference": setup.reference.to_string(),
+                "digest": pushed.digest.to_string(),
+                "layers": pushed.layers,
+                "size": pushed.size,
+                "sent": pushed.sent,
+                "present": pushed.present,
+            })
+        )),
+        Ok(pushed) => print(&format!(
+            "pushed {name} to {}@{}: {} layers, {}; sent {}, {} were there already\n",
+            setup.reference,
+            pushed.digest,
+            pushed.layers,
+            size(pushed.size),
+            size(pushed.sent),
+            size(pushed.present),
+        )),
+    }
+}
+
+/// `pull REF`.
+pub(crate) fn pull(stores: &Stores, args: &PullArgs, failures: &mut Failures) -> io::Result<()> {
+    let Some(setup) = setup(stores, &args.reference, args.plain_http, args.json, failures) else { return Ok(()) };
+    let keys = match args.require_signature.is_empty() {
+        true => setup.config.required_keys(&setup.reference.registry).map_err(|error| error.to_string()),
+        false => args
+            .require_signature
+            .iter()
+            .map(|key| PublicKey::parse_or_read(key).map_err(|error| error.to_string()))
+            .collect(),
+    };
+    let keys = match keys {
+        Ok(keys) => keys,
+        Err(error) => {
+            failures.add(&setup.reference, error);
+            return Ok(());
+        }
+    };
+    let tag = match args.tag.as_ref().map(Ref::parse).transpose() {
+        Ok(tag) => tag,
+        Err(error) => {
+            failures.usage(OsStr::new("--tag"), error);
+            return Ok(());
+        }
+    };
+    let options = PullOptions { tag, force: args.force, require_signature: keys, jobs: args.jobs };
+    let pulled = setup.repo.pull(&setup.reference, &options);
+    setup.progress.finish();
+    match pulled {
+        Err(error) => {
+            failures.add(&setup.reference, error);
+            Ok(())
+        }
+        Ok(pulled) if args.json => print(&format!(
+            "{}\n",
+            json!({
+                "event": "pulled",
+                "reference": setup.reference.to_string(),
+                "digest": pulled.digest.to_string(),
+                "name": pulled.name.to_string(),
+                "snapshot": pulled.snapshot.to_string(),
+                "size": pulled.size,
+                "fetched": pulled.fetched,
+            })
+        )),
+        Ok(pulled) => print(&format!(
+            "pulled {}: {}; fetched {}, saved {}\n",
+            pulled.name,
+            size(pulled.size),
+            size(pulled.fetched),
+            size(pulled.size.saturating_sub(pulled.fetched)),
+        )),
+    }
+}
+
+/// The `snaprun` beside this program, else the first on the search path.
+fn loader() -> PathBuf {
+    const NAME: &str = "snaprun";
+    let beside = env::current_exe().ok().and_then(|exe| Some(exe.parent()?.join(NAME)));
+    let on_path = || {
+        let path = env::var_os("PATH")?;
+        env::split_paths(&path).map(|dir| dir.join(NAME)).find(|file| file.is_file())
+    };
+    beside.filter(|file| file.is_file()).or_else(on_path).unwrap_or_else(|| PathBuf::from(NAME))
+}
