@@ -29,6 +29,22 @@ fn all_kinds_of_memory() {
 }
 
 #[test]
+fn advice_and_locks() {
+    holds("advice", include_str!("state/mem_advice.c"), &["-O1"]);
+}
+
+/// Ten GiB of which one page is written: neither the file nor an instance holds more than a little.
+#[test]
+fn a_sparse_reservation_costs_nothing() {
+    let bench = Bench::new().unwrap();
+    let file = bench.snapshot("sparse", include_str!("state/mem_sparse.c"), &["-O1"], "ready").unwrap();
+    let size = std::fs::metadata(&file).unwrap().len();
+    assert!(size < 4 << 20, "the snapshot has {size} bytes");
+    let restored = bench.snaprun(&["sparse"]).run().unwrap();
+    assert_eq!((restored.out().as_str(), restored.status.as_str()), ("ok\n", "0"), "{restored}");
+}
+
+#[test]
 fn owners_of_held_mutexes() {
     holds("mutexes", include_str!("state/thread_mutex_owners.c"), &["-O1", "-pthread"]);
 }

@@ -7,6 +7,7 @@
 use snapfn_tests::bench::Bench;
 use snapfn_tests::place;
 use snapfn_tests::run::{Outcome, Run, is_root};
+use snapfn_tests::state::MUSL;
 
 /// A compiled program of `state/`.
 struct Program {
@@ -105,11 +106,25 @@ fn cancellation_of_a_restarted_call() {
     Program::new("sig_cancel", &["-fexceptions"]).checks_itself(&[], &[]);
     // musl cancels only where the program counter is in its own function around the call.
     if place::has_program("musl-gcc") {
-        let specs = "-specs=/usr/lib/x86_64-linux-musl/musl-gcc.specs";
-        Program::new("sig_cancel", &[specs]).checks_itself(&[], &[]);
+        Program::new("sig_cancel", MUSL).checks_itself(&[], &[]);
     } else {
         assert!(!place::strict(), "needs musl-gcc");
     }
+}
+
+#[test]
+fn threads_are_joined_cancelled_and_signalled() {
+    checks_itself("thread_join");
+    if place::has_program("musl-gcc") {
+        Program::new("thread_join", MUSL).checks_itself(&[], &[]);
+    } else {
+        assert!(!place::strict(), "needs musl-gcc");
+    }
+}
+
+#[test]
+fn children_that_have_ended() {
+    checks_itself("child_zombie");
 }
 
 #[test]
@@ -166,6 +181,11 @@ fn process_attributes() {
 #[test]
 fn thread_attributes() {
     checks_itself("attr_threads");
+}
+
+#[test]
+fn time_stamp_counter_and_speculation() {
+    checks_itself("attr_cpu");
 }
 
 #[test]

@@ -49,6 +49,12 @@ const KINDS: &[(&str, &[&str])] = &[
     ("no-dump", &["process: ", "not dumpable", "CAP_SYS_PTRACE"]),
     ("tracer", &["process ", "is traced by thread ", "detach from it"]),
     ("root-directory", &["root directory: ", "call chroot after the snapshot point"]),
+    ("other-group", &["process: ", "process group of another process", "setpgid after the snapshot point"]),
+    ("memory-policy", &["process: ", "NUMA memory policy", "after the snapshot point"]),
+    ("dispatch", &["process: ", "user dispatch", "after the snapshot point"]),
+    ("cpuid", &["process: ", "CPUID instruction", "after the snapshot point"]),
+    ("amx", &["process: ", "AMX tile registers", "after the snapshot point"]),
+    ("tagged", &["process: ", "tagged addresses", "after the snapshot point"]),
     ("first-thread", &["process: ", "its first thread has ended", "wait for the other threads"]),
 ];
 

@@ -286,6 +286,31 @@ static void end_tracee(void) {
     if (!is_missing) CHECK(waitpid(process, &status, __WALL) == process);
 }
 
+/* The group of a child that has ended since. */
+static void other_group(void) {
+    pid_t leader = fork();
+    if (leader == 0) for (;;) pause();
+    CHECK(leader > 0 && setpgid(leader, leader) == 0 && setpgid(0, leader) == 0);
+    CHECK(kill(leader, SIGKILL) == 0 && waitpid(leader, NULL, 0) == leader);
+}
+
+static void memory_policy(void) {
+    if (syscall(SYS_set_mempolicy, 4 /* MPOL_LOCAL */, NULL, 0) != 0) missing();
+}
+
+static void dispatch(void) {
+    static char selector;
+    if (prctl(59 /* PR_SET_SYSCALL_USER_DISPATCH */, 1, 0, 0, &selector) != 0) missing();
+}
+
+static void machine_state(int option, unsigned long value) {
+    if (syscall(SYS_arch_prctl, option, value) != 0) missing();
+}
+
+static void cpuid(void) { machine_state(0x1012 /* ARCH_SET_CPUID */, 0); }
+static void amx(void) { machine_state(0x1023 /* ARCH_REQ_XCOMP_PERM */, 18); }
+static void tagged(void) { machine_state(0x4002 /* ARCH_ENABLE_TAGGED_ADDR */, 6); }
+
 static void root_directory(void) {
     if (chroot(".") != 0) missing();
 }
@@ -306,7 +331,9 @@ static const struct kind {
     {"hugetlb", hugetlb, NULL}, {"system-v", system_v, NULL}, {"protection-key", protection_key, NULL},
     {"sealed", sealed, NULL}, {"droppable", droppable, NULL}, {"mapped-twice", mapped_twice, NULL},
     {"filter", filter, NULL}, {"child", child, end_child}, {"no-dump", no_dump, NULL}, {"tracer", tracer, end_tracee},
-    {"root-directory", root_directory, NULL},
+    {"root-directory", root_directory, NULL}, {"other-group", other_group, NULL},
+    {"memory-policy", memory_policy, NULL}, {"dispatch", dispatch, NULL}, {"cpuid", cpuid, NULL}, {"amx", amx, NULL},
+    {"tagged", tagged, NULL},
 };
 
 static const struct kind *kind;
