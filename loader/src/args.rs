@@ -36,6 +36,8 @@ pub struct Args {
     pub fallback: bool,
     /// How many `--bind` options there are. They are parsed into [`Binds`], which is large, only where there are any.
     pub binds: usize,
+    /// `--local`: do not pull what is not there.
+    pub local: bool,
     /// `--report`: the descriptor that failures are reported to; −1 for standard error.
     pub report: i32,
     /// `--timing-page`: the descriptor of the page that `--timing` shares with its child.
@@ -88,6 +90,7 @@ pub fn parse(initial: &InitialStack) -> Result<Args, UsageError> {
         timens: false,
         fallback: false,
         binds: 0,
+        local: false,
         report: -1,
         timing_page: None,
         fds: None,
@@ -100,6 +103,7 @@ pub fn parse(initial: &InitialStack) -> Result<Args, UsageError> {
             b"--dry-run" | b"-n" => args.action = Action::DryRun,
             b"--help" | b"-h" => return Ok(Args { action: Action::Help, ..args }),
             b"--version" | b"-V" => return Ok(Args { action: Action::Version, ..args }),
+            b"--local" => args.local = true,
             b"--timens" => args.timens = true,
             b"--timing" => args.action = Action::Timing(index, Form::Text),
             b"--timing=json" => args.action = Action::Timing(index, Form::Json),

@@ -18,6 +18,7 @@ pub mod dry_run;
 pub mod fallback;
 pub mod memory;
 pub mod print;
+pub mod pull;
 pub mod restore;
 pub mod rt;
 pub mod store;

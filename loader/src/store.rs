@@ -5,7 +5,8 @@
 //!                      target has exactly the form ../../snap/DIGEST or, with variants, ../../sets/DIGEST/LAST;
 //!                      then one of sets/DIGEST/0 … LAST, whose target has the first form
 //!  ./…  /…  *.snap     that file
-//!  anything else with a slash   an image in a registry
+//!  anything else with a slash   an image in a registry: pulled/NAME/TAG, a link of the same forms, where NAME is host
+//!                      and path with + for each slash, and TAG may be a digest
 //! ```
 
 use crate::auxv::{InitialStack, at};
@@ -25,6 +26,8 @@ const MAX_VARIANTS: u16 = 64;
 const OTHERS_WRITE: u32 = 0o022;
 /// System-wide store, always last.
 const SYSTEM_STORE: &[u8] = b"/var/lib/snapfn";
+/// Most bytes of an image's host and path.
+const MAX_IMAGE: usize = 255;
 
 /// What a NAME on the command line means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,7 +37,7 @@ pub enum Target<'a> {
     /// A file.
     File(&'a CStr),
     /// An image in a registry.
-    Registry,
+    Image(&'a [u8]),
     /// None of these.
     Invalid,
 }
@@ -48,7 +51,7 @@ impl<'a> Target<'a> {
             return Target::File(name);
         }
         if bytes.contains(&b'/') {
-            return Target::Registry;
+            return Target::Image(bytes);
         }
         let mut parts = bytes.splitn(2, |b| *b == b':');
         let name = parts.next().unwrap_or_default();
@@ -65,8 +68,28 @@ fn valid(part: &[u8]) -> bool {
         && part.iter().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.' | b'-' | b'+'))
 }
 
+/// An image's name and what follows it: a tag, or `sha256:` and a digest. The store's own crate has the same rules.
+fn parse_image(text: &[u8]) -> Option<(&[u8], &[u8])> {
+    let mut parts = text.splitn(2, |b| *b == b'@');
+    let (name, digest) = (parts.next()?, parts.next());
+    let slash = name.iter().rposition(|b| *b == b'/')?;
+    let (name, tag) = match name.get(slash..)?.iter().position(|b| *b == b':') {
+        Some(colon) => (name.get(..slash + colon)?, name.get(slash + colon + 1..)?),
+        None => (name, b"latest" as &[u8]),
+    };
+    let part = |part: &[u8]| part.first().is_some_and(|b| !matches!(b, b'.' | b'-'));
+    let allowed = |b: &u8| b.is_ascii_alphanumeric() || b"._:/[]-".contains(b);
+    if name.len() > MAX_IMAGE || !name.iter().all(allowed) || !name.split(|b| *b == b'/').all(part) {
+        return None;
+    }
+    match digest {
+        Some(digest) => digest.strip_prefix(b"sha256:").and_then(Digest::from_hex).map(|_| (name, digest)),
+        None => (valid(tag) && !tag.contains(&b'+')).then_some((name, tag)),
+    }
+}
+
 /// Calls `then` with the path that `parts` make up.
-fn with_path<T>(parts: &[&[u8]], then: impl FnOnce(&CStr) -> sys::Result<T>) -> sys::Result<T> {
+pub(crate) fn with_path<T>(parts: &[&[u8]], then: impl FnOnce(&CStr) -> sys::Result<T>) -> sys::Result<T> {
     // Every page of the stack that is touched costs a page fault: the usual path is short.
     const SHORT: usize = 256;
     if parts.iter().map(|part| part.len()).sum::<usize>() < SHORT {
@@ -166,9 +189,25 @@ impl Stores {
 
     /// Opens the snapshot that `name:tag` refers to.
     pub fn open_name(&self, name: &[u8], tag: &[u8]) -> sys::Result<i32> {
+        self.open_link(b"/refs/", name, tag)
+    }
+
+    /// Opens the snapshot of an image that was pulled. What is no image's name was not.
+    #[cold]
+    #[inline(never)]
+    pub fn open_image(&self, text: &[u8]) -> sys::Result<i32> {
+        let (name, tag) = parse_image(text).ok_or(Errno::NOENT)?;
+        let mut dir = [0u8; MAX_IMAGE];
+        let dir = dir.get_mut(..name.len()).ok_or(Errno::NOENT)?;
+        dir.copy_from_slice(name);
+        dir.iter_mut().filter(|b| **b == b'/').for_each(|b| *b = b'+');
+        self.open_link(b"/pulled/", dir, tag)
+    }
+
+    fn open_link(&self, top: &[u8], name: &[u8], tag: &[u8]) -> sys::Result<i32> {
         for root in self.roots() {
             let mut target = [0u8; 128];
-            let path = [root[0], root[1], b"/refs/", name, b"/", tag];
+            let path = [root[0], root[1], top, name, b"/", tag];
             match with_path(&path, |path| sys::readlinkat(sys::AT_FDCWD, path, &mut target)) {
                 Ok(target) => {
                     let digest = match Link::parse(target).ok_or(Errno::INVAL)? {

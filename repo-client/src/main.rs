@@ -5,6 +5,7 @@
 //!  list      ls, tags                       output   text for people, one-line errors
 //!  collect   rm, gc                         generate man pages and completions (for the installer)
 //!  signing   sign, keygen, verify REF          transfer push, pull; progress shows how they go
+//!  start     pulls for `snaprun REF`
 //! ```
 //! Exit status: 0 done, 1 a check or an operation failed, 2 wrong usage.
 
@@ -15,6 +16,7 @@ mod list;
 mod output;
 mod progress;
 mod signing;
+mod start;
 mod transfer;
 mod verify;
 
@@ -27,6 +29,9 @@ use std::ffi::OsString;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
+    if let Some((args, index)) = start::requested() {
+        return start::run(args, index);
+    }
     let cli = Cli::parse();
     let stores = Stores::from_env();
     let mut failures = Failures::default();

@@ -18,20 +18,22 @@ use snapfn_loader::store::{Stores, Target, Untrusted, open_regular};
 use snapfn_loader::sys::{self, Errno};
 use snapfn_loader::timens::{self, TimensError};
 use snapfn_loader::timing::{self, Clock, Moment};
-use snapfn_loader::{dry_run, fallback, memory};
+use snapfn_loader::{dry_run, fallback, memory, pull};
 
 const HELP: &str = "\
 Starts an instance of a snapshot: the process becomes the program.
 
 Usage: snaprun [OPTIONS] NAME [ARGS…]
 
-NAME is NAME[:TAG] in the local store, or a file (./…, /…, *.snap).
+NAME is NAME[:TAG] in the local store, a file (./…, /…, *.snap), or an image in a registry
+(HOST/PATH[:TAG][@DIGEST]), which snaprepo pulls first if it is not there.
 Options come before NAME; -- ends them. ARGS, the environment and stdio are the instance's own.
 
 Options:
   -b, --bind OLD=NEW  bind the socket at OLD to NEW instead (PORT, ADDRESS:PORT, unix:PATH)
   -n, --dry-run       print what would be done
       --fallback      where this host cannot start the snapshot, start its program the ordinary way
+      --local         do not pull an image that is not there
       --timens        in a time namespace whose clocks do not run backwards from the snapshot
       --timing[=json] print where the time of the start went, on stderr, when the program has ended
       --fds N         the snapshot and its other files are open from descriptor N on, in the plan's order
@@ -57,7 +59,8 @@ const FILE_TABLE: u64 = LOADER_PLAN + META_MAX;
 enum Failure<'a> {
     Usage(UsageError),
     Name,
-    Registry,
+    NotPulled,
+    Pull(Errno),
     NotFound(Errno),
     NotRegular,
     Unreadable(Errno),
@@ -74,7 +77,8 @@ enum Failure<'a> {
 impl Failure<'_> {
     fn status(&self) -> i32 {
         match self {
-            Failure::Name | Failure::Registry | Failure::NotFound(Errno::NOENT | Errno::NOTDIR) => 127,
+            Failure::Name | Failure::NotPulled | Failure::Pull(_) => 127,
+            Failure::NotFound(Errno::NOENT | Errno::NOTDIR) => 127,
             Failure::NotFound(_) | Failure::NotRegular => 126,
             _ => 125,
         }
@@ -91,7 +95,11 @@ impl fmt::Display for Failure<'_> {
                 "not of the form OLD=NEW with PORT, ADDRESS:PORT or unix:PATH, or too many, see snaprun --help",
             ),
             Failure::Name => f.write_str("not a valid name, use NAME[:TAG] or a path"),
-            Failure::Registry => f.write_str("not in the local store and pulling is not available, create it here"),
+            Failure::NotPulled => f.write_str("not in the local store, leave out --local or run snaprepo pull"),
+            Failure::Pull(errno) => write!(
+                f,
+                "not in the local store, and snaprepo, which would pull it, is neither beside snaprun nor in PATH ({errno})"
+            ),
             Failure::NotFound(Errno::NOENT | Errno::NOTDIR) => {
                 f.write_str("no such snapshot, see snaprepo ls or make one with snapshotter create")
             }
@@ -211,7 +219,11 @@ fn run<'a>(initial: &InitialStack, args: &Args, binds: Option<&'a Binds>, clock:
         (Some(first), _) => Ok(first),
         (None, Target::Name(name, tag)) => stores.open_name(name, tag),
         (None, Target::File(path)) => open_regular(path, 0),
-        (None, Target::Registry) => return Err(Failure::Registry),
+        (None, Target::Image(text)) => match stores.open_image(text) {
+            Err(Errno::NOENT | Errno::NOTDIR) if args.local => return Err(Failure::NotPulled),
+            Err(Errno::NOENT | Errno::NOTDIR) => return Err(Failure::Pull(pull::hand_over(initial, args.name))),
+            opened => opened,
+        },
         (None, Target::Invalid) => return Err(Failure::Name),
     }
     .map_err(Failure::NotFound)?;

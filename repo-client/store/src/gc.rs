@@ -1,6 +1,7 @@
 //! Garbage collection: mark from the tags, sweep the rest.
 
 use crate::lock::StoreLock;
+use crate::refs::Tagged;
 use crate::store::{absent, entries, open_regular};
 use crate::{Digest, Kind, Store, StoreError, Summarize, SummaryError, roots, sets, transfer};
 use snapfn_format::FormatError;
@@ -67,12 +68,17 @@ pub fn collect(store: &Store, summarize: Summarize<'_>, dry_run: bool) -> Result
 fn mark(store: &Store, summarize: Summarize<'_>) -> Result<BTreeSet<(Kind, Digest)>, StoreError> {
     let mut needed = BTreeSet::new();
     let mut snapshots = Vec::new();
+    let mut tagged = Vec::new();
     for entry in store.refs()? {
         entry.digest?;
-        for digest in entry.variants {
-            needed.insert((Kind::Snap, digest));
-            snapshots.push(store.path(Kind::Snap, digest));
-        }
+        tagged.extend(entry.variants);
+    }
+    for entry in store.pulled_images()? {
+        tagged.extend(entry.variants?);
+    }
+    for digest in tagged {
+        needed.insert((Kind::Snap, digest));
+        snapshots.push(store.path(Kind::Snap, digest));
     }
     snapshots.sort();
     snapshots.dedup();
@@ -124,7 +130,10 @@ fn stale(store: &Store) -> Result<Vec<Garbage>, StoreError> {
     }
     let mut links = Vec::new();
     for entry in store.refs()? {
-        links.extend(store.read_link(&entry.reference)?);
+        links.extend(Tagged::from(&entry.reference).read(store)?);
+    }
+    for entry in store.pulled_images()? {
+        links.extend(entry.image.tagged().read(store)?);
     }
     found.extend(sets::unused(store, &links)?.into_iter().map(|path| Garbage { path, allocated: 0 }));
     Ok(found)

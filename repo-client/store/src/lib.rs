@@ -8,6 +8,7 @@
 //!    init/<sha256>        init data files             ┘
 //!    refs/<name>/<tag>    symlink, target exactly ../../snap/<sha256> or, with variants, ../../sets/<sha256>/<last>
 //!    sets/<sha256>/<n>    symlink, target exactly ../../snap/<sha256>: one of the variants of a tag
+//!    pulled/<image>/<tag> the same for images that were pulled; a / of the name is written +
 //!    roots/<sha256>       symlink to a snapshot outside the store whose files gc keeps
 //!    tmp/<pid>.<random>   being written; whatever is here under the exclusive lock is stale
 //!    transfers/<name>     pieces of blobs on their way to or from a registry
@@ -38,6 +39,7 @@ mod gc;
 mod kind;
 mod lock;
 mod name;
+mod pulled;
 mod refs;
 mod roots;
 mod search;
@@ -53,6 +55,7 @@ pub use error::{NameError, StoreError, SummaryError};
 pub use gc::{Garbage, GcReport, collect};
 pub use kind::Kind;
 pub use name::{DEFAULT_TAG, MAX_NAME, Name, Ref, Target};
+pub use pulled::{Image, PulledEntry};
 pub use refs::RefEntry;
 pub use search::{Resolved, SYSTEM_STORE, Stores};
 pub use sets::{MAX_VARIANTS, TagLinks};

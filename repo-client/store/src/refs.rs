@@ -27,26 +27,33 @@ pub struct RefEntry {
     pub modified: Option<SystemTime>,
 }
 
-impl Store {
-    /// The digest that a tag points at, the first of its variants: `None` when there is no such tag, an error when it
-    /// is no proper link.
-    pub fn read_ref(&self, reference: &Ref) -> Result<Option<Digest>, StoreError> {
-        Ok(self.variants(reference)?.and_then(|variants| variants.first().copied()))
+/// A link of either kind: `TOP/NAME/TAG`, where name and tag are checked to be plain components.
+#[derive(Clone, Copy)]
+pub(crate) struct Tagged<'a> {
+    pub(crate) top: &'static str,
+    pub(crate) name: &'a str,
+    pub(crate) tag: &'a str,
+}
+
+impl<'a> From<&'a Ref> for Tagged<'a> {
+    fn from(reference: &'a Ref) -> Self {
+        Tagged { top: "refs", name: reference.name.as_str(), tag: reference.tag.as_str() }
+    }
+}
+
+impl Tagged<'_> {
+    fn dir(self, store: &Store) -> PathBuf {
+        store.root().join(self.top).join(self.name)
     }
 
-    /// All snapshots of a tag, of which a start takes any: one, unless it was set with
-    /// [`Transaction::set_variants`](crate::Transaction::set_variants).
-    pub fn variants(&self, reference: &Ref) -> Result<Option<Vec<Digest>>, StoreError> {
-        match self.read_link(reference)? {
-            None => Ok(None),
-            Some(Link::Snapshot(digest)) => Ok(Some(vec![digest])),
-            Some(Link::Set(set, count)) => sets::read(self, set, count).map(Some),
-        }
+    fn path(self, store: &Store) -> PathBuf {
+        self.dir(store).join(self.tag)
     }
 
-    pub(crate) fn read_link(&self, reference: &Ref) -> Result<Option<Link>, StoreError> {
-        check_parent(self, &reference.name)?;
-        let path = path(self, reference);
+    /// Where it leads: `None` when it is not there.
+    pub(crate) fn read(self, store: &Store) -> Result<Option<Link>, StoreError> {
+        check_parent(&self.dir(store))?;
+        let path = self.path(store);
         let bad = |why| StoreError::BadRef { path: path.clone(), why };
         let target = match fs::read_link(&path) {
             Ok(target) => target,
@@ -63,6 +70,67 @@ impl Store {
         }
     }
 
+    /// All snapshots that it stands for.
+    pub(crate) fn variants(self, store: &Store) -> Result<Option<Vec<Digest>>, StoreError> {
+        match self.read(store)? {
+            None => Ok(None),
+            Some(Link::Snapshot(digest)) => Ok(Some(vec![digest])),
+            Some(Link::Set(set, count)) => sets::read(store, set, count).map(Some),
+        }
+    }
+
+    /// When it was set.
+    pub(crate) fn modified(self, store: &Store) -> Option<SystemTime> {
+        fs::symlink_metadata(self.path(store)).and_then(|meta| meta.modified()).ok()
+    }
+
+    /// Points it at snapshots of the same store.
+    pub(crate) fn set(self, store: &Store, variants: &[Digest]) -> Result<(), StoreError> {
+        let target = sets::link(store, variants)?.target();
+        let (mut temp, ()) = Temp::create(store, |temp| symlink(&target, temp))?;
+        let (dir, path) = (self.dir(store), self.path(store));
+        loop {
+            make_dir(&dir)?;
+            match temp.rename(&path) {
+                Ok(()) => break,
+                // The last other tag of that name was removed in between, and the directory with it.
+                Err(StoreError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound && temp.exists() => (),
+                Err(other) => return Err(other),
+            }
+        }
+        sync_if_there(&dir)?;
+        sync_dir(&store.root().join(self.top))
+    }
+
+    /// Removes it, wherever it leads; returns whether it was there.
+    pub(crate) fn remove(self, store: &Store) -> Result<bool, StoreError> {
+        let (dir, path) = (self.dir(store), self.path(store));
+        check_parent(&dir)?;
+        match fs::remove_file(&path) {
+            Ok(()) => (),
+            Err(e) if absent(&e) => return Ok(false),
+            Err(e) => return Err(StoreError::io("remove", &path, e)),
+        }
+        sync_if_there(&dir)?;
+        // Fails while other tags are there, which is what is wanted.
+        let _ = fs::remove_dir(&dir);
+        Ok(true)
+    }
+}
+
+impl Store {
+    /// The digest that a tag points at, the first of its variants: `None` when there is no such tag, an error when it
+    /// is no proper link.
+    pub fn read_ref(&self, reference: &Ref) -> Result<Option<Digest>, StoreError> {
+        Ok(self.variants(reference)?.and_then(|variants| variants.first().copied()))
+    }
+
+    /// All snapshots of a tag, of which a start takes any: one, unless it was set with
+    /// [`Transaction::set_variants`](crate::Transaction::set_variants).
+    pub fn variants(&self, reference: &Ref) -> Result<Option<Vec<Digest>>, StoreError> {
+        Tagged::from(reference).variants(self)
+    }
+
     /// All tags, by name and tag. What has no valid name is passed over.
     pub fn refs(&self) -> Result<Vec<RefEntry>, StoreError> {
         let mut found = Vec::new();
@@ -77,13 +145,13 @@ impl Store {
 
     /// The tags of one name.
     pub fn tags(&self, name: &Name) -> Result<Vec<RefEntry>, StoreError> {
-        check_parent(self, name)?;
         let dir = self.root().join("refs").join(name.as_str());
+        check_parent(&dir)?;
         let mut found = Vec::new();
         for tag in entries(&dir)? {
             let Ok(tag) = Name::checked(tag.as_bytes(), "tag") else { continue };
             let reference = Ref { name: name.clone(), tag };
-            let modified = fs::symlink_metadata(path(self, &reference)).and_then(|meta| meta.modified()).ok();
+            let modified = Tagged::from(&reference).modified(self);
             let (digest, variants) = match self.variants(&reference) {
                 Ok(Some(variants)) => match variants.first() {
                     Some(first) => (Ok(*first), variants),
@@ -100,38 +168,8 @@ impl Store {
 
     /// Removes a tag, whatever it points at; returns whether it was there. The files stay until garbage is collected.
     pub fn remove_ref(&self, reference: &Ref) -> Result<bool, StoreError> {
-        let path = path(self, reference);
-        check_parent(self, &reference.name)?;
-        match fs::remove_file(&path) {
-            Ok(()) => (),
-            Err(e) if absent(&e) => return Ok(false),
-            Err(e) => return Err(StoreError::io("remove", &path, e)),
-        }
-        let dir = self.root().join("refs").join(reference.name.as_str());
-        sync_if_there(&dir)?;
-        // Fails while other tags are there, which is what is wanted.
-        let _ = fs::remove_dir(&dir);
-        Ok(true)
+        Tagged::from(reference).remove(self)
     }
-}
-
-/// Points a tag at snapshots of the same store.
-pub(crate) fn set(store: &Store, reference: &Ref, variants: &[Digest]) -> Result<(), StoreError> {
-    let target = sets::link(store, variants)?.target();
-    let (mut temp, ()) = Temp::create(store, |temp| symlink(&target, temp))?;
-    let dir = store.root().join("refs").join(reference.name.as_str());
-    let path = path(store, reference);
-    loop {
-        make_dir(&dir)?;
-        match temp.rename(&path) {
-            Ok(()) => break,
-            // The last other tag of that name was removed in between, and the directory with it.
-            Err(StoreError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound && temp.exists() => (),
-            Err(other) => return Err(other),
-        }
-    }
-    sync_if_there(&dir)?;
-    sync_dir(&store.root().join("refs"))
 }
 
 /// Syncs a name's directory, unless somebody else has just removed the last tag in it.
@@ -142,16 +180,12 @@ fn sync_if_there(dir: &Path) -> Result<(), StoreError> {
     }
 }
 
-fn path(store: &Store, reference: &Ref) -> PathBuf {
-    let refs: &Path = &store.root().join("refs");
-    refs.join(reference.name.as_str()).join(reference.tag.as_str())
-}
-
 /// Refuses anything but a directory, or nothing, for a name: a symlink there would lead out of the store.
-fn check_parent(store: &Store, name: &Name) -> Result<(), StoreError> {
-    let dir = store.root().join("refs").join(name.as_str());
-    match fs::symlink_metadata(&dir) {
-        Ok(meta) if !meta.is_dir() => Err(StoreError::BadRef { path: dir, why: describe(meta.file_type()) }),
+pub(crate) fn check_parent(dir: &Path) -> Result<(), StoreError> {
+    match fs::symlink_metadata(dir) {
+        Ok(meta) if !meta.is_dir() => {
+            Err(StoreError::BadRef { path: dir.to_path_buf(), why: describe(meta.file_type()) })
+        }
         _ => Ok(()),
     }
 }

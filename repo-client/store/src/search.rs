@@ -1,6 +1,6 @@
 //! The search path of stores. `snaprun` does the same without a libc: keep the two alike.
 
-use crate::{Blob, Digest, Kind, Ref, Store, StoreError};
+use crate::{Blob, Digest, Image, Kind, Ref, Store, StoreError};
 use std::env;
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
@@ -88,6 +88,16 @@ impl Stores {
     pub fn variants(&self, reference: &Ref) -> Result<Vec<Digest>, StoreError> {
         let found = self.resolve(reference)?;
         Ok(found.store.variants(reference)?.unwrap_or_default())
+    }
+
+    /// The snapshots that a pulled image brought, in the first store that knows it.
+    pub fn pulled(&self, image: &Image) -> Result<Option<Vec<Digest>>, StoreError> {
+        for store in &self.search {
+            if let Some(variants) = store.pulled(image)? {
+                return Ok(Some(variants));
+            }
+        }
+        Ok(None)
     }
 
     /// The snapshot that a tag points at (its first variant), in the first store that has the tag.

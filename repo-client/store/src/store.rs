@@ -93,7 +93,7 @@ impl Store {
             .mode(0o700)
             .create(&self.root)
             .map_err(|e| StoreError::io("create", &self.root, e))?;
-        for dir in Kind::ALL.map(Kind::dir).into_iter().chain(["refs", "roots", "sets", "tmp"]) {
+        for dir in Kind::ALL.map(Kind::dir).into_iter().chain(["refs", "pulled", "roots", "sets", "tmp"]) {
             make_dir(&self.root.join(dir))?;
         }
         Ok(())

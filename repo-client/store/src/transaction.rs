@@ -1,8 +1,9 @@
 //! Writing to a store, under its shared lock.
 
 use crate::lock::StoreLock;
+use crate::refs::Tagged;
 use crate::store::{Store, open_regular};
-use crate::{BlobWriter, Digest, Kind, Ref, StoreError, Stored, copy, refs, roots};
+use crate::{BlobWriter, Digest, Kind, Ref, StoreError, Stored, copy, roots};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -59,12 +60,12 @@ impl Transaction {
 
     /// Points a tag at a snapshot that is in this store, atomically.
     pub fn set_ref(&self, reference: &Ref, snapshot: Digest) -> Result<(), StoreError> {
-        refs::set(&self.store, reference, &[snapshot])
+        Tagged::from(reference).set(&self.store, &[snapshot])
     }
 
     /// Points a tag at several snapshots of this store, atomically: every start takes any of them.
     pub fn set_variants(&self, reference: &Ref, snapshots: &[Digest]) -> Result<(), StoreError> {
-        refs::set(&self.store, reference, snapshots)
+        Tagged::from(reference).set(&self.store, snapshots)
     }
 
     /// Keeps the files that a snapshot outside the store needs, for as long as that snapshot exists.

@@ -3,7 +3,7 @@
 
 mod common;
 
-use snapfn_store::{Digest, Kind, Name, Ref, Store, StoreError, Stores};
+use snapfn_store::{Digest, Image, Kind, Name, Ref, Store, StoreError, Stores, Summary, collect};
 use std::ffi::OsString;
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -236,4 +236,33 @@ fn a_set_that_was_tampered_with_is_refused() {
         symlink(target, set.join(index)).unwrap();
         assert!(matches!(store.variants(&reference), Err(StoreError::BadRef { .. })));
     }
+}
+
+#[test]
+fn pulled_images_are_kept_and_found_like_tags() {
+    let (_dir, store, first) = with_snapshot();
+    let tx = store.begin().unwrap();
+    let second = tx.put_bytes(Kind::Snap, b"b").unwrap().digest;
+    let image = Image::parse("127.0.0.1:5000/team/fn:v1").unwrap();
+    assert_eq!(store.pulled(&image).unwrap(), None);
+    tx.set_pulled(&image, &[first]).unwrap();
+    let link = fs::read_link(store.root().join("pulled/127.0.0.1:5000+team+fn/v1")).unwrap();
+    assert_eq!(link.to_str().unwrap(), format!("../../snap/{first}"));
+    let by_digest = image.with_digest(&"0a".repeat(32)).unwrap();
+    tx.set_pulled(&by_digest, &[first, second]).unwrap();
+    assert_eq!(store.pulled(&image).unwrap().unwrap(), [first]);
+    assert_eq!(search(&[&store]).pulled(&by_digest).unwrap().unwrap(), [first, second]);
+    let all: Vec<_> = store.pulled_images().unwrap().into_iter().map(|entry| entry.image).collect();
+    assert_eq!(all, [by_digest.clone(), image.clone()]);
+    drop(tx);
+    let kept = |store: &Store| collect(store, &|_| Ok(Summary::default()), false).unwrap().kept;
+    assert_eq!(kept(&store), 2);
+    assert!(store.remove_pulled(&by_digest).unwrap() && !store.remove_pulled(&by_digest).unwrap());
+    assert_eq!((kept(&store), fs::read_dir(store.root().join("sets")).unwrap().count()), (1, 0));
+    // A link that leads elsewhere is refused, and stops a garbage collection.
+    let path = store.root().join("pulled/127.0.0.1:5000+team+fn/v1");
+    fs::remove_file(&path).unwrap();
+    symlink("/etc/passwd", &path).unwrap();
+    assert!(matches!(store.pulled(&image), Err(StoreError::BadRef { .. })));
+    assert!(collect(&store, &|_| Ok(Summary::default()), false).is_err());
 }

@@ -1,0 +1,209 @@
+//! Images that were pulled: which snapshots they brought, by the name that `snaprun` is given.
+//!
+//! ```text
+//!  pulled/<host[:port]+path+of+repository>/<tag>             -> ../../snap/<digest>, or a set of variants
+//!  pulled/<host[:port]+path+of+repository>/sha256:<manifest> -> the same
+//! ```
+//! A `/` of the name is written `+`, which no name of a registry or repository has. The links have the same depth and
+//! the same two forms as tags, and keep what they name as tags do. `snaprun` builds the path from its argument as it
+//! stands, without a configuration file: only names with their host in front are found that way, anything else goes
+//! through `snaprepo`.
+
+use crate::refs::{Tagged, check_parent};
+use crate::store::entries;
+use crate::{DEFAULT_TAG, Digest, MAX_NAME, NameError, Store, StoreError, Transaction};
+use std::fmt;
+use std::time::SystemTime;
+
+/// The directory of these links.
+pub(crate) const DIR: &str = "pulled";
+/// Most bytes of host and path, as registries have it; also what a file name may have.
+const MAX_IMAGE: usize = 255;
+const WHAT: &str = "image's name";
+
+/// The full name of an image: `host[:port]/path[:tag][@sha256:…]`. With a digest, the tag plays no part.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Image {
+    /// Host and path, `+` in place of `/`.
+    dir: String,
+    /// A tag, or `sha256:` and a digest.
+    target: String,
+}
+
+impl Image {
+    /// Checks a full name only as far as it is one path component for name and target each.
+    pub fn parse(text: &str) -> Result<Self, NameError> {
+        let (name, digest) = match text.split_once('@') {
+            Some((name, digest)) => (name, Some(digest)),
+            None => (text, None),
+        };
+        let last = name.rfind('/').ok_or(NameError::Empty("path of the image"))?;
+        let (name, tag) = match name[last..].find(':') {
+            Some(colon) => (&name[..last + colon], &name[last + colon + 1..]),
+            None => (name, DEFAULT_TAG),
+        };
+        check(name, MAX_IMAGE, WHAT, |byte| b"._:/[]-".contains(&byte))?;
+        if name.split('/').any(|part| part.is_empty() || part.starts_with(['.', '-'])) {
+            return Err(NameError::Empty("part between two '/' of the image's name"));
+        }
+        check(tag, MAX_NAME, "tag", |byte| b"_.-".contains(&byte))?;
+        let target = match digest {
+            Some(digest) => checked_digest(digest).ok_or(NameError::Empty("digest after '@'"))?,
+            None => tag,
+        };
+        Ok(Image { dir: name.replace('/', "+"), target: target.to_string() })
+    }
+
+    /// The same name with the manifest's digest (64 hexadecimal digits) instead of its tag.
+    pub fn with_digest(&self, hex: &str) -> Result<Self, NameError> {
+        let target = format!("sha256:{hex}");
+        match checked_digest(&target) {
+            Some(_) => Ok(Image { dir: self.dir.clone(), target }),
+            None => Err(NameError::Empty("digest of the image")),
+        }
+    }
+
+    pub(crate) fn tagged(&self) -> Tagged<'_> {
+        Tagged { top: DIR, name: &self.dir, tag: &self.target }
+    }
+
+    /// The name that two entries of a directory stand for.
+    fn from_entries(dir: &str, target: &str) -> Option<Self> {
+        let separator = if target.starts_with("sha256:") { '@' } else { ':' };
+        let image = Image::parse(&format!("{}{separator}{target}", dir.replace('+', "/"))).ok()?;
+        (image.dir == dir && image.target == target).then_some(image)
+    }
+}
+
+impl fmt::Display for Image {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let separator = if self.target.starts_with("sha256:") { '@' } else { ':' };
+        write!(f, "{}{separator}{}", self.dir.replace('+', "/"), self.target)
+    }
+}
+
+fn check(text: &str, max: usize, what: &'static str, also: impl Fn(u8) -> bool) -> Result<(), NameError> {
+    let bytes = text.as_bytes();
+    let Some(&first) = bytes.first() else { return Err(NameError::Empty(what)) };
+    if bytes.len() > max {
+        return Err(NameError::TooLong { what, len: bytes.len() });
+    }
+    if matches!(first, b'.' | b'-') {
+        return Err(NameError::Start { what, first: char::from(first) });
+    }
+    match bytes.iter().find(|&&byte| !byte.is_ascii_alphanumeric() && !also(byte)) {
+        Some(&byte) => Err(NameError::Character { what, byte }),
+        None => Ok(()),
+    }
+}
+
+fn checked_digest(text: &str) -> Option<&str> {
+    text.strip_prefix("sha256:").and_then(|hex| Digest::from_hex(hex.as_bytes())).map(|_| text)
+}
+
+/// An image that was pulled.
+#[derive(Debug)]
+pub struct PulledEntry {
+    /// Its name.
+    pub image: Image,
+    /// The snapshots that it brought, or why the link is refused.
+    pub variants: Result<Vec<Digest>, StoreError>,
+    /// When it was pulled last.
+    pub modified: Option<SystemTime>,
+}
+
+impl Store {
+    /// The snapshots that a pulled image brought; `None` if it was not pulled.
+    pub fn pulled(&self, image: &Image) -> Result<Option<Vec<Digest>>, StoreError> {
+        image.tagged().variants(self)
+    }
+
+    /// All pulled images, by name. What has no valid name is passed over.
+    pub fn pulled_images(&self) -> Result<Vec<PulledEntry>, StoreError> {
+        let mut found = Vec::new();
+        let root = self.root().join(DIR);
+        for dir in entries(&root)? {
+            let path = root.join(&dir);
+            check_parent(&path)?;
+            for target in entries(&path)? {
+                let Some(image) = dir.to_str().zip(target.to_str()).and_then(|(d, t)| Image::from_entries(d, t)) else {
+                    continue;
+                };
+                let variants = match image.tagged().variants(self) {
+                    Ok(Some(variants)) => Ok(variants),
+                    Ok(None) => continue,
+                    Err(error) => Err(error),
+                };
+                found.push(PulledEntry { modified: image.tagged().modified(self), image, variants });
+            }
+        }
+        found.sort_by(|a, b| a.image.cmp(&b.image));
+        Ok(found)
+    }
+
+    /// Forgets that an image was pulled; returns whether it was. The files stay until garbage is collected.
+    pub fn remove_pulled(&self, image: &Image) -> Result<bool, StoreError> {
+        image.tagged().remove(self)
+    }
+}
+
+impl Transaction {
+    /// Notes that an image was pulled and brought these snapshots of this store: `snaprun IMAGE` starts any of them.
+    /// A pull notes it under the tag and under the manifest's digest ([`Image::with_digest`]).
+    pub fn set_pulled(&self, image: &Image, snapshots: &[Digest]) -> Result<(), StoreError> {
+        image.tagged().set(self.store(), snapshots)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn names() {
+        let parts = |text: &str| Image::parse(text).map(|image| (image.dir, image.target));
+        assert_eq!(parts("h.x:5000/a/b:v1"), Ok(("h.x:5000+a+b".into(), "v1".into())));
+        assert_eq!(parts("localhost/a"), Ok(("localhost+a".into(), "latest".into())));
+        let digest = format!("sha256:{}", "0f".repeat(32));
+        for text in [format!("h.x/a@{digest}"), format!("h.x/a:v1@{digest}")] {
+            assert_eq!(parts(&text), Ok(("h.x+a".into(), digest.clone())));
+        }
+        assert_eq!(Image::parse("[::1]:5000/a:v").map(|image| image.to_string()), Ok("[::1]:5000/a:v".into()));
+        for bad in [
+            "",
+            "a",
+            "/a",
+            "a/",
+            "a//b",
+            "a/../b",
+            "a/.b",
+            "-a/b",
+            "a/b:",
+            "a/b:.",
+            "a/b:x/y:",
+            "a/b+c",
+            "a/b@x",
+            "a/b\n",
+            "a/b:\u{e4}",
+        ] {
+            assert!(Image::parse(bad).is_err(), "{bad}");
+        }
+        assert!(Image::parse(&format!("h/{}", "a".repeat(253))).is_ok());
+        assert!(Image::parse(&format!("h/{}", "a".repeat(254))).is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn accepted_names_are_plain_components(text in "[a-zA-Z0-9.:/@_+\\[\\]-]{0,80}") {
+            if let Ok(image) = Image::parse(&text) {
+                for part in [&image.dir, &image.target] {
+                    prop_assert!(!part.contains(['/', '\0']) && part.len() <= 255);
+                    prop_assert!(!matches!(part.as_str(), "" | "." | ".."));
+                }
+                prop_assert_eq!(Image::from_entries(&image.dir, &image.target), Some(image.clone()));
+                prop_assert_eq!(Image::parse(&image.to_string()), Ok(image));
+            }
+        }
+    }
+}
