@@ -25,6 +25,9 @@ Environment:
                  /var/lib/snapfn is searched last.
   SNAPFN_REGISTRY      what is put before a REF without a host
   SNAPFN_KEY_PASSWORD  password of the secret key
+  DOCKER_CONFIG        directory of config.json with credentials; default ~/.docker
+  REGISTRY_AUTH_FILE   another file with credentials, looked at first
+  HTTPS_PROXY, HTTP_PROXY, NO_PROXY, SSL_CERT_FILE, SSL_CERT_DIR   the way to registries
   NO_COLOR             no colours
 
 Files:
@@ -43,16 +46,69 @@ pub(crate) enum Command {
         #[arg(long)]
         json: bool,
     },
-    /// List the tags of a name
+    /// List the tags of a name, or of a repository in a registry
     Tags {
-        /// The name, without a tag
+        /// The name or repository, without a tag
+        #[arg(value_name = "NAME|REF")]
         name: OsString,
+        /// For REF: speak HTTP without TLS
+        #[arg(long)]
+        plain_http: bool,
+        /// Print a JSON array
+        #[arg(long)]
+        json: bool,
     },
-    /// Remove tags from the store; `gc` then frees what they alone needed
+    /// Show what a snapshot or an image is: layers, sizes, what it needs
+    ///
+    /// Of an image in a registry no layer is fetched. `snapshotter inspect` shows a snapshot in full.
+    Inspect {
+        /// A snapshot in the store, or an image in a registry
+        #[arg(value_name = "NAME|REF")]
+        name: OsString,
+        /// For REF: speak HTTP without TLS
+        #[arg(long)]
+        plain_http: bool,
+        /// Print a JSON object
+        #[arg(long)]
+        json: bool,
+    },
+    /// Remove tags from the store, or images from a registry
+    ///
+    /// What the tags of the store alone needed is freed by `gc`. REF is removed from its registry: with a digest the
+    /// manifest and all its tags, else the tag. Registries that remove no tags remove the manifest, if that is its only
+    /// tag; some remove nothing at all.
     Rm {
         /// What to remove
-        #[arg(required = true, value_name = "NAME[:TAG]")]
+        #[arg(required = true, value_name = "NAME[:TAG]|REF")]
         names: Vec<OsString>,
+        /// For REF: only forget here that it was pulled
+        #[arg(long)]
+        pulled: bool,
+        /// For REF: speak HTTP without TLS
+        #[arg(long)]
+        plain_http: bool,
+    },
+    /// Keep name and password for a registry, after asking it whether they are right
+    ///
+    /// They are kept where docker and podman look for them: in the credential helper that the docker configuration
+    /// names for the registry, else in $DOCKER_CONFIG/config.json (default ~/.docker/config.json).
+    Login {
+        /// HOST[:PORT]
+        host: OsString,
+        /// The user's name; asked for on a terminal
+        #[arg(short, long)]
+        username: Option<String>,
+        /// Read the password from standard input
+        #[arg(long)]
+        password_stdin: bool,
+        /// Speak HTTP without TLS
+        #[arg(long)]
+        plain_http: bool,
+    },
+    /// Forget name and password for a registry
+    Logout {
+        /// HOST[:PORT]
+        host: OsString,
     },
     /// Delete every file of the store that no tag needs
     ///
@@ -166,6 +222,9 @@ pub(crate) struct PullArgs {
     /// Name in the store; default: the last part of REF's path, with its tag
     #[arg(long, value_name = "NAME[:TAG]")]
     pub(crate) tag: Option<OsString>,
+    /// Give it no NAME: only `snaprun REF` finds it
+    #[arg(long, conflicts_with = "tag")]
+    pub(crate) untagged: bool,
     /// Pull what this machine cannot run as well
     #[arg(long)]
     pub(crate) force: bool,

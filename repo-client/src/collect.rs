@@ -1,8 +1,9 @@
 //! `rm` and `gc`: both change the writable store only.
 
 use crate::output::{Failures, counted, print, size};
-use snapfn_store::{Ref, Store, StoreError, Stores, collect, summarize};
-use std::ffi::OsString;
+use snapfn_repo::Config;
+use snapfn_store::{Image, Ref, Store, StoreError, Stores, collect, summarize};
+use std::ffi::{OsStr, OsString};
 use std::fmt::Write;
 use std::io;
 
@@ -25,6 +26,27 @@ pub(crate) fn rm(stores: &Stores, names: &[OsString], failures: &mut Failures) -
             Ok((store, false)) => failures.add(&reference, absent(store, stores, &reference)),
             Err(error) => failures.add(&reference, error),
         }
+    }
+    Ok(())
+}
+
+/// Forgets that an image was pulled.
+pub(crate) fn rm_pulled(stores: &Stores, name: &OsStr, failures: &mut Failures) -> io::Result<()> {
+    let image = Config::load().map_err(|error| error.to_string()).and_then(|config| {
+        let reference = config.reference(&name.to_string_lossy()).map_err(|error| error.to_string())?;
+        Image::parse(&reference.to_string()).map_err(|error| error.to_string())
+    });
+    let image = match image {
+        Ok(image) => image,
+        Err(why) => {
+            failures.usage(name, why);
+            return Ok(());
+        }
+    };
+    match stores.writable().and_then(|store| store.remove_pulled(&image)) {
+        Ok(true) => (),
+        Ok(false) => failures.add(&image, "was not pulled into the store that is written to; see `snaprepo ls`"),
+        Err(error) => failures.add(&image, error),
     }
     Ok(())
 }

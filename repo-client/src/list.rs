@@ -1,10 +1,12 @@
-//! `ls` and `tags`.
+//! `ls`, and `tags` and `inspect` of what is in the store.
 
 use crate::output::{Failures, print, printable, rfc3339, size, table};
 use serde::Serialize;
-use snapfn_store::{Digest, Kind, Ref, RefEntry, Store, StoreError, Stores, Summary, summarize};
+use snapfn_store::{Digest, Kind, Ref, Store, StoreError, Stores, Summary, summarize};
+use std::collections::btree_map::Entry as Slot;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
+use std::fmt::Write;
 use std::io;
 
 /// One snapshot, as `ls --json` prints it.
@@ -31,27 +33,23 @@ struct Needed {
     digest: String,
 }
 
+/// A tag of a store, or a pulled image.
+struct Entry {
+    name: String,
+    tag: String,
+    variants: Result<Vec<Digest>, StoreError>,
+}
+
 /// Lists what `snaprun NAME` finds: a tag in an earlier store hides the same tag in a later one.
 pub(crate) fn ls(stores: &Stores, json: bool, failures: &mut Failures) -> io::Result<()> {
     let mut rows = BTreeMap::new();
     for store in stores.iter() {
-        let refs = match store.refs() {
-            Ok(refs) => refs,
-            Err(error) => {
-                failures.add(store.root().display(), error);
-                continue;
+        for entry in entries(store, failures) {
+            let key = (entry.name.clone(), entry.tag.clone());
+            if let Slot::Vacant(slot) = rows.entry(key) {
+                let name = format!("{}:{}", entry.name, entry.tag);
+                slot.insert(describe(store, entry).map_err(|error| failures.add(name, error)).ok());
             }
-        };
-        for entry in refs {
-            if rows.contains_key(&entry.reference) {
-                continue;
-            }
-            let row = match &entry.digest {
-                Ok(first) => describe(store, &entry, *first),
-                Err(error) => Err(error.to_string()),
-            };
-            let row = row.map_err(|error| failures.add(&entry.reference, error)).ok();
-            rows.insert(entry.reference, row);
         }
     }
     let rows: Vec<Row> = rows.into_values().flatten().collect();
@@ -61,10 +59,84 @@ pub(crate) fn ls(stores: &Stores, json: bool, failures: &mut Failures) -> io::Re
     }
 }
 
-fn describe(store: &Store, entry: &RefEntry, first: Digest) -> Result<Row, String> {
-    let reference = &entry.reference;
+/// Tags and pulled images of a store; an image that has a tag is not listed by its digest as well.
+fn entries(store: &Store, failures: &mut Failures) -> Vec<Entry> {
+    let mut all = Vec::new();
+    match store.refs() {
+        Ok(refs) => all.extend(refs.into_iter().map(|entry| Entry {
+            name: entry.reference.name.to_string(),
+            tag: entry.reference.tag.to_string(),
+            variants: entry.digest.map(|_| entry.variants),
+        })),
+        Err(error) => failures.add(store.root().display(), error),
+    }
+    let pulled = store.pulled_images().unwrap_or_else(|error| {
+        failures.add(store.root().display(), error);
+        Vec::new()
+    });
+    let tagged: BTreeSet<(String, Vec<Digest>)> = pulled
+        .iter()
+        .filter(|entry| !entry.image.target().contains(':'))
+        .filter_map(|entry| Some((entry.image.name(), entry.variants.as_ref().ok()?.clone())))
+        .collect();
+    for entry in pulled {
+        let (name, tag) = (entry.image.name(), entry.image.target().to_string());
+        let same = |variants: &Vec<Digest>| tagged.contains(&(name.clone(), variants.clone()));
+        if !(tag.contains(':') && entry.variants.as_ref().is_ok_and(same)) {
+            all.push(Entry { name, tag, variants: entry.variants });
+        }
+    }
+    all
+}
+
+/// `inspect NAME`.
+pub(crate) fn inspect(stores: &Stores, name: &OsStr, json: bool, failures: &mut Failures) -> io::Result<()> {
+    let reference = match Ref::parse(name) {
+        Ok(reference) => reference,
+        Err(error) => {
+            failures.usage(name, error);
+            return Ok(());
+        }
+    };
+    let row = stores.resolve(&reference).map_err(|error| error.to_string()).and_then(|found| {
+        let (name, tag) = (reference.name.to_string(), reference.tag.to_string());
+        describe(&found.store, Entry { name, tag, variants: stores.variants(&reference) })
+    });
+    match row {
+        Ok(row) if json => print(&format!("{}\n", serde_json::to_string_pretty(&row)?)),
+        Ok(row) => print(&details(stores, &row)),
+        Err(error) => {
+            failures.add(&reference, error);
+            Ok(())
+        }
+    }
+}
+
+fn details(stores: &Stores, row: &Row) -> String {
+    let mut out = format!("{}:{}\n  store     {}\n", row.name, row.tag, row.store);
+    // Writing to a String cannot fail.
+    let _ = writeln!(out, "  program   {}", printable(row.program.as_deref().unwrap_or("-")));
+    let _ = writeln!(out, "  created   {}", row.created.as_deref().unwrap_or("-"));
+    for variant in &row.variants {
+        let _ = writeln!(out, "  snapshot  {variant}");
+    }
+    let _ = writeln!(out, "  size      {} ({} on disk)", size(row.size), size(row.allocated));
+    let header = ["NEEDS", "DIGEST", "SIZE"].map(String::from).to_vec();
+    let lines = row.files.iter().map(|file| {
+        let kind = Kind::ALL.into_iter().find(|kind| kind.dir() == file.kind);
+        let digest = Digest::from_hex(file.digest.as_bytes());
+        let found = kind.zip(digest).and_then(|(kind, digest)| stores.locate(kind, digest).ok());
+        let found = found.map_or_else(|| "missing".to_string(), |(_, blob)| size(blob.size));
+        vec![file.kind.to_string(), file.digest.clone(), found]
+    });
+    out.push_str(&table(&std::iter::once(header).chain(lines).collect::<Vec<_>>(), &[2]));
+    out
+}
+
+fn describe(store: &Store, entry: Entry) -> Result<Row, String> {
+    let variants = entry.variants.map_err(|error| error.to_string())?;
     let (mut size, mut allocated, mut summary, mut files) = (0, 0, None, BTreeSet::new());
-    for &digest in &entry.variants {
+    for &digest in &variants {
         let blob = store.blob(Kind::Snap, digest).map_err(|error| error.to_string())?;
         let blob = blob.ok_or_else(|| StoreError::Missing { kind: Kind::Snap, digest }.to_string())?;
         let file = store.open(Kind::Snap, digest).map_err(|error| error.to_string())?;
@@ -73,14 +145,14 @@ fn describe(store: &Store, entry: &RefEntry, first: Digest) -> Result<Row, Strin
         size += blob.size;
         allocated += blob.allocated;
         files.extend(one.files.iter().copied());
-        summary.get_or_insert(one);
+        summary.get_or_insert((digest, one));
     }
-    let Some(Summary { program, created, .. }) = summary else { return Err("has no snapshot".to_owned()) };
+    let Some((first, Summary { program, created, .. })) = summary else { return Err("has no snapshot".to_owned()) };
     Ok(Row {
-        name: reference.name.to_string(),
-        tag: reference.tag.to_string(),
+        name: entry.name,
+        tag: entry.tag,
         digest: first.to_string(),
-        variants: entry.variants.iter().map(ToString::to_string).collect(),
+        variants: variants.iter().map(ToString::to_string).collect(),
         size,
         allocated,
         created: created.and_then(rfc3339),
@@ -113,7 +185,7 @@ fn text(rows: &[Row]) -> String {
 }
 
 /// Prints the tags of a name, one a line.
-pub(crate) fn tags(stores: &Stores, name: &OsStr, failures: &mut Failures) -> io::Result<()> {
+pub(crate) fn tags(stores: &Stores, name: &OsStr, json: bool, failures: &mut Failures) -> io::Result<()> {
     let reference = match Ref::parse(name) {
         Ok(_) if name.as_encoded_bytes().contains(&b':') => {
             failures.usage(name, "give the name without a tag");
@@ -136,6 +208,10 @@ pub(crate) fn tags(stores: &Stores, name: &OsStr, failures: &mut Failures) -> io
     found.dedup();
     if found.is_empty() && failures.count() == 0 {
         failures.add(&reference.name, "no such name in the store; `snaprepo ls` shows what there is");
+    }
+    if json {
+        let tags: Vec<String> = found.iter().map(ToString::to_string).collect();
+        return print(&format!("{}\n", serde_json::to_string(&tags)?));
     }
     print(&found.iter().map(|tag| format!("{tag}\n")).collect::<String>())
 }

@@ -16,7 +16,12 @@ pub(crate) struct Access {
 }
 
 /// A reference and a client for its registry. Failures are said.
-fn connect(config: &Config, name: &OsStr, access: &Access, failures: &mut Failures) -> Option<(Client, Reference)> {
+pub(crate) fn connect(
+    config: &Config,
+    name: &OsStr,
+    access: &Access,
+    failures: &mut Failures,
+) -> Option<(Client, Reference)> {
     let reference = config.reference(&name.to_string_lossy());
     let reference = reference.map_err(|error| failures.usage(name, error)).ok()?;
     let mut options = config.client_options(&reference.registry);

@@ -67,7 +67,7 @@ fn is_there(stores: &Stores, image: &Image) -> Result<bool, Failure> {
 fn pull(reference: &str) -> Result<(), Failure> {
     let own = env::current_exe().unwrap_or_else(|_| "snaprepo".into());
     let status = Command::new(own)
-        .args(["pull", "--", reference])
+        .args(["pull", "--untagged", "--", reference])
         .stdin(Stdio::null())
         .stdout(io::stderr())
         .status()

@@ -111,7 +111,8 @@ pub(crate) fn pull(stores: &Stores, args: &PullArgs, failures: &mut Failures) ->
             return Ok(());
         }
     };
-    let options = PullOptions { tag, force: args.force, require_signature: keys, jobs: args.jobs };
+    let options =
+        PullOptions { tag, untagged: args.untagged, force: args.force, require_signature: keys, jobs: args.jobs };
     let pulled = setup.repo.pull(&setup.reference, &options);
     setup.progress.finish();
     match pulled {
@@ -125,7 +126,7 @@ pub(crate) fn pull(stores: &Stores, args: &PullArgs, failures: &mut Failures) ->
                 "event": "pulled",
                 "reference": setup.reference.to_string(),
                 "digest": pulled.digest.to_string(),
-                "name": pulled.name.to_string(),
+                "name": (!args.untagged).then(|| pulled.name.to_string()),
                 "snapshot": pulled.snapshot.to_string(),
                 "size": pulled.size,
                 "fetched": pulled.fetched,
@@ -133,7 +134,7 @@ pub(crate) fn pull(stores: &Stores, args: &PullArgs, failures: &mut Failures) ->
         )),
         Ok(pulled) => print(&format!(
             "pulled {}: {}; fetched {}, saved {}\n",
-            pulled.name,
+            if args.untagged { setup.reference.to_string() } else { pulled.name.to_string() },
             size(pulled.size),
             size(pulled.fetched),
             size(pulled.size.saturating_sub(pulled.fetched)),

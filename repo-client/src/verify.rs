@@ -74,6 +74,18 @@ fn plan_all(stores: &Stores, tasks: &mut Tasks, failures: &mut Failures) {
             }
             Err(error) => failures.add(store.root().display(), error),
         }
+        match store.pulled_images() {
+            Ok(images) => {
+                for entry in images {
+                    let name = entry.image.to_string();
+                    match entry.variants {
+                        Ok(variants) => plan_variants(stores, store, &variants, &name, tasks, failures),
+                        Err(error) => failures.add(name, error),
+                    }
+                }
+            }
+            Err(error) => failures.add(store.root().display(), error),
+        }
     }
     // After all that is needed: a file is reported under the first name that it was planned for.
     for store in stores.iter() {

@@ -6,6 +6,8 @@
 //!  event      what is told meanwhile
 //!  config     the configuration file
 //!  key        minisign keys
+//!  inspect    what an image is, without fetching its layers
+//!  remove     images from a registry
 //!  signature  sign an image in a registry, check its signature
 //! ```
 
@@ -15,18 +17,22 @@ mod error;
 mod event;
 mod fetch;
 mod host;
+mod inspect;
 mod jobs;
 mod key;
 mod pull;
 mod push;
+mod remove;
 mod signature;
 
 pub use config::{Config, ConfigError, RegistrySettings};
 pub use error::RepoError;
 pub use event::{Event, Events, Present};
+pub use inspect::{InspectError, Inspected, Layer, inspect};
 pub use key::{KeyError, PublicKey, SecretKey};
 pub use pull::{PullOptions, Pulled};
 pub use push::{PushOptions, Pushed};
+pub use remove::{RemoveError, Removed, remove};
 pub use signature::{SignatureError, Signed, Verified, sign, verify_reference, verify_signature};
 
 use snapfn_registry::ClientOptions;

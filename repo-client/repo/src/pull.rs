@@ -13,7 +13,7 @@ use snapfn_image::{
     Toc, check_chunk, decode_chunk, unpack,
 };
 use snapfn_registry::{Client, Digest, Reference};
-use snapfn_store::{Kind, Ref, StoreError, Transaction, Transfer};
+use snapfn_store::{Image, Kind, Ref, StoreError, Transaction, Transfer};
 use std::io::{Seek, SeekFrom};
 
 /// How to pull.
@@ -21,6 +21,8 @@ use std::io::{Seek, SeekFrom};
 pub struct PullOptions {
     /// Name in the local store; otherwise the last part of the repository's path, and the image's tag.
     pub tag: Option<Ref>,
+    /// Give it no name in the local store: it is only found by the image's, see [`snapfn_store::Image`].
+    pub untagged: bool,
     /// Pull what this machine cannot run as well.
     pub force: bool,
     /// One of these must have signed the image, if there are any.
@@ -68,9 +70,11 @@ impl Repo {
         let snapshots: Vec<_> = image.index.snapshots.iter().map(|snapshot| snapshot.digest.0).collect();
         // A tag names snapshots of its own store.
         match &snapshots[..] {
+            _ if options.untagged => (),
             [one] => transaction.set_ref(&name, *one)?,
             many => transaction.set_variants(&name, many)?,
         }
+        note(&transaction, from, &manifest.digest, &snapshots)?;
         let needed = (0..image.layers.len()).filter(|layer| !image.index.expected(*layer).is_empty());
         Ok(Pulled {
             name,
@@ -80,6 +84,20 @@ impl Repo {
             fetched,
         })
     }
+}
+
+/// Lets `snaprun` find it by the image's name: under what was asked for, and under the manifest's digest.
+fn note(
+    transaction: &Transaction,
+    from: &Reference,
+    manifest: &Digest,
+    snapshots: &[snapfn_store::Digest],
+) -> Result<(), RepoError> {
+    let image = Image::parse(&from.to_string()).map_err(|_| RepoError::NoName(from.to_string()))?;
+    let by_digest = image.with_digest(&manifest.hex()).map_err(|_| RepoError::NoName(from.to_string()))?;
+    transaction.set_pulled(&image, snapshots)?;
+    transaction.set_pulled(&by_digest, snapshots)?;
+    Ok(())
 }
 
 /// The name that people expect: that of the repository, with the image's tag.

@@ -54,6 +54,16 @@ impl Image {
         Ok(Image { dir: name.replace('/', "+"), target: target.to_string() })
     }
 
+    /// Host and path.
+    pub fn name(&self) -> String {
+        self.dir.replace('+', "/")
+    }
+
+    /// The tag, or `sha256:` and a digest.
+    pub fn target(&self) -> &str {
+        &self.target
+    }
+
     /// The same name with the manifest's digest (64 hexadecimal digits) instead of its tag.
     pub fn with_digest(&self, hex: &str) -> Result<Self, NameError> {
         let target = format!("sha256:{hex}");
@@ -78,7 +88,7 @@ impl Image {
 impl fmt::Display for Image {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let separator = if self.target.starts_with("sha256:") { '@' } else { ':' };
-        write!(f, "{}{separator}{}", self.dir.replace('+', "/"), self.target)
+        write!(f, "{}{separator}{}", self.name(), self.target)
     }
 }
 

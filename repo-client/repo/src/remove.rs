@@ -1,0 +1,78 @@
+//! Removing images from a registry.
+
+use snapfn_registry::{Client, Digest, Reference, RegistryError};
+use thiserror::Error;
+
+/// As many tags are asked what they name before one of them is removed with its manifest.
+const MAX_TAGS: usize = 1000;
+
+/// What was removed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Removed {
+    /// The tag; the manifest stays.
+    Tag,
+    /// The manifest, with every tag that named it.
+    Manifest(Digest),
+}
+
+/// Why nothing was removed.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum RemoveError {
+    /// The registry.
+    #[error(transparent)]
+    Registry(#[from] RegistryError),
+    /// The registry removes manifests only, and other tags would go as well.
+    #[error("the registry cannot remove one tag of several; {} would go with it; to remove them all, name the digest: @{digest}", .others.join(", "))]
+    Shared {
+        /// The manifest.
+        digest: Digest,
+        /// The other tags.
+        others: Vec<String>,
+    },
+    /// The same, and there are too many tags to ask.
+    #[error(
+        "the registry cannot remove one tag of several, and the repository has {tags} tags, too many to see which would go with it; name the digest: @{digest}"
+    )]
+    TooMany {
+        /// The manifest.
+        digest: Digest,
+        /// The repository's tags.
+        tags: usize,
+    },
+}
+
+/// Removes what `reference` names: with a digest the manifest and all its tags, else the one tag. Where the registry
+/// removes no tags, the manifest is removed if that tag is its only one.
+pub fn remove(client: &Client, reference: &Reference) -> Result<Removed, RemoveError> {
+    let repository = &reference.repository;
+    if let Some(digest) = reference.digest {
+        client.delete_manifest(repository, &digest.to_string())?;
+        return Ok(Removed::Manifest(digest));
+    }
+    let tag = reference.target();
+    match client.delete_manifest(repository, &tag) {
+        Ok(()) => return Ok(Removed::Tag),
+        // Registries that know no deletion by tag answer so; for docker-registry a tag is a malformed digest.
+        Err(RegistryError::Status { status: 400 | 405 | 501, .. }) => {}
+        Err(other) => return Err(other.into()),
+    }
+    // No list of media types: whatever it is, it is to go.
+    let accept = crate::inspect::MANIFESTS;
+    let digest = client.manifest(repository, &tag, &accept)?.digest;
+    let tags = client.tags(repository)?;
+    if tags.len() > MAX_TAGS {
+        return Err(RemoveError::TooMany { digest, tags: tags.len() });
+    }
+    let mut others = Vec::new();
+    for other in tags.into_iter().filter(|other| *other != tag) {
+        if client.manifest_digest(repository, &other, &accept)? == Some(digest) {
+            others.push(other);
+        }
+    }
+    if !others.is_empty() {
+        return Err(RemoveError::Shared { digest, others });
+    }
+    client.delete_manifest(repository, &digest.to_string())?;
+    Ok(Removed::Manifest(digest))
+}
