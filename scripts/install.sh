@@ -84,11 +84,11 @@ if [ "$uninstall" = yes ]; then
 fi
 
 release=${CARGO_TARGET_DIR:-$root/target}/release
-binaries='snapcc snapshotter snaprun snaprepo snapboot'
+binaries='snapcc snapshotter snaprun snaprepo snapboot snappool libsnapfn_c.a libsnapfn_c.so'
 for binary in $binaries; do
-    [ -x "$release/$binary" ] && continue
+    [ -e "$release/$binary" ] && continue
     command -v cargo >/dev/null 2>&1 || fail "$release/$binary is missing and there is no cargo to build it; install Rust"
-    (cd "$root" && cargo build --release --locked -p snapfn-loader -p snapshotter -p snapfn-split -p snaprepo) >&2 ||
+    (cd "$root" && cargo build --release --locked -p snapfn-loader -p snapshotter -p snapfn-split -p snaprepo -p snapfn -p snapfn-capi) >&2 ||
         fail "the build failed"
     break
 done
@@ -105,7 +105,7 @@ man=share/man/man1
 bash=share/bash-completion/completions
 zsh=share/zsh/site-functions
 fish=share/fish/vendor_completions.d
-mkdir -p "$stage/bin" "$stage/libexec/snapfn" "$stage/include/snapfn" \
+mkdir -p "$stage/bin" "$stage/lib" "$stage/libexec/snapfn" "$stage/include/snapfn" \
     "$stage/$man" "$stage/$bash" "$stage/$zsh" "$stage/$fish"
 
 for binary in snapcc snapshotter snaprun snaprepo; do
@@ -113,7 +113,11 @@ for binary in snapcc snapshotter snaprun snaprepo; do
 done
 ln -s snapcc "$stage/bin/snapc++"
 install -m 755 "$release/snapboot" "$stage/libexec/snapfn/snapboot"
-install -m 644 "$root/cc-wrapper/include/snap.h" "$stage/include/snapfn/snap.h"
+install -m 755 "$release/snappool" "$stage/libexec/snapfn/snappool"
+install -m 644 "$root/cc-wrapper/include/snap.h" "$root/loader/host/capi/include/snapfn.h" "$stage/include/snapfn/"
+install -m 644 "$release/libsnapfn_c.a" "$stage/lib/libsnapfn.a"
+install -m 755 "$release/libsnapfn_c.so" "$stage/lib/libsnapfn.so.0"
+ln -s libsnapfn.so.0 "$stage/lib/libsnapfn.so"
 install -m 644 "$root/docs/man/snaprun.1" "$root/docs/man/snapcc.1" "$stage/$man/"
 echo '.so man1/snapcc.1' >"$stage/$man/snapc++.1"
 for binary in snapshotter snaprepo; do

@@ -43,6 +43,11 @@ fn python() {
 }
 
 #[test]
+fn worker() {
+    run("worker");
+}
+
+#[test]
 fn lua() {
     run("lua");
 }

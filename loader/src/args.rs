@@ -15,6 +15,10 @@ pub enum Action {
     DryRun,
     /// Run it as a child and print where the time goes: index of the option.
     Timing(u64, Form),
+    /// Serve prepared instances: size and socket are the two arguments before the name.
+    Pool,
+    /// Have a pool release one: the name is the socket.
+    From,
     /// Print the help text.
     Help,
     /// Print the version.
@@ -42,12 +46,14 @@ pub struct Args {
     pub report: i32,
     /// `--timing-page`: the descriptor of the page that `--timing` shares with its child.
     pub timing_page: Option<i32>,
-    /// `--fds`: the snapshot and its other files are open already, from this descriptor on in the plan's order.
-    pub fds: Option<i32>,
+    /// `--fds`: the snapshot and its other files are open already, in the plan's order.
+    pub fds: Option<&'static [u8]>,
     /// `--park`: wait for a request before the jump.
     pub park: bool,
     /// `--populate`: pages to take while waiting.
     pub populate: Populate,
+    /// `--pool`: index of the size in the argument vector; the socket follows.
+    pub pool: u64,
 }
 
 /// A mistake on the command line.
@@ -63,16 +69,29 @@ pub enum UsageError {
     Value(u64),
 }
 
+/// A descriptor's number.
+fn number(text: &[u8]) -> Option<i32> {
+    core::str::from_utf8(text).ok()?.parse().ok().filter(|fd| *fd >= 0)
+}
+
+/// The descriptors of a list.
+pub fn numbers(list: &[u8]) -> impl Iterator<Item = Option<i32>> {
+    list.split(|byte| *byte == b',').map(number)
+}
+
 impl Args {
     /// Options of programs that start instances.
-    fn set(&mut self, option: &[u8], value: &[u8]) -> Option<()> {
+    fn set(&mut self, option: &[u8], value: &'static [u8]) -> Option<()> {
         if option == b"--populate" {
             self.populate = Populate::parse(value)?;
             return Some(());
         }
-        let fd = core::str::from_utf8(value).ok()?.parse().ok().filter(|fd| *fd >= 0)?;
+        if option == b"--fds" {
+            self.fds = Some(value);
+            return Some(());
+        }
+        let fd = number(value)?;
         match option {
-            b"--fds" => self.fds = Some(fd),
             b"--timing-page" => self.timing_page = Some(fd),
             _ => self.report = fd,
         }
@@ -96,6 +115,7 @@ pub fn parse(initial: &InitialStack) -> Result<Args, UsageError> {
         fds: None,
         park: false,
         populate: Populate::Auto,
+        pool: 0,
     };
     let mut index = 1;
     while let Some(arg) = initial.arg(index) {
@@ -124,6 +144,16 @@ pub fn parse(initial: &InitialStack) -> Result<Args, UsageError> {
                 index += 1;
                 let value = initial.arg(index).map(CStr::to_bytes).unwrap_or_default();
                 args.set(option, value).ok_or(UsageError::Value(index - 1))?;
+            }
+            b"--pool" => {
+                args.action = Action::Pool;
+                args.pool = index + 1;
+                index += 2;
+            }
+            b"--from" => {
+                args.action = Action::From;
+                index += 1;
+                break;
             }
             b"--" => {
                 index += 1;

@@ -16,6 +16,7 @@ pub mod boot;
 pub mod cpu;
 pub mod dry_run;
 pub mod fallback;
+pub mod from;
 pub mod memory;
 pub mod print;
 pub mod pull;

@@ -39,6 +39,10 @@ impl Bench {
         if run::is_root() && snaprun.exists() && !place::is_reachable_by_all(&snaprun) {
             let copy = dir.path().join("snaprun");
             fs::copy(&snaprun, &copy).map_err(text)?;
+            let pool = snaprun.with_file_name("snappool");
+            if pool.exists() {
+                fs::copy(&pool, dir.path().join("snappool")).map_err(text)?;
+            }
             snaprun = copy;
         }
         Ok(Self { dir, snaprun })

@@ -8,6 +8,7 @@ pub mod bench;
 pub mod compile;
 pub mod directives;
 pub mod place;
+pub mod pool;
 pub mod run;
 pub mod soak;
 pub mod state;

@@ -6,6 +6,7 @@ use crate::bench::{Bench, WorkFile};
 use crate::compile::{self, Variant};
 use crate::directives::{Program, RunLine};
 use crate::place;
+use crate::pool::Pool;
 use crate::run::{Outcome, Run};
 
 /// A program built one way and snapshotted at one point.
@@ -86,6 +87,18 @@ impl Trial {
     /// # Errors
     /// The difference, with the command lines that show it.
     pub fn check(&self) -> Result<(), String> {
+        self.check_through(false)
+    }
+
+    /// The same with instances that a pool has prepared.
+    ///
+    /// # Errors
+    /// As [`Trial::check`].
+    pub fn check_pool(&self) -> Result<(), String> {
+        self.check_through(true)
+    }
+
+    fn check_through(&self, pooled: bool) -> Result<(), String> {
         let bench = Bench::new()?;
         let exe = compile::compile(&self.program, self.variant, &self.family, &bench.out())?;
         let exe = exe.to_string_lossy().into_owned();
@@ -97,9 +110,15 @@ impl Trial {
         bench.set_work(&self.inputs())?;
         self.snapshot(&bench, &exe)?;
         let at_snapshot = bench.work_files()?;
+        let pool = if pooled { Some(Pool::start(&bench, "trial", 1)?) } else { None };
+        let start = match &pool {
+            Some(pool) => vec!["--from".to_owned(), pool.socket.to_string_lossy().into_owned()],
+            None => vec!["trial".to_owned()],
+        };
+        let start: Vec<&str> = start.iter().map(String::as_str).collect();
         for (line, expected) in self.program.runs.iter().zip(&expected) {
             bench.set_work(&at_snapshot)?;
-            self.restored(&bench, bench.snaprun(&["trial"]).argv, line, expected)?;
+            self.restored(&bench, bench.snaprun(&start).argv, line, expected)?;
         }
         Ok(())
     }

@@ -65,6 +65,11 @@ impl RequestHeader {
         self.as_mut_bytes()
     }
 
+    /// Its bytes, to be sent.
+    pub fn bytes(&self) -> &[u8] {
+        self.as_bytes()
+    }
+
     /// Checks everything but the strings.
     pub fn check(&self) -> Result<(), FormatError> {
         if self.magic != MAGIC {
@@ -113,6 +118,18 @@ pub struct Reply {
     pub text: u32,
     /// Zero.
     pub reserved: u32,
+}
+
+impl Reply {
+    /// All zeroes, to be received into.
+    pub fn empty() -> Self {
+        Self::new_zeroed()
+    }
+
+    /// Its bytes.
+    pub fn bytes_mut(&mut self) -> &mut [u8] {
+        self.as_mut_bytes()
+    }
 }
 
 /// [`Reply::kind`]: the instance has been released; the value is its PID.

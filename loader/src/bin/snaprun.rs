@@ -12,6 +12,7 @@ use snapfn_format::{FormatError, PAGE};
 use snapfn_loader::address::Binds;
 use snapfn_loader::args::{self, Action, Args, UsageError};
 use snapfn_loader::auxv::InitialStack;
+use snapfn_loader::from::{self, PoolError};
 use snapfn_loader::print::{Out, Text};
 use snapfn_loader::restore::{self, Instance, RestoreError, Sources};
 use snapfn_loader::store::{Stores, Target, Untrusted, open_regular};
@@ -24,6 +25,8 @@ const HELP: &str = "\
 Starts an instance of a snapshot: the process becomes the program.
 
 Usage: snaprun [OPTIONS] NAME [ARGS…]
+       snaprun [--populate MODE] --pool N SOCKET NAME
+       snaprun --from SOCKET [ARGS…]
 
 NAME is NAME[:TAG] in the local store, a file (./…, /…, *.snap), or an image in a registry
 (HOST/PATH[:TAG][@DIGEST]), which snaprepo pulls first if it is not there.
@@ -36,7 +39,9 @@ Options:
       --local         do not pull an image that is not there
       --timens        in a time namespace whose clocks do not run backwards from the snapshot
       --timing[=json] print where the time of the start went, on stderr, when the program has ended
-      --fds N         the snapshot and its other files are open from descriptor N on, in the plan's order
+      --pool N SOCKET keep N instances prepared and release them to those who connect to SOCKET
+      --from SOCKET   have a pool release an instance, and stand for it: streams, signals, exit status
+      --fds N,N…      the snapshot and its other files are open as these descriptors, in the plan's order
       --report N      write why there is no instance to descriptor N, which an instance closes
       --park N        prepare an instance that waits on socket N for its arguments, environment and streams
       --populate MODE pages that a prepared instance takes before it waits: none, auto (default), all
@@ -72,6 +77,7 @@ enum Failure<'a> {
     Restore(RestoreError<'a>),
     Fallback(RestoreError<'a>, &'a [u8], Errno),
     Untrusted(Untrusted),
+    Pool(PoolError),
 }
 
 impl Failure<'_> {
@@ -80,6 +86,7 @@ impl Failure<'_> {
             Failure::Name | Failure::NotPulled | Failure::Pull(_) => 127,
             Failure::NotFound(Errno::NOENT | Errno::NOTDIR) => 127,
             Failure::NotFound(_) | Failure::NotRegular => 126,
+            Failure::Pool(error) => error.status(),
             _ => 125,
         }
     }
@@ -132,6 +139,7 @@ impl fmt::Display for Failure<'_> {
                 write!(f, "{error}, and {} cannot be started instead: {errno}", Text(exe))
             }
             Failure::Untrusted(why) => write!(f, "{why}"),
+            Failure::Pool(error) => write!(f, "{error}"),
         }
     }
 }
@@ -146,6 +154,7 @@ fn loader_main(sp: *mut u64) -> ! {
         Ok(args) => match args.action {
             Action::Help => print_and_exit(HELP),
             Action::Version => print_and_exit(concat!("snaprun ", env!("CARGO_PKG_VERSION"), "\n")),
+            Action::Pool | Action::From => pool(&initial, &args),
             Action::Timing(option, form) => {
                 let name = initial.arg(args.name).unwrap_or_default();
                 // SAFETY: nothing has changed it.
@@ -175,6 +184,18 @@ fn loader_main(sp: *mut u64) -> ! {
 unsafe fn is_timed(argument: u64) -> bool {
     // SAFETY: the caller passes a string of the initial stack.
     unsafe { memory::c_str(argument) == c"--timing-page" }
+}
+
+#[cold]
+#[inline(never)]
+fn pool(initial: &InitialStack, args: &Args) -> ! {
+    let arg = |index| initial.arg(index).unwrap_or_default();
+    let name = arg(args.name);
+    let error = match args.action {
+        Action::Pool => from::exec_pool(arg(args.pool), arg(args.pool + 1), args.populate.name(), name, initial),
+        _ => from::run(name, args.name + 1, initial),
+    };
+    fail(Some(name), &Failure::Pool(error), 2)
 }
 
 /// Apart, so that nobody else's stack has room for them.
@@ -216,7 +237,7 @@ fn run<'a>(initial: &InitialStack, args: &Args, binds: Option<&'a Binds>, clock:
     let name = initial.arg(args.name).unwrap_or_default();
     let target = Target::parse(name);
     let image = match (args.fds, target) {
-        (Some(first), _) => Ok(first),
+        (Some(list), _) => args::numbers(list).next().flatten().ok_or(Errno(9)),
         (None, Target::Name(name, tag)) => stores.open_name(name, tag),
         (None, Target::File(path)) => open_regular(path, 0),
         (None, Target::Image(text)) => match stores.open_image(text) {
@@ -250,13 +271,15 @@ fn run<'a>(initial: &InitialStack, args: &Args, binds: Option<&'a Binds>, clock:
     if let Some(slot) = fds.first() {
         slot.set(image);
     }
-    for (index, (file, slot)) in plan.files.iter().zip(fds).enumerate().skip(1) {
-        if let Some(first) = args.fds {
-            // Whoever opened them has looked at them.
-            slot.set(first + index as i32);
+    let mut handed = args::numbers(args.fds.unwrap_or_default()).skip(1);
+    for (file, slot) in plan.files.iter().zip(fds).skip(1) {
+        let missing = |errno| Failure::Missing(file, plan.bytes(file.path), errno);
+        if args.fds.is_some() {
+            // Whoever has opened them has looked at them.
+            slot.set(handed.next().flatten().ok_or(missing(Errno(9)))?);
             continue;
         }
-        let fd = stores.open_file(&plan, file).map_err(|errno| Failure::Missing(file, plan.bytes(file.path), errno))?;
+        let fd = stores.open_file(&plan, file).map_err(missing)?;
         slot.set(fd);
         let stat = sys::fstat(fd).map_err(Failure::Unreadable)?;
         if !stat.is_regular() || (stat.size != file.size && file.kind != FILE_HOST) {

@@ -25,6 +25,7 @@ use crate::auxv::InitialStack;
 use crate::memory::{bytes, c_str, write_u64};
 use crate::sys::{self, Errno, nr};
 use core::convert::Infallible;
+use core::ffi::CStr;
 use snapfn_format::PAGE;
 use snapfn_format::request::{
     COUNT_MAX, DESCRIPTORS_MAX, DIRECTORY, HEADER_LEN, PARKED, RequestHeader, STREAMS, STRINGS_MAX, UMASK_KEPT,
@@ -61,6 +62,15 @@ impl Populate {
             b"auto" => Some(Populate::Auto),
             b"all" => Some(Populate::All),
             _ => None,
+        }
+    }
+
+    /// Its name there.
+    pub fn name(self) -> &'static CStr {
+        match self {
+            Populate::None => c"none",
+            Populate::Auto => c"auto",
+            Populate::All => c"all",
         }
     }
 }
@@ -170,6 +180,8 @@ impl Early {
 unsafe fn populate_image(plan: &Plan<'_>, populate: Populate) {
     const MADV_POPULATE_READ: u64 = 22;
     const MADV_POPULATE_WRITE: u64 = 23;
+    /// Page tables for mappings up to this size.
+    const READ_MAX: u64 = 2048 * PAGE;
     /// Own copies of this many pages at most, the smaller mappings first: data segments, the C library's state.
     const COPIED_MAX: u64 = 256 * PAGE;
     const SMALL: [u64; 3] = [4 * PAGE, 32 * PAGE, COPIED_MAX];
@@ -181,7 +193,9 @@ unsafe fn populate_image(plan: &Plan<'_>, populate: Populate) {
     let protected = |op: &Op| plan.ops.iter().any(|other| other.kind == OP_PROTECT && other.addr == op.addr);
     // SAFETY: populating changes no content; ranges of mappings that the plan itself made.
     unsafe {
-        for op in plan.ops.iter().filter(|op| op.kind == OP_MAP_FILE && op.prot != 0) {
+        // Larger ones cost more at the exit than their faults would: those come 16 pages at a time.
+        let small = |op: &&Op| op.len <= READ_MAX || populate == Populate::All;
+        for op in plan.ops.iter().filter(|op| op.kind == OP_MAP_FILE && op.prot != 0).filter(small) {
             let _ = sys::madvise(op.addr, op.len, MADV_POPULATE_READ);
         }
         let mut left = if populate == Populate::All { u64::MAX } else { COPIED_MAX };
@@ -256,16 +270,17 @@ impl Request {
         let mut control = [0u64; 2 + DESCRIPTORS_MAX.div_ceil(2)];
         let vector = [request.header.bytes_mut().as_mut_ptr() as u64, HEADER_LEN as u64, strings, STRINGS_FIRST];
         let message = [0, 0, vector.as_ptr() as u64, 2, control.as_mut_ptr() as u64, size_of_val(&control) as u64, 0];
-        sys::write(socket, &[PARKED]).map_err(fail)?;
-        // SAFETY: everything that the message names is live, and the strings' pages are the area's.
-        let mut received = loop {
-            match unsafe { sys::raw(nr::RECVMSG, [socket as u64, message.as_ptr() as u64, 0, 0, 0, 0]) } {
+        let call = |number, args| loop {
+            // SAFETY: everything that the callers below name is live; the strings' pages are the area's.
+            match unsafe { sys::raw(number, args) } {
                 Ok(0) => sys::exit(0),
-                Ok(count) => break count as u64,
+                Ok(count) => return Ok(count as u64),
                 Err(Errno::INTR) => {}
                 Err(errno) => return Err(fail(errno)),
             }
         };
+        call(nr::WRITE, [socket as u64, [PARKED].as_ptr() as u64, 1, 0, 0, 0])?;
+        let mut received = call(nr::RECVMSG, [socket as u64, message.as_ptr() as u64, 0, 0, 0, 0])?;
         // cmsg_len, then SOL_SOCKET and SCM_RIGHTS.
         let count = (control[0].saturating_sub(16) / 4) as usize;
         if control[1] == 1 | 1 << 32 {
@@ -275,13 +290,7 @@ impl Request {
         // Sent in one piece; the rest is for a sender that was interrupted, and for long strings.
         let read = |to: u64, len: u64, done: &mut u64| {
             while *done < len {
-                // SAFETY: the header or the area.
-                match unsafe { sys::raw(nr::READ, [socket as u64, to + *done, len - *done, 0, 0, 0]) } {
-                    Ok(0) => sys::exit(0),
-                    Ok(count) => *done += count as u64,
-                    Err(Errno::INTR) => {}
-                    Err(errno) => return Err(fail(errno)),
-                }
+                *done += call(nr::READ, [socket as u64, to + *done, len - *done, 0, 0, 0])?;
             }
             Ok(())
         };

@@ -10,6 +10,7 @@ pub mod nr {
     pub const CLOSE: usize = 3;
     pub const STAT: usize = 4;
     pub const FSTAT: usize = 5;
+    pub const POLL: usize = 7;
     pub const LSEEK: usize = 8;
     pub const MMAP: usize = 9;
     pub const MPROTECT: usize = 10;
@@ -40,6 +41,7 @@ pub mod nr {
     pub const VFORK: usize = 58;
     pub const EXECVE: usize = 59;
     pub const WAIT4: usize = 61;
+    pub const KILL: usize = 62;
     pub const FCNTL: usize = 72;
     pub const FLOCK: usize = 73;
     pub const FTRUNCATE: usize = 77;
@@ -97,6 +99,7 @@ pub mod nr {
     pub const MEMFD_CREATE: usize = 319;
     pub const MLOCK2: usize = 325;
     pub const RSEQ: usize = 334;
+    pub const PIDFD_SEND_SIGNAL: usize = 424;
     pub const PIDFD_OPEN: usize = 434;
 }
 

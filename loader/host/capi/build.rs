@@ -1,0 +1,6 @@
+//! The shared library is installed as libsnapfn.so, and programs ask for it by that name.
+
+fn main() {
+    println!("cargo:rerun-if-changed=build.rs");
+    println!("cargo:rustc-cdylib-link-arg=-Wl,-soname,libsnapfn.so.0");
+}

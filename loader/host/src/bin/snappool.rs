@@ -1,0 +1,34 @@
+//! `snaprun --pool` executes this program: prepared instances behind a Unix socket. Internal: it is of no use by hand.
+
+use snapfn::Populate;
+use std::env;
+use std::ffi::OsString;
+use std::path::Path;
+use std::process::exit;
+
+fn main() {
+    let args: Vec<OsString> = env::args_os().skip(1).collect();
+    let [loader, size, socket, populate, name] = &args[..] else {
+        eprintln!("snappool: this program is run by snaprun --pool only");
+        exit(2);
+    };
+    let size = size.to_str().and_then(|size| size.parse().ok()).filter(|size| (1..=MOST).contains(size));
+    let populate = match populate.to_str() {
+        Some("none") => Populate::None,
+        Some("all") => Populate::All,
+        _ => Populate::Auto,
+    };
+    let Some(size) = size else {
+        eprintln!("snaprun: --pool wants a number from 1 to {MOST}, a socket and a snapshot, see snaprun --help");
+        exit(125);
+    };
+    if let Err(error) = snapfn::serve::serve(Path::new(loader), size, Path::new(socket), name, populate) {
+        let line = error.to_string();
+        // What snaprun has said already begins with its name.
+        eprintln!("snaprun: {}", line.strip_prefix("snaprun: ").unwrap_or(&line));
+        exit(error.exit_status());
+    }
+}
+
+/// Most prepared instances of a pool.
+const MOST: usize = 4096;

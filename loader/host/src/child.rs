@@ -1,0 +1,177 @@
+//! A started instance.
+
+use crate::Error;
+use crate::command::ours;
+use crate::pool::Notice;
+use crate::spawn::{self, Started};
+use crate::stdio::Stream;
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::fd::OwnedFd;
+use std::os::unix::process::ExitStatusExt;
+use std::process::{ChildStderr, ChildStdin, ChildStdout, ExitStatus, Output};
+
+/// A started instance: a child of this process, like [`std::process::Child`]. Dropping it neither ends it nor waits for
+/// it.
+#[derive(Debug)]
+pub struct Child {
+    /// The other end of its standard input, if that is [piped](crate::Stdio::piped).
+    pub stdin: Option<ChildStdin>,
+    /// The other end of its standard output, if that is piped.
+    pub stdout: Option<ChildStdout>,
+    /// The other end of its standard error, if that is piped.
+    pub stderr: Option<ChildStderr>,
+    pid: i32,
+    status: Option<ExitStatus>,
+    /// Where `snaprun` says why there is no instance.
+    report: OwnedFd,
+    failure: Option<String>,
+    /// The pool that is to prepare another one in its place.
+    pool: Option<Notice>,
+}
+
+impl Child {
+    pub(crate) fn new(started: Started, streams: [Stream; 3], pool: Option<Notice>) -> Self {
+        let [stdin, stdout, stderr] = ours(streams);
+        Child {
+            stdin: stdin.map(ChildStdin::from),
+            stdout: stdout.map(ChildStdout::from),
+            stderr: stderr.map(ChildStderr::from),
+            pid: started.pid,
+            status: None,
+            report: started.report,
+            failure: None,
+            pool,
+        }
+    }
+
+    /// Its PID: that of the instance, which is the very process that was started.
+    #[must_use]
+    pub fn id(&self) -> u32 {
+        self.pid.unsigned_abs()
+    }
+
+    /// A descriptor of the process, which `poll` finds readable once it has ended (Linux 5.3).
+    ///
+    /// # Errors
+    /// When the kernel has none, or it has been waited for.
+    pub fn pidfd(&self) -> io::Result<OwnedFd> {
+        match self.status {
+            Some(_) => Err(io::ErrorKind::NotFound.into()),
+            None => spawn::pidfd(self.pid),
+        }
+    }
+
+    /// Sends `SIGKILL`. One that has been waited for is left alone.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub fn kill(&mut self) -> io::Result<()> {
+        self.signal(libc::SIGKILL)
+    }
+
+    /// Sends a signal, as [`Child::kill`] does.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub fn signal(&mut self, signal: i32) -> io::Result<()> {
+        match self.status {
+            Some(_) => Ok(()),
+            None => spawn::kill(self.pid, signal),
+        }
+    }
+
+    /// Closes its standard input and waits for its end.
+    ///
+    /// # Errors
+    /// [`Error::NotStarted`] if it never became an instance.
+    pub fn wait(&mut self) -> Result<ExitStatus, Error> {
+        drop(self.stdin.take());
+        self.replenish();
+        if self.status.is_none() {
+            let status = spawn::wait(self.pid, false).map_err(Error::io("waiting for the instance"))?;
+            self.ended(status);
+        }
+        self.result().map(|status| status.unwrap_or_default())
+    }
+
+    /// Its status if it has ended.
+    ///
+    /// # Errors
+    /// As [`Child::wait`].
+    pub fn try_wait(&mut self) -> Result<Option<ExitStatus>, Error> {
+        if self.status.is_none() {
+            let status = spawn::wait(self.pid, true).map_err(Error::io("waiting for the instance"))?;
+            self.ended(status);
+        }
+        self.result()
+    }
+
+    /// Waits for its end while reading all of its piped output.
+    ///
+    /// # Errors
+    /// As [`Child::wait`], or when reading fails.
+    pub fn wait_with_output(mut self) -> Result<Output, Error> {
+        drop(self.stdin.take());
+        let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
+        let out = self.stdout.take().map(|pipe| Box::new(pipe) as Box<dyn Read + Send>);
+        let err = self.stderr.take().map(|pipe| Box::new(pipe) as Box<dyn Read + Send>);
+        let read = |pipe: Option<Box<dyn Read + Send>>, to: &mut Vec<u8>| match pipe {
+            Some(mut pipe) => pipe.read_to_end(to).map(drop),
+            None => Ok(()),
+        };
+        // Both at once, or the instance waits for the one that is not read; a thread only where there are two.
+        let read = if out.is_some() && err.is_some() {
+            std::thread::scope(|scope| {
+                let other = scope.spawn(|| read(err, &mut stderr));
+                read(out, &mut stdout).and(other.join().unwrap_or(Ok(())))
+            })
+        } else {
+            read(out, &mut stdout).and_then(|()| read(err, &mut stderr))
+        };
+        read.map_err(Error::io("reading the instance's output"))?;
+        Ok(Output { status: self.wait()?, stdout, stderr })
+    }
+
+    fn replenish(&mut self) {
+        if let Some(pool) = self.pool.take() {
+            pool.give();
+        }
+    }
+
+    /// Keeps the status; where it may be `snaprun`'s own, looks whether it has something to say.
+    fn ended(&mut self, status: Option<i32>) {
+        self.status = status.map(ExitStatus::from_raw);
+        if self.status.is_some() {
+            self.replenish();
+        }
+        if matches!(self.status.and_then(|status| status.code()), Some(125..=127)) {
+            self.failure = report(&self.report);
+        }
+    }
+
+    fn result(&self) -> Result<Option<ExitStatus>, Error> {
+        match (&self.failure, self.status) {
+            (Some(message), Some(status)) => {
+                Err(Error::NotStarted { status: status.code().unwrap_or(125), message: message.clone() })
+            }
+            (_, status) => Ok(status),
+        }
+    }
+}
+
+impl Drop for Child {
+    fn drop(&mut self) {
+        self.replenish();
+    }
+}
+
+/// The message that a process which has ended has left: an instance closes its end before its first instruction.
+pub(crate) fn report(from: &OwnedFd) -> Option<String> {
+    const LINE_MAX: u64 = 16 << 10;
+    let mut text = Vec::new();
+    File::from(from.try_clone().ok()?).take(LINE_MAX).read_to_end(&mut text).ok();
+    let text = String::from_utf8_lossy(&text);
+    let text = text.trim_start_matches(char::from(snapfn_format::request::PARKED)).trim_end();
+    (!text.is_empty()).then(|| text.to_owned())
+}

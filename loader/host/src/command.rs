@@ -1,0 +1,210 @@
+//! What an instance is started with.
+
+use crate::Error;
+use crate::child::Child;
+use crate::pool::Pool;
+use crate::request::Strings;
+use crate::snapshot::{Snapshot, c_string};
+use crate::spawn;
+use crate::stdio::{Kind, Stdio, Stream};
+use std::collections::BTreeMap;
+use std::env;
+use std::ffi::{OsStr, OsString};
+use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::process::{ExitStatus, Output};
+
+/// Where instances come from.
+#[derive(Clone, Debug)]
+pub(crate) enum Origin {
+    Snapshot(Snapshot),
+    Pool(Pool),
+}
+
+/// An instance that is to be started, like [`std::process::Command`]: without further ado it has no arguments, this
+/// process's environment and working directory, and its standard streams ([`Command::output`] pipes them).
+///
+/// The same `Command` can be used several times.
+#[derive(Debug)]
+pub struct Command {
+    origin: Origin,
+    args: Vec<OsString>,
+    clear: bool,
+    changes: BTreeMap<OsString, Option<OsString>>,
+    directory: Option<PathBuf>,
+    streams: [Option<Stdio>; 3],
+    umask: Option<u32>,
+}
+
+impl Command {
+    pub(crate) fn new(origin: Origin) -> Self {
+        Command {
+            origin,
+            args: Vec::new(),
+            clear: false,
+            changes: BTreeMap::new(),
+            directory: None,
+            streams: [None, None, None],
+            umask: None,
+        }
+    }
+
+    /// Adds an argument.
+    pub fn arg(&mut self, arg: impl AsRef<OsStr>) -> &mut Self {
+        self.args.push(arg.as_ref().to_owned());
+        self
+    }
+
+    /// Adds arguments.
+    pub fn args<S: AsRef<OsStr>>(&mut self, args: impl IntoIterator<Item = S>) -> &mut Self {
+        self.args.extend(args.into_iter().map(|arg| arg.as_ref().to_owned()));
+        self
+    }
+
+    /// Sets a variable.
+    pub fn env(&mut self, name: impl AsRef<OsStr>, value: impl AsRef<OsStr>) -> &mut Self {
+        self.changes.insert(name.as_ref().to_owned(), Some(value.as_ref().to_owned()));
+        self
+    }
+
+    /// Sets variables.
+    pub fn envs<K: AsRef<OsStr>, V: AsRef<OsStr>>(&mut self, vars: impl IntoIterator<Item = (K, V)>) -> &mut Self {
+        for (name, value) in vars {
+            self.env(name, value);
+        }
+        self
+    }
+
+    /// Removes a variable.
+    pub fn env_remove(&mut self, name: impl AsRef<OsStr>) -> &mut Self {
+        self.changes.insert(name.as_ref().to_owned(), None);
+        self
+    }
+
+    /// Removes all variables, also those set before.
+    pub fn env_clear(&mut self) -> &mut Self {
+        self.changes.clear();
+        self.clear = true;
+        self
+    }
+
+    /// Sets the working directory. A snapshot made with `--cwd`, or whose program has changed it, keeps its own.
+    pub fn current_dir(&mut self, directory: impl AsRef<Path>) -> &mut Self {
+        self.directory = Some(directory.as_ref().to_owned());
+        self
+    }
+
+    /// Sets standard input.
+    pub fn stdin(&mut self, stream: impl Into<Stdio>) -> &mut Self {
+        self.stream(0, stream.into())
+    }
+
+    /// Sets standard output.
+    pub fn stdout(&mut self, stream: impl Into<Stdio>) -> &mut Self {
+        self.stream(1, stream.into())
+    }
+
+    /// Sets standard error.
+    pub fn stderr(&mut self, stream: impl Into<Stdio>) -> &mut Self {
+        self.stream(2, stream.into())
+    }
+
+    fn stream(&mut self, number: usize, stream: Stdio) -> &mut Self {
+        self.streams[number] = Some(stream);
+        self
+    }
+
+    /// Sets the file mode creation mask: without, this process's at the time at which the instance's process was made.
+    pub fn umask(&mut self, mask: u32) -> &mut Self {
+        self.umask = Some(mask & 0o777);
+        self
+    }
+
+    /// Starts the instance. With a [`Pool`] it is one that is prepared, or an ordinary one when none is.
+    ///
+    /// # Errors
+    /// When no process can be made. What `snaprun` finds out later, [`Child::wait`] reports.
+    pub fn spawn(&mut self) -> Result<Child, Error> {
+        self.spawn_with(Kind::Inherit)
+    }
+
+    fn spawn_with(&mut self, default: Kind) -> Result<Child, Error> {
+        let open = |number: usize| {
+            let kind = self.streams[number].as_ref().map_or(&default, |stream| &stream.0);
+            kind.open(number as i32)
+        };
+        let streams = [open(0)?, open(1)?, open(2)?];
+        if let Origin::Pool(pool) = &self.origin {
+            let mut strings = self.strings(pool.snapshot().name())?;
+            if strings.fits() {
+                let directory = self.directory.as_deref();
+                if let Some(started) = pool.release(&mut strings, &streams, directory, self.umask)? {
+                    return Ok(Child::new(started, streams, Some(pool.notice())));
+                }
+            }
+        }
+        let snapshot = match &self.origin {
+            Origin::Snapshot(snapshot) => snapshot,
+            Origin::Pool(pool) => pool.snapshot(),
+        };
+        let strings = self.strings(snapshot.name())?;
+        let directory = match &self.directory {
+            Some(path) => Some(c_string(path.clone().into_os_string(), "the working directory")?),
+            None => None,
+        };
+        let streams_at = streams.each_ref().map(|stream| stream.fd);
+        let started = spawn::start(snapshot, &strings, streams_at, directory.as_deref(), self.umask)?;
+        Ok(Child::new(started, streams, None))
+    }
+
+    /// The snapshot's name, the arguments, and the environment with its changes.
+    fn strings(&self, name: &OsStr) -> Result<Strings, Error> {
+        let mut strings = Strings::new();
+        strings.arg(name)?;
+        self.args.iter().try_for_each(|arg| strings.arg(arg))?;
+        if !self.clear {
+            for (name, value) in env::vars_os().filter(|(name, _)| !self.changes.contains_key(name)) {
+                strings.variable(&name, &value)?;
+            }
+        }
+        for (name, value) in &self.changes {
+            if name.is_empty() || name.as_bytes().contains(&b'=') {
+                return Err(Error::Text("a variable"));
+            }
+            if let Some(value) = value {
+                strings.variable(name, value)?;
+            }
+        }
+        Ok(strings)
+    }
+
+    /// Starts it and waits for its end.
+    ///
+    /// # Errors
+    /// As [`Command::spawn`] and [`Child::wait`].
+    pub fn status(&mut self) -> Result<ExitStatus, Error> {
+        self.spawn()?.wait()
+    }
+
+    /// Starts it with pipes for output, waits for its end and collects what it wrote.
+    ///
+    /// # Errors
+    /// As [`Command::spawn`] and [`Child::wait`].
+    pub fn output(&mut self) -> Result<Output, Error> {
+        let nothing = self.streams[0].is_none();
+        if nothing {
+            self.streams[0] = Some(Stdio::null());
+        }
+        let child = self.spawn_with(Kind::Piped);
+        if nothing {
+            self.streams[0] = None;
+        }
+        child?.wait_with_output()
+    }
+}
+
+/// This process's ends of the pipes.
+pub(crate) fn ours(streams: [Stream; 3]) -> [Option<OwnedFd>; 3] {
+    streams.map(|stream| stream.ours)
+}

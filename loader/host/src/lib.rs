@@ -1,0 +1,58 @@
+//! Starts instances of snapshots, in the manner of [`std::process`].
+//!
+//! A [`Snapshot`] is opened and validated once. Every instance is then a fresh process: this process's own child, made by
+//! a `vfork`-like `clone` and one `execve` of `snaprun`, with the snapshot's files passed as open descriptors. No process
+//! stands in between, no privileges are needed, and everything here may be used from many threads at once.
+//!
+//! ```no_run
+//! use snapfn::{Snapshot, Stdio};
+//!
+//! let hello = Snapshot::open("hello")?;
+//! let output = hello.command().arg("4999999").env("LANG", "C").output()?;
+//! assert!(output.status.success());
+//!
+//! let mut child = hello.command().stdin(Stdio::piped()).stdout(Stdio::null()).spawn()?;
+//! drop(child.stdin.take());
+//! child.wait()?;
+//! # Ok::<(), snapfn::Error>(())
+//! ```
+//!
+//! A [`Pool`] keeps instances prepared, each in its own process and used for one request only, so that a start is a
+//! wake-up:
+//!
+//! ```no_run
+//! use snapfn::{Pool, Snapshot};
+//!
+//! let pool = Pool::new(&Snapshot::open("hello")?, 8)?;
+//! let status = pool.command().arg("7").status()?;
+//! # let _ = status;
+//! # Ok::<(), snapfn::Error>(())
+//! ```
+//!
+//! What differs from `std::process`: the snapshot decides about the signal mask and dispositions, as always with
+//! snapshots; `SIGPIPE` has its default action in the instance; errors that `snaprun` itself reports
+//! (exit status 125 to 127) are [`Error::NotStarted`] with its message, not an exit status of the program.
+//!
+//! ```text
+//!  snapshot  open, validate     command  Command, Stdio     child  Child     pool  Pool
+//!  request   arguments and environment as bytes             spawn  clone, execve, sockets (all unsafe code is here)
+//! ```
+
+mod child;
+mod command;
+mod error;
+mod pool;
+mod request;
+mod snapshot;
+mod spawn;
+mod stdio;
+
+pub use child::Child;
+pub use command::Command;
+pub use error::Error;
+pub use pool::{Pool, PoolOptions, Populate};
+pub use snapshot::Snapshot;
+pub use stdio::Stdio;
+
+#[doc(hidden)]
+pub mod serve;

@@ -1,0 +1,152 @@
+//! An open snapshot: found, validated and opened once, with all its files.
+
+use crate::Error;
+use crate::command::{Command, Origin};
+use crate::spawn::raise;
+use snapfn_format::snap::{FD_TEMPORARY, FILE_CODE, FILE_HOST, FILE_SELF, Plan};
+use snapfn_store::{Kind, SnapshotMeta, Stores, SummaryError, Target, open_file};
+use std::env;
+use std::ffi::{CString, OsStr, OsString};
+use std::fs::{File, OpenOptions};
+use std::os::fd::AsRawFd;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// A snapshot, ready to be started any number of times. Clones share what is open.
+#[derive(Clone, Debug)]
+pub struct Snapshot {
+    pub(crate) inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+pub(crate) struct Inner {
+    /// As it was given: the instance's command line begins with it.
+    pub(crate) name: CString,
+    /// Path of `snaprun`.
+    pub(crate) loader: CString,
+    /// The snapshot file and those that it maps, in the plan's order; all above the standard streams.
+    pub(crate) files: Vec<File>,
+    /// Their numbers, as `snaprun --fds` wants them.
+    pub(crate) list: CString,
+    /// No descriptor of the program has this number or a higher one.
+    pub(crate) free: i32,
+}
+
+impl Snapshot {
+    /// Opens `NAME[:TAG]` in the local store (found as `snaprun` finds it), or a file: `./…`, `/…`, `*.snap`.
+    ///
+    /// `snaprun` is the one named by the environment variable `SNAPFN_SNAPRUN`, else the one in `PATH`, else
+    /// `/usr/local/bin/snaprun`.
+    ///
+    /// # Errors
+    /// When there is no such snapshot, it is damaged, or one of its files is missing.
+    ///
+    /// ```
+    /// let error = snapfn::Snapshot::open("./no-such-file.snap").unwrap_err();
+    /// assert_eq!(error.exit_status(), 127);
+    /// ```
+    pub fn open(name: impl AsRef<OsStr>) -> Result<Self, Error> {
+        Self::open_with(name.as_ref(), &Stores::from_env(), None)
+    }
+
+    /// Opens a snapshot with the store at `store` alone, and the `snaprun` at `loader`.
+    ///
+    /// # Errors
+    /// As [`Snapshot::open`].
+    pub fn open_in(name: impl AsRef<OsStr>, store: &Path, loader: &Path) -> Result<Self, Error> {
+        let stores = Stores::from_vars(|name| (name == "SNAPFN_STORE").then(|| store.as_os_str().to_owned()));
+        Self::open_with(name.as_ref(), &stores, Some(loader))
+    }
+
+    pub(crate) fn open_with(name: &OsStr, stores: &Stores, loader: Option<&Path>) -> Result<Self, Error> {
+        let shown = || name.to_string_lossy().into_owned();
+        let store_error = |source| Error::Store { name: shown(), source };
+        let target = Target::parse(name).map_err(|source| Error::Name { name: shown(), source })?;
+        let path = match target {
+            Target::File(path) => path,
+            Target::Local(reference) => stores.resolve(&reference).map_err(store_error)?.blob.path,
+            Target::Registry(_) => return Err(Error::Registry(shown())),
+        };
+        let snapshot = open_file(&path).map_err(store_error)?;
+        let damaged = |source| Error::Damaged { name: shown(), source };
+        let meta = SnapshotMeta::read(&snapshot).map_err(damaged)?;
+        let plan = meta.plan().map_err(|e| damaged(SummaryError::from(e)))?;
+        let last = plan.fds.iter().filter(|record| record.fd < FD_TEMPORARY).map(|record| record.fd as i32).max();
+        let files = open_files(snapshot, &plan, stores, &shown())?;
+        let list: Vec<String> = files.iter().map(|file| file.as_raw_fd().to_string()).collect();
+        let loader = match loader {
+            Some(path) => path.to_owned(),
+            None => find_loader().ok_or(Error::NoLoader)?,
+        };
+        let inner = Inner {
+            name: c_string(name.to_owned(), "the name")?,
+            loader: c_string(loader.into_os_string(), "the path of snaprun")?,
+            files,
+            list: c_string(list.join(",").into(), "the list of descriptors")?,
+            free: last.map_or(3, |last| last + 1).max(3),
+        };
+        Ok(Snapshot { inner: Arc::new(inner) })
+    }
+
+    /// The name that it was opened with.
+    #[must_use]
+    pub fn name(&self) -> &OsStr {
+        OsStr::from_bytes(self.inner.name.as_bytes())
+    }
+
+    /// A new instance, to be given arguments and the rest.
+    #[must_use]
+    pub fn command(&self) -> Command {
+        Command::new(Origin::Snapshot(self.clone()))
+    }
+}
+
+pub(crate) fn c_string(text: OsString, what: &'static str) -> Result<CString, Error> {
+    CString::new(text.into_vec()).map_err(|_| Error::Text(what))
+}
+
+/// Opens the files of the plan behind `snapshot`, and checks that they are what the plan was made for.
+fn open_files(snapshot: File, plan: &Plan<'_>, stores: &Stores, name: &str) -> Result<Vec<File>, Error> {
+    let mut snapshot = Some(snapshot);
+    let mut files = Vec::with_capacity(plan.files.len());
+    for record in plan.files {
+        let recorded = plan.bytes(record.path);
+        let path = PathBuf::from(OsStr::from_bytes(recorded.strip_suffix(&[0]).unwrap_or(recorded)));
+        let fail = |why: String| Error::File { name: name.to_owned(), path: path.clone(), why };
+        let stored = |kind| {
+            let found = stores.locate(kind, record.digest).and_then(|(_, blob)| open_file(&blob.path));
+            found.map_err(|source| Error::Store { name: name.to_owned(), source })
+        };
+        let file = match record.kind {
+            FILE_SELF => snapshot.take().ok_or_else(|| fail("named twice".to_owned()))?,
+            FILE_CODE => stored(Kind::Code)?,
+            FILE_HOST => {
+                // Not waiting for a FIFO that has taken the file's place.
+                let options = &mut OpenOptions::new();
+                options.read(true).write(record.writable == 1).custom_flags(libc::O_NONBLOCK);
+                options.open(&path).map_err(|e| fail(format!("{e}, it must be there and accessible")))?
+            }
+            _ => stored(Kind::Data)?,
+        };
+        let meta = file.metadata().map_err(|e| fail(e.to_string()))?;
+        if !meta.is_file() {
+            return Err(fail("not a regular file".to_owned()));
+        }
+        if matches!(record.kind, FILE_CODE) && meta.len() != record.size {
+            return Err(fail(format!("{} bytes instead of {}, run snaprepo verify", meta.len(), record.size)));
+        }
+        files.push(File::from(raise(file.into(), 3).map_err(Error::io("duplicating a descriptor"))?));
+    }
+    Ok(files)
+}
+
+fn find_loader() -> Option<PathBuf> {
+    if let Some(path) = env::var_os("SNAPFN_SNAPRUN").filter(|path| !path.is_empty()) {
+        return Some(PathBuf::from(path));
+    }
+    let path = env::var_os("PATH").unwrap_or_default();
+    let usual = PathBuf::from("/usr/local/bin");
+    env::split_paths(&path).chain([usual]).map(|dir| dir.join("snaprun")).find(|file| file.is_file())
+}

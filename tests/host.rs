@@ -1,0 +1,350 @@
+//! Instances started by a program through the library, and prepared ones: the same results as with `snaprun`.
+#![allow(clippy::unwrap_used)] // a test fails by panicking
+
+use std::collections::BTreeSet;
+use std::io::{Read, Write};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::process::Command;
+use std::thread::{self, sleep};
+use std::time::Duration;
+
+use snapfn::{Error, Pool, Snapshot, Stdio};
+use snapfn_tests::bench::Bench;
+use snapfn_tests::place;
+use snapfn_tests::pool::Pool as Served;
+use snapfn_tests::run::{drop_privileges, finish};
+use snapfn_tests::trial::{self, Trial};
+
+const PROGRAM: &str = r#"
+    #include <snap.h>
+    #include <signal.h>
+    #include <stdio.h>
+    #include <stdlib.h>
+    #include <string.h>
+    #include <sys/auxv.h>
+    #include <unistd.h>
+
+    int main(int argc, char **argv) {
+        char line[256] = "", cwd[4096];
+        if (snap_ready()) { argc = snap_argc(); argv = snap_argv(); }
+        if (argc > 1 && !strcmp(argv[1], "unique")) {
+            unsigned long canary, *random = (unsigned long *)getauxval(AT_RANDOM);
+            __asm__("mov %%fs:0x28, %0" : "=r"(canary));
+            return printf("%d %016lx %016lx %016lx %016lx\n", (int)getpid(), canary, random[0], random[1],
+                (unsigned long)snap_generation()) < 0;
+        }
+        if (argc > 1 && !strcmp(argv[1], "abort")) abort();
+        if (argc > 1 && !strcmp(argv[1], "wait")) for (;;) pause();
+        if (!fgets(line, sizeof line, stdin)) line[0] = 0;
+        printf("%d", argc - 1);
+        for (int i = 1; i < argc; i++) printf(" [%s]", argv[i]);
+        printf(" %s %s %s", getenv("COLOUR") ? getenv("COLOUR") : "none", getcwd(cwd, sizeof cwd), line);
+        fprintf(stderr, "told\n");
+        return argc > 2 ? atoi(argv[2]) : 0;
+    }"#;
+
+/// The snapshot file; programs and files are found by it without any variable.
+fn snapshot(bench: &Bench) -> Snapshot {
+    let exe = bench.compile("host", PROGRAM, &["-O2"]).unwrap();
+    let made = bench.snapshotter(&["create", "--tag", "host", "--", &exe]).unwrap();
+    assert_eq!(made.status, "0", "{made}");
+    open(bench, "host").unwrap()
+}
+
+/// Opens a snapshot of the bench's store. The variable is the process's, so that tests here share one process only
+/// where the runner starts one for each.
+fn open(bench: &Bench, name: &str) -> Result<Snapshot, Error> {
+    let refs = bench.store().join("refs").join(name).join("latest");
+    let target = std::fs::canonicalize(&refs).unwrap_or(refs);
+    Snapshot::open_in(&target, &bench.store(), &place::binary("snaprun"))
+}
+
+/// Arguments, environment, streams, directory and status of both origins.
+fn same_as_told(mut command: snapfn::Command) {
+    command.args(["red", "7", ""]).env_clear().env("COLOUR", "blue").current_dir("/usr");
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    assert!(child.id() > 1);
+    child.stdin.take().unwrap().write_all(b"a line\n").unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "3 [red] [7] [] blue /usr a line\n");
+    assert_eq!(output.stderr, b"told\n");
+    assert_eq!(output.status.code(), Some(7));
+}
+
+fn signals(make: impl Fn() -> snapfn::Command) {
+    use std::os::unix::process::ExitStatusExt;
+    assert_eq!(make().arg("abort").status().unwrap().signal(), Some(6));
+    let mut child = make().arg("wait").spawn().unwrap();
+    assert!(child.try_wait().unwrap().is_none());
+    assert!(child.pidfd().is_ok());
+    child.kill().unwrap();
+    assert_eq!(child.wait().unwrap().signal(), Some(9));
+    assert_eq!(child.try_wait().unwrap().unwrap().signal(), Some(9));
+}
+
+#[test]
+fn the_library_starts_what_it_is_told() {
+    let bench = Bench::new().unwrap();
+    let snapshot = snapshot(&bench);
+    same_as_told(snapshot.command());
+    signals(|| snapshot.command());
+    // Without input and output of its own.
+    let output = snapshot.command().env_remove("COLOUR").current_dir("/").output().unwrap();
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "0 none / ");
+}
+
+#[test]
+fn a_pool_in_the_process_gives_the_same() {
+    let bench = Bench::new().unwrap();
+    let snapshot = snapshot(&bench);
+    let pool = Pool::new(&snapshot, 2).unwrap();
+    assert_eq!(pool.prepared(), 2);
+    same_as_told(pool.command());
+    signals(|| pool.command());
+    // More than what is prepared, at once.
+    let children: Vec<_> = (0..6).map(|_| pool.command().arg("wait").spawn().unwrap()).collect();
+    let ids: BTreeSet<u32> = children.iter().map(snapfn::Child::id).collect();
+    assert_eq!(ids.len(), 6);
+    for mut child in children {
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+    // What has died is not used.
+    while pool.prepared() < 2 {
+        sleep(Duration::from_millis(5));
+    }
+    let waiting = children_of(std::process::id());
+    for pid in &waiting {
+        let _ = Command::new("kill").args(["-KILL", &pid.to_string()]).status();
+    }
+    same_as_told(pool.command());
+    drop(pool);
+    assert!(waiting.iter().all(|pid| !Path::new(&format!("/proc/{pid}")).exists()));
+}
+
+/// PIDs of `snaprun` processes that are children of `parent`'s threads.
+fn children_of(parent: u32) -> Vec<u32> {
+    let tasks = std::fs::read_dir(format!("/proc/{parent}/task")).unwrap().flatten();
+    let lists = tasks.filter_map(|task| std::fs::read_to_string(task.path().join("children")).ok());
+    let pids = lists.flat_map(|list| list.split_whitespace().filter_map(|p| p.parse().ok()).collect::<Vec<u32>>());
+    pids.filter(|pid| std::fs::read_to_string(format!("/proc/{pid}/cmdline")).is_ok_and(|c| c.contains("--park")))
+        .collect()
+}
+
+#[test]
+fn failures_are_told_from_the_programs_own_status() {
+    let bench = Bench::new().unwrap();
+    let snapshot = snapshot(&bench);
+    // The program's own.
+    assert_eq!(snapshot.command().args(["x", "127"]).stdout(Stdio::null()).status().unwrap().code(), Some(127));
+    assert!(matches!(open(&bench, "nothing"), Err(error) if error.exit_status() == 127));
+    let missing = snapshot.command().current_dir("/nonexistent").spawn();
+    assert!(matches!(missing, Err(Error::System { .. })), "{missing:?}");
+    assert!(matches!(snapshot.command().arg("a\0b").spawn(), Err(Error::Text(_))));
+    // A file whose plan is damaged after it was opened: snaprun refuses, and says so here.
+    let path = bench.out().join("damaged.snap");
+    std::fs::copy(std::fs::canonicalize(bench.store().join("refs/host/latest")).unwrap(), &path).unwrap();
+    Command::new("chmod").arg("644").arg(&path).status().unwrap();
+    let damaged = Snapshot::open_in(&path, &bench.store(), &place::binary("snaprun")).unwrap();
+    let file = std::fs::OpenOptions::new().write(true).open(&path).unwrap();
+    std::os::unix::fs::FileExt::write_all_at(&file, &[0xff; 8], 600).unwrap();
+    match damaged.command().status() {
+        Err(Error::NotStarted { status: 125, message }) => assert!(message.starts_with("snaprun: "), "{message}"),
+        other => panic!("{other:?}"),
+    }
+    assert!(matches!(Pool::new(&damaged, 1), Err(Error::NotStarted { .. })));
+}
+
+#[test]
+fn instances_of_a_pool_are_all_different() {
+    let bench = Bench::new().unwrap();
+    let pool = Pool::new(&snapshot(&bench), 4).unwrap();
+    let mut seen = BTreeSet::new();
+    for _ in 0..20 {
+        let output = pool.command().arg("unique").output().unwrap();
+        let text = String::from_utf8(output.stdout).unwrap();
+        seen.extend(text.split_whitespace().map(str::to_owned));
+    }
+    assert_eq!(seen.len(), 100, "{seen:?}");
+}
+
+#[test]
+fn a_thousand_requests_of_many_threads() {
+    let bench = Bench::new().unwrap();
+    let pool = Pool::new(&snapshot(&bench), 8).unwrap();
+    thread::scope(|scope| {
+        for worker in 0..8 {
+            let pool = &pool;
+            scope.spawn(move || {
+                for request in 0..125 {
+                    let name = format!("{worker}-{request}");
+                    let mut command = if request % 5 == 0 { pool.snapshot().command() } else { pool.command() };
+                    let output = command.args([&name, "3"]).current_dir("/").output().unwrap();
+                    let expected = format!("2 [{name}] [3] ");
+                    assert!(String::from_utf8_lossy(&output.stdout).starts_with(&expected), "{output:?}");
+                    assert_eq!(output.status.code(), Some(3));
+                }
+            });
+        }
+    });
+}
+
+/// Programs of the corpus through `snaprun --from`, as a plain user without capabilities.
+#[test]
+fn corpus_programs_through_a_pool() {
+    const WORDS: [&str; 14] = [
+        "argv_echo",
+        "argv_many",
+        "argv_cmdline",
+        "env_iterate",
+        "env_setenv",
+        "env_clear",
+        "cwd_changed",
+        "cwd_kept",
+        "exit_status",
+        "exit_signal",
+        "file_read",
+        "stdin",
+        "thread_many",
+        "nolibc",
+    ];
+    let mut ran = 0;
+    for program in trial::corpus().unwrap() {
+        if !WORDS.iter().any(|word| program.name.starts_with(word)) {
+            continue;
+        }
+        let Some(trial) = Trial::of(&program).unwrap().into_iter().next() else { continue };
+        if let Err(why) = trial.check_pool() {
+            panic!("{}: {why}", trial.name());
+        }
+        ran += 1;
+    }
+    assert!(ran >= 10, "only {ran} programs");
+}
+
+#[test]
+fn a_pool_that_is_killed_leaves_nothing() {
+    let bench = Bench::new().unwrap();
+    drop(snapshot(&bench));
+    let mut pool = Served::start(&bench, "host", 3).unwrap();
+    let socket = pool.socket.to_string_lossy().into_owned();
+    let running = bench.snaprun(&["--from", &socket, "wait"]).spawn().unwrap();
+    let client = running.id();
+    // The parked ones and the one that runs.
+    let mut children = pool.children();
+    while children.len() < 4 || !is_waiting(client) {
+        sleep(Duration::from_millis(10));
+        children = pool.children();
+    }
+    pool.process.kill().unwrap();
+    pool.process.wait().unwrap();
+    let outcome = finish(running).unwrap();
+    assert_eq!(outcome.status, "125", "{outcome}");
+    for pid in children {
+        while is_alive(pid) {
+            sleep(Duration::from_millis(10));
+        }
+    }
+}
+
+/// A zombie that nobody reaps here (an orphan in a container without an init) is not alive.
+fn is_alive(pid: u32) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    stat.rsplit(')').next().and_then(|rest| rest.split_whitespace().next()).is_some_and(|state| state != "Z")
+}
+
+/// Whether a client has been told of its instance: it waits in poll for both.
+fn is_waiting(pid: u32) -> bool {
+    std::fs::read_dir(format!("/proc/{pid}/fd")).is_ok_and(|fds| {
+        fds.flatten().any(|fd| std::fs::read_link(fd.path()).is_ok_and(|to| to.to_string_lossy().contains("signalfd")))
+    })
+}
+
+#[test]
+fn a_pool_ends_on_request_and_a_client_takes_its_instance_along() {
+    let bench = Bench::new().unwrap();
+    drop(snapshot(&bench));
+    let mut pool = Served::start(&bench, "host", 2).unwrap();
+    let socket = pool.socket.to_string_lossy().into_owned();
+    // A client that is killed.
+    let mut client = bench.snaprun(&["--from", &socket, "wait"]).spawn().unwrap();
+    while !is_waiting(client.id()) {
+        sleep(Duration::from_millis(10));
+    }
+    client.kill().unwrap();
+    client.wait().unwrap();
+    // A signal that is handed on.
+    let client = bench.snaprun(&["--from", &socket, "wait"]).spawn().unwrap();
+    while !is_waiting(client.id()) {
+        sleep(Duration::from_millis(10));
+    }
+    Command::new("kill").args(["-USR1", &client.id().to_string()]).status().unwrap();
+    assert_eq!(finish(client).unwrap().status, "SIGUSR1");
+    Command::new("kill").args(["-TERM", &pool.process.id().to_string()]).status().unwrap();
+    assert!(pool.process.wait().unwrap().success());
+    assert!(!pool.socket.exists());
+    let outcome = bench.snaprun(&["--from", &socket]).run().unwrap();
+    assert_eq!(outcome.status, "127", "{outcome}");
+}
+
+#[test]
+fn hostile_clients_do_no_harm() {
+    let bench = Bench::new().unwrap();
+    drop(snapshot(&bench));
+    let pool = Served::start(&bench, "host", 2).unwrap();
+    let header = |version: u16, flags: u16, argc: u32, envc: u32, strings: u32| {
+        let mut bytes = b"snappool".to_vec();
+        bytes.extend(version.to_le_bytes());
+        bytes.extend(flags.to_le_bytes());
+        for word in [0o22, argc, envc, strings, 0] {
+            bytes.extend(u32::to_le_bytes(word));
+        }
+        bytes
+    };
+    let with = |head: Vec<u8>, strings: &[u8]| [&head[..], strings].concat();
+    let requests = [
+        b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n".to_vec(),
+        header(2, 0, 1, 0, 2),
+        header(1, 0x8000, 1, 0, 2),
+        header(1, 0, u32::MAX, u32::MAX, u32::MAX),
+        header(1, 0, 0, 0, 0),
+        with(header(1, 0, 1, 0, 2), b"ab"),
+        with(header(1, 0, 3, 0, 2), b"a\0"),
+        // Descriptors that do not come.
+        with(header(1, 7, 1, 0, 2), b"a\0"),
+        Vec::new(),
+        header(1, 7, 1, 0, 100)[..20].to_vec(),
+    ];
+    // As the pool's own user: any other is kept away by the socket's mode, and root would be refused by its user ID.
+    let talk = r#"
+import socket, sys
+s = socket.socket(socket.AF_UNIX); s.connect(sys.argv[1])
+try:
+    s.sendall(bytes.fromhex(sys.argv[2])); s.shutdown(socket.SHUT_WR)
+    answer = b""
+    while (got := s.recv(4096)): answer += got
+except OSError: answer = b"gone"
+sys.stdout.write(answer[:4].hex())"#;
+    for request in requests {
+        let hex: String = request.iter().map(|byte| format!("{byte:02x}")).collect();
+        let mut argv = drop_privileges();
+        argv.extend(["python3".into(), "-c".into(), talk.into(), pool.socket.to_string_lossy().into_owned(), hex]);
+        let output = Command::new(&argv[0]).args(&argv[1..]).output().unwrap();
+        let answer = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(["03000000", "676f6e65"].contains(&answer.as_str()), "{request:?}: {output:?}");
+    }
+    if drop_privileges().is_empty() {
+        eprintln!("skipped: another user's connection needs root");
+    } else {
+        let mut stream = UnixStream::connect(&pool.socket).unwrap();
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer).unwrap();
+        assert!(String::from_utf8_lossy(&answer).contains("another user"), "{answer:?}");
+    }
+    let idle: Vec<_> = (0..20).map(|_| UnixStream::connect(&pool.socket)).collect();
+    let socket = pool.socket.to_string_lossy().into_owned();
+    let outcome = bench.snaprun(&["--from", &socket, "still", "5"]).run().unwrap();
+    assert_eq!(outcome.status, "5", "{outcome}");
+    drop(idle);
+}
