@@ -52,8 +52,7 @@ fn snapshot(bench: &Bench) -> Snapshot {
     open(bench, "host").unwrap()
 }
 
-/// Opens a snapshot of the bench's store. The variable is the process's, so that tests here share one process only
-/// where the runner starts one for each.
+/// Opens a snapshot of the bench's store: no variable of this process, which other tests share, is changed.
 fn open(bench: &Bench, name: &str) -> Result<Snapshot, Error> {
     let refs = bench.store().join("refs").join(name).join("latest");
     let target = std::fs::canonicalize(&refs).unwrap_or(refs);
@@ -329,7 +328,13 @@ sys.stdout.write(answer[:4].hex())"#;
     for request in requests {
         let hex: String = request.iter().map(|byte| format!("{byte:02x}")).collect();
         let mut argv = drop_privileges();
-        argv.extend(["python3".into(), "-c".into(), talk.into(), pool.socket.to_string_lossy().into_owned(), hex]);
+        argv.extend([
+            "/usr/bin/python3".into(),
+            "-c".into(),
+            talk.into(),
+            pool.socket.to_string_lossy().into_owned(),
+            hex,
+        ]);
         let output = Command::new(&argv[0]).args(&argv[1..]).output().unwrap();
         let answer = String::from_utf8_lossy(&output.stdout).into_owned();
         assert!(["03000000", "676f6e65"].contains(&answer.as_str()), "{request:?}: {output:?}");

@@ -29,11 +29,13 @@ impl Bench {
             dir.disable_cleanup(true);
         }
         fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).map_err(text)?;
-        for sub in ["out", "work", "store", "inputs"] {
+        for sub in ["out", "work", "run", "store", "inputs"] {
             fs::create_dir(dir.path().join(sub)).map_err(text)?;
         }
         if run::is_root() {
-            chown(dir.path().join("work"), Some(run::PLAIN_USER), Some(run::PLAIN_USER)).map_err(text)?;
+            for sub in ["work", "run"] {
+                chown(dir.path().join(sub), Some(run::PLAIN_USER), Some(run::PLAIN_USER)).map_err(text)?;
+            }
         }
         let mut snaprun = place::bin().join("snaprun");
         if run::is_root() && snaprun.exists() && !place::is_reachable_by_all(&snaprun) {
@@ -58,6 +60,12 @@ impl Bench {
     #[must_use]
     pub fn work(&self) -> PathBuf {
         self.dir.path().join("work")
+    }
+
+    /// Where the plain user's sockets are.
+    #[must_use]
+    pub fn run_dir(&self) -> PathBuf {
+        self.dir.path().join("run")
     }
 
     /// `$SNAPFN_STORE`.

@@ -22,7 +22,7 @@ impl Pool {
     /// # Errors
     /// When it ends instead, or cannot be started.
     pub fn start(bench: &Bench, name: &str, size: usize) -> Result<Self, String> {
-        let socket = bench.work().join("pool.sock");
+        let socket = bench.run_dir().join("pool.sock");
         let text = socket.to_string_lossy().into_owned();
         let process = bench.snaprun(&["--pool", &size.to_string(), &text, name]).spawn()?;
         let mut pool = Pool { socket, process };
