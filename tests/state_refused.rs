@@ -42,7 +42,6 @@ const KINDS: &[(&str, &[&str])] = &[
     ("system-v", &["memory ", "System V shared memory", "attach it after the snapshot point"]),
     ("protection-key", &["memory ", "memory protection key", "use keys after the snapshot point"]),
     ("sealed", &["memory ", "sealed memory", "snapshot point"]),
-    ("droppable", &["memory ", "droppable memory", "after the snapshot point"]),
     ("mapped-twice", &["memory ", "mapped twice", "unmap one of the two"]),
     ("filter", &["thread ", "has a seccomp filter", "install filters after the snapshot point"]),
     ("child", &["child process ", "'refused' is running", "end or wait for child processes"]),

@@ -217,7 +217,6 @@ static void sealed(void) {
     if (syscall(462, page, 4096, 0) != 0) missing();
 }
 
-static void droppable(void) { map(0x08 | MAP_ANONYMOUS, -1); }
 
 static void mapped_twice(void) {
     CHECK((fd = memfd_create("twice", 0)) >= 0 && ftruncate(fd, 4096) == 0);
@@ -329,7 +328,7 @@ static const struct kind {
     {"inotify", unread_inotify, read_inotify}, {"terminal", unread_terminal, read_terminal},
     {"other-name", deleted_with_another_name, NULL}, {"stale-epoll", stale_epoll, NULL}, {"owner", owner, NULL},
     {"hugetlb", hugetlb, NULL}, {"system-v", system_v, NULL}, {"protection-key", protection_key, NULL},
-    {"sealed", sealed, NULL}, {"droppable", droppable, NULL}, {"mapped-twice", mapped_twice, NULL},
+    {"sealed", sealed, NULL}, {"mapped-twice", mapped_twice, NULL},
     {"filter", filter, NULL}, {"child", child, end_child}, {"no-dump", no_dump, NULL}, {"tracer", tracer, end_tracee},
     {"root-directory", root_directory, NULL}, {"other-group", other_group, NULL},
     {"memory-policy", memory_policy, NULL}, {"dispatch", dispatch, NULL}, {"cpuid", cpuid, NULL}, {"amx", amx, NULL},

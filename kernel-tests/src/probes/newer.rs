@@ -41,7 +41,7 @@ pub(crate) const PROBES: &[Probe] = &[
         "droppable-memory",
         Level::Optional,
         "6.11 and later",
-        "memory of the libc's random generator may vanish, and does at a restore",
+        "such memory comes back as private memory, which is never emptied",
         "nothing: libcs use MADV_WIPEONFORK instead",
         droppable,
     ),

@@ -62,8 +62,15 @@ pub(super) unsafe fn map<'a>(plan: &Plan<'a>, sources: &Sources<'_>) -> Result<(
                 OP_MAP_ANON => {
                     let grows = if op.flags & OP_GROWSDOWN != 0 { sys::MAP_GROWSDOWN } else { 0 };
                     let stack = if op.flags & OP_STACK != 0 { sys::MAP_STACK | grows } else { grows };
-                    sys::mmap(op.addr, op.len, prot, COMMON | sys::MAP_ANONYMOUS | sharing | stack, -1, 0)
-                        .map_err(|errno| error("mmap", op, errno))?;
+                    let map = |sharing| {
+                        sys::mmap(op.addr, op.len, prot, COMMON | sys::MAP_ANONYMOUS | sharing | stack, -1, 0)
+                    };
+                    match op.flags & OP_DROPPABLE {
+                        0 => map(sharing),
+                        // Before Linux 6.11 there is no such type; memory that is never emptied is as good.
+                        _ => map(sys::MAP_DROPPABLE).or_else(|_| map(sys::MAP_PRIVATE)),
+                    }
+                    .map_err(|errno| error("mmap", op, errno))?;
                 }
                 OP_READ => read(sources.fd(op.file), op)?,
                 _ => {}

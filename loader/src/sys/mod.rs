@@ -117,6 +117,8 @@ pub const MAP_PRIVATE: u32 = 2;
 pub const MAP_FIXED: u32 = 0x10;
 /// MAP_ANONYMOUS.
 pub const MAP_ANONYMOUS: u32 = 0x20;
+/// MAP_DROPPABLE.
+pub const MAP_DROPPABLE: u32 = 0x08;
 /// MAP_GROWSDOWN.
 pub const MAP_GROWSDOWN: u32 = 0x100;
 /// MAP_NORESERVE.

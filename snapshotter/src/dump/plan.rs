@@ -104,6 +104,7 @@ fn push_part(part: &Part, area: &Area, filled: bool, code_files: usize, tables: 
     let no_huge = if area.advice.contains(&MADV_NOHUGEPAGE) { OP_STACK } else { 0 };
     let grows = if area.stack { OP_GROWSDOWN } else { 0 };
     let op = match part.content {
+        Content::Zero if area.droppable => Op { kind: OP_MAP_ANON, prot, flags: OP_DROPPABLE, ..base },
         Content::Zero | Content::Guard => Op { kind: OP_MAP_ANON, prot, flags: grows | no_huge | shared, ..base },
         // Offsets into the snapshot are not known yet.
         Content::Map | Content::Beyond => Op { kind: OP_MAP_FILE, prot, ..base },

@@ -117,8 +117,10 @@ pub const OP_GROWSDOWN: u16 = 1;
 pub const OP_SHARED: u16 = 2;
 /// [`Op::flags`]: MAP_STACK: no transparent huge pages (since Linux 6.7).
 pub const OP_STACK: u16 = 4;
+/// [`Op::flags`]: MAP_DROPPABLE, memory that the kernel may empty at any time (since Linux 6.11, else private).
+pub const OP_DROPPABLE: u16 = 8;
 /// All defined [`Op::flags`].
-pub const OP_FLAGS: u16 = OP_GROWSDOWN | OP_SHARED | OP_STACK;
+pub const OP_FLAGS: u16 = OP_GROWSDOWN | OP_SHARED | OP_STACK | OP_DROPPABLE;
 
 /// Protection bits, as in `mmap(2)`.
 pub const PROT_READ: u16 = 1;

@@ -138,11 +138,16 @@ impl<'a> Plan<'a> {
                     };
                     op.offset % PAGE == 0
                         && inside
-                        && op.flags & (OP_GROWSDOWN | OP_STACK) == 0
+                        && op.flags & (OP_GROWSDOWN | OP_STACK | OP_DROPPABLE) == 0
                         && (op.flags & OP_SHARED == 0 || file.kind == FILE_HOST || op.prot & PROT_WRITE == 0)
                         && last.is_none_or(|map| op.addr >= map.addr + map.len)
                 }
-                OP_MAP_ANON => op.offset == 0 && op.file == 0 && last.is_none_or(|map| op.addr >= map.addr + map.len),
+                OP_MAP_ANON => {
+                    op.offset == 0
+                        && op.file == 0
+                        && (op.flags & OP_DROPPABLE == 0 || op.flags == OP_DROPPABLE)
+                        && last.is_none_or(|map| op.addr >= map.addr + map.len)
+                }
                 OP_MAP_FD => {
                     usize::from(op.file) < self.fds.len()
                         && op.flags == OP_SHARED
@@ -155,7 +160,9 @@ impl<'a> Plan<'a> {
                         && op.flags == 0
                         && in_file()
                         && in_last()
-                        && last.is_some_and(|map| map.kind == OP_MAP_ANON && map.prot & PROT_WRITE != 0)
+                        && last.is_some_and(|map| {
+                            map.kind == OP_MAP_ANON && map.prot & PROT_WRITE != 0 && map.flags & OP_DROPPABLE == 0
+                        })
                 }
                 OP_PROTECT => op.file == 0 && op.flags == 0 && op.offset == 0 && in_last(),
                 OP_ADVISE | OP_LOCK => op.file == 0 && op.flags == 0 && op.offset < 1 << 16 && in_last(),

@@ -6,10 +6,10 @@ use crate::dump::refuse::Blocker;
 use crate::tracee::Tracer;
 use crate::tracee::maps::Vma;
 
-/// VmFlags that say nothing a restore must repeat, or that are looked at elsewhere ("gd", "lo", "lf").
+/// VmFlags that say nothing a restore must repeat, or that are looked at elsewhere ("gd", "lo", "lf", "dp").
 const PLAIN_FLAGS: &[&str] = &[
     "rd", "wr", "ex", "sh", "mr", "mw", "me", "ms", "gd", "ac", "nr", "sd", "mm", "ar", "sf", "nl", "dw", "lo", "lf",
-    "gu",
+    "gu", "dp",
 ];
 /// VmFlags that are repeated by `madvise`, with the advice.
 pub(super) const ADVICE_FLAGS: &[(&str, u64)] = &[
@@ -32,7 +32,6 @@ const REFUSED_FLAGS: &[(&str, &str, &str)] = &[
     ("ht", "huge pages of hugetlbfs", "use transparent huge pages (madvise) instead"),
     ("ss", "a shadow stack", "run with GLIBC_TUNABLES=glibc.cpu.x86_shstk=off"),
     ("sl", "sealed memory (mseal)", "do not seal memory before the snapshot point"),
-    ("dp", "droppable memory (MAP_DROPPABLE)", "map it after the snapshot point"),
 ];
 
 /// Adds a blocker for each VMA that cannot be carried.

@@ -64,6 +64,8 @@ pub(super) struct Area {
     /// A mapping that grows down.
     pub(super) stack: bool,
     pub(super) shared: bool,
+    /// MAP_DROPPABLE: empty in an instance.
+    pub(super) droppable: bool,
     pub(super) name: String,
     /// `madvise` values.
     pub(super) advice: Vec<u64>,

@@ -86,7 +86,7 @@ impl Context<'_> {
             Kind::File(file, offset, base) => self.file_parts(region, (file, offset, base), area, image),
             Kind::Host(file, offset) => Ok(whole(Content::Host(file, offset))),
             Kind::Descriptor(fd, offset) => Ok(whole(Content::Descriptor(fd, offset))),
-            Kind::Private if region.untouched => Ok(whole(Content::Zero)),
+            Kind::Private if region.untouched || region.area.droppable => Ok(whole(Content::Zero)),
             Kind::Private if region.area.stack => self.stack_parts(region, area),
             Kind::Private => self.private_parts(region, area),
         }

@@ -120,8 +120,15 @@ pub(super) fn find(tracer: &Tracer, vmas: &[Vma], elves: &mut ElfStore, image: &
 }
 
 fn mergeable(last: &Region, next: &Region) -> bool {
-    let same =
-        |a: &Area, b: &Area| !a.stack && !b.stack && !a.shared && !b.shared && a.advice == b.advice && a.lock == b.lock;
+    let same = |a: &Area, b: &Area| {
+        !a.stack
+            && !b.stack
+            && !a.shared
+            && !b.shared
+            && a.advice == b.advice
+            && a.lock == b.lock
+            && a.droppable == b.droppable
+    };
     matches!((&last.kind, &next.kind), (Kind::Private, Kind::Private))
         && last.end == next.start
         && !last.cut
@@ -162,6 +169,7 @@ fn region_of(vma: &Vma, backing: Backing, base: Option<u64>, elves: &mut ElfStor
     let area = Area {
         stack: vma.has("gd"),
         shared: vma.shared && !matches!(kind, Kind::File(..)),
+        droppable: vma.has("dp"),
         name: vma.name.clone(),
         advice: ADVICE_FLAGS.iter().filter(|(flag, _)| vma.has(flag)).map(|(_, advice)| *advice).collect(),
         lock: vma.has("lo").then(|| u64::from(vma.has("lf"))),
