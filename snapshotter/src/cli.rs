@@ -115,6 +115,17 @@ pub(crate) struct CreateArgs {
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=64))]
     #[arg(conflicts_with = "output")]
     pub(crate) variants: u8,
+    /// Leave the values of environment variables with such names out of the snapshot, wherever their bytes occur in
+    /// the program; an instance has its starter's. In addition to those that are left out anyway (*_TOKEN, *_KEY,
+    /// *_SECRET, *PASSWORD*, AWS_* and others, see docs/secrets.md). `*` stands for any characters (repeatable)
+    #[arg(long, value_name = "PATTERN")]
+    pub(crate) scrub_env: Vec<String>,
+    /// Let the value of this variable be in the snapshot, whatever its name (repeatable)
+    #[arg(long, value_name = "NAME")]
+    pub(crate) keep_env: Vec<String>,
+    /// Leave out only what --scrub-env names
+    #[arg(long)]
+    pub(crate) no_scrub_env: bool,
     /// Let all users read the snapshot (0444 instead of 0600): it holds what the program has in memory
     #[arg(long)]
     pub(crate) share: bool,

@@ -10,6 +10,7 @@ mod cli;
 mod commands;
 mod dump;
 mod pin;
+mod prng;
 mod tracee;
 mod vdso;
 

@@ -98,13 +98,28 @@ impl Bench {
     /// # Errors
     /// When it cannot be started or does not end.
     pub fn snapshotter(&self, args: &[&str]) -> Result<Outcome, String> {
-        let mut argv = vec![place::binary("snapshotter").to_string_lossy().into_owned()];
-        argv.extend(args.iter().map(|&a| a.to_owned()));
+        let mut run = self.command("snapshotter", args);
         if args.first() == Some(&"create") && run::is_root() {
             // Instances are started by another user.
-            argv.insert(2, "--share".to_owned());
+            run.argv.insert(2, "--share".to_owned());
         }
-        Run { argv, env: self.env(&[]), cwd: self.work(), privileged: true, ..Run::default() }.run()
+        run.run()
+    }
+
+    /// `snaprepo ARGS…`, likewise.
+    ///
+    /// # Errors
+    /// When it cannot be started or does not end.
+    pub fn snaprepo(&self, args: &[&str]) -> Result<Outcome, String> {
+        self.command("snaprepo", args).run()
+    }
+
+    /// One of our programs in the working directory, with the tests' own privileges.
+    #[must_use]
+    pub fn command(&self, program: &str, args: &[&str]) -> Run {
+        let mut argv = vec![place::binary(program).to_string_lossy().into_owned()];
+        argv.extend(args.iter().map(|&a| a.to_owned()));
+        Run { argv, env: self.env(&[]), cwd: self.work(), privileged: true, ..Run::default() }
     }
 
     /// A `snaprun ARGS…` as a plain user, from another directory than the program's.

@@ -2,8 +2,9 @@
 
 use super::start::Started;
 use crate::cli::CreateArgs;
-use crate::dump::{self, DumpError, Dumped, ElfStore};
+use crate::dump::{self, DumpError, Dumped, ElfStore, SecretNames};
 use crate::pin::Cpu;
+use crate::prng;
 use anyhow::{Context, Result, bail};
 use nix::fcntl::{AT_FDCWD, AtFlags};
 use nix::unistd::linkat;
@@ -72,7 +73,8 @@ fn dump_and_end(
     elves: &mut ElfStore,
     transaction: &Transaction,
 ) -> Result<Dumped> {
-    let dump_options = started.dump_options(args.memory);
+    let mut dump_options = started.dump_options(args.memory);
+    dump_options.secret_names = SecretNames::new(!args.no_scrub_env, &args.scrub_env, &args.keep_env);
     let Started { tracer, reached, frozen, .. } = started;
     match dump::dump(tracer, reached, frozen, elves, transaction, &dump_options) {
         Ok(dumped) => {
@@ -108,6 +110,9 @@ fn publish(args: &CreateArgs, reference: &Option<Ref>, transaction: &Transaction
         let digests: Vec<_> = variants.iter().map(|dumped| dumped.stored.digest).collect();
         transaction.set_variants(reference, &digests)?;
     }
+    for (file, warning) in prng::warnings(dumped.files.iter().map(PathBuf::as_path), dumped.hooks) {
+        eprintln!("snapshotter: {file}: {warning}");
+    }
     let name = reference.as_ref().map(ToString::to_string);
     if args.json {
         let value = serde_json::json!({
@@ -119,6 +124,7 @@ fn publish(args: &CreateArgs, reference: &Option<Ref>, transaction: &Transaction
             "patches": dumped.patches,
             "snapshot_pages": dumped.data_pages,
             "code_pages": dumped.code_pages,
+            "scrubbed": dumped.scrubbed,
             "variants": variants.iter().map(|dumped| dumped.stored.digest.to_string()).collect::<Vec<_>>(),
             "cpu_level": args.run.cpu.level(),
             "writable_code": dumped.writable_code,
@@ -130,6 +136,10 @@ fn publish(args: &CreateArgs, reference: &Option<Ref>, transaction: &Transaction
             println!(
                 "{name}: {data_pages} pages in the snapshot, {code_pages} mapped from code segment files, {ops} operations"
             );
+        }
+        if !dumped.scrubbed.is_empty() {
+            let names: Vec<_> = dumped.scrubbed.keys().map(String::as_str).collect();
+            println!("left out: the values of {}", names.join(", "));
         }
         println!("start it with: snaprun {name}");
     }

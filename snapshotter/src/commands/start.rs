@@ -1,7 +1,7 @@
 //! A program at its snapshot point: what `create` takes a snapshot of and `check` looks at.
 
 use crate::cli::{Memory, Point, RunArgs};
-use crate::dump::{DumpOptions, ElfStore};
+use crate::dump::{DumpOptions, ElfStore, SecretNames};
 use crate::pin::Cpu;
 use crate::tracee::adopt::{Adopted, adopt};
 use crate::tracee::boot::boot;
@@ -25,6 +25,7 @@ pub(super) struct Started {
     cwd: Option<PathBuf>,
     initial_cwd: PathBuf,
     cpu: Cpu,
+    initial_env: Vec<Vec<u8>>,
 }
 
 impl Started {
@@ -42,8 +43,10 @@ impl Started {
         let (mut tracer, reached) = reach(args, &options, elves)?;
         match tracer.freeze(&reached) {
             Ok(frozen) => {
+                let pair = |(name, value): &(OsString, OsString)| [name.as_bytes(), b"=", value.as_bytes()].concat();
+                let initial_env = options.env.iter().map(pair).collect();
                 let initial_cwd = cwd.clone().unwrap_or(own_cwd);
-                Ok(Started { tracer, reached, frozen, initial_cwd, cwd, cpu: args.cpu })
+                Ok(Started { tracer, reached, frozen, cwd, initial_cwd, initial_env, cpu: args.cpu })
             }
             Err(error) => {
                 tracer.kill();
@@ -54,8 +57,15 @@ impl Started {
 
     /// What a dump has to know of how the program was started.
     pub(super) fn dump_options(&self, memory: Memory) -> DumpOptions {
-        let (cwd, initial_cwd) = (self.cwd.clone(), self.initial_cwd.clone());
-        DumpOptions { memory, cwd, initial_cwd, initial_umask: umask(), cpu: self.cpu }
+        DumpOptions {
+            memory,
+            cwd: self.cwd.clone(),
+            initial_cwd: self.initial_cwd.clone(),
+            initial_umask: umask(),
+            initial_env: self.initial_env.clone(),
+            secret_names: SecretNames::new(true, &[], &[]),
+            cpu: self.cpu,
+        }
     }
 }
 

@@ -75,9 +75,13 @@ fn files(image: &Image) -> Vec<u8> {
 }
 
 /// All notes, in the order in which a kernel's core file has them.
-pub(super) fn build(tracer: &Tracer, image: &Image, threads: &[ThreadState]) -> Result<Vec<u8>, TraceError> {
+pub(super) fn build(
+    tracer: &Tracer,
+    image: &Image,
+    threads: &[ThreadState],
+    args: &[u8],
+) -> Result<Vec<u8>, TraceError> {
     let mut notes = Notes(Vec::new());
-    let args = std::fs::read(format!("/proc/{}/cmdline", tracer.pid)).unwrap_or_default();
     let request = &tracer.booted.request;
     let auxv = tracer
         .memory
@@ -86,7 +90,7 @@ pub(super) fn build(tracer: &Tracer, image: &Image, threads: &[ThreadState]) -> 
     for (index, thread) in threads.iter().enumerate() {
         notes.push(b"CORE\0", NT_PRSTATUS, &prstatus(thread, tracer.pid));
         if index == 0 {
-            notes.push(b"CORE\0", NT_PRPSINFO, &prpsinfo(tracer, thread, &args));
+            notes.push(b"CORE\0", NT_PRPSINFO, &prpsinfo(tracer, thread, args));
             notes.push(b"CORE\0", NT_AUXV, &auxv);
             notes.push(b"CORE\0", NT_FILE, &files(image));
         }

@@ -45,6 +45,31 @@ fn variables(tracer: &Tracer, vmas: &[Vma]) -> Vec<u64> {
     found
 }
 
+/// The vector that the program uses now, and the `environ` variables that name another than the original.
+fn current(tracer: &Tracer, vmas: &[Vma]) -> (u64, Vec<u64>) {
+    let original = tracer.booted.request.envp;
+    let mut vector = original;
+    let mut moved = Vec::new();
+    for variable in variables(tracer, vmas) {
+        match tracer.memory.read_u64(variable) {
+            Ok(value) if value != 0 && value != original => {
+                vector = value;
+                moved.push(variable);
+            }
+            _ => {}
+        }
+    }
+    (vector, moved)
+}
+
+/// All strings of the original vector and of the present one, with their addresses.
+pub(super) fn strings(tracer: &Tracer, vmas: &[Vma]) -> BTreeMap<u64, Vec<u8>> {
+    let vectors = [tracer.booted.request.envp, current(tracer, vmas).0];
+    // What cannot be read is no string: the program may have written anything there.
+    let pointers = vectors.into_iter().flat_map(|vector| tracer.memory.read_vector(vector).unwrap_or_default());
+    pointers.filter_map(|at| Some((at, tracer.memory.read_c_str(at, MAX_STRING).ok()?))).collect()
+}
+
 pub(super) fn gather(tracer: &Tracer, vmas: &[Vma]) -> Result<Environment, DumpError> {
     let system = TraceError::system;
     let request = &tracer.booted.request;
@@ -52,17 +77,7 @@ pub(super) fn gather(tracer: &Tracer, vmas: &[Vma]) -> Result<Environment, DumpE
     // The block itself may have been written to (setproctitle): then nothing can be said.
     let initial: BTreeMap<&[u8], &[u8]> =
         block.split(|b| *b == 0).filter(|text| text.contains(&b'=')).map(|text| (name_of(text), text)).collect();
-    let mut vector = request.envp;
-    let mut moved = Vec::new();
-    for variable in variables(tracer, vmas) {
-        match tracer.memory.read_u64(variable) {
-            Ok(value) if value != 0 && value != request.envp => {
-                vector = value;
-                moved.push(variable);
-            }
-            _ => {}
-        }
-    }
+    let (vector, moved) = current(tracer, vmas);
     let strings = request.envp..request.stack_top;
     let mut current = BTreeMap::new();
     for pointer in tracer.memory.read_vector(vector).map_err(system("environment vector"))? {

@@ -15,12 +15,14 @@ mod fds;
 mod memory;
 mod mutexes;
 mod needs;
+mod openssl;
 mod patches;
 mod plan;
 mod process;
 mod refuse;
 mod scheduling;
 mod scratch;
+mod secrets;
 mod signals;
 pub(crate) mod syscalls;
 mod threads;
@@ -30,6 +32,7 @@ mod write;
 pub(crate) use elf_store::ElfStore;
 pub(crate) use fds::duplicate;
 pub(crate) use refuse::{Blocker, DumpError};
+pub(crate) use secrets::{Scrubbed, SecretNames};
 
 use crate::cli::Memory as MemoryMode;
 use crate::pin::{Cpu, own_dispatch};
@@ -38,6 +41,8 @@ use crate::tracee::{Frozen, Reached, Tracer};
 use fds::FdTables;
 use process::ProcessState;
 use snapfn_format::snap::is_wx;
+use secrets::Secrets;
+use snapfn_format::snap::{AT_READY, ENV_SET};
 use snapfn_store::{Stored, Transaction};
 use std::path::PathBuf;
 use threads::ThreadState;
@@ -54,6 +59,12 @@ pub(crate) struct Dumped {
     pub(crate) writable_code: u64,
     /// Libraries that look at the CPU themselves, with what pins them.
     pub(crate) own_dispatch: Vec<(PathBuf, &'static str)>,
+    /// Files of the image, as the program named them.
+    pub(crate) files: Vec<PathBuf>,
+    /// The program is told of a restore.
+    pub(crate) hooks: bool,
+    /// Secrets that were left out.
+    pub(crate) scrubbed: Scrubbed,
 }
 
 /// Choices of the user.
@@ -67,6 +78,10 @@ pub(crate) struct DumpOptions {
     pub(crate) initial_umask: u32,
     /// What code was selected for.
     pub(crate) cpu: Cpu,
+    /// The environment that it started with, as `NAME=value`.
+    pub(crate) initial_env: Vec<Vec<u8>>,
+    /// Variables whose values are left out.
+    pub(crate) secret_names: SecretNames,
 }
 
 /// What the kernel keeps of the program, none of it in the way of a snapshot.
@@ -128,6 +143,11 @@ pub(crate) fn blockers(
     }
 }
 
+/// Whether a program that stands at `at` and has registered `info` can make itself new: it has marked its point.
+pub(crate) fn has_hooks(at: u32, info: u64) -> bool {
+    at == AT_READY && info != 0
+}
+
 /// Dumps the frozen program. On a refusal nothing has been written and the tasks can be released.
 pub(crate) fn dump(
     tracer: &mut Tracer,
@@ -138,9 +158,15 @@ pub(crate) fn dump(
     options: &DumpOptions,
 ) -> Result<Dumped, DumpError> {
     let vmas = refuse::look(tracer, frozen)?;
-    let KernelState { threads, process, fds } = gather(tracer, reached, frozen, &vmas, options)?;
-    let environment = environ::gather(tracer, &vmas)?;
+    let KernelState { mut threads, mut process, mut fds } = gather(tracer, reached, frozen, &vmas, options)?;
+    let mut environment = environ::gather(tracer, &vmas)?;
+    let mut secrets = Secrets::collect(tracer, &vmas, &options.secret_names, &options.initial_env)?;
+    environment.changes.retain(|(kind, name, _)| *kind != ENV_SET || !secrets.is_secret_name(name));
     let image = memory::gather(tracer, &vmas, &threads, elves, options.memory)?;
+    let pids = openssl::remembered_pids(tracer, &vmas, &image)?;
+    tracer.registered.secrets.extend(pids);
+    secrets.scrub(tracer, &image, &mut threads, &mut process, &mut fds)?;
+    let args = process.args.clone();
     let owners = mutexes::find(tracer, &image, &threads)?;
     let mut tables = plan::build(plan::Gathered {
         tracer,
@@ -153,7 +179,8 @@ pub(crate) fn dump(
         owners,
     })?;
     needs::add(&mut tables, tracer, &image, options.cpu);
-    let stored = write::write(tracer, &image, &tables, &threads, &fds, transaction)?;
+    let core = core_notes::build(tracer, &image, &threads, &args)?;
+    let stored = write::write(tracer, &image, &tables, &core, &fds, &secrets, transaction)?;
     Ok(Dumped {
         stored,
         ops: tables.ops.len(),
@@ -166,5 +193,8 @@ pub(crate) fn dump(
             .iter()
             .filter_map(|file| Some((file.original.clone(), own_dispatch(&file.original)?)))
             .collect(),
+        files: image.files.iter().map(|file| file.original.clone()).collect(),
+        hooks: has_hooks(tables.process.at, tables.process.info),
+        scrubbed: secrets.into_scrubbed(),
     })
 }

@@ -6,11 +6,10 @@
 //! A run of 2 MiB or more lies at an offset ≡ its address (mod 2 MiB), so that the page cache can hold and map it
 //! as 2 MiB folios.
 
-use super::core_notes;
 use super::fds::FdTables;
 use super::memory::{Content, Image, Part, read_image};
 use super::refuse::DumpError;
-use super::threads::ThreadState;
+use super::secrets::Secrets;
 use crate::tracee::{TraceError, Tracer};
 use snapfn_format::PAGE;
 use snapfn_format::snap::*;
@@ -68,12 +67,12 @@ pub(super) fn write(
     tracer: &Tracer,
     image: &Image,
     tables: &PlanTables,
-    threads: &[ThreadState],
+    notes: &[u8],
     fds: &FdTables,
+    secrets: &Secrets,
     transaction: &Transaction,
 ) -> Result<Stored, DumpError> {
     let mut tables = tables.clone();
-    let notes = core_notes::build(tracer, image, threads)?;
     let is_load = |part: &&Part| !matches!(part.content, Content::Zero | Content::Guard | Content::Beyond);
     let loads = image.parts.iter().filter(is_load).count() as u64;
     let phnum = loads + 2;
@@ -130,7 +129,7 @@ pub(super) fn write(
     for (step, state) in tables.fd_steps.iter_mut().zip(&fds.steps) {
         if let Some(file) = &state.content {
             step.c = end;
-            contents.push((file, step.a, step.b, end));
+            contents.push((file, &state.blank, step.a, step.b, end));
             end = (end + step.b).next_multiple_of(PAGE);
         }
     }
@@ -148,7 +147,7 @@ pub(super) fn write(
     for segment in &segments {
         writer.append(&segment.to_bytes())?;
     }
-    writer.append(&notes)?;
+    writer.append(notes)?;
     let mut at = notes_at + notes.len() as u64;
     let mut buffer = Vec::new();
     for (addr, len, offset) in runs {
@@ -163,19 +162,30 @@ pub(super) fn write(
         }
         at = offset + len;
     }
-    for (file, start, len, offset) in contents {
+    for (file, blank, start, len, offset) in contents {
         writer.skip(offset - at)?;
         let mut done = 0;
         while done < len {
             buffer.resize((len - done).min(WRITE) as usize, 0);
             file.read_exact_at(&mut buffer, start + done).map_err(TraceError::system("the content of an open file"))?;
+            blank_ranges(blank, start + done, &mut buffer);
             writer.append(&buffer)?;
             done += buffer.len() as u64;
         }
         at = offset + len;
     }
     writer.skip(end - at)?;
+    secrets.verify(end, |at, bytes| writer.read_at(bytes, at))?;
     Ok(writer.commit()?)
+}
+
+/// Zeroes those parts of `ranges` that lie in `bytes`, the first of which is at `base`.
+fn blank_ranges(ranges: &[std::ops::Range<u64>], base: u64, bytes: &mut [u8]) {
+    let end = base + bytes.len() as u64;
+    for range in ranges {
+        let (from, to) = (range.start.clamp(base, end), range.end.clamp(base, end));
+        bytes[(from - base) as usize..(to - base) as usize].fill(0);
+    }
 }
 
 /// What the loader will do first: parse and validate. A plan that it would refuse is never stored.

@@ -51,6 +51,8 @@ pub(crate) struct Registered {
     pub(crate) info: u64,
     /// `(address, length)` of secrets.
     pub(crate) secrets: Vec<(u64, u64)>,
+    /// What was in them when they were declared, up to 1 MiB of each.
+    pub(crate) seen: Vec<(u64, Vec<u8>)>,
 }
 
 /// A task of the program.
@@ -360,7 +362,11 @@ impl Tracer {
         if protocol {
             match args[1] {
                 OP_INFO => self.registered.info = args[2],
-                OP_SECRET => self.registered.secrets.push((args[2], args[3])),
+                OP_SECRET => {
+                    self.registered.secrets.push((args[2], args[3]));
+                    let bytes = self.memory.read_vec(args[2], args[3].min(1 << 20)).ok();
+                    self.registered.seen.extend(bytes.map(|bytes| (args[2], bytes)));
+                }
                 _ => {}
             }
             if matches!(args[1], OP_INFO | OP_SECRET) {

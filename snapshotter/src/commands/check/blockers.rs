@@ -5,7 +5,7 @@ use super::super::start::Started;
 use super::super::text::printable;
 use super::Args;
 use crate::cli::Memory;
-use crate::dump::{self, Blocker, DumpOptions, ElfStore};
+use crate::dump::{self, Blocker, DumpOptions, ElfStore, SecretNames};
 use crate::pin::Cpu;
 use crate::tracee::attach::Attached;
 use crate::tracee::ptrace::Tid;
@@ -96,6 +96,9 @@ fn of_process(pid: Tid, timeout: f64) -> Result<Blockers> {
         initial_cwd: cwd,
         initial_umask: u32::from_str_radix(status.get("Umask"), 8).unwrap_or(0),
         cpu: Cpu::Native,
+        // Nothing is written.
+        initial_env: Vec::new(),
+        secret_names: SecretNames::new(false, &[], &[]),
     };
     let blockers = dump::blockers(&attached.tracer, &attached.reached, &attached.frozen, &options);
     let exe = attached.tracer.booted.exe.clone();

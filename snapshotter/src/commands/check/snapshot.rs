@@ -8,6 +8,8 @@ use crate::commands::inspect::xfeatures;
 use crate::commands::source::{ExamineError, Snapshot};
 use crate::commands::space::{path, text};
 use crate::commands::text::hex;
+use crate::dump::has_hooks;
+use crate::prng;
 use snapfn_format::PAGE;
 use snapfn_format::snap::*;
 use snapfn_kernel_tests::{Outcome, requirements};
@@ -15,7 +17,7 @@ use snapfn_store::{Kind, Stores};
 use std::collections::BTreeSet;
 use std::fs::OpenOptions;
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Looks at everything that the snapshot needs.
 pub(super) fn check(snapshot: &Snapshot, host: &Host, stores: &Stores) -> Result<Vec<Finding>, ExamineError> {
@@ -26,6 +28,7 @@ pub(super) fn check(snapshot: &Snapshot, host: &Host, stores: &Stores) -> Result
     findings.host_paths(&plan);
     findings.installed_files(&plan);
     findings.uniqueness(snapshot);
+    findings.generators(&plan);
     Ok(findings.0)
 }
 
@@ -38,6 +41,16 @@ impl Findings {
 
     fn expect(&mut self, good: bool, what: &str, detail: String) {
         self.add(if good { Verdict::Ok } else { Verdict::Fails }, what, detail);
+    }
+
+    /// Random number generators that are the same in every instance.
+    fn generators(&mut self, plan: &Plan<'_>) {
+        let paths: Vec<_> = plan.files.iter().map(|file| path(plan, file.path)).collect();
+        let hooks = has_hooks(plan.header.process.at, plan.header.process.info);
+        let found = prng::warnings(paths.iter().map(PathBuf::as_path), hooks);
+        for (file, warning) in found {
+            self.add(Verdict::Note, file, warning);
+        }
     }
 
     /// How many layouts there are, and who may read them.

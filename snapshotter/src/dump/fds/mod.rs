@@ -47,6 +47,8 @@ pub(super) struct StepState {
     pub(super) data: Vec<u8>,
     pub(super) extra: Vec<u8>,
     pub(super) content: Option<Rc<File>>,
+    /// What of that content is left out.
+    pub(super) blank: Vec<std::ops::Range<u64>>,
 }
 
 /// Everything about descriptors that goes into the plan.

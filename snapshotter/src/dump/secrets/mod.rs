@@ -1,0 +1,204 @@
+//! What must not be in the file: memory declared by `snap_secret()`, values of variables with telling names, and all
+//! copies of both.
+//!
+//! ```text
+//!  names    which variables                finder   copies in bytes, whole or in part
+//!  collect  the secrets, and where the environment holds them
+//!  Secrets::scrub    registers, descriptors' contents, arguments; ranges of memory that are written as zeros
+//!  Secrets::verify   nothing of them is left in what was written
+//! ```
+//! Only copies of the program's state are changed, never the program: after a refusal it goes on with all it had.
+
+mod finder;
+mod names;
+
+pub(crate) use names::SecretNames;
+
+use super::environ;
+use super::fds::FdTables;
+use super::memory::{Content, Image, read_image};
+use super::process::ProcessState;
+use super::refuse::{Blocker, DumpError};
+use super::threads::ThreadState;
+use crate::tracee::maps::Vma;
+use crate::tracee::{TraceError, Tracer};
+use finder::{Finder, MIN_RANGE, MIN_VALUE, Secret};
+use snapfn_format::snap::{FILE_DATA, STEP_SEND, reg};
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+
+const KEEP: &str = "remove it before the snapshot point, or allow it with --keep-env NAME";
+
+/// What was left out, by name: in how many places.
+pub(crate) type Scrubbed = BTreeMap<String, u64>;
+
+/// The secrets of one program.
+#[derive(Debug)]
+pub(super) struct Secrets {
+    names: SecretNames,
+    all: Vec<Secret>,
+    finder: Option<Finder>,
+    scrubbed: Scrubbed,
+}
+
+fn name_of(text: &[u8]) -> &[u8] {
+    text.split(|byte| *byte == b'=').next().unwrap_or_default()
+}
+
+impl Secrets {
+    /// The values as they are now, and as the program was given them (`given`: `NAME=value`).
+    pub(super) fn collect(
+        tracer: &mut Tracer,
+        vmas: &[Vma],
+        names: &SecretNames,
+        given: &[Vec<u8>],
+    ) -> Result<Self, DumpError> {
+        let mut all: Vec<Secret> = Vec::new();
+        let mut add = |name: String, bytes: Vec<u8>, min| {
+            let secret = Secret { name, bytes, min };
+            if !all.contains(&secret) {
+                all.push(secret);
+            }
+        };
+        let secret_value = |text: &[u8]| {
+            let name = name_of(text);
+            (text.len() > name.len() && names.is_secret(name))
+                .then(|| (String::from_utf8_lossy(name).into_owned(), text[name.len() + 1..].to_vec()))
+        };
+        for (name, value) in given.iter().filter_map(|text| secret_value(text)) {
+            add(name, value, MIN_VALUE);
+        }
+        let mut ranges = Vec::new();
+        let mut scrubbed = Scrubbed::new();
+        for (addr, text) in environ::strings(tracer, vmas) {
+            if let Some((name, value)) = secret_value(&text) {
+                ranges.push((addr + (text.len() - value.len()) as u64, value.len() as u64));
+                *scrubbed.entry(name.clone()).or_default() += 1;
+                add(name, value, MIN_VALUE);
+            }
+        }
+        for (addr, bytes) in &tracer.registered.seen {
+            add(format!("snap_secret({addr:#x})"), bytes.clone(), MIN_RANGE);
+        }
+        for (addr, len) in &tracer.registered.secrets {
+            // Unmapped since it was declared: what it was then is known.
+            if let Ok(bytes) = tracer.memory.read_vec(*addr, (*len).min(1 << 20)) {
+                add(format!("snap_secret({addr:#x})"), bytes, MIN_RANGE);
+            }
+        }
+        tracer.registered.secrets.extend(ranges);
+        let finder = Finder::new(&all)
+            .map_err(|error| TraceError::Split(format!("secrets are too large to be looked for: {error}")))?;
+        Ok(Secrets { names: names.clone(), all, finder, scrubbed })
+    }
+
+    /// Whether the variable's value is the instance's own, whatever the program has made of it.
+    pub(super) fn is_secret_name(&self, name: &[u8]) -> bool {
+        self.names.is_secret(name)
+    }
+
+    fn count(&mut self, secret: usize) {
+        if let Some(secret) = self.all.get(secret) {
+            *self.scrubbed.entry(secret.name.clone()).or_default() += 1;
+        }
+    }
+
+    /// Takes them out of everything that was gathered; of memory, notes the ranges that are not to be stored.
+    pub(super) fn scrub(
+        &mut self,
+        tracer: &mut Tracer,
+        image: &Image,
+        threads: &mut [ThreadState],
+        process: &mut ProcessState,
+        fds: &mut FdTables,
+    ) -> Result<(), DumpError> {
+        let Some(finder) = self.finder.take() else { return Ok(()) };
+        for thread in threads {
+            for register in &mut thread.record.regs[reg::R15..=reg::RDI] {
+                let mut bytes = register.to_le_bytes();
+                finder.blank_registers(&mut bytes);
+                *register = u64::from_le_bytes(bytes);
+            }
+            finder.blank_registers(&mut thread.xstate);
+            finder.blank_registers(&mut thread.raw_xstate);
+        }
+        let mut found = finder.blank(&mut process.args);
+        for state in fds.steps.iter_mut().filter(|state| state.step.kind == STEP_SEND) {
+            found.extend(finder.blank(&mut state.data));
+        }
+        for state in &mut fds.steps {
+            if let Some(file) = &state.content {
+                let (start, len) = (state.step.a, state.step.b);
+                let system = TraceError::system("the content of an open file");
+                let copies =
+                    finder.search(start..start + len, |at, bytes| file.read_exact_at(bytes, at)).map_err(system)?;
+                found.extend(copies.iter().map(|copy| copy.secret));
+                state.blank = copies.into_iter().map(|copy| copy.range).collect();
+            }
+        }
+        for range in stored_ranges(image) {
+            let copies = finder.search(range, |at, bytes| read_image(tracer, at, bytes))?;
+            let ranges = copies.iter().map(|copy| (copy.range.start, copy.range.end - copy.range.start));
+            tracer.registered.secrets.extend(ranges);
+            found.extend(copies.iter().map(|copy| copy.secret));
+        }
+        self.finder = Some(finder);
+        found.into_iter().for_each(|secret| self.count(secret));
+        self.mapped_files(image)
+    }
+
+    /// Files that the program maps are stored as they are. A program or library that has the value in it has been
+    /// shipped with it; anything else is refused.
+    fn mapped_files(&self, image: &Image) -> Result<(), DumpError> {
+        let Some(finder) = &self.finder else { return Ok(()) };
+        let mut blockers = Vec::new();
+        for file in &image.files {
+            let system = TraceError::system("reading a mapped file");
+            let opened = File::open(&file.path).map_err(TraceError::system("opening a mapped file"))?;
+            let copies = finder.search(0..file.size, |at, bytes| opened.read_exact_at(bytes, at)).map_err(system)?;
+            let Some(secret) = copies.first().and_then(|copy| self.all.get(copy.secret)) else { continue };
+            let path = file.original.display();
+            if file.kind == FILE_DATA {
+                let what = format!("contains the value of {} and would be stored as it is", secret.name);
+                blockers.push(Blocker { subject: format!("mapped file {path}"), what, remedy: KEEP });
+            } else {
+                eprintln!("snapshotter: {path} contains the value of {}, and is stored as it is", secret.name);
+            }
+        }
+        if blockers.is_empty() { Ok(()) } else { Err(DumpError::Refused(blockers)) }
+    }
+
+    /// Looks through the file that is about to be committed: a path or a name may hold what no record blanks.
+    pub(super) fn verify<E>(&self, len: u64, read: impl FnMut(u64, &mut [u8]) -> Result<(), E>) -> Result<(), DumpError>
+    where
+        DumpError: From<E>,
+    {
+        let Some(finder) = &self.finder else { return Ok(()) };
+        let copies = finder.search(0..len, read)?;
+        match copies.first().and_then(|copy| self.all.get(copy.secret)) {
+            None => Ok(()),
+            Some(secret) => Err(DumpError::Refused(vec![Blocker {
+                subject: secret.name.clone(),
+                what: "its value is part of a path or name that a snapshot has to keep".to_owned(),
+                remedy: KEEP,
+            }])),
+        }
+    }
+
+    pub(super) fn into_scrubbed(self) -> Scrubbed {
+        self.scrubbed
+    }
+}
+
+/// Stored memory, adjacent parts joined.
+fn stored_ranges(image: &Image) -> Vec<std::ops::Range<u64>> {
+    let mut ranges: Vec<std::ops::Range<u64>> = Vec::new();
+    for part in image.parts.iter().filter(|part| matches!(part.content, Content::Map | Content::Read)) {
+        match ranges.last_mut() {
+            Some(last) if last.end == part.addr => last.end += part.len,
+            _ => ranges.push(part.addr..part.addr + part.len),
+        }
+    }
+    ranges
+}
