@@ -2,7 +2,14 @@
 
     import snapfn
     ...                      # imports, tables, configuration
-    snapfn.ready()           # True in an instance; sys.argv, os.environ and random are its own from here on
+    snapfn.ready()           # True in an instance; sys.argv and os.environ are its own from here on, and so is
+                             # what random, numpy.random, ssl, tempfile, uuid and multiprocessing draw
+
+    snapfn.on_restore(fn)    # before: also call fn() in every instance (reconnect, make a Generator again)
+    snapfn.secret(buffer)    # before: keep a bytearray out of the snapshot; it is zeros in every instance
+
+Started in the ordinary way, ready() is False and nothing else happens. What it cannot make new: the hashes of str and
+bytes, numpy Generators and Random objects of your own, and every value that was computed before.
 """
 
 import ctypes
@@ -12,7 +19,7 @@ import random
 import sys
 
 _PRCTL = 0x534E4150
-_READY, _INFO = 0, 1
+_READY, _INFO, _SECRET = 0, 1, 2
 
 
 class _Info(ctypes.Structure):
@@ -28,6 +35,8 @@ class _Info(ctypes.Structure):
 
 
 _info = _Info(size=ctypes.sizeof(_Info))  # stays where it is: the loader writes to its address
+_hooks = []
+_secrets = []
 _libc = ctypes.CDLL(None, use_errno=True)
 _libc.prctl.argtypes = [ctypes.c_int] + [ctypes.c_ulong] * 4
 
@@ -44,21 +53,48 @@ def _strings(vector, count=None):
     return strings
 
 
-def ready():
-    """Marks the snapshot point. True in a restored instance."""
-    gc.collect()
-    for stream in (sys.stdout, sys.stderr):
-        stream.flush()
-    running = sys.modules["asyncio"]._get_running_loop() if "asyncio" in sys.modules else None
+def on_restore(function, *args):
+    """Has `function(*args)` called in every instance, in the order of registration, before ready() returns."""
+    _hooks.append((function, args))
+    return function
+
+
+def secret(buffer):
+    """Keeps the content of a bytearray (or another writable buffer) out of the snapshot, wherever the program has
+    copies of it. False in an ordinary run."""
+    content = (ctypes.c_char * len(buffer)).from_buffer(buffer)
+    _secrets.append(content)  # while this exists, a bytearray cannot move
+    return _libc.prctl(_PRCTL, _SECRET, ctypes.addressof(content), len(buffer), 0) >= 0
+
+
+def reseed():
+    """Gives everything that draws random numbers a new state. ready() calls it; so may a child process after fork."""
+    random.seed()
+    modules = sys.modules
+    if "numpy.random" in modules:
+        modules["numpy.random"].seed()
+    if "ssl" in modules:
+        modules["ssl"].RAND_add(os.urandom(48), 48.0)
+    if "tempfile" in modules:
+        modules["tempfile"]._name_sequence = None
+    if "uuid" in modules:
+        modules["uuid"]._last_timestamp = None
+    if "multiprocessing.process" in modules:
+        modules["multiprocessing.process"].current_process().authkey = os.urandom(32)
+
+
+def _take_arguments():
     # How many of Python's own arguments come before sys.argv: `python3 -X dev script.py a` has three.
-    before = max(len(sys.orig_argv) - len(sys.argv), 0)
-    _libc.prctl(_PRCTL, _INFO, ctypes.addressof(_info), 0, 0)
-    if _libc.prctl(_PRCTL, _READY, 0, 0, 0) != 1:
-        return False
+    original = getattr(sys, "orig_argv", sys.argv)  # Python 3.10
+    before = max(len(original) - len(sys.argv), 0)
     arguments = _strings(_info.argv, _info.argc)
     # The instance's arguments are the script's own: `snaprun NAME a b` becomes sys.argv == [script, 'a', 'b'].
-    sys.orig_argv[:] = sys.orig_argv[: before + 1] + arguments[1:]
+    if original is not sys.argv:
+        original[:] = original[: before + 1] + arguments[1:]
     sys.argv[:] = sys.argv[:1] + arguments[1:]
+
+
+def _take_environment():
     instance = dict(entry.partition("=")[::2] for entry in _strings(_info.envp))
     for key in list(os.environ):
         if key not in instance:
@@ -66,10 +102,23 @@ def ready():
     for key, value in instance.items():
         if os.environ.get(key) != value:
             os.environ[key] = value
-    random.seed()
+
+
+def ready():
+    """Marks the snapshot point. True in a restored instance."""
+    gc.collect()
+    for stream in (sys.stdout, sys.stderr):
+        stream.flush()
+    running = sys.modules["asyncio"]._get_running_loop() if "asyncio" in sys.modules else None
+    _libc.prctl(_PRCTL, _INFO, ctypes.addressof(_info), 0, 0)
+    if _libc.prctl(_PRCTL, _READY, 0, 0, 0) != 1:
+        return False
+    _take_arguments()
+    _take_environment()
+    reseed()
     if "asyncio" in sys.modules:
         # asyncio takes a running loop for another process's when the PID has changed: name it again.
-        import asyncio
-
-        asyncio._set_running_loop(running)
+        sys.modules["asyncio"]._set_running_loop(running)
+    for function, args in _hooks:
+        function(*args)
     return True
