@@ -150,6 +150,19 @@ pub(crate) enum Command {
     /// Chunks that another snapshot of that name has are not fetched again, and a pull that was cut short goes on where it was.
     /// Everything is compared with its digest before it appears in the store.
     Pull(PullArgs),
+    /// Look for credentials in snapshots and in the files that they map
+    ///
+    /// Keys and tokens of well-known forms (AWS, GitHub, GitLab, Slack, Google, Stripe, npm, PyPI, private keys, JSON Web
+    /// Tokens and others). Programs and libraries are not searched. Exit status 1 when something is found; it is never
+    /// shown in full.
+    Scan {
+        /// Snapshots in the store, with all variants, or snapshot files
+        #[arg(required = true, value_name = "NAME|FILE")]
+        names: Vec<OsString>,
+        /// Print a JSON array of what was found
+        #[arg(long)]
+        json: bool,
+    },
     /// Sign an image in a registry with a key of minisign
     ///
     /// The signature is stored beside the image. It is one of the image's digest, not of its tag.

@@ -18,6 +18,7 @@ mod login;
 mod output;
 mod progress;
 mod remote;
+mod scan;
 mod signing;
 mod start;
 mod transfer;
@@ -83,6 +84,7 @@ fn main() -> ExitCode {
         }
         Command::Push(args) => transfer::push(&stores, &args, &mut failures),
         Command::Pull(args) => transfer::pull(&stores, &args, &mut failures),
+        Command::Scan { names, json } => scan::run(&stores, &names, json, &mut failures),
         Command::Sign { name, key, plain_http, json } => {
             signing::sign_image(&name, &key, &Access { plain_http, json }, &mut failures)
         }

@@ -276,3 +276,33 @@ fn man_pages_and_completions_are_written() {
         assert!(text.contains(word) && !text.contains("/tmp"), "{file}");
     }
 }
+
+#[test]
+fn scan_finds_credentials_and_never_shows_them() {
+    let f = fixture();
+    f.run(0, &["scan", "fn:v1"]);
+    let token = format!("ghp_{}", "aZ3bY4cX5dW6eV7fU8gT9hS0iR1jQ2kP3lO4"); // put together here: no scanner stops at it
+    let tx = f.store.begin().unwrap();
+    let settings = format!("url = x\ntoken = {token}\n");
+    let data = tx.put_bytes(Kind::Data, settings.as_bytes()).unwrap().digest;
+    let mut bytes = snapshot("/opt/fn", &[(Kind::Data, data)], 0);
+    let at = bytes.len() - 100;
+    bytes[at..at + token.len()].copy_from_slice(token.as_bytes());
+    let snap = tx.put_bytes(Kind::Snap, &bytes).unwrap().digest;
+    let clean = tx.put_bytes(Kind::Snap, &snapshot("/opt/fn", &[], 0)).unwrap().digest;
+    tx.set_variants(&Ref::parse("leaky").unwrap(), &[clean, snap]).unwrap();
+    drop(tx);
+    let (out, err) = f.run(1, &["scan", "leaky", "--json"]);
+    assert!(!out.contains(&token) && !err.contains(&token), "{out}{err}");
+    let found: Vec<serde_json::Value> = serde_json::from_str(&out).unwrap();
+    assert_eq!(found.len(), 2, "{out}");
+    assert_eq!(found[0]["kind"], "GitHub token");
+    assert_eq!(found[0]["place"]["memory"], 0x1700_0000_0000u64 + 4096 - 100);
+    assert_eq!(found[0]["offset"], at);
+    assert_eq!(found[1]["file"], format!("data/{data}"));
+    assert!(err.contains("memory at 0x170000000f9c") && err.contains("ghp_aZ3b…"), "{err}");
+    let path = f.store.path(Kind::Snap, snap);
+    f.run(1, &["scan", path.to_str().unwrap()]);
+    f.run(1, &["scan", "missing"]);
+    f.run(2, &["scan", "host.example/x"]);
+}

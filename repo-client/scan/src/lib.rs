@@ -1,0 +1,142 @@
+//! Credentials of well-known forms in the bytes of a snapshot, or of any file that is to be published with one.
+//!
+//! ```text
+//!  patterns   what credentials look like          place   from an offset in the file to an address of the program
+//!  scan_file  4 MiB at a time, whatever the size of the file
+//! ```
+//! Only forms that nothing else has are looked for, so that a finding is worth stopping for; a password has no form. No
+//! finding shows what it has found.
+
+mod patterns;
+mod place;
+
+use patterns::{LONGEST, Patterns};
+pub use place::Place;
+use place::Places;
+use serde::Serialize;
+use snapfn_store::{Kind, StoreError, Stores, SummaryError, summarize};
+use std::fmt;
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
+use thiserror::Error;
+
+/// Bytes searched at a time.
+const CHUNK: usize = 4 << 20;
+/// Findings that are told of; whoever has more has seen enough.
+const MAX_FINDINGS: usize = 1000;
+
+/// Why a file could not be searched.
+#[derive(Debug, Error)]
+pub enum ScanError {
+    /// It cannot be read.
+    #[error("cannot be read: {0}")]
+    Io(#[from] io::Error),
+    /// What it needs cannot be told.
+    #[error(transparent)]
+    Summary(#[from] SummaryError),
+    /// What it needs is not there.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The table of patterns is wrong.
+    #[error("the patterns cannot be used ({0}); this is a bug, please report it")]
+    Patterns(#[from] regex::Error),
+}
+
+/// What looks like a credential.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Finding {
+    /// What kind of credential.
+    pub kind: &'static str,
+    /// How it begins, and its length.
+    pub redacted: String,
+    /// The stored file that it is in, when that is not the snapshot itself.
+    pub file: Option<String>,
+    /// Offset in the file.
+    pub offset: u64,
+    /// What of the program lies there.
+    pub place: Place,
+}
+
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ({}) in {}", self.kind, self.redacted, self.place)?;
+        match &self.file {
+            Some(file) => write!(f, ", offset {:#x} of {file}", self.offset),
+            None => write!(f, ", offset {:#x} of the snapshot", self.offset),
+        }
+    }
+}
+
+/// Enough to recognise it by, for whoever knows it.
+fn redact(found: &[u8]) -> String {
+    let shown: String = found.iter().take(8).map(|byte| char::from(*byte)).collect();
+    format!("{shown}…, {} bytes", found.len())
+}
+
+/// Searches a snapshot and the files that it maps. Programs and libraries are left alone: they are as they were shipped.
+pub fn scan_snapshot(
+    stores: &Stores,
+    snapshot: &File,
+    progress: &mut dyn FnMut(u64),
+) -> Result<Vec<Finding>, ScanError> {
+    let mut findings = scan_file(snapshot, progress)?;
+    for (kind, digest) in summarize(snapshot)?.files.into_iter().filter(|(kind, _)| *kind == Kind::Data) {
+        let (store, blob) = stores.locate(kind, digest)?;
+        let file = store.open(blob.kind, blob.digest)?;
+        let found = scan_file(&file, progress)?;
+        findings.extend(found.into_iter().map(|finding| Finding { file: Some(format!("{kind}/{digest}")), ..finding }));
+    }
+    Ok(findings)
+}
+
+/// Searches a file from its first byte to its last; `progress` is told of bytes as they are read.
+pub fn scan_file(file: &File, progress: &mut dyn FnMut(u64)) -> Result<Vec<Finding>, ScanError> {
+    let patterns = Patterns::new()?;
+    let size = file.metadata()?.len();
+    let places = Places::of(file, size)?;
+    let mut buffer = vec![0u8; CHUNK];
+    let mut findings: Vec<Finding> = Vec::new();
+    let mut at = 0;
+    while at < size && findings.len() < MAX_FINDINGS {
+        let len = (size - at).min(CHUNK as u64) as usize;
+        let bytes = &mut buffer[..len];
+        file.read_exact_at(bytes, at)?;
+        let is_last = at + len as u64 == size;
+        // What begins in the overlap is found whole in the next piece.
+        let end = if is_last { len } else { len - LONGEST };
+        for (kind, range) in patterns.find(bytes).filter(|(_, range)| range.start < end) {
+            let offset = at + range.start as u64;
+            let redacted = redact(&bytes[range]);
+            findings.push(Finding { kind, redacted, file: None, offset, place: places.at(offset) });
+        }
+        progress(end as u64);
+        at += end as u64;
+    }
+    findings.truncate(MAX_FINDINGS);
+    Ok(findings)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Write;
+
+    #[test]
+    fn nothing_is_lost_between_the_pieces_of_a_file() {
+        let token = format!("glpat-{}", "aZ3bY4cX5dW6eV7fU8gT");
+        let mut content = vec![b'.'; 3 * CHUNK];
+        let places =
+            [0, CHUNK - LONGEST - 3, CHUNK - 10, CHUNK + 5, 2 * CHUNK - 2 * LONGEST - 8, 3 * CHUNK - token.len()];
+        for at in places {
+            content[at..at + token.len()].copy_from_slice(token.as_bytes());
+        }
+        let mut file = tempfile::tempfile().unwrap();
+        file.write_all(&content).unwrap();
+        let mut read = 0;
+        let found = scan_file(&file, &mut |bytes| read += bytes).unwrap();
+        let offsets: Vec<_> = found.iter().map(|finding| finding.offset as usize).collect();
+        assert_eq!((offsets, read), (places.to_vec(), content.len() as u64));
+        assert_eq!(found[0].redacted, "glpat-aZ…, 26 bytes");
+    }
+}
