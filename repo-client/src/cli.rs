@@ -219,6 +219,9 @@ pub(crate) struct PushArgs {
     /// Layers at a time
     #[arg(long, value_name = "N", default_value_t = 3, value_parser = jobs)]
     pub(crate) jobs: usize,
+    /// Push it even where `snaprepo scan` finds what looks like a credential
+    #[arg(long)]
+    pub(crate) allow_secrets: bool,
     /// Speak HTTP without TLS
     #[arg(long)]
     pub(crate) plain_http: bool,

@@ -3,6 +3,7 @@
 use crate::cli::{PullArgs, PushArgs};
 use crate::output::{Failures, print, size};
 use crate::progress::Progress;
+use crate::scan;
 use serde_json::json;
 use snapfn_registry::Reference;
 use snapfn_repo::{Config, PublicKey, PullOptions, PushOptions, Repo};
@@ -42,6 +43,12 @@ pub(crate) fn push(stores: &Stores, args: &PushArgs, failures: &mut Failures) ->
         }
     };
     let Some(setup) = setup(stores, &args.reference, args.plain_http, args.json, failures) else { return Ok(()) };
+    // Before anything is sent.
+    if !args.allow_secrets && scan::finds(stores, &name, failures) {
+        failures
+            .add(&name, "holds what looks like credentials and is not pushed; --allow-secrets pushes it all the same");
+        return Ok(());
+    }
     let base = match args.base.as_ref().map(|base| setup.config.reference(base)).transpose() {
         Ok(base) => base,
         Err(error) => {
