@@ -32,7 +32,7 @@ done
 
 need_packages qemu-system-x86 busybox-static cpio gcc libc6-dev python3
 need_rust
-build_release
+cargo build --release --locked -p snapfn-loader -p snapshotter -p snapfn-split
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 
@@ -96,7 +96,7 @@ make_snapshot() {
     snapshotter create --share --tag "$tag" "$@" >/dev/null || die "$tag: no snapshot"
 }
 levels='native x86-64-v2'
-! snapshotter create --tag probe --cpu x86-64-v3 -- "$work/dynamic" >/dev/null 2>&1 || levels="$levels x86-64-v3"
+! snapshotter create -o "$work/probe.snap" --cpu x86-64-v3 -- "$work/dynamic" >/dev/null 2>&1 || levels="$levels x86-64-v3"
 for level in $levels; do
     make_snapshot "dynamic-$level" --cpu "$level" -- "$work/dynamic"
     make_snapshot "static-$level" --cpu "$level" -- "$work/static"
@@ -106,12 +106,10 @@ done
 # What the fallback starts: the program is at the same place there.
 mkdir -p "$root$work"
 cp "$work/static" "$root$work/static"
-snaprepo rm probe >/dev/null 2>&1 || true
 
 cat >"$root/init" <<'SH'
 #!/bin/busybox sh
 /bin/busybox mount -t proc proc /proc
-/bin/busybox mount -t tmpfs tmpfs /tmp
 /bin/busybox mount -t devtmpfs dev /dev
 export SNAPFN_STORE=/store PATH=/bin
 echo "@@ kernel $(/bin/busybox uname -r)"
@@ -139,7 +137,7 @@ failed=
 # judge CPU LOG: each start must have ended in one of the two ways, and the pinned one well where the CPU has its level.
 judge() {
     grep -q '^@@ end' "$2" || { echo "  did not come to its end"; tail -n 20 "$2"; return 1; }
-    sed -n 's/^@@ kernel \(.*\)/  kernel \1/p' "$2"
+    sed -n "s/.*@@ kernel \\(.*\\)/  kernel \\1/p" "$2"
     flags=$(sed -n 's/^@@ flags.*: //p' "$2")
     bad=0
     for name in $(sed -n 's/^@@ start //p' "$2"); do
