@@ -112,7 +112,7 @@ fn has(number: u8, area: &mut Area) -> bool {
         11 => runs!(area, "vmovaps xmm0, xmm0"),
         12 => runs!(area, "vcvtph2ps xmm0, xmm0"),
         // Slow where they are there (up to a microsecond), so they are taken for granted here: a program falls back on
-        // getrandom where they fail. `create`, `pull` and `check` look at CPUID.
+        // getrandom where they fail. `create` and `check` look at CPUID.
         13 | 19 => true,
         14 => runs!(area, "vfmadd132ss xmm0, xmm0, xmm0"),
         15 => runs!(area, "andn eax, eax, eax"),

@@ -37,8 +37,7 @@ pub(crate) fn run(args: &CreateArgs) -> Result<()> {
 fn notices(args: &CreateArgs, dumped: &Dumped) {
     if dumped.writable_code > 0 {
         eprintln!(
-            "snapshotter: note: {} KiB of memory are writable and executable, as in the program; \
-             snaprepo pull takes such a snapshot only with --allow-wx",
+            "snapshotter: note: {} KiB of memory are writable and executable, as in the program",
             dumped.writable_code / 1024
         );
     }
