@@ -1,4 +1,4 @@
-//! What looks at the speed of a start: `snaprun --timing`. No test asserts a time.
+//! What looks at the speed of a start, `snaprun --timing` and `snapshotter train`. No test asserts a time.
 #![allow(clippy::unwrap_used)] // a test fails by panicking
 
 use snapfn_tests::bench::Bench;
@@ -62,4 +62,46 @@ fn timing_tells_of_every_phase_and_changes_nothing_else() {
     let missing = bench.snaprun(&["--timing", "nowhere"]).run().unwrap();
     assert_eq!(missing.status, "127", "{missing}");
     assert_eq!(missing.err().lines().count(), 1, "{missing}");
+}
+
+#[test]
+fn training_changes_no_result_and_no_other_name() {
+    let bench = Bench::new().unwrap();
+    bench.snapshot("plain", PROGRAM, &["-O1"], "ready").unwrap();
+    // The measurement must not decide here.
+    let train = |until: &str, tag: &str| {
+        let trained = bench
+            .snapshotter(&["train", "plain", "--until", until, "--tag", tag, "--measure", "0", "--json", "--", "word"])
+            .unwrap();
+        assert_eq!(trained.status, "0", "{trained}");
+        serde_json::from_str::<serde_json::Value>(&trained.out()).unwrap()
+    };
+    let report = train("output", "trained");
+    // 16 of the 64 pages, and the C library's own.
+    assert!(report["pages"].as_u64().unwrap() >= 16 && report["ranges"].as_u64().unwrap() >= 16, "{report}");
+    assert_eq!(report["kept"], true);
+    assert_eq!(train("output", "again")["digest"], report["digest"], "the same recording gives the same file");
+    train("exit", "to-the-end");
+
+    for word in ["word", "another"] {
+        let plain = bench.snaprun(&["plain", word]).run().unwrap();
+        for name in ["trained", "to-the-end"] {
+            let trained = bench.snaprun(&[name, word]).run().unwrap();
+            assert_eq!(trained, plain, "{name}");
+        }
+    }
+    let plan = |name: &str| bench.snaprun(&["--dry-run", name]).run().unwrap().out();
+    assert!(plan("trained").contains("advise 23") && !plan("plain").contains("advise 23"));
+}
+
+#[test]
+fn training_that_cannot_run_leaves_nothing() {
+    let bench = Bench::new().unwrap();
+    bench.snapshot("plain", PROGRAM, &["-O1"], "ready").unwrap();
+    let missing = bench.snapshotter(&["train", "nowhere", "--", "word"]).unwrap();
+    assert_ne!(missing.status, "0", "{missing}");
+    let before = bench.stored();
+    let killed = bench.snapshotter(&["train", "plain", "--stdin", "/nowhere/at/all"]).unwrap();
+    assert_ne!(killed.status, "0", "{killed}");
+    assert_eq!(bench.stored(), before);
 }

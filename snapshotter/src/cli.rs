@@ -19,6 +19,8 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     /// Run a program up to its snapshot point and store what it has in memory
     Create(CreateArgs),
+    /// Record what a request writes, and have every start take those pages at once
+    Train(commands::train::Args),
     /// Show what is in a snapshot
     Inspect(commands::inspect::Args),
     /// Compare two snapshots

@@ -26,6 +26,7 @@ fn main() -> ExitCode {
         .init();
     let result = match cli.command {
         cli::Command::Create(args) => commands::create::run(&args),
+        cli::Command::Train(args) => commands::train::run(&args),
         cli::Command::Inspect(args) => commands::inspect::run(&args).map_err(Into::into),
         cli::Command::Diff(args) => commands::diff::run(&args).map_err(Into::into),
         cli::Command::Check(args) => commands::check::run(&args),

@@ -101,6 +101,7 @@ pub mod nr {
     pub const RSEQ: usize = 334;
     pub const PIDFD_SEND_SIGNAL: usize = 424;
     pub const PIDFD_OPEN: usize = 434;
+    pub const PROCESS_MADVISE: usize = 440;
 }
 
 /// # Safety

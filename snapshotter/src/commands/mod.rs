@@ -11,3 +11,4 @@ mod source;
 mod space;
 mod start;
 mod text;
+pub(crate) mod train;

@@ -33,6 +33,7 @@ pub(crate) use elf_store::ElfStore;
 pub(crate) use fds::duplicate;
 pub(crate) use refuse::{Blocker, DumpError};
 pub(crate) use secrets::{Scrubbed, SecretNames};
+pub(crate) use write::check as check_plan;
 
 use crate::cli::Memory as MemoryMode;
 use crate::pin::{Cpu, own_dispatch};

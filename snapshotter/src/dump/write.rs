@@ -189,10 +189,9 @@ fn blank_ranges(ranges: &[std::ops::Range<u64>], base: u64, bytes: &mut [u8]) {
 }
 
 /// What the loader will do first: parse and validate. A plan that it would refuse is never stored.
-fn check(meta: &[u8], size: u64) -> Result<(), DumpError> {
+pub(crate) fn check(meta: &[u8], size: u64) -> Result<(), snapfn_format::FormatError> {
     let mut aligned = vec![0u64; meta.len().div_ceil(8)];
     let bytes = zerocopy::IntoBytes::as_mut_bytes(aligned.as_mut_slice());
     bytes[..meta.len()].copy_from_slice(meta);
-    Plan::parse(&bytes[..meta.len()], size)?;
-    Ok(())
+    Plan::parse(&bytes[..meta.len()], size).map(drop)
 }

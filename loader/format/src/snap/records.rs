@@ -105,6 +105,8 @@ pub const OP_READ: u16 = 3;
 pub const OP_PROTECT: u16 = 4;
 /// [`Op::kind`]: `madvise` a part of the last mapping; `offset` is the advice.
 pub const OP_ADVISE: u16 = 5;
+/// Advice that is taken when everything is mapped, before anything is written: private copies of all pages at once.
+pub const MADV_POPULATE_WRITE: u64 = 23;
 /// [`Op::kind`]: `mlock2` a part of the last mapping; `offset` is the flags argument.
 pub const OP_LOCK: u16 = 6;
 
@@ -153,6 +155,18 @@ record! {
 pub fn is_wx(op: &Op) -> bool {
     const BOTH: u16 = PROT_WRITE | PROT_EXEC;
     matches!(op.kind, OP_MAP_FILE | OP_MAP_ANON | OP_MAP_FD | OP_PROTECT) && op.prot & BOTH == BOTH
+}
+
+impl Op {
+    /// Whether it makes a mapping.
+    pub const fn is_map(&self) -> bool {
+        matches!(self.kind, OP_MAP_FILE | OP_MAP_ANON | OP_MAP_FD)
+    }
+
+    /// Whether it only brings in pages that would come one by one.
+    pub const fn populates(&self) -> bool {
+        self.kind == OP_ADVISE && self.offset == MADV_POPULATE_WRITE
+    }
 }
 
 /// [`Patch::kind`]: the address of the new argument vector.

@@ -37,10 +37,6 @@ fn is_timeout_arg(register: u32) -> bool {
     [reg::RDI, reg::RDX, reg::R10, reg::R8].contains(&(register as usize))
 }
 
-fn is_map(op: &Op) -> bool {
-    matches!(op.kind, OP_MAP_FILE | OP_MAP_ANON | OP_MAP_FD)
-}
-
 impl<'a> Plan<'a> {
     pub(super) fn validate(&self) -> Result<(), FormatError> {
         self.validate_files()?;
@@ -67,7 +63,7 @@ impl<'a> Plan<'a> {
 
     /// The map operation that holds all of `[addr, addr + len)`.
     fn map_of(&self, addr: u64, len: u64) -> Option<&'a Op> {
-        self.ops.iter().find(|op| is_map(op) && within(addr, len, op))
+        self.ops.iter().find(|op| op.is_map() && within(addr, len, op))
     }
 
     /// Whether the loader can write there: private memory with bytes behind it, in one mapping or in several without a gap.
@@ -75,7 +71,7 @@ impl<'a> Plan<'a> {
         let Some(end) = addr.checked_add(len) else { return false };
         let mut at = addr;
         // Map operations ascend.
-        for op in self.ops.iter().filter(|op| is_map(op) && op.addr + op.len > addr) {
+        for op in self.ops.iter().filter(|op| op.is_map() && op.addr + op.len > addr) {
             if op.addr > at || !self.is_writable(op) {
                 return false;
             }
@@ -171,7 +167,7 @@ impl<'a> Plan<'a> {
             if !ok {
                 return bad("operation", index);
             }
-            if is_map(op) {
+            if op.is_map() {
                 last = Some(op);
             }
         }
@@ -228,7 +224,7 @@ impl<'a> Plan<'a> {
     }
 
     fn validate_patches(&self) -> Result<(), FormatError> {
-        let mut maps = self.ops.iter().filter(|op| is_map(op)).peekable();
+        let mut maps = self.ops.iter().filter(|op| op.is_map()).peekable();
         let mut previous = 0;
         let mut registers = false;
         for (index, patch) in self.patches.iter().enumerate() {
