@@ -30,7 +30,7 @@ pub const DOCKER_TYPES: [&str; 2] = [
 pub const CONFIG_TYPE: &str = "application/vnd.oci.image.config.v1+json";
 
 /// Most bytes of a configuration.
-pub const CONFIG_MAX: u64 = 4 << 20;
+pub const CONFIG_MAX: u64 = 2 << 20;
 /// Engines stop at about that many layers.
 const MAX_ALL_LAYERS: usize = 127;
 const MAX_FILES: usize = 4096;

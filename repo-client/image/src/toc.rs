@@ -22,8 +22,9 @@ pub const POSITION_ANNOTATION: &str = "io.github.containers.zstd-chunked.manifes
 const SKIPPABLE: [u8; 4] = [0x50, 0x2a, 0x4d, 0x18];
 const MAGIC: &[u8; 8] = b"GNUlInUx";
 const TYPE: u64 = 1;
-/// Most bytes of an index, compressed or not.
-const INDEX_MAX: u64 = 16 << 20;
+/// Most bytes of an index, compressed or not. An entry takes ten times in memory what it takes at least in JSON; that of a
+/// part of 64 MiB has some hundred.
+const INDEX_MAX: u64 = 4 << 20;
 /// Most bytes of a chunk that a reader takes: a chunk is held in memory.
 const CHUNK_LIMIT: u64 = 4 * CHUNK_MAX as u64;
 
@@ -34,32 +35,32 @@ pub(crate) struct Document {
     pub(crate) entries: Vec<Entry>,
 }
 
-/// One entry of it: a file, with its first chunk where it has several, or a further chunk.
+/// One entry of it: a file, with its first chunk where it has several, or a further chunk. Type and name are never left out.
 #[derive(Debug, Default, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
+#[serde(rename_all = "camelCase")]
 pub(crate) struct Entry {
     #[serde(rename = "type")]
     pub(crate) entry_type: String,
     pub(crate) name: String,
-    #[serde(skip_serializing_if = "String::is_empty")]
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     pub(crate) link_name: String,
-    #[serde(skip_serializing_if = "is_default")]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub(crate) mode: u32,
-    #[serde(skip_serializing_if = "is_default")]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub(crate) size: u64,
-    #[serde(skip_serializing_if = "String::is_empty")]
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     pub(crate) digest: String,
-    #[serde(skip_serializing_if = "is_default")]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub(crate) offset: u64,
-    #[serde(skip_serializing_if = "is_default")]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub(crate) end_offset: u64,
-    #[serde(skip_serializing_if = "is_default")]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub(crate) chunk_size: u64,
-    #[serde(skip_serializing_if = "is_default")]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub(crate) chunk_offset: u64,
-    #[serde(skip_serializing_if = "String::is_empty")]
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     pub(crate) chunk_digest: String,
-    #[serde(skip_serializing_if = "String::is_empty")]
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     pub(crate) chunk_type: String,
 }
 

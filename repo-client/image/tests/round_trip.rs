@@ -91,7 +91,7 @@ fn what_goes_in_comes_out() {
             check_index(&view.layers[index], bytes, &expected, &contents, compression);
         }
         let stored = snapshot.commit_as(digest).unwrap();
-        assert!(into.blob(Kind::Snap, digest).unwrap().unwrap().allocated < stored.size - (8 << 20), "the hole stays");
+        assert!(into.blob(Kind::Snap, digest).unwrap().unwrap().allocated < stored.size - (5 << 20), "the hole stays");
     }
 }
 
@@ -234,11 +234,11 @@ fn cut(bytes: &[u8], count: usize) -> Vec<Part> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(12))]
+    #![proptest_config(ProptestConfig::with_cases(4))]
 
     /// Few parts change with few pages, wherever these are changed or inserted.
     #[test]
-    fn cutting_is_stable(seed in any::<u64>(), page in 0usize..5000, insert in any::<bool>()) {
+    fn cutting_is_stable(seed in any::<u64>(), page in 0usize..6000, insert in any::<bool>()) {
         let before = noise(seed, 24 << 20);
         let mut after = before.clone();
         let at = page * 4096;
@@ -252,7 +252,7 @@ proptest! {
     }
 
     #[test]
-    fn there_are_never_too_many_parts(seed in any::<u64>(), mib in 0usize..40, count in 1usize..50) {
+    fn there_are_never_too_many_parts(seed in any::<u64>(), mib in 0usize..12, count in 1usize..50) {
         cut(&noise(seed, mib << 20), count);
     }
 }
