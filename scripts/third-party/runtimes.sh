@@ -3,7 +3,7 @@
 # from standard input, then run as a plain user with no capabilities. The answer must be that of an ordinary start.
 . "$(dirname "$0")/common.sh"
 
-need perl ruby php-cli tcl gawk python3
+need perl ruby php-cli tcl gawk python3 golang-go
 fresh_store
 scratch=$SNAPFN_STORE.runtimes
 mkdir -p "$scratch"
@@ -65,6 +65,56 @@ asyncio.run(main())
 PY
 step "asyncio: snapshot" snapshotter create --tag asyncio --at ready -- /usr/bin/python3 loop.py x
 same "asyncio: instance" "$(/usr/bin/python3 loop.py y)" "$(as_plain snaprun asyncio y)"
+
+# A Go binary, linked statically: its own threads and stacks, goroutines asleep and in channels.
+mkdir go
+cat >go/main.go <<'GO'
+package main
+
+import (
+	"bufio"
+	"fmt"
+	"os"
+	"sync"
+	"time"
+)
+
+func main() {
+	table := make(map[int]int)
+	var lock sync.Mutex
+	var group sync.WaitGroup
+	for i := 0; i < 8; i++ {
+		group.Add(1)
+		go func(i int) {
+			defer group.Done()
+			for j := 0; j < 1000; j++ {
+				lock.Lock()
+				table[i*1000+j] = j * j
+				lock.Unlock()
+			}
+		}(i)
+	}
+	group.Wait()
+	ticks := make(chan int)
+	go func() {
+		for i := 0; ; i++ {
+			time.Sleep(time.Millisecond)
+			ticks <- i
+		}
+	}()
+	<-ticks
+	scanner := bufio.NewScanner(os.Stdin)
+	for scanner.Scan() {
+		before := <-ticks
+		after := <-ticks
+		fmt.Println("go", scanner.Text(), len(table), table[7042], after-before)
+	}
+}
+GO
+echo 'module example' >go/go.mod
+step "go: build" env HOME="$scratch" GOCACHE="$scratch/go/cache" GOPROXY=off GOFLAGS=-mod=mod \
+    sh -c 'cd go && go build -o prog .'
+runtime go 'some input' "$scratch/go/prog"
 
 # Where they are installed: engines with code generated at run time and many threads.
 if command -v node >/dev/null; then

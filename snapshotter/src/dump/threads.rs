@@ -142,7 +142,9 @@ fn thread(
     for (to, from) in record.comm.iter_mut().take(15).zip(comm.iter().take_while(|b| **b != b'\n')) {
         *to = *from;
     }
-    let canary = if fs_base == 0 { 0 } else { tracer.memory.read_u64(fs_base + CANARY).unwrap_or(0) };
+    // A TLS block of the ABI begins with its own address; what Go has there is a part of its own thread structure.
+    let is_tls_block = fs_base != 0 && tracer.memory.read_u64(fs_base).is_ok_and(|own| own == fs_base);
+    let canary = if is_tls_block { tracer.memory.read_u64(fs_base + CANARY).unwrap_or(0) } else { 0 };
     if record.rseq != 0 {
         // An instance is in no critical section: freezing has led the thread out of it.
         tracer.memory.write(record.rseq + 8, &[0; 8]).map_err(system("rseq area"))?;
