@@ -82,7 +82,7 @@ need_packages \
     cmake meson ninja-build libtool autoconf automake ccache pkg-config \
     python3 lua5.4 liblua5.4-dev sqlite3 tcl gawk perl util-linux man-db \
     libssl-dev python3-numpy \
-    docker-registry skopeo curl minisign bubblewrap
+    docker-registry skopeo curl minisign bubblewrap podman crun
 [ "$quick" = yes ] ||
     need_packages build-essential dpkg-dev python3-numpy redis-server redis-tools libreadline-dev tcl-dev zlib1g-dev debian-archive-keyring xz-utils
 need_rust fmt clippy

@@ -12,4 +12,5 @@ pub mod pool;
 pub mod run;
 pub mod soak;
 pub mod state;
+pub mod transport;
 pub mod trial;

@@ -108,6 +108,24 @@ impl Hostile {
         manifests.insert(format!("{repository} {reference}"), (media_type.into(), bytes.into()));
     }
 
+    /// A blob that it has.
+    #[must_use]
+    pub fn get_blob(&self, name: &str) -> Option<Vec<u8>> {
+        self.state.blobs.lock().unwrap().get(name).cloned()
+    }
+
+    /// A manifest that it has, by tag or digest.
+    #[must_use]
+    pub fn get_manifest(&self, repository: &str, reference: &str) -> Option<Vec<u8>> {
+        let manifests = self.state.manifests.lock().unwrap();
+        manifests.get(&format!("{repository} {reference}")).map(|(_, bytes)| bytes.clone())
+    }
+
+    /// No rule any more.
+    pub fn be_honest(&self) {
+        *self.state.rule.lock().unwrap() = None;
+    }
+
     /// Answers otherwise where the rule has something to say.
     pub fn rule(&self, rule: impl FnMut(&Head) -> Option<Answer> + Send + 'static) {
         *self.state.rule.lock().unwrap() = Some(Box::new(rule));

@@ -1,0 +1,122 @@
+#!/bin/sh
+# Images that `snaprepo push` has put into Debian's docker-registry, in the hands of others: skopeo inspects and copies
+# them, podman runs them, with and without user, capabilities and a writable root.
+. "$(dirname "$0")/common.sh"
+
+need docker-registry skopeo podman crun curl gcc libc6-dev util-linux
+fresh_store
+scratch=$SNAPFN_STORE.containers
+mkdir -p "$scratch"
+registry=
+cleanup() {
+    [ -z "$registry" ] || kill "$registry" 2>/dev/null || true
+    rm -rf "$SNAPFN_STORE" "$scratch"
+}
+trap cleanup EXIT
+export HOME="$scratch" XDG_CONFIG_HOME="$scratch/config" XDG_RUNTIME_DIR="$scratch/run" REGISTRY_AUTH_FILE="$scratch/auth.json"
+mkdir -p "$XDG_RUNTIME_DIR"
+echo '{}' >"$REGISTRY_AUTH_FILE"
+
+# --- a registry on a port that it chooses itself ---
+cat >"$scratch/registry.yml" <<YML
+version: 0.1
+log: { level: info }
+storage: { filesystem: { rootdirectory: $scratch/storage }, delete: { enabled: true } }
+http: { addr: "127.0.0.1:0" }
+YML
+# It takes settings from REGISTRY_... variables, for one of which REGISTRY_AUTH_FILE would be taken.
+env -i PATH="$PATH" setpriv --pdeathsig KILL docker-registry serve "$scratch/registry.yml" >"$scratch/registry.log" 2>&1 &
+registry=$!
+tries=0
+until port=$(sed -n 's/.*listening on 127\.0\.0\.1:\([0-9]*\).*/\1/p' "$scratch/registry.log") && [ -n "$port" ]; do
+    tries=$((tries + 1))
+    [ "$tries" -lt 200 ] || die "docker-registry does not start: $(cat "$scratch/registry.log")"
+    sleep 0.05
+done
+image=127.0.0.1:$port/team/fn:v1
+
+# --- a program whose state is made before main ---
+cat >"$scratch/fn.c" <<'C'
+#include <stdio.h>
+#include <time.h>
+static long born;
+__attribute__((constructor)) static void fill(void) {
+    struct timespec now;
+    clock_gettime(CLOCK_REALTIME, &now);
+    born = now.tv_sec * 1000000000L + now.tv_nsec;
+}
+int main(int argc, char **argv) {
+    printf("%ld %s\n", born, argc > 1 ? argv[1] : "nobody");
+    return 7;
+}
+C
+gcc -O1 -o "$scratch/fn" "$scratch/fn.c"
+step "snapshot" snapshotter create --tag fn -- "$scratch/fn"
+expected=$(snaprun fn world) || true
+[ -n "$expected" ] || die "the snapshot does not run"
+rm "$scratch/fn"
+
+for compression in zstd gzip; do
+    image=127.0.0.1:$port/team/$compression:v1
+    step "$compression: push" snaprepo push fn "$image" --plain-http --compression "$compression"
+
+    # --- skopeo ---
+    step "$compression: skopeo inspect" skopeo inspect --tls-verify=false "docker://$image"
+    rm -rf "$scratch/layout" "$scratch/store"
+    step "$compression: skopeo copy to a layout" skopeo --insecure-policy copy --src-tls-verify=false \
+        --preserve-digests "docker://$image" "oci:$scratch/layout:v1"
+    copy=127.0.0.1:$port/copied/$compression:v1
+    step "$compression: and back" skopeo --insecure-policy copy --dest-tls-verify=false --preserve-digests \
+        "oci:$scratch/layout:v1" "docker://$copy"
+    same "$compression: digest" "$(skopeo inspect --tls-verify=false --format '{{.Digest}}' "docker://$image")" \
+        "$(skopeo inspect --tls-verify=false --format '{{.Digest}}' "docker://$copy")"
+    # An engine's copy is as good as ours.
+    (
+        export SNAPFN_STORE="$scratch/store"
+        step "$compression: pull of the copy" snaprepo pull "$copy" --tag fn --plain-http
+        same "$compression: snaprun after it" "$expected" "$(snaprun fn world || true)"
+        [ "$failures" = 0 ]
+    ) || failures=$((failures + 1))
+done
+
+# --- podman ---
+# Root only: it gets a mount namespace of its own, with a cgroup2 in it, for hosts with the older hierarchy.
+can_mount() {
+    [ "$(id -u)" = 0 ] && unshare -m sh -c 'mount -t cgroup2 none /sys/fs/cgroup' 2>/dev/null
+}
+if ! can_mount; then
+    reason="podman: needs root, and unshare and mount of cgroup2 to be allowed"
+    [ "${SNAPFN_STRICT_TESTS:-0}" != 1 ] || die "cannot run here: $reason"
+    echo "skip  $reason"
+    finish
+    exit 0
+fi
+# run IMAGE OPTION...: what its container prints, and the exit status.
+run() {
+    which=$1
+    shift
+    status=0
+    # shellcheck disable=SC2016 # the inner shell's variables
+    unshare -m sh -c 'mount -t cgroup2 none /sys/fs/cgroup && exec podman "$@"' sh \
+        --root "$scratch/podman" --runroot "$scratch/podman-run" --storage-driver=vfs --cgroup-manager=cgroupfs \
+        run --rm --pull=never --cgroups=disabled --network=host \
+        --ulimit nofile=1024:4096 --ulimit nproc=100:100 "$@" "$which" world 2>"$scratch/podman.log" ||
+        status=$?
+    echo "status $status"
+}
+answer="$expected
+status 7"
+for compression in zstd gzip; do
+    image=127.0.0.1:$port/team/$compression:v1
+    # shellcheck disable=SC2016
+    step "podman: pull ($compression)" unshare -m sh -c 'mount -t cgroup2 none /sys/fs/cgroup && exec podman "$@"' sh \
+        --root "$scratch/podman" --runroot "$scratch/podman-run" --storage-driver=vfs --cgroup-manager=cgroupfs \
+        pull --tls-verify=false "$image"
+    same "podman run ($compression)" "$answer" "$(run "$image")"
+done
+same "podman run --user 65534" "$answer" "$(run "$image" --user 65534)"
+same "podman run --cap-drop all" "$answer" "$(run "$image" --cap-drop all)"
+same "podman run --read-only" "$answer" "$(run "$image" --read-only)"
+same "podman run, all of them" "$answer" "$(run "$image" --user 65534 --cap-drop all --read-only)"
+[ "$failures" = 0 ] || cat "$scratch/podman.log"
+finish

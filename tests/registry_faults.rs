@@ -1,0 +1,157 @@
+//! Faults between `snapfn-repo` and a registry: whatever happens, the right bytes arrive or there is one error, and no
+//! store is ever damaged. `scripts/registry-faults.sh` makes more runs.
+//!
+//! `SNAPFN_FAULT_RUNS` is the number of runs, `SNAPFN_FAULT_SEED` the first seed.
+#![allow(clippy::unwrap_used)] // a test fails by panicking
+
+use std::collections::BTreeMap;
+use std::env;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use snapfn_image::Compression;
+use snapfn_registry::{ClientOptions, Credentials, Reference};
+use snapfn_repo::{PullOptions, PushOptions, Repo};
+use snapfn_store::{Kind, Ref, Stores};
+use snapfn_testkit::{DockerRegistry, Kind as Faults, Proxy, Random, is_available};
+use snapfn_tests::place;
+use snapfn_tests::transport::Transport;
+
+fn number(name: &str, otherwise: u64) -> u64 {
+    env::var(name).ok().map_or(otherwise, |text| text.parse().unwrap())
+}
+
+fn stores(root: &Path) -> Stores {
+    Stores::from_vars(|name| (name == "SNAPFN_STORE").then(|| root.into()))
+}
+
+fn repo(root: &Path) -> Repo {
+    let client = ClientOptions {
+        plain_http: true,
+        credentials: Credentials::Password { username: "user".into(), password: "secret".into() },
+        backoff: Duration::from_millis(2),
+        longest_wait: Duration::from_millis(20),
+        stall_timeout: Duration::from_millis(400),
+        // Blobs of several pieces, so that uploads are resumed inside.
+        chunk_size: 256 << 10,
+        ..ClientOptions::default()
+    };
+    Repo { stores: stores(root), client, events: Arc::new(|_: snapfn_repo::Event<'_>| ()) }
+}
+
+/// Compares every file of a store with its name.
+fn verify_all(root: &Path, seed: u64) {
+    let stores = stores(root);
+    let Some(store) = stores.iter().next().filter(|_| root.exists()) else { return };
+    for kind in Kind::ALL {
+        for digest in store.digests(kind).unwrap_or_default() {
+            let blob = store.blob(kind, digest).unwrap().unwrap();
+            if let Err(damage) = store.verify(&blob, &mut |_| ()) {
+                panic!("seed {seed}: {damage}");
+            }
+        }
+    }
+    for entry in store.refs().unwrap_or_default() {
+        let digest = entry.digest.unwrap_or_else(|error| panic!("seed {seed}: {error}"));
+        let snapshot = store.open(Kind::Snap, digest).unwrap();
+        for (kind, digest) in snapfn_store::summarize(&snapshot).unwrap().files {
+            assert!(stores.locate(kind, digest).is_ok(), "seed {seed}: a tag without all that it needs");
+        }
+    }
+}
+
+/// One line that says something.
+fn one_line(error: &impl std::fmt::Display, seed: u64) -> String {
+    let text = error.to_string();
+    assert!(!text.contains('\n') && text.len() > 20, "seed {seed}: {text}");
+    text
+}
+
+#[test]
+fn the_right_bytes_or_one_error() {
+    if !is_available() {
+        return;
+    }
+    let (runs, first) = (number("SNAPFN_FAULT_RUNS", 30), number("SNAPFN_FAULT_SEED", 1));
+    let transport = Transport::new();
+    transport.snapshot("fn", 1 << 20, 1).unwrap();
+    let sender = repo(&transport.bench.store());
+    let name = Ref::parse("fn").unwrap();
+    let snapshot = sender.stores.resolve(&name).unwrap().blob.digest;
+    let registry = DockerRegistry::start();
+    // How the runs ended, and the errors by their beginning, with one seed each.
+    let (mut pushed, mut pulled, mut faults) = (0, 0, 0);
+    let mut errors: BTreeMap<String, (u64, u64)> = BTreeMap::new();
+    let mut count = |text: &str, seed: u64| {
+        let kind: String = text.split(['(', '\'']).next().unwrap_or_default().chars().take(60).collect();
+        let kind = kind.split("sha256:").next().unwrap_or_default().to_owned();
+        errors.entry(kind).or_insert((0, seed)).0 += 1;
+    };
+    for seed in first..first + runs {
+        let mut rng = fastrand::Rng::with_seed(seed);
+        // One kind of fault, or all of them; few or many.
+        let kinds = match rng.usize(0..12) {
+            kind @ 0..8 => vec![Faults::ALL[kind]],
+            _ => Faults::ALL.to_vec(),
+        };
+        let random = Random::new(seed, &kinds, rng.u32(20..500), rng.u32(1..60), Duration::from_millis(600));
+        let mut proxy = Proxy::builder(&registry.host()).random(random);
+        if rng.bool() || kinds.contains(&Faults::Token) {
+            proxy = proxy.tokens("user", "secret", rng.u32(3..30));
+        }
+        if rng.u8(0..4) == 0 {
+            proxy = proxy.redirects();
+        }
+        let proxy = proxy.start();
+        let image = |host: &str| Reference::parse(&format!("{host}/run/{seed}:v1"), None).unwrap();
+        let options = PushOptions {
+            loader: place::binary("snaprun"),
+            compression: if rng.u8(0..4) == 0 { Compression::Gzip } else { Compression::Zstd },
+            base: None,
+            jobs: rng.usize(1..5),
+        };
+        let digest = match sender.push(&name, &image(&proxy.host()), &options) {
+            Ok(done) => {
+                pushed += 1;
+                done.digest
+            }
+            Err(error) => {
+                count(&one_line(&error, seed), seed);
+                // What is there already is not in the way.
+                sender.push(&name, &image(&registry.host()), &options).unwrap().digest
+            }
+        };
+        let store = transport.other(&format!("store-{seed}"));
+        let receiver = repo(&store);
+        let options = PullOptions { tag: Some(name.clone()), jobs: rng.usize(1..5), ..PullOptions::default() };
+        let result = receiver.pull(&image(&proxy.host()), &options);
+        verify_all(&store, seed);
+        let records = proxy.records();
+        faults += records.iter().filter(|record| record.fault.is_some()).count();
+        for record in records.iter().filter(|record| !record.is_registry) {
+            assert!(record.authorization.is_none(), "seed {seed}: credentials went to another host");
+        }
+        drop(proxy);
+        match result {
+            Ok(done) => {
+                assert_eq!((done.snapshot, done.digest), (snapshot, digest), "seed {seed}");
+                pulled += 1;
+            }
+            Err(error) => {
+                count(&one_line(&error, seed), seed);
+                assert!(receiver.stores.resolve(&name).is_err(), "seed {seed}: a tag after a failure");
+                let done = receiver.pull(&image(&registry.host()), &options).unwrap();
+                assert_eq!((done.snapshot, done.digest), (snapshot, digest), "seed {seed}");
+                verify_all(&store, seed);
+            }
+        }
+        assert_eq!(receiver.stores.resolve(&name).unwrap().blob.digest, snapshot, "seed {seed}");
+        std::fs::remove_dir_all(&store).unwrap();
+    }
+    println!("{runs} runs from seed {first}, {faults} faults: {pushed} pushes and {pulled} pulls came through");
+    for (text, (count, seed)) in errors {
+        println!("{count:5}  {text} (seed {seed})");
+    }
+    assert!(pulled * 2 > runs && pushed * 2 > runs, "most faults are overcome");
+}
