@@ -32,4 +32,4 @@ pub use plan::{ImagePlan, Input, MAX_LAYERS, STORE, plan};
 pub use split::split_form;
 pub use tar::ExpectedFile;
 pub use toc::{CHECKSUM_ANNOTATION, Chunk, POSITION_ANNOTATION, Toc, TocFile, TocPosition};
-pub use unpack::{Filler, check_chunk, decode_chunk, unpack};
+pub use unpack::{Filler, Receive, check_chunk, decode_chunk, unpack};

@@ -15,13 +15,12 @@ const WINDOW_LOG: u32 = 23;
 /// Bytes handed on at once.
 const BUFFER: usize = 256 << 10;
 
+/// Takes content as it comes: the index of its file, and some of its bytes.
+pub type Receive<'a> = dyn FnMut(usize, &[u8]) -> Result<(), StoreError> + 'a;
+
 /// Reads a layer from its first byte to the end of its archive: `expected` and nothing else. `receive` gets the content
 /// with the index of its file. What lies behind the end of the archive is not looked at.
-pub fn unpack(
-    layer: impl Read,
-    expected: &[ExpectedFile],
-    receive: &mut dyn FnMut(usize, &[u8]) -> Result<(), StoreError>,
-) -> Result<(), LayerFault> {
+pub fn unpack(layer: impl Read, expected: &[ExpectedFile], receive: &mut Receive<'_>) -> Result<(), LayerFault> {
     let mut layer = BufReader::with_capacity(BUFFER, layer);
     let start = layer.fill_buf()?;
     let mut stream: Box<dyn Read + '_> = match start {

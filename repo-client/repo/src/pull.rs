@@ -192,7 +192,7 @@ impl Source<'_> {
             let mut wanted = missing.iter().any(is_part);
             for file in index.files.iter().filter(|file| file.layer == layer) {
                 let kind = file.kind().unwrap_or(Kind::Data);
-                wanted |= !store.blob(kind, file.digest.0)?.is_some_and(|blob| blob.size == file.size);
+                wanted |= store.blob(kind, file.digest.0)?.is_none_or(|blob| blob.size != file.size);
             }
             match wanted {
                 true => needed.push(Needed { index: layer, blob, expected }),
@@ -251,7 +251,7 @@ impl Source<'_> {
         fetched: &Fetched,
         needed: &Needed<'_>,
         local: &LocalChunks,
-        receive: &mut dyn FnMut(usize, &[u8]) -> Result<(), StoreError>,
+        receive: &mut snapfn_image::Receive<'_>,
     ) -> Result<(), RepoError> {
         let result = match fetched {
             Fetched::Whole(transfer) => {
@@ -290,7 +290,7 @@ fn read_chunks(
     transfer: &Transfer,
     toc: &Toc,
     local: &LocalChunks,
-    receive: &mut dyn FnMut(usize, &[u8]) -> Result<(), StoreError>,
+    receive: &mut snapfn_image::Receive<'_>,
 ) -> Result<(), LayerFault> {
     for (index, file) in toc.files.iter().enumerate() {
         for chunk in &file.chunks {
