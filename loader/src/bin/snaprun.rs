@@ -1,6 +1,7 @@
 //! `snaprun NAME ARGS…`: becomes an instance of a snapshot.
 #![no_std]
 #![no_main]
+#![allow(clippy::result_large_err)] // made once, before the process ends; there is no heap for it
 #![allow(unsafe_code)] // entry point, the mapping of the plan
 
 use core::cell::Cell;
