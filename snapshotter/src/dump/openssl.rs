@@ -67,6 +67,7 @@ pub(super) fn remembered_pids(tracer: &Tracer, vmas: &[Vma], image: &Image) -> R
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::single_range_in_vec_init, reason = "a list of one range")]
     use super::*;
 
     #[test]
