@@ -127,7 +127,7 @@ mod tests {
         let token = format!("glpat-{}", "aZ3bY4cX5dW6eV7fU8gT");
         let mut content = vec![b'.'; 3 * CHUNK];
         let places =
-            [0, CHUNK - LONGEST - 3, CHUNK - 10, CHUNK + 5, 2 * CHUNK - 2 * LONGEST - 8, 3 * CHUNK - token.len()];
+            [0, CHUNK - LONGEST - 3, CHUNK - 10, CHUNK + 50, 2 * CHUNK - 2 * LONGEST - 8, 3 * CHUNK - token.len()];
         for at in places {
             content[at..at + token.len()].copy_from_slice(token.as_bytes());
         }
