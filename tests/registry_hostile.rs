@@ -155,6 +155,7 @@ fn archives() {
     let escape = format!("{}{}", "../".repeat(30), &precious[1..]);
     let inside = "var/lib/snapfn/data/x";
     // Before and after what the honest one has, and in its place.
+    #[allow(clippy::type_complexity, reason = "cases: what is wrong, and the archive's entries")]
     let entries: Vec<(&str, Vec<(Entry<'_>, &[u8])>)> = vec![
         ("traversal", vec![(Entry::file(&escape, 4), b"evil")]),
         ("absolute", vec![(Entry::file(&precious, 4), b"evil")]),
