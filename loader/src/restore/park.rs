@@ -38,6 +38,9 @@ const ENVP: u64 = 1 << 20;
 const STRINGS: u64 = 2 << 20;
 /// The program's own environment changes come on top of a request's variables.
 const AREA: u64 = STRINGS + STRINGS_MAX as u64;
+/// A program without a C library has its stack pointer at the vectors: its stack lies in front of them, as large as a
+/// main thread's usually may become.
+const BARE_STACK: u64 = 8 << 20;
 /// Strings that fit here need no page fault after the release.
 const STRINGS_FIRST: u64 = 2 * PAGE;
 
@@ -108,7 +111,7 @@ unsafe fn prepare_and_wait<'a>(
     unsafe {
         map_image(plan, sources)?;
         fill_slots(plan, initial);
-        let area = Area::new()?;
+        let area = Area::new(if has_bare_stack(plan) { BARE_STACK } else { 0 })?;
         let canary = patch_image(plan, initial, &area.vectors());
         let early = Early::of(plan);
         if early.descriptors {
@@ -217,11 +220,12 @@ unsafe fn populate_image(plan: &Plan<'_>, populate: Populate) {
 struct Area(u64);
 
 impl Area {
-    fn new<'a>() -> Result<Self, RestoreError<'a>> {
+    /// With `below` bytes in front of it.
+    fn new<'a>(below: u64) -> Result<Self, RestoreError<'a>> {
         let flags = sys::MAP_PRIVATE | sys::MAP_ANONYMOUS | sys::MAP_NORESERVE;
         // SAFETY: a new mapping.
-        unsafe { sys::mmap(0, AREA, 3, flags, -1, 0) }
-            .map(Area)
+        unsafe { sys::mmap(0, below + AREA, 3, flags, -1, 0) }
+            .map(|start| Area(start + below))
             .map_err(|errno| RestoreError::System("mmap of the vectors", errno))
     }
 
