@@ -44,6 +44,9 @@ pub enum RepoError {
     /// The layers are what the manifest says, and do not make the snapshot that it names.
     #[error("the image's layers do not make what it names: {0}")]
     Content(StoreError),
+    /// A snapshot in the image cannot be started with what the image has.
+    #[error("the image does not have all that its snapshot needs ({0}); no tag was set, it must be pushed again")]
+    Incomplete(String),
     /// A file of a transfer.
     #[error("cannot {what} {}: {source}", .path.display())]
     Io {

@@ -13,7 +13,7 @@ use snapfn_image::{
     Toc, check_chunk, decode_chunk, unpack,
 };
 use snapfn_registry::{Client, Digest, Reference};
-use snapfn_store::{Image, Kind, Ref, StoreError, Transaction, Transfer};
+use snapfn_store::{Image, Kind, Ref, StoreError, Transaction, Transfer, summarize};
 use std::io::{Seek, SeekFrom};
 
 /// How to pull.
@@ -68,6 +68,7 @@ impl Repo {
         let source = Source { repo: self, client: &client, repository: &from.repository, transaction: &transaction };
         let fetched = source.bring(&image, &name, options)?;
         let snapshots: Vec<_> = image.index.snapshots.iter().map(|snapshot| snapshot.digest.0).collect();
+        self.check_complete(&transaction, &snapshots)?;
         // A tag names snapshots of its own store.
         match &snapshots[..] {
             _ if options.untagged => (),
@@ -83,6 +84,18 @@ impl Repo {
             size: needed.map(|layer| image.layers[layer].size).sum(),
             fetched,
         })
+    }
+
+    /// The files that the image lists need not be those that its snapshots map: a tag is only for what can be started.
+    fn check_complete(&self, transaction: &Transaction, snapshots: &[snapfn_store::Digest]) -> Result<(), RepoError> {
+        for digest in snapshots {
+            let snapshot = transaction.store().open(Kind::Snap, *digest)?;
+            let needed = summarize(&snapshot).map_err(|error| RepoError::Incomplete(error.to_string()))?.files;
+            for (kind, digest) in needed {
+                self.stores.locate(kind, digest).map_err(|error| RepoError::Incomplete(error.to_string()))?;
+            }
+        }
+        Ok(())
     }
 }
 
