@@ -1,6 +1,9 @@
 #!/bin/sh
 # Everything that must hold before a change goes in: see usage below.
 set -u
+# Whoever starts this in the background or with nohup has signals ignored, which tests would inherit; a shell cannot
+# undo that, so it begins once more.
+[ -n "${SNAPFN_DEFAULT_SIGNALS:-}" ] || exec env --default-signal=HUP,INT,QUIT SNAPFN_DEFAULT_SIGNALS=1 sh "$0" "$@"
 . "$(dirname "$0")/lib.sh"
 
 usage() {
