@@ -12,8 +12,10 @@ use oci_spec::image::{Descriptor, ImageConfiguration, ImageManifest, MediaType};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use sha2::{Digest as _, Sha256};
+use snapfn_format::snap::HostNeeds;
 use snapfn_store::{Digest, Kind, Ref};
 use std::collections::BTreeMap;
+use zerocopy::FromBytes;
 
 /// Label of the configuration that holds the [`Index`] as JSON.
 pub const INDEX_LABEL: &str = "dev.snapfn.image";
@@ -92,6 +94,9 @@ pub struct SnapshotEntry {
     /// Register state (bits of XCR0) that the host must have.
     #[serde(default)]
     pub xstate: u64,
+    /// Its record of what it needs of a host, in hexadecimal digits; empty: it does not say.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub needs: String,
     /// What it is made of, in order.
     pub parts: Vec<PartEntry>,
 }
@@ -128,6 +133,26 @@ impl FileEntry {
 }
 
 impl SnapshotEntry {
+    /// What the snapshot needs of a host; `None` where it does not say.
+    ///
+    /// # Errors
+    /// Where the record is none.
+    pub fn host_needs(&self) -> Result<Option<HostNeeds>, ImageError> {
+        if self.needs.is_empty() {
+            return Ok(None);
+        }
+        let bytes = self.needs.as_bytes().chunks(2).map(|pair| {
+            let pair = core::str::from_utf8(pair).ok().filter(|pair| pair.bytes().all(|b| b.is_ascii_hexdigit()))?;
+            u8::from_str_radix(pair, 16).ok()
+        });
+        let bytes: Option<Vec<u8>> = bytes.collect();
+        let needs = bytes.and_then(|bytes| HostNeeds::read_from_bytes(&bytes).ok());
+        needs.map(Some).ok_or_else(|| ImageError::Document {
+            what: "record of what a snapshot needs of a host",
+            why: "not one".to_owned(),
+        })
+    }
+
     /// The name, checked.
     pub fn reference(&self) -> Option<Ref> {
         Ref::parse(format!("{}:{}", self.name, self.tag)).ok()

@@ -118,6 +118,7 @@ pub fn plan(
             digest: input.digest.into(),
             size: meta.size(),
             xstate: xstate(&plan),
+            needs: plan.needs.map_or_else(String::new, hex),
             parts: entries,
         });
     }
@@ -262,6 +263,10 @@ fn split_layer(mut forms: Vec<(Ref, Vec<u8>)>) -> Result<Layer, ImageError> {
 }
 
 /// The register state that is live in some thread: XCR0 bits.
+fn hex(needs: &snapfn_format::snap::HostNeeds) -> String {
+    zerocopy::IntoBytes::as_bytes(needs).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
 fn xstate(plan: &snapfn_format::snap::Plan<'_>) -> u64 {
     let of = |thread: &snapfn_format::snap::Thread| {
         let area = plan.bytes(thread.xstate).get(472..480)?;

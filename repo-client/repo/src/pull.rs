@@ -60,7 +60,7 @@ impl Repo {
         }
         let view = ManifestView::parse(&manifest.bytes)?;
         let image = view.image(&self.small_blob(&client, &from.repository, &view.config)?)?;
-        let missing = host::missing(&image.index);
+        let missing = host::missing(&image.index)?;
         if !missing.is_empty() && !options.force {
             return Err(RepoError::Unfit(missing));
         }
