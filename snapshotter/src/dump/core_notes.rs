@@ -4,6 +4,7 @@ use super::memory::{Content, Image};
 use super::threads::ThreadState;
 use crate::tracee::{TraceError, Tracer};
 use snapfn_format::PAGE;
+use std::borrow::Cow;
 use std::os::unix::ffi::OsStrExt;
 
 const NT_PRSTATUS: u32 = 1;
@@ -95,7 +96,32 @@ pub(super) fn build(
             notes.push(b"CORE\0", NT_FILE, &files(image));
         }
         notes.push(b"CORE\0", NT_FPREGSET, thread.raw_xstate.get(..512).unwrap_or_default());
-        notes.push(b"LINUX\0", NT_X86_XSTATE, &thread.raw_xstate);
+        notes.push(b"LINUX\0", NT_X86_XSTATE, &xstate(&thread.raw_xstate));
     }
     Ok(notes.0)
+}
+
+/// The XSAVE area for debuggers.
+///
+/// gdb up to 13 takes the places of Intel's CPUs for those of all: of an area of AMD's, which has protection keys right
+/// behind AVX, it says that it is too small (of the kernel's own core files, too). Such an area is given up to AVX, whose
+/// place is the same everywhere. Can go when no distribution has gdb 13 any more.
+fn xstate(raw: &[u8]) -> Cow<'_, [u8]> {
+    const INTEL_PKRU: usize = 2688;
+    const AVX_END: usize = 832;
+    const COMMON: u8 = 7;
+    // The components that are enabled, then those that are live; little-endian masks.
+    const MASKS: [usize; 2] = [464, 512];
+    let pkru = snapfn_kernel_tests::requirements::xstate_offset(9);
+    match raw.get(..AVX_END) {
+        Some(common) if pkru != 0 && pkru != INTEL_PKRU => {
+            let mut area = common.to_vec();
+            for at in MASKS {
+                area[at] &= COMMON;
+                area[at + 1..at + 8].fill(0);
+            }
+            Cow::Owned(area)
+        }
+        _ => Cow::Borrowed(raw),
+    }
 }
