@@ -14,6 +14,12 @@ cache=$(cd "$cache" && pwd)
 export PATH="$bin:$PATH"
 failures=0
 
+# Instances are started as another user, so snapshots are for all.
+snapshotter() {
+    [ "$1" != create ] || { shift; set -- create --share "$@"; }
+    command snapshotter "$@"
+}
+
 die() {
     echo "$(basename "$0"): $*" >&2
     exit 1

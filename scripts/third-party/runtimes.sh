@@ -112,7 +112,7 @@ func main() {
 }
 GO
 echo 'module example' >go/go.mod
-step "go: build" env HOME="$scratch" GOCACHE="$scratch/go/cache" GOPROXY=off GOFLAGS=-mod=mod \
+step "go: build" env HOME="$scratch" GOPATH="$scratch/gopath" GOCACHE="$scratch/gocache" GOPROXY=off GOFLAGS=-mod=mod \
     sh -c 'cd go && go build -o prog .'
 runtime go 'some input' "$scratch/go/prog"
 
