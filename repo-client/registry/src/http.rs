@@ -148,6 +148,7 @@ impl Transport {
         for last in [false, false, true] {
             let header = self.session.header(self, &call.place, &call.scopes)?;
             let (response, at) = self.exchange(call, &|url| header.clone().filter(|_| url.origin() == own))?;
+            let authorized = header.is_some();
             if response.status() != StatusCode::UNAUTHORIZED {
                 return unless_busy(&call.place, response, &self.options);
             }
@@ -155,7 +156,7 @@ impl Transport {
                 let why = format!("{} wants credentials of its own", host(&at));
                 return Err(Failure::Final(unauthorized(&call.place, why, "ask the registry's administrator".into())));
             }
-            self.session.refused(self, call, response, last)?;
+            self.session.refused(self, call, response, authorized, last)?;
         }
         // Not reached: `refused` gives no second chance after the last one.
         Err(Failure::Final(unauthorized(&call.place, "still refused".into(), self.login_remedy())))

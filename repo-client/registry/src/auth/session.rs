@@ -102,17 +102,18 @@ impl Session {
     }
 
     /// Takes note of a 401: the next attempt has a new token, or any at all. An error if there is no point in one.
+    /// `authorized`: the request had credentials. What other threads have sent meanwhile says nothing about it.
     pub(crate) fn refused(
         &self,
         transport: &Transport,
         call: &Call<'_>,
         response: Response,
+        authorized: bool,
         last: bool,
     ) -> Result<(), Failure> {
         let wanted = challenge::best(response.headers());
         let detail = expect(&call.place, response, &[], &transport.options).err();
         let mut state = self.lock();
-        let first = state.challenge.is_none();
         let Some(wanted) = wanted else {
             return Err(protocol(&call.place, "the registry answers 401 and does not say how to log in".into()));
         };
@@ -130,7 +131,7 @@ impl Session {
             Challenge::Basic => true,
             Challenge::Bearer { .. } => matches!(state.credentials, Credentials::RegistryToken(_)),
         };
-        let hopeless = fixed && (!first || matches!(state.credentials, Credentials::Anonymous));
+        let hopeless = fixed && (authorized || matches!(state.credentials, Credentials::Anonymous));
         if last || hopeless {
             let said = match detail {
                 Some(Failure::Final(RegistryError::Status { detail, .. })) if !detail.is_empty() => {
