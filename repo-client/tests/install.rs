@@ -15,7 +15,10 @@ fn release() -> TempDir {
     let dir = target.path().join("release");
     fs::create_dir(&dir).unwrap();
     fs::copy(env!("CARGO_BIN_EXE_snaprepo"), dir.join("snaprepo")).unwrap();
-    for name in ["snapcc", "snaprun", "snapboot", "snapshotter"] {
+    for name in ["libsnapfn_c.a", "libsnapfn_c.so"] {
+        fs::write(dir.join(name), "").unwrap();
+    }
+    for name in ["snapcc", "snaprun", "snapboot", "snappool", "snapshotter"] {
         let generate = r#"
             [ "$1" = generate ] || { echo "$0"; exit; }
             case $2 in
@@ -78,7 +81,12 @@ fn installs_and_uninstalls_exactly_its_own_files() {
         "bin/snaprun",
         "bin/snaprepo",
         "libexec/snapfn/snapboot",
+        "libexec/snapfn/snappool",
+        "lib/libsnapfn.a",
+        "lib/libsnapfn.so",
+        "lib/libsnapfn.so.0",
         "include/snapfn/snap.h",
+        "include/snapfn/snapfn.h",
         "share/man/man1/snaprun.1",
         "share/man/man1/snapcc.1",
         "share/man/man1/snapc++.1",
