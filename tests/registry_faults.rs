@@ -106,10 +106,10 @@ fn the_right_bytes_or_one_error() {
         let proxy = proxy.start();
         let image = |host: &str| Reference::parse(&format!("{host}/run/{seed}:v1"), None).unwrap();
         let options = PushOptions {
-            loader: place::binary("snaprun"),
             compression: if rng.u8(0..4) == 0 { Compression::Gzip } else { Compression::Zstd },
-            base: None,
+            allow_secrets: true,
             jobs: rng.usize(1..5),
+            ..PushOptions::new(place::binary("snaprun"))
         };
         let digest = match sender.push(&name, &image(&proxy.host()), &options) {
             Ok(done) => {

@@ -210,7 +210,8 @@ pub(crate) struct PushArgs {
     /// How layers are compressed: zstd, of which pull can fetch single chunks; gzip for engines that know no zstd
     #[arg(long, value_name = "zstd|gzip", default_value = "zstd", value_parser = |text: &str| text.parse::<Compression>())]
     pub(crate) compression: Compression,
-    /// Put the layers on top of those of another image, whose files the program then finds in a container
+    /// Put the layers on top of those of another image, whose files the program then finds in a container. They are
+    /// mounted where the registry has them, and copied from another registry
     #[arg(long, value_name = "REF")]
     pub(crate) base: Option<String>,
     /// The snaprun that goes into the image; default: the one beside snaprepo, else on the search path
@@ -222,7 +223,7 @@ pub(crate) struct PushArgs {
     /// Push it even where `snaprepo scan` finds what looks like a credential
     #[arg(long)]
     pub(crate) allow_secrets: bool,
-    /// Speak HTTP without TLS
+    /// Speak HTTP without TLS to the registry that is pushed to
     #[arg(long)]
     pub(crate) plain_http: bool,
     /// Print a JSON object for each event

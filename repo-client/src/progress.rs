@@ -58,6 +58,16 @@ impl Progress {
         }
     }
 
+    /// Reading begins, of which no blob is the subject.
+    fn local(&self, what: &'static str, total: u64) {
+        if let Output::Bar(bar) = &self.output {
+            bar.reset();
+            bar.set_message(what);
+            bar.set_length(total);
+        }
+        self.json(json!({ "event": what, "total": total }));
+    }
+
     fn transfer(&self, event: Transfer<'_>) {
         let mut blobs = self.blobs.lock().unwrap_or_else(PoisonError::into_inner);
         match event {
@@ -98,13 +108,8 @@ impl Progress {
 impl Events for Progress {
     fn event(&self, event: Event<'_>) {
         match event {
-            Event::Reading { total } => {
-                if let Output::Bar(bar) = &self.output {
-                    bar.set_message("reading");
-                    bar.set_length(total);
-                }
-                self.json(json!({ "event": "reading", "total": total }));
-            }
+            Event::Scanning { total } => self.local("scanning", total),
+            Event::Reading { total } => self.local("reading", total),
             Event::Read { bytes } => {
                 if let Output::Bar(bar) = &self.output {
                     bar.inc(bytes);

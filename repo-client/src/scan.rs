@@ -46,22 +46,6 @@ pub(crate) fn run(stores: &Stores, names: &[OsString], json: bool, failures: &mu
     Ok(())
 }
 
-/// Whether a snapshot of the store holds what looks like a credential, or cannot be searched: each is told as a failure.
-pub(crate) fn finds(stores: &Stores, reference: &Ref, failures: &mut Failures) -> bool {
-    match variants(stores, reference).map_err(ScanError::from).and_then(|files| search(stores, &files)) {
-        Ok(found) => {
-            found.iter().for_each(|finding| failures.add(reference, finding));
-            !found.is_empty()
-        }
-        // That there is no such snapshot, the push says itself.
-        Err(ScanError::Store(_)) => false,
-        Err(error) => {
-            failures.add(reference, error);
-            true
-        }
-    }
-}
-
 fn variants(stores: &Stores, reference: &Ref) -> Result<Vec<File>, StoreError> {
     let found = stores.resolve(reference)?;
     let digests = found.store.variants(reference)?.unwrap_or_default();

@@ -3,10 +3,9 @@
 use crate::cli::{PullArgs, PushArgs};
 use crate::output::{Failures, print, size};
 use crate::progress::Progress;
-use crate::scan;
 use serde_json::json;
 use snapfn_registry::Reference;
-use snapfn_repo::{Config, PublicKey, PullOptions, PushOptions, Repo};
+use snapfn_repo::{BaseImage, Config, PublicKey, PullOptions, PushOptions, Repo, RepoError};
 use snapfn_store::{Ref, Stores};
 use std::env;
 use std::ffi::OsStr;
@@ -43,12 +42,6 @@ pub(crate) fn push(stores: &Stores, args: &PushArgs, failures: &mut Failures) ->
         }
     };
     let Some(setup) = setup(stores, &args.reference, args.plain_http, args.json, failures) else { return Ok(()) };
-    // Before anything is sent.
-    if !args.allow_secrets && scan::finds(stores, &name, failures) {
-        failures
-            .add(&name, "holds what looks like credentials and is not pushed; --allow-secrets pushes it all the same");
-        return Ok(());
-    }
     let base = match args.base.as_ref().map(|base| setup.config.reference(base)).transpose() {
         Ok(base) => base,
         Err(error) => {
@@ -56,17 +49,24 @@ pub(crate) fn push(stores: &Stores, args: &PushArgs, failures: &mut Failures) ->
             return Ok(());
         }
     };
+    let base = base.map(|reference| BaseImage { client: setup.config.client_options(&reference.registry), reference });
     let options = PushOptions {
-        loader: args.loader.clone().unwrap_or_else(loader),
         compression: args.compression,
         base,
+        allow_secrets: args.allow_secrets,
         jobs: args.jobs,
+        ..PushOptions::new(args.loader.clone().unwrap_or_else(loader))
     };
     let pushed = setup.repo.push(&name, &setup.reference, &options);
     setup.progress.finish();
     match pushed {
         Err(error) => {
-            failures.add(&setup.reference, error);
+            if let RepoError::Secrets(found) = &error {
+                found.iter().for_each(|finding| failures.add(&name, finding));
+                failures.add(&name, error);
+            } else {
+                failures.add(&setup.reference, error);
+            }
             Ok(())
         }
         Ok(pushed) if args.json => print(&format!(

@@ -79,6 +79,67 @@ for compression in zstd gzip; do
     ) || failures=$((failures + 1))
 done
 
+# --- on top of another image, whose files the program reads after its start ---
+# The base is as others build it: gzip layers, an image for each architecture, and a list of them.
+layout=$scratch/base
+mkdir -p "$layout/blobs/sha256"
+# blob TYPE FILE: has it in the layout; prints what a descriptor says of it.
+blob() {
+    digest=$(sha256sum "$2" | cut -d' ' -f1)
+    cp "$2" "$layout/blobs/sha256/$digest"
+    printf '"mediaType":"%s","digest":"sha256:%s","size":%s' "$1" "$digest" "$(stat -c %s "$2")"
+}
+oci=application/vnd.oci.image entries='' file=$scratch/blob
+for arch in arm64 amd64; do
+    mkdir -p "$scratch/root-$arch/etc/fn"
+    echo "written for $arch" >"$scratch/root-$arch/etc/fn/greeting"
+    tar -C "$scratch/root-$arch" --owner=0 --group=0 -cf "$file" etc
+    id=$(sha256sum "$file" | cut -d' ' -f1)
+    gzip -n "$file"
+    layer=$(blob "$oci.layer.v1.tar+gzip" "$file.gz")
+    rm "$file.gz"
+    printf '{"architecture":"%s","os":"linux","config":{"Env":["FN_STYLE=plain"],"Cmd":["sh"]},"rootfs":{"type":"layers","diff_ids":["sha256:%s"]}}' \
+        "$arch" "$id" >"$file"
+    config=$(blob "$oci.config.v1+json" "$file")
+    printf '{"schemaVersion":2,"mediaType":"%s","config":{%s},"layers":[{%s}]}' "$oci.manifest.v1+json" "$config" "$layer" >"$file"
+    entries="$entries${entries:+,}{$(blob "$oci.manifest.v1+json" "$file"),\"platform\":{\"os\":\"linux\",\"architecture\":\"$arch\"}}"
+done
+printf '{"schemaVersion":2,"mediaType":"%s","manifests":[%s]}' "$oci.index.v1+json" "$entries" >"$file"
+list=$(blob "$oci.index.v1+json" "$file")
+printf '{"schemaVersion":2,"manifests":[{%s,"annotations":{"org.opencontainers.image.ref.name":"v1"}}]}' "$list" >"$layout/index.json"
+echo '{"imageLayoutVersion":"1.0.0"}' >"$layout/oci-layout"
+base=127.0.0.1:$port/base/system:v1
+step "base: copied to the registry" skopeo --insecure-policy copy --all --dest-tls-verify=false \
+    "oci:$layout:v1" "docker://$base"
+
+cat >"$scratch/reader.c" <<'C'
+#include <stdio.h>
+#include <stdlib.h>
+#include <time.h>
+static long born;
+__attribute__((constructor)) static void fill(void) {
+    struct timespec now;
+    clock_gettime(CLOCK_REALTIME, &now);
+    born = now.tv_sec * 1000000000L + now.tv_nsec;
+}
+int main(void) {
+    char line[100] = "nothing\n", *style = getenv("FN_STYLE");
+    FILE *file = fopen("/etc/fn/greeting", "r");
+    if (file) fgets(line, sizeof line, file);
+    printf("%ld %s %s", born, style ? style : "bare", line);
+    return 7;
+}
+C
+gcc -O1 -o "$scratch/reader" "$scratch/reader.c"
+step "base: snapshot" snapshotter create --tag reader -- "$scratch/reader"
+reader=$(snaprun reader) || true
+same "base: not there outside of the container" "${reader%% *} bare nothing" "$reader"
+rm "$scratch/reader"
+based=127.0.0.1:$port/team/based:v1
+step "base: push" sh -c "snaprepo push reader $based --base $base --plain-http --json >$scratch/push.json"
+same "base: layers mounted, not copied" 1 "$(grep '"event":"mounted"' "$scratch/push.json" | grep -c '"kind":"base"')"
+step "base: skopeo inspect" skopeo inspect --tls-verify=false "docker://$based"
+
 # --- podman ---
 # Root only: it gets a mount namespace of its own, with a cgroup2 in it, for hosts with the older hierarchy.
 can_mount() {
@@ -91,15 +152,18 @@ if ! can_mount; then
     finish
     exit 0
 fi
+# engine ARGUMENT...: podman, with what it keeps below the scratch directory.
+engine() {
+    # shellcheck disable=SC2016 # the inner shell's variables
+    unshare -m sh -c 'mount -t cgroup2 none /sys/fs/cgroup && exec podman "$@"' sh \
+        --root "$scratch/podman" --runroot "$scratch/podman-run" --storage-driver=vfs --cgroup-manager=cgroupfs "$@"
+}
 # run IMAGE OPTION...: what its container prints, and the exit status.
 run() {
     which=$1
     shift
     status=0
-    # shellcheck disable=SC2016 # the inner shell's variables
-    unshare -m sh -c 'mount -t cgroup2 none /sys/fs/cgroup && exec podman "$@"' sh \
-        --root "$scratch/podman" --runroot "$scratch/podman-run" --storage-driver=vfs --cgroup-manager=cgroupfs \
-        run --rm --pull=never --cgroups=disabled --network=host \
+    engine run --rm --pull=never --cgroups=disabled --network=host \
         --ulimit nofile=1024:4096 --ulimit nproc=100:100 "$@" "$which" world 2>"$scratch/podman.log" ||
         status=$?
     echo "status $status"
@@ -108,12 +172,12 @@ answer="$expected
 status 7"
 for compression in zstd gzip; do
     image=127.0.0.1:$port/team/$compression:v1
-    # shellcheck disable=SC2016
-    step "podman: pull ($compression)" unshare -m sh -c 'mount -t cgroup2 none /sys/fs/cgroup && exec podman "$@"' sh \
-        --root "$scratch/podman" --runroot "$scratch/podman-run" --storage-driver=vfs --cgroup-manager=cgroupfs \
-        pull --tls-verify=false "$image"
+    step "podman: pull ($compression)" engine pull --tls-verify=false "$image"
     same "podman run ($compression)" "$answer" "$(run "$image")"
 done
+step "podman: pull (base)" engine pull --tls-verify=false "$based"
+same "podman run (base)" "${reader%% *} plain written for amd64
+status 7" "$(run "$based")"
 same "podman run --user 65534" "$answer" "$(run "$image" --user 65534)"
 same "podman run --cap-drop all" "$answer" "$(run "$image" --cap-drop all)"
 same "podman run --read-only" "$answer" "$(run "$image" --read-only)"

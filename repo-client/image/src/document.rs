@@ -315,7 +315,8 @@ impl Base {
         let document = |what, bytes| serde_json::from_slice::<Value>(bytes).map_err(|e| ImageError::document(what, e));
         let manifest = document("manifest of the base", manifest)?;
         let config = document("configuration of the base", config)?;
-        let layers = manifest["layers"].as_array().cloned().unwrap_or_default();
+        let mut layers = manifest["layers"].as_array().cloned().unwrap_or_default();
+        layers.iter_mut().for_each(rename_type);
         let ids = config["rootfs"]["diff_ids"].as_array().map_or(0, Vec::len);
         if ids != view.layers.len() {
             return Err(ImageError::document("configuration of the base", "it does not have its manifest's layers"));
@@ -328,6 +329,16 @@ impl Base {
             _ => Err(ImageError::document("configuration of the base", "it is not an object")),
         }
     }
+}
+
+/// A layer of an image in docker's format becomes one of OCI's, in a manifest of which no others may be. The bytes are the same.
+fn rename_type(layer: &mut Value) {
+    let oci = match layer["mediaType"].as_str() {
+        Some("application/vnd.docker.image.rootfs.diff.tar.gzip") => "application/vnd.oci.image.layer.v1.tar+gzip",
+        Some("application/vnd.docker.image.rootfs.diff.tar") => "application/vnd.oci.image.layer.v1.tar",
+        _ => return,
+    };
+    layer["mediaType"] = oci.into();
 }
 
 /// A JSON document with its digest.

@@ -89,6 +89,8 @@ pub enum LayerKind {
     Part,
     /// What container engines start from: split forms and tags.
     Split,
+    /// One of the image that this one was put on top of.
+    Base,
 }
 
 impl LayerKind {
@@ -99,6 +101,7 @@ impl LayerKind {
             LayerKind::Files => "files",
             LayerKind::Part => "part",
             LayerKind::Split => "split",
+            LayerKind::Base => "base",
         }
     }
 }

@@ -9,7 +9,6 @@ use snapfn_repo::{Config, Event, PublicKey, PullOptions, PushOptions, Repo};
 use snapfn_store::Stores;
 use std::env;
 use std::error::Error;
-use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -33,8 +32,7 @@ fn mirror(from: &str, to: &str, key: Option<&str>) -> Result<(), Box<dyn Error>>
     let options = PullOptions { require_signature: keys, jobs: 3, ..PullOptions::default() };
     let pulled = repo(config.client_options(&from.registry)).pull(&from, &options)?;
     println!("{} is here: {} of {} bytes were fetched", pulled.name, pulled.fetched, pulled.size);
-    let options =
-        PushOptions { loader: PathBuf::from("/usr/bin/snaprun"), compression: Default::default(), base: None, jobs: 3 };
+    let options = PushOptions::new("/usr/bin/snaprun");
     let pushed = repo(config.client_options(&to.registry)).push(&pulled.name, &to, &options)?;
     println!("{to}@{}: {} bytes were sent, {} were there", pushed.digest, pushed.sent, pushed.present);
     Ok(())

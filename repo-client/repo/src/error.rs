@@ -3,6 +3,7 @@
 use crate::SignatureError;
 use snapfn_image::ImageError;
 use snapfn_registry::RegistryError;
+use snapfn_scan::{Finding, ScanError};
 use snapfn_store::StoreError;
 use std::io;
 use std::path::PathBuf;
@@ -47,6 +48,20 @@ pub enum RepoError {
     /// A snapshot in the image cannot be started with what the image has.
     #[error("the image does not have all that its snapshot needs ({0}); no tag was set, it must be pushed again")]
     Incomplete(String),
+    /// Whether there are credentials in the snapshot cannot be told.
+    #[error("cannot look for credentials: {0}")]
+    Scan(#[from] ScanError),
+    /// There are, or so it seems.
+    #[error("holds what looks like credentials ({}) and is not pushed; --allow-secrets pushes it all the same", .0.len())]
+    Secrets(Vec<Finding>),
+    /// The image that another is put on top of.
+    #[error("base {reference}: {source}")]
+    Base {
+        /// Which.
+        reference: String,
+        /// Why it cannot be one.
+        source: Box<RepoError>,
+    },
     /// A file of a transfer.
     #[error("cannot {what} {}: {source}", .path.display())]
     Io {

@@ -7,6 +7,11 @@ use snapfn_registry::Digest;
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub enum Event<'a> {
+    /// The snapshots are searched for credentials; so many bytes in all.
+    Scanning {
+        /// Bytes that will be read.
+        total: u64,
+    },
     /// The snapshots are read and cut; so many bytes in all.
     Reading {
         /// Bytes that will be read.

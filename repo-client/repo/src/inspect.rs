@@ -1,24 +1,16 @@
 //! What an image in a registry is, without fetching its layers.
 
+use crate::platform::{self, MANIFESTS};
 use serde::{Deserialize, Serialize};
-use snapfn_registry::{Client, Digest, INDEX, Reference, RegistryError};
+use snapfn_registry::{Client, Digest, Reference, RegistryError};
 use std::collections::BTreeMap;
 use std::io::Read;
 use thiserror::Error;
 
-/// The kinds of manifest that are understood.
-pub(crate) const MANIFESTS: [&str; 4] = [
-    "application/vnd.oci.image.manifest.v1+json",
-    "application/vnd.docker.distribution.manifest.v2+json",
-    INDEX,
-    "application/vnd.docker.distribution.manifest.list.v2+json",
-];
 /// Largest configuration that is read.
 const MAX_CONFIG: u64 = 4 << 20;
 /// What labels and annotations of ours begin with.
 const OURS: &str = "dev.snapfn.";
-/// This machine, as images name it.
-const PLATFORM: (&str, &str) = ("linux", "amd64");
 
 /// Why an image cannot be inspected.
 #[derive(Debug, Error)]
@@ -77,19 +69,6 @@ struct Manifest {
     layers: Option<Vec<Layer>>,
     #[serde(default)]
     annotations: Option<BTreeMap<String, String>>,
-    manifests: Option<Vec<Entry>>,
-}
-
-#[derive(Deserialize)]
-struct Entry {
-    digest: String,
-    platform: Option<Platform>,
-}
-
-#[derive(Deserialize)]
-struct Platform {
-    os: String,
-    architecture: String,
 }
 
 #[derive(Deserialize)]
@@ -111,19 +90,9 @@ struct Run {
 /// Looks into the image that `reference` names; of several for different machines, the one for this.
 pub fn inspect(client: &Client, reference: &Reference) -> Result<Inspected, InspectError> {
     let repository = &reference.repository;
-    let mut got = client.manifest(repository, &reference.target(), &MANIFESTS)?;
-    let mut manifest: Manifest = parse(&got.bytes, "the manifest")?;
-    if let Some(entries) = &manifest.manifests {
-        let is_ours = |platform: &Platform| (&*platform.os, &*platform.architecture) == PLATFORM;
-        let ours = entries.iter().find(|entry| entry.platform.as_ref().is_some_and(is_ours));
-        let entry =
-            ours.ok_or_else(|| InspectError::Image(format!("none of {} is for {PLATFORM:?}", entries.len())))?;
-        // Only a digest: a name would be looked up again.
-        let digest: Digest =
-            entry.digest.parse().map_err(|_| InspectError::Image("its index has no digests".into()))?;
-        got = client.manifest(repository, &digest.to_string(), &MANIFESTS)?;
-        manifest = parse(&got.bytes, "the manifest")?;
-    }
+    let got = client.manifest(repository, &reference.target(), &MANIFESTS)?;
+    let got = platform::resolve(client, repository, got, InspectError::Image)?;
+    let manifest: Manifest = parse(&got.bytes, "the manifest")?;
     let (Some(config), Some(layers)) = (manifest.config, manifest.layers) else {
         return Err(InspectError::Image(format!("a {} has no configuration and layers", got.media_type)));
     };

@@ -4,6 +4,21 @@ use crate::RepoError;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Condvar, Mutex, PoisonError};
 
+/// Does `job` for each of `count`, `jobs` at a time. Where one fails, nothing new is begun, and the error is that one's.
+pub(crate) fn all<T: Send>(
+    count: usize,
+    jobs: usize,
+    job: impl Fn(usize) -> Result<T, RepoError> + Sync,
+) -> Result<Vec<T>, RepoError> {
+    let board = Board::new(count);
+    std::thread::scope(|scope| {
+        for _ in 0..jobs.clamp(1, count.max(1)) {
+            scope.spawn(|| board.work(&job));
+        }
+        (0..count).map(|index| board.take(index)).collect()
+    })
+}
+
 /// Results that come in any order and are waited for.
 #[derive(Debug)]
 pub(crate) struct Board<T> {

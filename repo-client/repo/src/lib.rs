@@ -3,6 +3,7 @@
 //! ```text
 //!  push       a snapshot of the local store → an OCI image in a registry
 //!  pull       an image → the local store
+//!  base       the image that a pushed one is put on top of
 //!  event      what is told meanwhile
 //!  config     the configuration file
 //!  key        minisign keys
@@ -11,6 +12,7 @@
 //!  signature  sign an image in a registry, check its signature
 //! ```
 
+mod base;
 mod chunks;
 mod config;
 mod error;
@@ -20,11 +22,13 @@ mod host;
 mod inspect;
 mod jobs;
 mod key;
+mod platform;
 mod pull;
 mod push;
 mod remove;
 mod signature;
 
+pub use base::BaseImage;
 pub use config::{Config, ConfigError, RegistrySettings};
 pub use error::RepoError;
 pub use event::{Event, Events, Present};

@@ -7,10 +7,11 @@
 use crate::chunks::LocalChunks;
 use crate::fetch::{self, Fetched};
 use crate::jobs::Board;
+use crate::platform::{self, MANIFESTS};
 use crate::{Event, Present, PublicKey, Repo, RepoError, host, verify_signature};
 use snapfn_image::{
-    BlobRef, DOCKER_TYPES, ExpectedFile, Filler, ImageView, LayerFault, MANIFEST_TYPE, ManifestView, SnapshotEntry,
-    Toc, check_chunk, decode_chunk, unpack,
+    BlobRef, ExpectedFile, Filler, ImageView, LayerFault, ManifestView, SnapshotEntry, Toc, check_chunk, decode_chunk,
+    unpack,
 };
 use snapfn_registry::{Client, Digest, Reference};
 use snapfn_store::{Image, Kind, Ref, StoreError, Transaction, Transfer, summarize};
@@ -54,10 +55,13 @@ impl Repo {
             None => local_name(from)?,
         };
         let client = self.client(&from.registry)?;
-        let manifest = client.manifest(&from.repository, &from.target(), &[MANIFEST_TYPE, DOCKER_TYPES[0]])?;
+        let manifest = client.manifest(&from.repository, &from.target(), &MANIFESTS)?;
         if !options.require_signature.is_empty() {
             verify_signature(&client, &from.repository, &manifest.digest, &options.require_signature)?;
         }
+        // What is signed, and what the store remembers, is what the name stands for: perhaps a list, which names the image by digest.
+        let digest = manifest.digest;
+        let manifest = platform::resolve(&client, &from.repository, manifest, platform::bad_list)?;
         let view = ManifestView::parse(&manifest.bytes)?;
         let image = view.image(&self.small_blob(&client, &from.repository, &view.config)?)?;
         let missing = host::missing(&image.index)?;
@@ -75,12 +79,12 @@ impl Repo {
             [one] => transaction.set_ref(&name, *one)?,
             many => transaction.set_variants(&name, many)?,
         }
-        note(&transaction, from, &manifest.digest, &snapshots)?;
+        note(&transaction, from, &digest, &snapshots)?;
         let needed = (0..image.layers.len()).filter(|layer| !image.index.expected(*layer).is_empty());
         Ok(Pulled {
             name,
             snapshot: snapshots.first().copied().unwrap_or_default(),
-            digest: manifest.digest,
+            digest,
             size: needed.map(|layer| image.layers[layer].size).sum(),
             fetched,
         })

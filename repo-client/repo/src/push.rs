@@ -4,14 +4,15 @@
 //! by digest. The same snapshot gives the same layers: whatever an earlier push has brought there is found again, also
 //! after a kill, and a blob's own upload goes on where the registry acknowledged the last piece.
 
-use crate::jobs::Board;
-use crate::{Event, Present, Repo, RepoError};
-use snapfn_image::{Base, Compression, DOCKER_TYPES, ImagePlan, Input, LayerKind, MANIFEST_TYPE, ManifestView};
-use snapfn_image::{Layer, WrittenLayer, documents, plan};
-use snapfn_registry::{Client, Digest, Reference};
-use snapfn_store::{Kind, Ref, Transaction};
+use crate::base::{BaseImage, FoundBase};
+use crate::{Event, Present, Repo, RepoError, jobs};
+use snapfn_image::{Compression, Input, Layer, MANIFEST_TYPE, WrittenLayer, documents, plan};
+use snapfn_registry::{Client, ClientOptions, Digest, Reference};
+use snapfn_scan::scan_snapshot;
+use snapfn_store::{Kind, Ref, Store, Transaction};
 use std::io::{BufWriter, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// Repositories that are remembered to have a blob.
 const KNOWN_MAX: usize = 4;
@@ -24,7 +25,9 @@ pub struct PushOptions {
     /// How layers are compressed.
     pub compression: Compression,
     /// An image whose layers come first.
-    pub base: Option<Reference>,
+    pub base: Option<BaseImage>,
+    /// Push it even where it seems to hold credentials; otherwise [`RepoError::Secrets`] names them.
+    pub allow_secrets: bool,
     /// Layers that are made and sent at a time.
     pub jobs: usize,
 }
@@ -44,10 +47,12 @@ pub struct Pushed {
     pub present: u64,
 }
 
-/// A layer that is in the repository.
-struct Placed {
-    layer: WrittenLayer,
-    sent: u64,
+impl PushOptions {
+    /// With that `snaprun`, and otherwise what `snaprepo push` does without further options.
+    pub fn new(loader: impl Into<PathBuf>) -> Self {
+        let compression = Compression::default();
+        PushOptions { loader: loader.into(), compression, base: None, allow_secrets: false, jobs: 3 }
+    }
 }
 
 impl Repo {
@@ -61,105 +66,84 @@ impl Repo {
         for input in &inputs {
             total += self.stores.locate(Kind::Snap, input.digest)?.1.size;
         }
-        // Whatever looks into snapshots before they leave this machine belongs here: nothing has been sent yet.
+        // Nothing has been sent yet.
+        if !options.allow_secrets {
+            self.events.event(Event::Scanning { total });
+            self.scan(&store, &inputs)?;
+        }
         self.events.event(Event::Reading { total });
         let image = plan(&self.stores, &inputs, &options.loader, &mut |bytes| {
             self.events.event(Event::Read { bytes });
         })?;
         let client = self.client(&to.registry)?;
-        let base = options.base.as_ref().map(|base| self.base(&client, to, base)).transpose()?;
-        let count = image.layers.len();
-        self.events.event(Event::Layers { count, total: image.layers.iter().map(Layer::content_size).sum() });
+        let base = options.base.as_ref().map(|base| FoundBase::find(self, &client, to, base)).transpose()?;
+        let (below, own) = (base.as_ref().map_or(0, |base| base.layers.len()), image.layers.len());
+        let content: u64 = image.layers.iter().map(Layer::content_size).sum();
+        let total = content + base.as_ref().map_or(0, FoundBase::size);
+        self.events.event(Event::Layers { count: below + own, total });
 
         let transaction = self.stores.writable()?.begin()?;
         let target = Target { repo: self, client: &client, to, transaction: &transaction };
-        let placed = target.layers(&image, options)?;
-        let sent: u64 = placed.iter().map(|(_, placed)| placed.sent).sum();
-        let layers: Vec<_> = placed.into_iter().map(|(kind, placed)| (kind, placed.layer)).collect();
-        let (config, manifest) = documents(&image.index, &layers, base.as_ref().map(|(base, _)| base))?;
+        let jobs = options.jobs;
+        let base_sent: u64 = match &base {
+            Some(base) => jobs::all(below, jobs, |index| base.place(index, &target))?.into_iter().sum(),
+            None => 0,
+        };
+        let placed =
+            jobs::all(own, jobs, |index| target.layer(below + index, &image.layers[index], options.compression))?;
+        let sent = base_sent + placed.iter().map(|(_, sent)| sent).sum::<u64>();
+        let layers: Vec<_> =
+            image.layers.iter().map(|layer| layer.kind).zip(placed.into_iter().map(|(layer, _)| layer)).collect();
+        let (config, manifest) = documents(&image.index, &layers, base.as_ref().map(|base| &base.image))?;
         let digest = Digest::from(config.digest.0);
         let config_size = config.bytes.len() as u64;
         if client.head_blob(&to.repository, &digest)?.is_none() {
             client.upload_blob(&to.repository, &digest, config_size, &config.bytes, None)?;
         }
         let digest = client.put_manifest(&to.repository, &tag, MANIFEST_TYPE, &manifest.bytes)?;
-        let own: u64 = layers.iter().map(|(_, layer)| layer.size).sum();
-        let (base_layers, base_size, base_sent) = base.map_or((0, 0, 0), |(_, moved)| moved);
-        let size = own + base_size;
-        Ok(Pushed {
-            digest,
-            layers: count + base_layers,
-            size: size + config_size,
-            sent: sent + base_sent,
-            present: size - (sent + base_sent).min(size),
-        })
+        let size = layers.iter().map(|(_, layer)| layer.size).sum::<u64>() + base.as_ref().map_or(0, FoundBase::size);
+        Ok(Pushed { digest, layers: below + own, size: size + config_size, sent, present: size - sent.min(size) })
     }
 
-    /// Brings the layers of `base` into the repository; with it come number and size of its layers and the bytes sent.
-    fn base(&self, client: &Client, to: &Reference, base: &Reference) -> Result<(Base, (usize, u64, u64)), RepoError> {
-        let source = match base.registry == to.registry {
-            true => client.clone(),
-            false => self.client(&base.registry)?,
-        };
-        let manifest = source.manifest(&base.repository, &base.target(), &[MANIFEST_TYPE, DOCKER_TYPES[0]])?;
-        let view = ManifestView::parse(&manifest.bytes)?;
-        let config = self.small_blob(&source, &base.repository, &view.config)?;
-        let parsed = Base::parse(&manifest.bytes, &config)?;
-        let transaction = self.stores.writable()?.begin()?;
-        let (mut size, mut sent) = (0, 0);
-        for (index, layer) in view.layers.iter().enumerate() {
-            let digest = Digest::from(layer.digest.0);
-            size += layer.size;
-            let present = |how| Event::Present { layer: index, kind: None, digest: &digest, size: layer.size, how };
-            if client.head_blob(&to.repository, &digest)?.is_some() {
-                self.events.event(present(Present::InRepository));
-                continue;
-            }
-            let mountable = base.registry == to.registry && base.repository != to.repository;
-            if mountable && client.mount_blob(&to.repository, &base.repository, &digest)? {
-                self.events.event(present(Present::Mounted));
-                continue;
-            }
-            let transfer = self.fetch_whole(&source, &base.repository, layer, &transaction)?.0;
-            let uploaded =
-                client.upload_blob(&to.repository, &digest, layer.size, &transfer.path().to_path_buf(), None)?;
-            sent += uploaded.bytes_sent;
-            transfer.remove()?;
+    /// Refuses what seems to hold credentials.
+    fn scan(&self, store: &Store, inputs: &[Input]) -> Result<(), RepoError> {
+        let mut found = Vec::new();
+        for input in inputs {
+            let file = store.open(Kind::Snap, input.digest)?;
+            found.extend(scan_snapshot(&self.stores, &file, &mut |bytes| {
+                self.events.event(Event::Read { bytes });
+            })?);
         }
-        Ok((parsed, (view.layers.len(), size, sent)))
+        match found.is_empty() {
+            true => Ok(()),
+            false => Err(RepoError::Secrets(found)),
+        }
     }
 
-    /// A client for a registry whose events are passed on.
+    /// A client for the registry of this [`Repo`], whose events are passed on.
     pub(crate) fn client(&self, registry: &str) -> Result<Client, RepoError> {
-        let events = std::sync::Arc::clone(&self.events);
+        self.client_with(registry, self.client.clone())
+    }
+
+    /// A client with other options, whose events are passed on.
+    pub(crate) fn client_with(&self, registry: &str, options: ClientOptions) -> Result<Client, RepoError> {
+        let events = Arc::clone(&self.events);
         let forward = move |event: snapfn_registry::Event<'_>| events.event(Event::Transfer(event));
-        let options = snapfn_registry::ClientOptions { events: std::sync::Arc::new(forward), ..self.client.clone() };
-        Ok(Client::new(registry, options)?)
+        Ok(Client::new(registry, ClientOptions { events: Arc::new(forward), ..options })?)
     }
 }
 
 /// Where layers go.
-struct Target<'a> {
-    repo: &'a Repo,
+pub(crate) struct Target<'a> {
+    pub(crate) repo: &'a Repo,
     client: &'a Client,
-    to: &'a Reference,
-    transaction: &'a Transaction,
+    pub(crate) to: &'a Reference,
+    pub(crate) transaction: &'a Transaction,
 }
 
 impl Target<'_> {
-    /// Makes and places all layers, several at a time.
-    fn layers(&self, image: &ImagePlan, options: &PushOptions) -> Result<Vec<(LayerKind, Placed)>, RepoError> {
-        let count = image.layers.len();
-        let board = Board::new(count);
-        std::thread::scope(|scope| {
-            for _ in 0..options.jobs.clamp(1, count.max(1)) {
-                scope.spawn(|| board.work(|index| self.layer(index, &image.layers[index], options.compression)));
-            }
-            (0..count).map(|index| Ok((image.layers[index].kind, board.take(index)?))).collect()
-        })
-    }
-
-    fn layer(&self, index: usize, layer: &Layer, compression: Compression) -> Result<Placed, RepoError> {
+    /// Makes a layer and brings it into the repository. Returns with it the bytes that were sent.
+    fn layer(&self, index: usize, layer: &Layer, compression: Compression) -> Result<(WrittenLayer, u64), RepoError> {
         let scratch = self.transaction.scratch()?;
         let mut out = BufWriter::with_capacity(1 << 20, scratch.file());
         let written = layer.write(compression, &mut out, &mut |_| ())?;
@@ -167,19 +151,24 @@ impl Target<'_> {
         out.flush().map_err(io)?;
         drop(out);
         let digest = Digest::from(written.digest.0);
-        let (repository, kind, size) = (&self.to.repository, Some(layer.kind), written.size);
-        if let Some(how) = self.present(&digest)? {
+        let (kind, size) = (Some(layer.kind), written.size);
+        if let Some(how) = self.present(&digest, None)? {
             self.repo.events.event(Event::Present { layer: index, kind, digest: &digest, size, how });
             self.remember(&digest)?;
-            return Ok(Placed { layer: written, sent: 0 });
+            return Ok((written, 0));
         }
-        let session = self.transaction.transfer_path(&self.session(&digest))?;
-        let uploaded =
-            self.client.upload_blob(repository, &digest, size, &scratch.path().to_path_buf(), Some(&session))?;
-        self.remember(&digest)?;
-        let moved = uploaded.bytes_sent;
+        let moved = self.send(&digest, size, scratch.path())?;
         self.repo.events.event(Event::Transferred { layer: index, kind, digest: &digest, size, moved });
-        Ok(Placed { layer: written, sent: moved })
+        Ok((written, moved))
+    }
+
+    /// Uploads the blob in a file, from where an earlier push was cut short. Returns the bytes that were sent.
+    pub(crate) fn send(&self, digest: &Digest, size: u64, file: &Path) -> Result<u64, RepoError> {
+        let session = self.transaction.transfer_path(&self.session(digest))?;
+        let source = file.to_path_buf();
+        let uploaded = self.client.upload_blob(&self.to.repository, digest, size, &source, Some(&session))?;
+        self.remember(digest)?;
+        Ok(uploaded.bytes_sent)
     }
 
     /// The upload of a blob to this repository.
@@ -188,12 +177,14 @@ impl Target<'_> {
         format!("{}.{}.upload", digest.hex(), &place.hex()[..16])
     }
 
-    /// Whether the repository has the blob, or can have it from another of the same registry.
-    fn present(&self, digest: &Digest) -> Result<Option<Present>, RepoError> {
+    /// Whether the repository has the blob, or can have it from another of the same registry: from `beside`, or from one
+    /// that is remembered to have had it.
+    pub(crate) fn present(&self, digest: &Digest, beside: Option<&str>) -> Result<Option<Present>, RepoError> {
         if self.client.head_blob(&self.to.repository, digest)?.is_some() {
             return Ok(Some(Present::InRepository));
         }
-        for from in self.known(digest)? {
+        let beside = beside.filter(|from| *from != self.to.repository).map(String::from);
+        for from in beside.into_iter().chain(self.known(digest)?) {
             // A repository that is gone, or closed to us, is no reason to give up.
             if let Ok(true) = self.client.mount_blob(&self.to.repository, &from, digest) {
                 return Ok(Some(Present::Mounted));
@@ -217,7 +208,7 @@ impl Target<'_> {
     }
 
     /// Remembers that the repository has the blob. A hint, no more: a lost one costs an upload.
-    fn remember(&self, digest: &Digest) -> Result<(), RepoError> {
+    pub(crate) fn remember(&self, digest: &Digest) -> Result<(), RepoError> {
         let path = self.known_path(digest)?;
         let line = format!("{} {}", self.to.registry, self.to.repository);
         let text = std::fs::read_to_string(&path).unwrap_or_default();

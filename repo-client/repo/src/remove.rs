@@ -58,7 +58,7 @@ pub fn remove(client: &Client, reference: &Reference) -> Result<Removed, RemoveE
         Err(other) => return Err(other.into()),
     }
     // No list of media types: whatever it is, it is to go.
-    let accept = crate::inspect::MANIFESTS;
+    let accept = crate::platform::MANIFESTS;
     let digest = client.manifest(repository, &tag, &accept)?.digest;
     let tags = client.tags(repository)?;
     if tags.len() > MAX_TAGS {

@@ -7,7 +7,7 @@ mod common;
 
 use common::{loader, noise, store_snapshot};
 use snapfn_image::Compression;
-use snapfn_registry::{ClientOptions, Reference};
+use snapfn_registry::{Client, ClientOptions, Reference};
 use snapfn_repo::{Event, PullOptions, PushOptions, Pushed, Repo, RepoError};
 use snapfn_store::{Kind, Ref, Store, Stores};
 use snapfn_testkit::{DockerRegistry, is_available};
@@ -44,7 +44,7 @@ impl Place {
     }
 
     fn push_as(&self, name: &str, to: &str, compression: Compression) -> Pushed {
-        let options = PushOptions { loader: self.loader.clone(), compression, base: None, jobs: 3 };
+        let options = PushOptions { compression, allow_secrets: true, ..PushOptions::new(&self.loader) };
         self.repo.push(&Ref::parse(name).unwrap(), &reference(to), &options).unwrap()
     }
 
@@ -163,6 +163,31 @@ fn damage_in_the_registry_leaves_nothing() {
     assert!(matches!(error, RepoError::Digest { what: "layer", .. }), "{error}");
     assert!(there.store.refs().unwrap().is_empty());
     assert!(there.store.list(Kind::Snap).unwrap().is_empty());
+}
+
+#[test]
+fn what_looks_like_a_credential_stays_here() {
+    if !is_available() {
+        return;
+    }
+    let registry = DockerRegistry::start();
+    let dir = tempfile::tempdir().unwrap();
+    let here = place(dir.path(), "here");
+    let mut memory = noise(6, 64 << 10);
+    let token = format!("glpat-{}", "aZ3bY4cX5dW6eV7fU8gT");
+    memory[5000..5000 + token.len()].copy_from_slice(token.as_bytes());
+    store_snapshot(&here.store, "fn", 1, &memory);
+    let (name, to) = (Ref::parse("fn").unwrap(), reference(&format!("{}/fn:1", registry.host())));
+    let options = PushOptions::new(&here.loader);
+    match here.repo.push(&name, &to, &options).unwrap_err() {
+        RepoError::Secrets(found) => {
+            assert!(found.len() == 1 && found[0].redacted.starts_with("glpat-aZ…"), "{found:?}")
+        }
+        other => panic!("{other}"),
+    }
+    let client = Client::new(&to.registry, here.repo.client.clone()).unwrap();
+    assert!(client.tags("fn").is_err(), "something was sent");
+    here.repo.push(&name, &to, &PushOptions { allow_secrets: true, ..options }).unwrap();
 }
 
 fn files(dir: &Path) -> Vec<PathBuf> {
