@@ -37,13 +37,71 @@ fn a_snapshot_comes_back_the_same() {
         let _ = fs::remove_file(file);
     }
     assert_eq!(transport.run(&receiver, "fn"), expected);
+    in_an_empty_root(&receiver, "fn", &expected);
+}
+
+#[test]
+fn snaprun_fetches_what_is_not_there() {
+    if !is_available() {
+        return;
+    }
+    let transport = Transport::new();
+    let (sender, receiver) = (transport.bench.store(), transport.other("store"));
+    transport.snapshot("fn", SIZE, 8).unwrap();
+    let expected = transport.run(&sender, "fn");
+    let registry = DockerRegistry::start();
+    let image = format!("{}/team/fn:v1", registry.host());
+    let _ = transport.good(&sender, &["push", "fn", &image]);
+    // Nothing of the program is left, nor of the store that it was pushed from.
+    for file in snapfn_tests::bench::tree(&transport.bench.out()) {
+        let _ = fs::remove_file(file);
+    }
+    fs::remove_dir_all(&sender).unwrap();
+    let run = |store: &Path, name: &str| {
+        let mut command = Command::new(place::binary("snaprun"));
+        command.args([name, "world"]).env_clear().env("SNAPFN_STORE", store).env("HOME", transport.other("home"));
+        command.env("PATH", std::env::var_os("PATH").unwrap_or_default()).output().unwrap()
+    };
+    let first = run(&receiver, &image);
+    assert_eq!(
+        (first.status.code(), &*String::from_utf8_lossy(&first.stdout)),
+        (Some(2), &*expected),
+        "{}",
+        shown(&first)
+    );
+    assert!(first.stderr.is_empty(), "stderr is the program's: {}", shown(&first));
+
+    // What cannot be pulled is one line, and exit status 125.
+    let nowhere = transport.other("nowhere");
+    for (name, why) in [
+        (format!("{}/team/none:v1", registry.host()), "not there"),
+        (format!("{image}@sha256:{}", "0".repeat(64)), "not there"),
+    ] {
+        let failed = run(&nowhere, &name);
+        let text = String::from_utf8_lossy(&failed.stderr).into_owned();
+        assert_eq!(failed.status.code(), Some(125), "{}", shown(&failed));
+        assert!(
+            text.lines().count() == 1 && text.starts_with(&format!("snaprun: {name}: ")) && text.contains(why),
+            "{text}"
+        );
+        assert!(failed.stdout.is_empty());
+    }
+    // What is there needs no registry.
+    drop(registry);
+    assert_eq!(String::from_utf8_lossy(&run(&receiver, &image).stdout), expected);
+    let _ = transport.good(&receiver, &["verify", "--all"]);
+    in_an_empty_root(&receiver, &image, &expected);
+}
+
+/// Starts it where nothing is but the store and snaprun.
+fn in_an_empty_root(store: &Path, name: &str, expected: &str) {
     if !has_program("bwrap") {
         skip("not installed: bubblewrap");
         return;
     }
-    let (store, snaprun) = (receiver.to_string_lossy(), place::binary("snaprun"));
+    let (store, snaprun) = (store.to_string_lossy(), place::binary("snaprun"));
     let root = ["--ro-bind", &store, "/store", "--ro-bind", &snaprun.to_string_lossy(), "/snaprun", "--proc", "/proc"];
-    let run = ["--dev", "/dev", "--clearenv", "--setenv", "SNAPFN_STORE", "/store", "/snaprun", "fn", "world"];
+    let run = ["--dev", "/dev", "--clearenv", "--setenv", "SNAPFN_STORE", "/store", "/snaprun", name, "world"];
     let output = Command::new("bwrap").args(root).args(run).output().unwrap();
     if !output.status.success() && String::from_utf8_lossy(&output.stderr).starts_with("bwrap:") {
         skip(&format!("bwrap cannot make a root here: {}", shown(&output)));

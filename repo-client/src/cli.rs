@@ -5,6 +5,9 @@ use snapfn_image::Compression;
 use std::ffi::OsString;
 use std::path::PathBuf;
 
+/// Layers at a time, unless it is said otherwise.
+pub(crate) const JOBS: usize = 3;
+
 /// Look after the local store of snapshots.
 #[derive(Debug, Parser)]
 #[command(name = "snaprepo", version, max_term_width = 100, after_long_help = LONG_HELP)]
@@ -218,7 +221,7 @@ pub(crate) struct PushArgs {
     #[arg(long, value_name = "FILE")]
     pub(crate) loader: Option<PathBuf>,
     /// Layers at a time
-    #[arg(long, value_name = "N", default_value_t = 3, value_parser = jobs)]
+    #[arg(long, value_name = "N", default_value_t = JOBS, value_parser = jobs)]
     pub(crate) jobs: usize,
     /// Push it even where `snaprepo scan` finds what looks like a credential
     #[arg(long)]
@@ -250,7 +253,7 @@ pub(crate) struct PullArgs {
     #[arg(long, value_name = "KEY")]
     pub(crate) require_signature: Vec<String>,
     /// Layers at a time
-    #[arg(long, value_name = "N", default_value_t = 3, value_parser = jobs)]
+    #[arg(long, value_name = "N", default_value_t = JOBS, value_parser = jobs)]
     pub(crate) jobs: usize,
     /// Speak HTTP without TLS
     #[arg(long)]

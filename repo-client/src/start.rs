@@ -3,15 +3,20 @@
 //! `snaprun` executes this program with its own arguments, but for the name in front, which is `snaprun-pull:N`: N is the
 //! index of REF. Messages and exit statuses are `snaprun`'s: 125 where pulling fails, 127 where there is no such thing.
 
+use crate::cli::JOBS;
 use crate::output::printable;
-use snapfn_repo::Config;
+use crate::progress::Progress;
+use snapfn_registry::Reference;
+use snapfn_repo::{Config, PullOptions, Repo};
 use snapfn_store::{Image, Kind, StoreError, Stores};
 use std::env;
 use std::ffi::{OsStr, OsString};
+use std::fmt::Display;
 use std::io;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
-use std::process::{Command, ExitCode, Stdio};
+use std::process::{Command, ExitCode};
+use std::sync::Arc;
 
 const NAME: &str = "snaprun-pull:";
 
@@ -22,8 +27,8 @@ pub(crate) fn requested() -> Option<(Vec<OsString>, usize)> {
     (1..args.len()).contains(&index).then_some((args, index))
 }
 
-/// Why nothing is started: the exit status, and what has not been said yet.
-struct Failure(u8, Option<String>);
+/// Why nothing is started, with the exit status.
+struct Failure(u8, String);
 
 /// Pulls what is missing and becomes `snaprun`.
 pub(crate) fn run(args: Vec<OsString>, index: usize) -> ExitCode {
@@ -32,50 +37,46 @@ pub(crate) fn run(args: Vec<OsString>, index: usize) -> ExitCode {
         Ok(never) => match never {},
         Err(failure) => failure,
     };
-    if let Some(why) = why {
-        eprintln!("snaprun: {}", printable(&format!("{name}: {why}")));
-    }
+    eprintln!("snaprun: {}", printable(&format!("{name}: {why}")));
     ExitCode::from(status)
 }
 
 fn start(mut args: Vec<OsString>, index: usize, name: &str) -> Result<std::convert::Infallible, Failure> {
-    let config = Config::load().map_err(|error| Failure(125, Some(error.to_string())))?;
-    let reference = config.reference(name).map_err(|error| Failure(127, Some(error.to_string())))?;
-    let image = Image::parse(&reference.to_string()).map_err(|error| Failure(127, Some(error.to_string())))?;
+    let config = Config::load().map_err(|error| Failure(125, error.to_string()))?;
+    let reference = config.reference(name).map_err(|error| Failure(127, error.to_string()))?;
+    let image = Image::parse(&reference.to_string()).map_err(|error| Failure(127, error.to_string()))?;
     let stores = Stores::from_env();
     if !is_there(&stores, &image)? {
-        pull(&reference.to_string())?;
+        pull(&stores, &config, &reference)?;
     }
     if !is_there(&stores, &image)? {
-        return Err(Failure(125, Some("was pulled and is not there; run snaprepo gc only when no pull runs".into())));
+        return Err(Failure(125, "was pulled and is not there; run snaprepo gc only when no pull runs".into()));
     }
     if let Some(slot) = args.get_mut(index) {
         *slot = image.to_string().into();
     }
     let error = exec(Path::new("snaprun"), args.get(1..).unwrap_or_default());
-    Err(Failure(127, Some(format!("snaprun is neither beside snaprepo nor in PATH ({error}); install it"))))
+    Err(Failure(127, format!("snaprun is neither beside snaprepo nor in PATH ({error}); install it")))
 }
 
 /// Whether the image was pulled, and all its snapshots are still there.
 fn is_there(stores: &Stores, image: &Image) -> Result<bool, Failure> {
-    let failed = |error: StoreError| Failure(125, Some(error.to_string()));
+    let failed = |error: StoreError| Failure(125, error.to_string());
     let snapshots = stores.pulled(image).map_err(failed)?;
     Ok(snapshots.is_some_and(|all| all.iter().all(|digest| stores.find(Kind::Snap, *digest).is_some())))
 }
 
-/// The same as a person would type; it says itself what goes wrong. The program's output is not to be mixed with it.
-fn pull(reference: &str) -> Result<(), Failure> {
-    let own = env::current_exe().unwrap_or_else(|_| "snaprepo".into());
-    let status = Command::new(own)
-        .args(["pull", "--untagged", "--", reference])
-        .stdin(Stdio::null())
-        .stdout(io::stderr())
-        .status()
-        .map_err(|error| Failure(125, Some(format!("cannot run snaprepo pull: {error}"))))?;
-    match status.success() {
-        true => Ok(()),
-        false => Err(Failure(125, None)),
-    }
+/// As `snaprepo pull --untagged`. Where nobody looks on, only a failure is told, in one line: the rest of stderr is the program's.
+fn pull(stores: &Stores, config: &Config, reference: &Reference) -> Result<(), Failure> {
+    let failed = |error: &dyn Display| Failure(125, error.to_string());
+    let keys = config.required_keys(&reference.registry).map_err(|error| failed(&error))?;
+    let progress = Arc::new(Progress::for_terminals());
+    let client = config.client_options(&reference.registry);
+    let repo = Repo { stores: stores.clone(), client, events: Arc::clone(&progress) as _ };
+    let options = PullOptions { untagged: true, require_signature: keys, jobs: JOBS, ..PullOptions::default() };
+    let pulled = repo.pull(reference, &options);
+    progress.finish();
+    pulled.map(drop).map_err(|error| failed(&error))
 }
 
 /// Becomes `program`, the one beside this program or else the first in `$PATH`. It is not to come back here.

@@ -26,7 +26,7 @@ pub enum RepoError {
     #[error(transparent)]
     Signature(#[from] SignatureError),
     /// This machine cannot run what is in the image.
-    #[error("this machine cannot run it: {}; --force pulls it all the same", .0.join(", "))]
+    #[error("this machine cannot run it: {}; `snaprepo pull --force` pulls it all the same", .0.join(", "))]
     Unfit(Vec<String>),
     /// An image is stored under a tag.
     #[error("{0} names a digest; an image is pushed to a tag")]
