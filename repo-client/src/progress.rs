@@ -1,12 +1,14 @@
 //! What is shown while layers move: bars on a terminal, a line for each layer otherwise, JSON for programs.
 
 use crate::output::{printable, size};
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde_json::{Value, json};
 use snapfn_registry::{Direction, Event as Transfer};
 use snapfn_repo::{Event, Events, Present};
 use std::collections::HashMap;
+use std::env;
 use std::io::{self, IsTerminal, Write};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -17,23 +19,35 @@ enum Output {
     Json,
     Bar(ProgressBar),
     Lines,
+    Nothing,
 }
 
 /// Shows events.
 pub(crate) struct Progress {
     output: Output,
+    is_push: AtomicBool,
     /// Of each blob that moves: how far it is, and when that was last said.
     blobs: Mutex<HashMap<String, (u64, Instant)>>,
 }
 
 impl Progress {
     pub(crate) fn new(json: bool) -> Self {
-        let output = match (json, io::stderr().is_terminal()) {
+        // One that cannot move its cursor gets lines.
+        let is_terminal = io::stderr().is_terminal() && env::var_os("TERM").is_none_or(|term| term != "dumb");
+        let output = match (json, is_terminal) {
             (true, _) => Output::Json,
             (false, true) => Output::Bar(bar()),
             (false, false) => Output::Lines,
         };
-        Progress { output, blobs: Mutex::default() }
+        Progress { output, is_push: AtomicBool::new(false), blobs: Mutex::default() }
+    }
+
+    /// Bars on a terminal, nothing otherwise.
+    pub(crate) fn for_terminals() -> Self {
+        match Self::new(false) {
+            lines @ Progress { output: Output::Lines, .. } => Progress { output: Output::Nothing, ..lines },
+            bars => bars,
+        }
     }
 
     pub(crate) fn finish(&self) {
@@ -45,9 +59,9 @@ impl Progress {
     fn line(&self, text: String) {
         let text = printable(&text);
         match &self.output {
-            Output::Json => (),
-            Output::Bar(bar) => bar.println(text),
+            Output::Json | Output::Nothing => (),
             // Nowhere left to complain when stderr is gone.
+            Output::Bar(bar) => bar.suspend(|| drop(writeln!(io::stderr(), "{text}"))),
             Output::Lines => drop(writeln!(io::stderr(), "{text}")),
         }
     }
@@ -58,13 +72,22 @@ impl Progress {
         }
     }
 
-    /// Reading begins, of which no blob is the subject.
-    fn local(&self, what: &'static str, total: u64) {
+    /// What is done next, of so many bytes. Pushing, those that are sent come on top, as it turns out what they are.
+    fn begin(&self, what: &'static str, total: u64) {
         if let Output::Bar(bar) = &self.output {
+            if bar.is_hidden() {
+                bar.set_draw_target(ProgressDrawTarget::stderr());
+            }
             bar.reset();
             bar.set_message(what);
             bar.set_length(total);
         }
+    }
+
+    /// A snapshot is read.
+    fn local(&self, what: &'static str, total: u64) {
+        self.is_push.store(true, Ordering::Relaxed);
+        self.begin(what, total);
         self.json(json!({ "event": what, "total": total }));
     }
 
@@ -73,18 +96,27 @@ impl Progress {
         match event {
             Transfer::BlobStarted { direction, digest, size, from, .. } => {
                 blobs.insert(digest.to_string(), (from, Instant::now()));
+                // Pulling, the layers' sizes were known before.
                 if let Output::Bar(bar) = &self.output
-                    && direction == Direction::Upload
+                    && self.is_push.load(Ordering::Relaxed)
                 {
                     bar.inc_length(size.saturating_sub(from));
                 }
-                self.json(json!({ "event": "started", "digest": digest.to_string(), "size": size, "from": from }));
+                let direction = match direction {
+                    Direction::Upload => "upload",
+                    Direction::Download => "download",
+                };
+                self.json(json!({
+                    "event": "started", "direction": direction, "digest": digest.to_string(), "size": size, "from": from,
+                }));
             }
             Transfer::BlobProgress { digest, position, .. } => {
                 let key = digest.to_string();
                 let Some((before, said)) = blobs.get_mut(&key) else { return };
                 if let Output::Bar(bar) = &self.output {
+                    // An upload that must begin again goes back.
                     bar.inc(position.saturating_sub(*before));
+                    bar.dec(before.saturating_sub(position));
                 }
                 *before = position;
                 if said.elapsed() > INTERVAL {
@@ -97,7 +129,7 @@ impl Progress {
             }
             Transfer::Retry { what, failed, wait, why } => {
                 let wait = wait.as_secs_f64();
-                self.line(format!("{what}: {why}; attempt {} in {wait:.1} s", failed + 1));
+                self.line(format!("{why}; attempt {} in {wait:.1} s", failed + 1));
                 self.json(json!({ "event": "retry", "what": what, "why": why, "failed": failed, "wait": wait }));
             }
             _ => (),
@@ -116,13 +148,7 @@ impl Events for Progress {
                 }
             }
             Event::Layers { count, total } => {
-                if let Output::Bar(bar) = &self.output {
-                    bar.reset();
-                    bar.set_message("layers");
-                    // What compression leaves of it is known layer by layer when pushing.
-                    let downloads = bar.length() == Some(0);
-                    bar.set_length(if downloads { total } else { 0 });
-                }
+                self.begin("layers", total);
                 self.json(json!({ "event": "layers", "count": count, "total": total }));
             }
             Event::Present { layer, kind, digest, size: bytes, how } => {
@@ -143,6 +169,12 @@ impl Events for Progress {
                     true => size(bytes),
                     false => format!("{} of {}", size(moved), size(bytes)),
                 };
+                if let Output::Bar(bar) = &self.output
+                    && !self.is_push.load(Ordering::Relaxed)
+                {
+                    // What needed not be fetched of it.
+                    bar.inc(bytes.saturating_sub(moved));
+                }
                 self.line(format!("layer {layer}{}: {moved_text}", bracket(kind)));
                 self.json(json!({
                     "event": "transferred", "layer": layer, "kind": kind, "digest": digest.to_string(), "size": bytes,
@@ -159,10 +191,10 @@ fn bracket(kind: Option<&str>) -> String {
     kind.map(|kind| format!(" ({kind})")).unwrap_or_default()
 }
 
-/// No colours, so nothing to switch off.
+/// Not shown before there is something to show. No colours, so nothing to switch off.
 fn bar() -> ProgressBar {
-    let bar = ProgressBar::new(0);
-    let template = "{msg:8} {bar:30} {binary_bytes}/{binary_total_bytes} {binary_bytes_per_sec} {eta}";
+    let bar = ProgressBar::hidden();
+    let template = "{msg:8} {wide_bar} {binary_bytes}/{binary_total_bytes} {binary_bytes_per_sec}, {eta} left";
     // The template is a constant that parses; the default style would do as well.
     if let Ok(style) = ProgressStyle::with_template(template) {
         bar.set_style(style);

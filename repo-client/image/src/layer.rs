@@ -157,6 +157,7 @@ impl Layer {
                         Source::Bytes(bytes) => {
                             for chunk in bytes.chunks(CHUNK_MAX) {
                                 archive.chunk(chunk).map_err(ImageError::Write)?;
+                                progress(chunk.len() as u64);
                             }
                         }
                         Source::File { path, offset } => {

@@ -17,7 +17,7 @@ pub enum Event<'a> {
         /// Bytes that will be read.
         total: u64,
     },
-    /// So many of them have been read.
+    /// So many of them have been read. After [`Event::Layers`], of content that goes into layers.
     Read {
         /// Bytes since the last such event.
         bytes: u64,
@@ -26,7 +26,7 @@ pub enum Event<'a> {
     Layers {
         /// Their number.
         count: usize,
-        /// Bytes in them: of content when pushing, of blobs when pulling.
+        /// Bytes in them: of content when pushing (without a base), of blobs when pulling.
         total: u64,
     },
     /// A layer needs no transfer.

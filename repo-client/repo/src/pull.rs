@@ -10,8 +10,8 @@ use crate::jobs::Board;
 use crate::platform::{self, MANIFESTS};
 use crate::{Event, Present, PublicKey, Repo, RepoError, host, verify_signature};
 use snapfn_image::{
-    BlobRef, ExpectedFile, Filler, ImageView, LayerFault, ManifestView, SnapshotEntry, Toc, check_chunk, decode_chunk,
-    unpack,
+    BlobRef, ExpectedFile, Filler, ImageView, LayerFault, LayerKind, ManifestView, SnapshotEntry, Toc, check_chunk,
+    decode_chunk, unpack,
 };
 use snapfn_registry::{Client, Digest, Reference};
 use snapfn_store::{Image, Kind, Ref, StoreError, Transaction, Transfer, summarize};
@@ -124,6 +124,14 @@ fn local_name(from: &Reference) -> Result<Ref, RepoError> {
     Ref::parse(format!("{name}:{tag}")).map_err(|_| RepoError::NoName(name.to_string()))
 }
 
+/// What a layer that holds something to be fetched is for.
+fn kind_of(image: &ImageView, layer: usize) -> LayerKind {
+    match image.index.files.iter().any(|file| file.layer == layer) {
+        true => LayerKind::Files,
+        false => LayerKind::Part,
+    }
+}
+
 /// A layer that must be fetched.
 struct Needed<'a> {
     index: usize,
@@ -215,7 +223,7 @@ impl Source<'_> {
                 true => needed.push(Needed { index: layer, blob, expected }),
                 false => self.repo.events.event(Event::Present {
                     layer,
-                    kind: None,
+                    kind: Some(kind_of(image, layer)),
                     digest: &Digest::from(blob.digest.0),
                     size: blob.size,
                     how: Present::InStore,
@@ -254,7 +262,7 @@ impl Source<'_> {
         }
         self.repo.events.event(Event::Transferred {
             layer: needed.index,
-            kind: None,
+            kind: Some(kind_of(image, needed.index)),
             digest: &Digest::from(needed.blob.digest.0),
             size: needed.blob.size,
             moved,

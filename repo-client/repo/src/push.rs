@@ -78,8 +78,7 @@ impl Repo {
         let client = self.client(&to.registry)?;
         let base = options.base.as_ref().map(|base| FoundBase::find(self, &client, to, base)).transpose()?;
         let (below, own) = (base.as_ref().map_or(0, |base| base.layers.len()), image.layers.len());
-        let content: u64 = image.layers.iter().map(Layer::content_size).sum();
-        let total = content + base.as_ref().map_or(0, FoundBase::size);
+        let total = image.layers.iter().map(Layer::content_size).sum();
         self.events.event(Event::Layers { count: below + own, total });
 
         let transaction = self.stores.writable()?.begin()?;
@@ -146,7 +145,9 @@ impl Target<'_> {
     fn layer(&self, index: usize, layer: &Layer, compression: Compression) -> Result<(WrittenLayer, u64), RepoError> {
         let scratch = self.transaction.scratch()?;
         let mut out = BufWriter::with_capacity(1 << 20, scratch.file());
-        let written = layer.write(compression, &mut out, &mut |_| ())?;
+        let written = layer.write(compression, &mut out, &mut |bytes| {
+            self.repo.events.event(Event::Read { bytes });
+        })?;
         let io = |source| RepoError::Io { what: "write", path: scratch.path().to_path_buf(), source };
         out.flush().map_err(io)?;
         drop(out);
