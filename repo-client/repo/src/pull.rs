@@ -9,6 +9,7 @@ use crate::fetch::{self, Fetched};
 use crate::jobs::Board;
 use crate::platform::{self, MANIFESTS};
 use crate::{Event, Present, PublicKey, Repo, RepoError, host, verify_signature};
+use sha2::{Digest as _, Sha256};
 use snapfn_image::{
     BlobRef, ExpectedFile, Filler, ImageView, LayerFault, LayerKind, ManifestView, SnapshotEntry, Toc, check_chunk,
     decode_chunk, unpack,
@@ -182,7 +183,12 @@ impl Source<'_> {
                             self.read(layer, &needed[at], &local, &mut |_, bytes| filler.append(bytes))?;
                         }
                     }
-                    filler.commit_as(snapshot.digest.0).map_err(content)?;
+                    filler.commit_as(snapshot.digest.0).map_err(|error| match error {
+                        error @ StoreError::Digest { .. } => {
+                            self.blame(snapshot, &needed, &done, &local).unwrap_or(RepoError::Content(error))
+                        }
+                        error => RepoError::Store(error),
+                    })?;
                 }
                 (0..needed.len()).try_for_each(|at| wait(at, &mut done))
             };
@@ -258,7 +264,7 @@ impl Source<'_> {
                 }
                 current.as_mut().map_or(Ok(()), |(_, filler)| filler.append(bytes))
             })?;
-            commit(current).map_err(content)?;
+            commit(current).map_err(|error| spoilt(&fetched, needed, LayerFault::Sink(error)))?;
         }
         self.repo.events.event(Event::Transferred {
             layer: needed.index,
@@ -290,24 +296,47 @@ impl Source<'_> {
             }
             Fetched::Chunks(transfer, toc) => read_chunks(transfer, toc, local, receive),
         };
-        result.map_err(|fault| match fault {
-            LayerFault::Sink(error) => content(error),
-            other => {
-                // What cannot be read will not be readable the next time.
-                let (Fetched::Whole(transfer) | Fetched::Chunks(transfer, _)) = fetched;
-                let _ = transfer.clear();
-                RepoError::Image(other.in_layer(Digest::from(needed.blob.digest.0)))
-            }
+        result.map_err(|fault| spoilt(fetched, needed, fault))
+    }
+
+    /// The layer to blame where a snapshot's parts do not make it, if there is one. They are read once more: as long as all is well,
+    /// the digest of the whole is enough.
+    fn blame(
+        &self,
+        snapshot: &SnapshotEntry,
+        needed: &[Needed<'_>],
+        done: &[Option<Fetched>],
+        local: &LocalChunks,
+    ) -> Option<RepoError> {
+        snapshot.parts.iter().find_map(|part| {
+            let at = needed.iter().position(|needed| needed.index == part.layer)?;
+            let (layer, needed) = (done[at].as_ref()?, &needed[at]);
+            let mut hasher = Sha256::new();
+            let read = self.read(layer, needed, local, &mut |_, bytes| {
+                hasher.update(bytes);
+                Ok(())
+            });
+            let actual = snapfn_store::Digest(hasher.finalize().into());
+            let right = actual == part.digest.0;
+            let fault = || StoreError::Digest { kind: Kind::Data, expected: part.digest.0, actual };
+            read.err().or_else(|| (!right).then(|| spoilt(layer, needed, LayerFault::Sink(fault()))))
         })
     }
 }
 
-/// A store that gets other content than the image names is not at fault.
-fn content(error: StoreError) -> RepoError {
-    match error {
-        StoreError::Digest { .. } => RepoError::Content(error),
-        other => RepoError::Store(other),
-    }
+/// What came as the layer is of no use: it is removed, so that it is fetched anew the next time.
+fn spoilt(fetched: &Fetched, needed: &Needed<'_>, fault: LayerFault) -> RepoError {
+    let fault = match fault {
+        // The store gets other content than the image names, and is not at fault.
+        LayerFault::Sink(StoreError::Digest { kind, expected, .. }) => {
+            LayerFault::Content(format!("the content of {kind}/{expected} in it is another"))
+        }
+        LayerFault::Sink(error) => return RepoError::Store(error),
+        other => other,
+    };
+    let (Fetched::Whole(transfer) | Fetched::Chunks(transfer, _)) = fetched;
+    let _ = transfer.remove();
+    RepoError::Image(fault.in_layer(Digest::from(needed.blob.digest.0)))
 }
 
 /// Reads files from their chunks, wherever those are; each is compared with its digest.

@@ -54,8 +54,8 @@ impl Transfer {
         self.file.set_len(0).map_err(|e| StoreError::io("resize", &self.path, e))
     }
 
-    /// Removes it: it is complete, or of no use.
-    pub fn remove(self) -> Result<(), StoreError> {
+    /// Removes its name: it is complete, or of no use. Its content can be read as long as this is there.
+    pub fn remove(&self) -> Result<(), StoreError> {
         fs::remove_file(&self.path).map_err(|e| StoreError::io("remove", &self.path, e))
     }
 }
