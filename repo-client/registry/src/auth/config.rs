@@ -7,6 +7,7 @@
 //!                                                   $XDG_CONFIG_HOME/containers/auth.json, else ~/.config/…
 //!  written (login, logout)                          docker's
 //! ```
+//! In each, `HOST/PATH` goes before `HOST`, as podman has it: the longest path that the repository lies below.
 
 use super::Credentials;
 use super::helper::Helper;
@@ -60,19 +61,24 @@ impl CredentialStore {
         CredentialStore { read: vec![path.clone()], write: Some(path) }
     }
 
-    /// Who to be towards `registry`: [`Credentials::Anonymous`] if no file and no helper knows.
-    pub fn get(&self, registry: &str) -> Result<Credentials, RegistryError> {
+    /// Who to be towards `registry`, and towards a repository of it: [`Credentials::Anonymous`] if no file and no helper knows.
+    pub fn get(&self, registry: &str, repository: Option<&str>) -> Result<Credentials, RegistryError> {
         for path in &self.read {
             let Some(config) = read(path)? else { continue };
+            let auths = config.get("auths").and_then(Value::as_object);
+            let find = |names: Vec<String>| {
+                let entry = auths.and_then(|auths| names.iter().find_map(|name| auths.get(name)?.as_object()));
+                entry.map(|entry| parse_entry(entry, path)).transpose().map(Option::flatten)
+            };
+            if let Some(found) = find(namespaces(registry, repository.unwrap_or_default()).collect())? {
+                return Ok(found);
+            }
             if let Some(helper) = helper_for(&config, registry)
                 && let Some(found) = Helper::new(&helper)?.get(&server(registry))?
             {
                 return Ok(found);
             }
-            let entry = config.get("auths").and_then(Value::as_object).and_then(|auths| {
-                spellings(registry).find_map(|name| auths.get(&name)).and_then(Value::as_object).cloned()
-            });
-            if let Some(found) = entry.map(|entry| parse_entry(&entry, path)).transpose()?.flatten() {
+            if let Some(found) = find(spellings(registry).collect())? {
                 return Ok(found);
             }
         }
@@ -155,6 +161,13 @@ fn spellings(registry: &str) -> impl Iterator<Item = String> {
     let all: Vec<String> =
         hosts.iter().flat_map(|host| forms.clone().map(move |(scheme, end)| format!("{scheme}{host}{end}"))).collect();
     std::iter::once(server(registry)).chain(all)
+}
+
+/// The names under which podman keeps credentials for a part of a registry: `HOST/PATH`, the longest path first.
+fn namespaces(registry: &str, repository: &str) -> impl Iterator<Item = String> {
+    let parts: Vec<&str> = repository.split('/').filter(|part| !part.is_empty()).collect();
+    let registry = registry.to_string();
+    (1..=parts.len()).rev().map(move |count| format!("{registry}/{}", parts[..count].join("/")))
 }
 
 /// The helper that is configured for a registry.
@@ -286,14 +299,37 @@ mod tests {
                 "c.example":{"auth":"","identitytoken":"t"},"d.example":{},"e.example":{"auth":"?"},
                 "https://index.docker.io/v1/":{"auth":"aHViOng"},"f.example":{"registrytoken":"r"}}}"#,
         );
-        assert_eq!(store.get("a.example").unwrap(), password("me", "pa:ss"));
-        assert_eq!(store.get("b.example").unwrap(), password("u", "p"));
-        assert_eq!(store.get("c.example").unwrap(), Credentials::IdentityToken("t".into()));
-        assert_eq!(store.get("d.example").unwrap(), Credentials::Anonymous);
-        assert!(store.get("e.example").unwrap_err().to_string().contains("log in again"));
-        assert_eq!(store.get("f.example").unwrap(), Credentials::RegistryToken("r".into()));
-        assert_eq!(store.get("docker.io").unwrap(), password("hub", "x"));
-        assert_eq!(store.get("nobody.example").unwrap(), Credentials::Anonymous);
+        assert_eq!(store.get("a.example", None).unwrap(), password("me", "pa:ss"));
+        assert_eq!(store.get("b.example", None).unwrap(), password("u", "p"));
+        assert_eq!(store.get("c.example", None).unwrap(), Credentials::IdentityToken("t".into()));
+        assert_eq!(store.get("d.example", None).unwrap(), Credentials::Anonymous);
+        assert!(store.get("e.example", None).unwrap_err().to_string().contains("log in again"));
+        assert_eq!(store.get("f.example", None).unwrap(), Credentials::RegistryToken("r".into()));
+        assert_eq!(store.get("docker.io", None).unwrap(), password("hub", "x"));
+        assert_eq!(store.get("nobody.example", None).unwrap(), Credentials::Anonymous);
+    }
+
+    #[test]
+    fn the_longest_path_wins() {
+        // base64 of team:a, fn:b, host:c, hub:d.
+        let (dir, mut store) = store(
+            r#"{"auths":{"r.example/team":{"auth":"dGVhbTph"},"r.example/team/fn":{"auth":"Zm46Yg=="},
+                "r.example":{"auth":"aG9zdDpj"},"docker.io/library":{"auth":"aHViOmQ="},"r.example/empty":{}}}"#,
+        );
+        let get = |store: &CredentialStore, repository| store.get("r.example", repository).unwrap();
+        assert_eq!(get(&store, Some("team/fn")), password("fn", "b"));
+        assert_eq!(get(&store, Some("team/fn/deep")), password("fn", "b"));
+        assert_eq!(get(&store, Some("team/fnord")), password("team", "a"));
+        for repository in [Some("teams"), Some("other/fn"), Some("empty/x"), None] {
+            assert_eq!(get(&store, repository), password("host", "c"), "{repository:?}");
+        }
+        assert_eq!(store.get("docker.io", Some("library/debian")).unwrap(), password("hub", "d"));
+        assert_eq!(store.get("docker.io", Some("me/fn")).unwrap(), Credentials::Anonymous);
+        // A file that comes first goes before a better name in the next.
+        let first = dir.path().join("first.json");
+        fs::write(&first, r#"{"auths":{"r.example":{"auth":"aHViOmQ="}}}"#).unwrap();
+        store.read.insert(0, first);
+        assert_eq!(get(&store, Some("team/fn")), password("hub", "d"));
     }
 
     #[test]
@@ -303,7 +339,7 @@ mod tests {
         let path = dir.path().join("config.json");
         fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
         assert_eq!(store.store("b.example:5000", "me", "päss").unwrap(), path.display().to_string());
-        assert_eq!(store.get("b.example:5000").unwrap(), password("me", "päss"));
+        assert_eq!(store.get("b.example:5000", None).unwrap(), password("me", "päss"));
         assert_eq!(path.metadata().unwrap().permissions().mode() & 0o777, 0o600);
         assert!(store.erase("b.example:5000").unwrap());
         assert!(!store.erase("b.example:5000").unwrap());
@@ -324,18 +360,18 @@ mod tests {
         std::os::unix::fs::symlink(dir.path().join("new/config.json"), &link).unwrap();
         CredentialStore::at(&link).store("b.example", "me", "y").unwrap();
         assert!(link.is_symlink());
-        assert_eq!(new.get("b.example").unwrap(), password("me", "y"));
+        assert_eq!(new.get("b.example", None).unwrap(), password("me", "y"));
     }
 
     #[test]
     fn damaged_files_are_named() {
         for text in ["{", "[]", "\"x\"", "{} {}"] {
             let (_dir, store) = store(text);
-            assert!(store.get("a.example").unwrap_err().to_string().contains("config.json"), "{text}");
+            assert!(store.get("a.example", None).unwrap_err().to_string().contains("config.json"), "{text}");
             assert!(store.store("a.example", "me", "x").is_err());
         }
         let (_dir, empty) = store(" \n");
-        assert_eq!(empty.get("a.example").unwrap(), Credentials::Anonymous);
+        assert_eq!(empty.get("a.example", None).unwrap(), Credentials::Anonymous);
     }
 
     #[test]

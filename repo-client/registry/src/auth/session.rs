@@ -28,6 +28,8 @@ pub(crate) struct Session {
 
 struct State {
     credentials: Credentials,
+    /// What the files say, by repository.
+    stored: HashMap<String, Credentials>,
     /// What the registry wanted last; nothing is sent before it has asked.
     challenge: Option<Challenge>,
     /// By scope.
@@ -56,9 +58,28 @@ struct Answer {
     expires_in: Option<u64>,
 }
 
+impl State {
+    /// Who to be in the repository of `place`. The files are read once for each.
+    fn credentials(&mut self, transport: &Transport, place: &Place) -> Result<Credentials, Failure> {
+        if self.credentials != Credentials::Stored {
+            return Ok(self.credentials.clone());
+        }
+        let repository = place.repository.as_deref();
+        let key = repository.unwrap_or_default();
+        if let Some(known) = self.stored.get(key) {
+            return Ok(known.clone());
+        }
+        let found = CredentialStore::from_env().get(&transport.registry, repository)?;
+        self.stored.insert(key.to_string(), found.clone());
+        Ok(found)
+    }
+}
+
 impl Session {
     pub(crate) fn new(credentials: Credentials) -> Self {
-        Session { state: Mutex::new(State { credentials, challenge: None, tokens: HashMap::new() }) }
+        Session {
+            state: Mutex::new(State { credentials, stored: HashMap::new(), challenge: None, tokens: HashMap::new() }),
+        }
     }
 
     /// Whether the registry has asked who we are.
@@ -80,14 +101,12 @@ impl Session {
         // Held while a token is fetched, so that several threads fetch one and not several.
         let mut state = self.lock();
         let Some(challenge) = state.challenge.clone() else { return Ok(None) };
-        if state.credentials == Credentials::Stored {
-            state.credentials = CredentialStore::from_env().get(&transport.registry)?;
-        }
+        let credentials = state.credentials(transport, place)?;
         let (realm, service, scope) = match challenge {
-            Challenge::Basic => return basic(&state.credentials),
+            Challenge::Basic => return basic(&credentials),
             Challenge::Bearer { realm, service, scope } => (realm, service, scope),
         };
-        if let Credentials::RegistryToken(token) = &state.credentials {
+        if let Credentials::RegistryToken(token) = &credentials {
             return secret(format!("Bearer {token}")).map(Some);
         }
         let scopes = if scopes.is_empty() { scope.into_iter().collect() } else { scopes.to_vec() };
@@ -95,7 +114,7 @@ impl Session {
         if let Some(token) = state.tokens.get(&key).filter(|token| token.until > Instant::now()) {
             return Ok(Some(token.header.clone()));
         }
-        let token = fetch(transport, place, &state.credentials, &realm, service.as_deref(), &scopes)?;
+        let token = fetch(transport, place, &credentials, &realm, service.as_deref(), &scopes)?;
         let header = token.header.clone();
         state.tokens.insert(key, token);
         Ok(Some(header))
@@ -119,19 +138,17 @@ impl Session {
         };
         state.tokens.clear();
         state.challenge = Some(wanted.clone());
-        if state.credentials == Credentials::Stored {
-            state.credentials = CredentialStore::from_env().get(&transport.registry)?;
-        }
-        let name = match &state.credentials {
+        let credentials = state.credentials(transport, &call.place)?;
+        let name = match &credentials {
             Credentials::Password { username, .. } => format!("refuses {username}"),
             Credentials::IdentityToken(_) | Credentials::RegistryToken(_) => "refuses the stored token".into(),
             Credentials::Anonymous | Credentials::Stored => "wants credentials".into(),
         };
         let fixed = match wanted {
             Challenge::Basic => true,
-            Challenge::Bearer { .. } => matches!(state.credentials, Credentials::RegistryToken(_)),
+            Challenge::Bearer { .. } => matches!(credentials, Credentials::RegistryToken(_)),
         };
-        let hopeless = fixed && (authorized || matches!(state.credentials, Credentials::Anonymous));
+        let hopeless = fixed && (authorized || matches!(credentials, Credentials::Anonymous));
         if last || hopeless {
             let said = match detail {
                 Some(Failure::Final(RegistryError::Status { detail, .. })) if !detail.is_empty() => {
