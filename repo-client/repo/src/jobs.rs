@@ -49,11 +49,13 @@ impl<T> Board<T> {
                 true => Err(RepoError::Stopped),
                 false => job(index),
             };
-            if result.is_err() {
+            let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
+            let failed = result.is_err();
+            slots[index] = Some(result);
+            // Only now: whoever finds a job that was given up finds the error for it, too.
+            if failed {
                 self.stop();
             }
-            let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
-            slots[index] = Some(result);
             self.changed.notify_all();
         }
     }
@@ -85,5 +87,23 @@ impl<T> Board<T> {
                 Some(None) => slots = self.changed.wait(slots).unwrap_or_else(PoisonError::into_inner),
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_error_is_that_of_the_job_that_failed() {
+        for round in 0..500 {
+            let result = all(12, 4, |index| match index == round % 12 {
+                true => Err(RepoError::NoName(index.to_string())),
+                false => Ok(index),
+            });
+            assert!(matches!(&result, Err(RepoError::NoName(name)) if *name == (round % 12).to_string()), "{result:?}");
+        }
+        assert_eq!(all(5, 3, Ok).unwrap(), [0, 1, 2, 3, 4]);
+        assert!(all(0, 3, Ok).unwrap().is_empty());
     }
 }
