@@ -1,13 +1,14 @@
 //! What lies in a registry: `tags REF`, `inspect REF`, `rm REF`.
 
-use crate::output::{Failures, counted, print, printable, size, table};
+use crate::output::{Failures, counted, print, printable, rfc3339, size, table};
 use crate::signing::{Access, connect};
 use serde_json::json;
 use snapfn_registry::{Client, Reference};
-use snapfn_repo::{Config, Inspected, Removed};
+use snapfn_repo::{Config, Inspected, Needs, Removed};
 use std::ffi::OsStr;
 use std::fmt::Write;
 use std::io;
+use std::time::{Duration, UNIX_EPOCH};
 
 /// `tags REF`: without a tag, all of the repository's.
 pub(crate) fn tags(name: &OsStr, access: &Access, failures: &mut Failures) -> io::Result<()> {
@@ -60,30 +61,79 @@ fn open(name: &OsStr, access: &Access, failures: &mut Failures) -> Option<(Clien
 }
 
 fn text(image: &Inspected) -> String {
-    let mut out = String::new();
+    let mut out = format!("{}\n", image.reference);
     // Writing to a String cannot fail.
-    let _ = writeln!(out, "{}", image.reference);
-    let _ = writeln!(out, "  digest    {}", image.digest);
-    let _ = writeln!(out, "  platform  {}/{}", printable(&image.os), printable(&image.architecture));
-    let _ = writeln!(out, "  layers    {} ({})", counted(image.layers.len(), "layer"), size(image.size));
+    let mut line = |name: &str, value: &str| {
+        let _ = writeln!(out, "  {name:9} {}", printable(value));
+    };
+    line("digest", &image.digest);
+    line("platform", &format!("{}/{}", image.os, image.architecture));
+    let base = image.layers.iter().filter(|layer| layer.kind == Some("base")).count();
+    let below = if base > 0 { format!(", {base} of them of a base") } else { String::new() };
+    line("size", &format!("{} in {}{below}", size(image.size), counted(image.layers.len(), "layer")));
     if let Some(command) = image.entrypoint.as_ref().filter(|command| !command.is_empty()) {
-        let _ = writeln!(out, "  runs      {}", printable(&command.join(" ")));
+        line("runs", &command.join(" "));
     }
-    if image.snapshot.is_empty() {
-        out.push_str("  holds no snapshot of this program\n");
+    match &image.signatures[..] {
+        [] => line("signed", "no"),
+        some => {
+            let keys: Vec<_> = some.iter().map(|signature| signature.key.as_deref().unwrap_or("unknown")).collect();
+            line("signed", &format!("by key {} (claimed; `snaprepo verify` checks it)", keys.join(", ")));
+        }
     }
-    for (name, value) in &image.snapshot {
-        // Long ones, such as the list of parts, are for programs: --json.
-        let value: String = printable(value).chars().take(100).collect();
-        let _ = writeln!(out, "  {}  {value}", printable(name));
+    let mut needs: Vec<String> = image.snapshots.iter().map(|snapshot| needs(&snapshot.needs)).collect();
+    needs.dedup();
+    for text in needs {
+        line("needs", &text);
     }
+    match image.snapshots.is_empty() {
+        true => out.push_str("  holds no snapshot of this program\n"),
+        false => out.push_str(&snapshots(image)),
+    }
+    out.push_str(&layers(image));
+    out
+}
+
+fn needs(needs: &Needs) -> String {
+    let mut text = format!("{}, {} pages", needs.arch, size(needs.page_size));
+    // Writing to a String cannot fail.
+    let _ = match &needs.kernel {
+        Some(kernel) => write!(text, ", Linux {kernel}, x86-64-v{}", needs.cpu_level),
+        None => write!(text, "; what else, it does not say"),
+    };
+    for feature in &needs.cpu_features {
+        let _ = write!(text, " {feature}");
+    }
+    text
+}
+
+fn snapshots(image: &Inspected) -> String {
+    let header = ["SNAPSHOT", "DIGEST", "SIZE", "PARTS", "CREATED", "PROGRAM"].map(String::from).to_vec();
+    let lines = image.snapshots.iter().map(|snapshot| {
+        let created = snapshot.created.and_then(|at| rfc3339(UNIX_EPOCH.checked_add(Duration::from_secs(at))?));
+        vec![
+            printable(&snapshot.name),
+            short(&snapshot.digest),
+            size(snapshot.size),
+            snapshot.parts.to_string(),
+            created.map_or("-".to_owned(), |time| time.replace('T', " ")),
+            printable(snapshot.program.as_deref().unwrap_or("-")),
+        ]
+    });
+    table(&std::iter::once(header).chain(lines).collect::<Vec<_>>(), &[2, 3])
+}
+
+fn layers(image: &Inspected) -> String {
     let header = ["LAYER", "SIZE", "TYPE", "HOLDS"].map(String::from).to_vec();
     let lines = image.layers.iter().map(|layer| {
-        let digest = layer.digest.strip_prefix("sha256:").unwrap_or(&layer.digest);
         let kind = layer.media_type.rsplit('.').next().unwrap_or_default();
-        let holds = layer.annotations.get("dev.snapfn.layer").map_or("-", String::as_str);
-        vec![printable(digest.get(..12).unwrap_or(digest)), size(layer.size), printable(kind), printable(holds)]
+        vec![short(&layer.digest), size(layer.size), printable(kind), layer.kind.unwrap_or("-").to_owned()]
     });
-    out.push_str(&table(&std::iter::once(header).chain(lines).collect::<Vec<_>>(), &[1]));
-    out
+    table(&std::iter::once(header).chain(lines).collect::<Vec<_>>(), &[1])
+}
+
+/// Enough of a digest to tell it by.
+fn short(digest: &str) -> String {
+    let hex = digest.strip_prefix("sha256:").unwrap_or(digest);
+    printable(hex.get(..12).unwrap_or(hex))
 }

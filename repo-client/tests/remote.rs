@@ -48,9 +48,22 @@ impl Setup {
         let credentials = Credentials::Password { username: "user".into(), password: "secret".into() };
         let options = ClientOptions { plain_http: true, credentials, ..ClientOptions::default() };
         let client = Client::new(&self.registry.host(), options).unwrap();
-        let config = format!(
-            r#"{{"os":"linux","architecture":"amd64","config":{{"Entrypoint":["/usr/bin/snaprun","--","{repository}"],"Labels":{{"dev.snapfn.name":"fn:v1","other":"x"}}}},"rootfs":{{"type":"layers","diff_ids":[]}}}}"#
-        );
+        let part = serde_json::json!({ "layer": 0, "digest": "1".repeat(64), "size": 5 });
+        let snapshot = serde_json::json!({
+            "name": "fn", "tag": "v1", "digest": "0".repeat(64), "size": 5, "parts": [part],
+            "created": 1_700_000_000, "program": "/usr/bin/f\u{1b}n",
+        });
+        let index = serde_json::json!({
+            "version": 1, "arch": "x86_64", "page_size": 4096, "layers": 1, "snapshots": [snapshot], "files": [],
+        });
+        let config = serde_json::json!({
+            "os": "linux", "architecture": "amd64", "rootfs": { "type": "layers", "diff_ids": [format!("sha256:{}", "2".repeat(64))] },
+            "config": {
+                "Entrypoint": ["/usr/bin/snaprun", "--", repository],
+                "Labels": { "dev.snapfn.image": index.to_string(), "other": "x" },
+            },
+        })
+        .to_string();
         let upload = |text: &str| {
             let digest = Digest::of(text.as_bytes());
             client.upload_blob(repository, &digest, text.len() as u64, &text.as_bytes().to_vec(), None).unwrap();
@@ -143,14 +156,23 @@ fn inspect_and_rm() {
     let (v1, v2) = (format!("{host}/team/fn:v1"), format!("{host}/team/fn:v2"));
     let (status, text, error) = setup.run(&["inspect", "--plain-http", &v1], "");
     assert_eq!((status, error.as_str()), (0, ""));
-    for part in
-        [&v1, &digest.to_string(), "linux/amd64", "1 layer (5 B)", "/usr/bin/snaprun -- team/fn", "name  fn:v1", "code"]
-    {
+    for part in [
+        &*v1,
+        &digest.to_string(),
+        "linux/amd64",
+        "5 B in 1 layer\n",
+        "/usr/bin/snaprun -- team/fn",
+        "signed    no",
+        "needs     x86_64, 4.0 KiB pages; what else, it does not say",
+        "fn:v1     000000000000   5 B      1  2023-11-14 22:13:20Z  /usr/bin/f\\u{1b}n",
+        "tar+zstd  part",
+    ] {
         assert!(text.contains(part), "{part} in {text}");
     }
     let (_, json, _) = setup.run(&["inspect", "--plain-http", "--json", &v1], "");
     let json: serde_json::Value = serde_json::from_str(&json).unwrap();
-    assert_eq!((&json["size"], &json["snapshot"]["name"]), (&5.into(), &"fn:v1".into()));
+    assert_eq!((&json["size"], &json["snapshots"][0]["name"]), (&5.into(), &"fn:v1".into()));
+    assert_eq!((&json["layers"][0]["kind"], &json["snapshots"][0]["created"]), (&"part".into(), &1_700_000_000.into()));
 
     // docker-registry deletes manifests only: a tag that shares one is not taken away with it.
     let (status, _, error) = setup.run(&["rm", "--plain-http", &v1], "");

@@ -91,6 +91,12 @@ pub struct SnapshotEntry {
     pub digest: Hex,
     /// Its size.
     pub size: u64,
+    /// Path of the program; empty: it does not say.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub program: String,
+    /// When it was made, in seconds since 1970; 0: it does not say.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub created: u64,
     /// Register state (bits of XCR0) that the host must have.
     #[serde(default)]
     pub xstate: u64,
@@ -99,6 +105,10 @@ pub struct SnapshotEntry {
     pub needs: String,
     /// What it is made of, in order.
     pub parts: Vec<PartEntry>,
+}
+
+fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 /// A part of a snapshot.

@@ -117,6 +117,8 @@ pub fn plan(
             tag: input.reference.tag.to_string(),
             digest: input.digest.into(),
             size: meta.size(),
+            program: program(&plan),
+            created: plan.header.process.created,
             xstate: xstate(&plan),
             needs: plan.needs.map_or_else(String::new, hex),
             parts: entries,
@@ -262,11 +264,17 @@ fn split_layer(mut forms: Vec<(Ref, Vec<u8>)>) -> Result<Layer, ImageError> {
     Ok(Layer { kind: LayerKind::Split, verify: false, entries })
 }
 
-/// The register state that is live in some thread: XCR0 bits.
+/// Path of the program.
+fn program(plan: &snapfn_format::snap::Plan<'_>) -> String {
+    let exe = plan.bytes(plan.header.process.exe);
+    String::from_utf8_lossy(exe.strip_suffix(&[0]).unwrap_or(exe)).into_owned()
+}
+
 fn hex(needs: &snapfn_format::snap::HostNeeds) -> String {
     zerocopy::IntoBytes::as_bytes(needs).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
+/// The register state that is live in some thread: XCR0 bits.
 fn xstate(plan: &snapfn_format::snap::Plan<'_>) -> u64 {
     let of = |thread: &snapfn_format::snap::Thread| {
         let area = plan.bytes(thread.xstate).get(472..480)?;

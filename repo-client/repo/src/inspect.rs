@@ -1,7 +1,10 @@
 //! What an image in a registry is, without fetching its layers.
 
 use crate::platform::{self, MANIFESTS};
+use crate::signature::{ARTIFACT_TYPE, KEY_ANNOTATION};
 use serde::{Deserialize, Serialize};
+use snapfn_format::cpu::{self, FeatureSet};
+use snapfn_image::{ImageError, Index, LayerKind, ManifestView, SnapshotEntry};
 use snapfn_registry::{Client, Digest, Reference, RegistryError};
 use std::collections::BTreeMap;
 use std::io::Read;
@@ -9,8 +12,6 @@ use thiserror::Error;
 
 /// Largest configuration that is read.
 const MAX_CONFIG: u64 = 4 << 20;
-/// What labels and annotations of ours begin with.
-const OURS: &str = "dev.snapfn.";
 
 /// Why an image cannot be inspected.
 #[derive(Debug, Error)]
@@ -41,15 +42,50 @@ pub struct Inspected {
     pub entrypoint: Option<Vec<String>>,
     /// The sum of the layers' sizes.
     pub size: u64,
+    /// The snapshots in it; empty if it is an ordinary image.
+    pub snapshots: Vec<Snapshot>,
     /// The layers, lowest first.
     pub layers: Vec<Layer>,
-    /// What labels and annotations say about the snapshots in it, without `dev.snapfn.`; empty if there are none.
-    pub snapshot: BTreeMap<String, String>,
+    /// What claims to be a signature of it. Nothing of it has been checked.
+    pub signatures: Vec<Signature>,
+}
+
+/// A snapshot in an image.
+#[derive(Clone, Debug, Serialize)]
+pub struct Snapshot {
+    /// Its name, with its tag.
+    pub name: String,
+    /// Digest of the snapshot file.
+    pub digest: String,
+    /// Its size in the store.
+    pub size: u64,
+    /// Layers that it is cut into.
+    pub parts: usize,
+    /// Path of the program that it was made of, if it says.
+    pub program: Option<String>,
+    /// When it was made, in seconds since 1970, if it says.
+    pub created: Option<u64>,
+    /// What it needs of a host.
+    pub needs: Needs,
+}
+
+/// What a snapshot needs of a host.
+#[derive(Clone, Debug, Default, Serialize, PartialEq, Eq)]
+pub struct Needs {
+    /// `x86_64`.
+    pub arch: String,
+    /// Page size, bytes.
+    pub page_size: u64,
+    /// Oldest kernel, as `4.18`, if it says.
+    pub kernel: Option<String>,
+    /// Level of x86-64 of which the CPU must have everything: 1 to 4; 1 where it does not say.
+    pub cpu_level: u32,
+    /// Features that the CPU must have beside those of the level.
+    pub cpu_features: Vec<String>,
 }
 
 /// One layer.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[derive(Clone, Debug, Serialize)]
 pub struct Layer {
     /// How it is packed.
     pub media_type: String,
@@ -57,17 +93,34 @@ pub struct Layer {
     pub digest: String,
     /// Its size, compressed.
     pub size: u64,
+    /// What it is for: a [`LayerKind`] by name. None for a layer of an ordinary image.
+    pub kind: Option<&'static str>,
     /// What else is said about it.
-    #[serde(default)]
     pub annotations: BTreeMap<String, String>,
+}
+
+/// What claims to be a signature.
+#[derive(Clone, Debug, Serialize)]
+pub struct Signature {
+    /// Digest of the artifact.
+    pub artifact: String,
+    /// ID of the key that it claims to be by, if it says.
+    pub key: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct Manifest {
+    config: Option<Descriptor>,
+    layers: Option<Vec<Descriptor>>,
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Manifest {
-    config: Option<Layer>,
-    layers: Option<Vec<Layer>>,
+struct Descriptor {
     #[serde(default)]
+    media_type: String,
+    digest: String,
+    size: u64,
     annotations: Option<BTreeMap<String, String>>,
 }
 
@@ -84,36 +137,97 @@ struct Config {
 #[serde(rename_all = "PascalCase")]
 struct Run {
     entrypoint: Option<Vec<String>>,
-    labels: Option<BTreeMap<String, String>>,
 }
 
 /// Looks into the image that `reference` names; of several for different machines, the one for this.
 pub fn inspect(client: &Client, reference: &Reference) -> Result<Inspected, InspectError> {
     let repository = &reference.repository;
-    let got = client.manifest(repository, &reference.target(), &MANIFESTS)?;
-    let got = platform::resolve(client, repository, got, InspectError::Image)?;
+    let named = client.manifest(repository, &reference.target(), &MANIFESTS)?;
+    // A signature is of what the name stands for, perhaps a list.
+    let signatures = client.referrers(repository, &named.digest)?;
+    let got = platform::resolve(client, repository, named, InspectError::Image)?;
     let manifest: Manifest = parse(&got.bytes, "the manifest")?;
     let (Some(config), Some(layers)) = (manifest.config, manifest.layers) else {
         return Err(InspectError::Image(format!("a {} has no configuration and layers", got.media_type)));
     };
-    let config = fetch_config(client, repository, &config)?;
-    let run = config.config.unwrap_or(Run { entrypoint: None, labels: None });
-    let said = run.labels.into_iter().chain(manifest.annotations).flatten();
-    let snapshot = said.filter_map(|(name, value)| Some((name.strip_prefix(OURS)?.to_string(), value))).collect();
+    let bytes = fetch_config(client, repository, &config)?;
+    let config: Config = parse(&bytes, "the configuration")?;
+    let index = match ManifestView::parse(&got.bytes).and_then(|view| view.image(&bytes)) {
+        Ok(image) => Some(image.index),
+        Err(ImageError::NoSnapshot) => None,
+        Err(error) => return Err(InspectError::Image(error.to_string())),
+    };
+    let snapshots = index.iter().flat_map(|index| index.snapshots.iter().map(|entry| snapshot(index, entry)));
+    let snapshots = snapshots.collect::<Result<_, _>>().map_err(|error| InspectError::Image(error.to_string()))?;
+    let count = layers.len();
+    let kind = |at| index.as_ref().map(|index| kind(index, count, at).name());
     Ok(Inspected {
         reference: reference.to_string(),
         digest: got.digest.to_string(),
         media_type: got.media_type,
         os: config.os,
         architecture: config.architecture,
-        entrypoint: run.entrypoint,
+        entrypoint: config.config.and_then(|run| run.entrypoint),
         size: layers.iter().fold(0, |sum: u64, layer| sum.saturating_add(layer.size)),
-        layers,
-        snapshot,
+        snapshots,
+        layers: layers
+            .into_iter()
+            .enumerate()
+            .map(|(at, Descriptor { media_type, digest, size, annotations })| {
+                let annotations = annotations.unwrap_or_default();
+                Layer { media_type, digest, size, kind: kind(at), annotations }
+            })
+            .collect(),
+        signatures: signatures
+            .into_iter()
+            .filter(|entry| entry.artifact_type.as_deref() == Some(ARTIFACT_TYPE))
+            .map(|entry| Signature {
+                artifact: entry.digest.to_string(),
+                key: entry.annotations.get(KEY_ANNOTATION).cloned(),
+            })
+            .collect(),
     })
 }
 
-fn fetch_config(client: &Client, repository: &str, config: &Layer) -> Result<Config, InspectError> {
+fn snapshot(index: &Index, entry: &SnapshotEntry) -> Result<Snapshot, ImageError> {
+    let mut needs = Needs { arch: index.arch.clone(), page_size: index.page_size, cpu_level: 1, ..Needs::default() };
+    if let Some(record) = entry.host_needs()? {
+        let cpu = FeatureSet(record.cpu).without_hints();
+        let levels = (2..=4).filter_map(|level| Some((level, FeatureSet::level(level)?)));
+        let level = levels.filter(|(_, set)| set.without(cpu).numbers().next().is_none()).last();
+        let beside = level.map_or(cpu, |(_, set)| cpu.without(set));
+        needs.cpu_level = level.map_or(1, |(level, _)| level);
+        needs.cpu_features = beside
+            .numbers()
+            .map(|number| cpu::name(number).map_or(format!("feature {number}"), String::from))
+            .collect();
+        needs.kernel = Some(format!("{}.{}", record.kernel >> 16, record.kernel & 0xffff));
+    }
+    Ok(Snapshot {
+        name: format!("{}:{}", entry.name, entry.tag),
+        digest: entry.digest.0.to_string(),
+        size: entry.size,
+        parts: entry.parts.len(),
+        program: Some(entry.program.clone()).filter(|program| !program.is_empty()),
+        created: Some(entry.created).filter(|created| *created != 0),
+        needs,
+    })
+}
+
+/// What a layer is for. The annotations say it, too, but engines drop them.
+fn kind(index: &Index, count: usize, at: usize) -> LayerKind {
+    match at.checked_sub(count.saturating_sub(index.layers)) {
+        None => LayerKind::Base,
+        Some(at) if index.files.iter().any(|file| file.layer == at) => LayerKind::Files,
+        Some(at) if index.snapshots.iter().any(|snapshot| snapshot.parts.iter().any(|part| part.layer == at)) => {
+            LayerKind::Part
+        }
+        Some(0) => LayerKind::Loader,
+        Some(_) => LayerKind::Split,
+    }
+}
+
+fn fetch_config(client: &Client, repository: &str, config: &Descriptor) -> Result<Vec<u8>, InspectError> {
     let digest: Digest =
         config.digest.parse().map_err(|_| InspectError::Image("its configuration has no digest".into()))?;
     if config.size > MAX_CONFIG {
@@ -123,7 +237,7 @@ fn fetch_config(client: &Client, repository: &str, config: &Layer) -> Result<Con
     let read = client.blob(repository, &digest, config.size, 0)?.read_to_end(&mut bytes);
     read.map_err(|error| InspectError::Image(format!("its configuration cannot be read: {error}")))?;
     match Digest::of(&bytes) == digest {
-        true => parse(&bytes, "the configuration"),
+        true => Ok(bytes),
         false => Err(InspectError::Image(format!("its configuration is not the one with the digest {digest}"))),
     }
 }

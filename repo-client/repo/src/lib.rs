@@ -32,7 +32,7 @@ pub use base::BaseImage;
 pub use config::{Config, ConfigError, RegistrySettings};
 pub use error::RepoError;
 pub use event::{Event, Events, Present};
-pub use inspect::{InspectError, Inspected, Layer, inspect};
+pub use inspect::{InspectError, Inspected, Layer, Needs, Signature, Snapshot, inspect};
 pub use key::{KeyError, PublicKey, SecretKey};
 pub use pull::{PullOptions, Pulled};
 pub use push::{PushOptions, Pushed};

@@ -22,7 +22,9 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use thiserror::Error;
 
 /// What the artifact is.
-const ARTIFACT_TYPE: &str = "application/vnd.snapfn.signature.v1";
+pub(crate) const ARTIFACT_TYPE: &str = "application/vnd.snapfn.signature.v1";
+/// Annotation of the artifact: the ID of the key. For people; a check tries the keys that it was given.
+pub(crate) const KEY_ANNOTATION: &str = "dev.snapfn.signature.key";
 const STATEMENT_TYPE: &str = "application/vnd.snapfn.signature.statement.v1";
 const MINISIGN_TYPE: &str = "application/vnd.snapfn.signature.minisign.v1";
 const MANIFEST_TYPE: &str = "application/vnd.oci.image.manifest.v1+json";
@@ -134,7 +136,7 @@ pub fn sign(client: &Client, reference: &Reference, key: &SecretKey) -> Result<S
             "digest": manifest.digest.to_string(),
             "size": manifest.bytes.len(),
         },
-        "annotations": { "dev.snapfn.signature.key": key.id() },
+        "annotations": { KEY_ANNOTATION: key.id() },
     });
     for bytes in [EMPTY, &*statement, signature.as_bytes()] {
         let digest = Digest::of(bytes);
