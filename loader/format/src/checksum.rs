@@ -69,7 +69,8 @@ mod tests {
     fn every_single_bit_flip_is_seen() {
         let data: Vec<u8> = (0..203u32).map(|i| (i * 31) as u8).collect();
         let good = checksum(&data);
-        for bit in 0..data.len() * 8 {
+        // Miri takes a thousand times as long.
+        for bit in (0..data.len() * 8).step_by(if cfg!(miri) { 131 } else { 1 }) {
             let mut bad = data.clone();
             bad[bit / 8] ^= 1 << (bit % 8);
             assert_ne!(checksum(&bad), good, "bit {bit}");

@@ -189,7 +189,7 @@ fn every_truncation_is_refused() {
 #[test]
 fn refusals_name_what_is_wrong() {
     type Change = fn(&mut PlanTables);
-    let cases: [(&str, Change); 41] = [
+    let cases: [(&str, Change); 45] = [
         ("operation in record 7", |t| t.ops[7].file = 1),
         ("operation in record 7", |t| t.ops[7].file = 3),
         ("file index in record 7", |t| t.ops[7].file = t.files.len() as u16),
@@ -209,11 +209,17 @@ fn refusals_name_what_is_wrong() {
         ("operation in record 0", |t| t.ops[0].addr = 0),
         ("operation in record 15", |t| t.ops[15].addr = LOADER_START),
         ("operation in record 1", |t| t.ops[1].flags = OP_SHARED),
+        ("operation in record 1", |t| t.ops[1].offset = u64::MAX - PAGE + 1),
+        ("operation in record 14", |t| t.ops[14].offset = u64::MAX - PAGE + 1),
+        ("operation in record 2", |t| {
+            (t.ops[1].flags, t.ops[1].prot, t.ops[2].prot) = (OP_SHARED, PROT_READ, PROT_READ | PROT_WRITE);
+        }),
         ("threads table", |t| t.threads.clear()),
         ("thread in record 0", |t| t.threads[0].xstate.len = 100),
         ("thread in record 1", |t| t.threads[1].comm[15] = b'x'),
         ("thread in record 0", |t| t.threads[0].tid_cache = 8),
         ("resident region", |t| t.process.resident += PAGE),
+        ("resident region", |t| t.ops[8].offset = t.files[0].size),
         ("patch in record 0", |t| t.patches[0].addr = t.ops[0].addr),
         ("patch in record 1", |t| t.patches[1].addr = t.patches[0].addr),
         ("descriptor in record 4", |t| t.fds[4].source = 4),

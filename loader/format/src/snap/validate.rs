@@ -84,8 +84,13 @@ impl<'a> Plan<'a> {
     }
 
     fn is_writable(&self, op: &Op) -> bool {
-        let beyond = op.kind == OP_MAP_FILE && op.file == 0 && op.offset >= self.header.file_size;
-        op.kind != OP_MAP_FD && !beyond && op.prot & PROT_WRITE != 0 && op.flags & OP_SHARED == 0
+        self.has_bytes(op) && op.prot & PROT_WRITE != 0 && op.flags & OP_SHARED == 0
+    }
+
+    /// Whether there is something to read and write once everything is mapped: descriptors come later, and behind the end of
+    /// the file an access is SIGBUS.
+    fn has_bytes(&self, op: &Op) -> bool {
+        op.kind != OP_MAP_FD && !(op.kind == OP_MAP_FILE && op.file == 0 && op.offset >= self.header.file_size)
     }
 
     fn validate_files(&self) -> Result<(), FormatError> {
@@ -133,6 +138,7 @@ impl<'a> Plan<'a> {
                         _ => op.offset.checked_add(op.len).is_some_and(|end| reach.is_some_and(|reach| end <= reach)),
                     };
                     op.offset % PAGE == 0
+                        && op.offset.checked_add(op.len).is_some()
                         && inside
                         && op.flags & (OP_GROWSDOWN | OP_STACK | OP_DROPPABLE) == 0
                         && (op.flags & OP_SHARED == 0 || file.kind == FILE_HOST || op.prot & PROT_WRITE == 0)
@@ -160,7 +166,20 @@ impl<'a> Plan<'a> {
                             map.kind == OP_MAP_ANON && map.prot & PROT_WRITE != 0 && map.flags & OP_DROPPABLE == 0
                         })
                 }
-                OP_PROTECT => op.file == 0 && op.flags == 0 && op.offset == 0 && in_last(),
+                OP_PROTECT => {
+                    // What is shared stays as it was mapped: no instance writes to a stored file.
+                    let fixed = |map: &Op| {
+                        let file = self.files.get(usize::from(map.file));
+                        map.kind == OP_MAP_FILE
+                            && map.flags & OP_SHARED != 0
+                            && file.is_some_and(|file| file.kind != FILE_HOST)
+                    };
+                    op.file == 0
+                        && op.flags == 0
+                        && op.offset == 0
+                        && in_last()
+                        && (op.prot & PROT_WRITE == 0 || !last.is_some_and(fixed))
+                }
                 OP_ADVISE | OP_LOCK => op.file == 0 && op.flags == 0 && op.offset < 1 << 16 && in_last(),
                 _ => false,
             };
@@ -214,7 +233,9 @@ impl<'a> Plan<'a> {
         }
         // The resident region: code page, slot page, work area; each of the protections that the loader counts on.
         let base = self.header.process.resident;
-        let code = self.map_of(base, PAGE).filter(|op| op.prot == PROT_READ | PROT_EXEC && base % PAGE == 0);
+        let code = self
+            .map_of(base, PAGE)
+            .filter(|op| op.prot == PROT_READ | PROT_EXEC && base % PAGE == 0 && self.has_bytes(op));
         let len = PAGE + resident::work_len(self.threads.len() as u64, largest as u64);
         let rest = base.checked_add(resident::SLOTS).and_then(|slots| self.map_of(slots, len));
         match (code, rest) {
