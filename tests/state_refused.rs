@@ -45,6 +45,7 @@ const KINDS: &[(&str, &[&str])] = &[
     ("mapped-twice", &["memory ", "mapped twice", "unmap one of the two"]),
     ("filter", &["thread ", "has a seccomp filter", "install filters after the snapshot point"]),
     ("child", &["child process ", "'refused' is running", "end or wait for child processes"]),
+    ("named-child", &["child process ", "is running", "end or wait for child processes"]),
     ("no-dump", &["process: ", "not dumpable", "CAP_SYS_PTRACE"]),
     ("tracer", &["process ", "is traced by thread ", "detach from it"]),
     ("root-directory", &["root directory: ", "call chroot after the snapshot point"]),

@@ -11,6 +11,7 @@ mod commands;
 mod dump;
 mod pin;
 mod prng;
+mod proc;
 mod tracee;
 mod vdso;
 

@@ -248,6 +248,13 @@ static void child(void) {
     if (process == 0) for (;;) pause();
 }
 
+/* Its name is no UTF-8: a long one is cut wherever its 15th byte is. */
+static void named_child(void) {
+    CHECK(prctl(PR_SET_NAME, "caf\xc3") == 0);
+    child();
+    CHECK(prctl(PR_SET_NAME, "refused") == 0);
+}
+
 static void end_child(void) {
     int status;
     CHECK(kill(process, 0) == 0 && kill(process, SIGKILL) == 0 && waitpid(process, &status, 0) == process);
@@ -329,7 +336,7 @@ static const struct kind {
     {"other-name", deleted_with_another_name, NULL}, {"stale-epoll", stale_epoll, NULL}, {"owner", owner, NULL},
     {"hugetlb", hugetlb, NULL}, {"system-v", system_v, NULL}, {"protection-key", protection_key, NULL},
     {"sealed", sealed, NULL}, {"mapped-twice", mapped_twice, NULL},
-    {"filter", filter, NULL}, {"child", child, end_child}, {"no-dump", no_dump, NULL}, {"tracer", tracer, end_tracee},
+    {"filter", filter, NULL}, {"child", child, end_child}, {"named-child", named_child, end_child}, {"no-dump", no_dump, NULL}, {"tracer", tracer, end_tracee},
     {"root-directory", root_directory, NULL}, {"other-group", other_group, NULL},
     {"memory-policy", memory_policy, NULL}, {"dispatch", dispatch, NULL}, {"cpuid", cpuid, NULL}, {"amx", amx, NULL},
     {"tagged", tagged, NULL},

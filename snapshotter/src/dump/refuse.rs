@@ -1,5 +1,6 @@
 //! What cannot be carried: all reasons at once, each with what it is and the remedy.
 
+use crate::proc::stat::Stat;
 use crate::tracee::maps::{self, Vma};
 use crate::tracee::ptrace::Tid;
 use crate::tracee::{Frozen, Status, TraceError, Tracer};
@@ -83,12 +84,10 @@ pub(crate) fn children(pid: Tid, blockers: &mut Vec<Blocker>) -> Result<(), Trac
         let Ok(entry) = entry else { continue };
         let Ok(list) = std::fs::read_to_string(entry.path().join("children")) else { continue };
         for child in list.split_whitespace() {
-            let stat = std::fs::read_to_string(format!("/proc/{child}/stat")).unwrap_or_default();
-            let state = stat.rsplit(") ").next().and_then(|rest| rest.chars().next());
-            if matches!(state, Some('Z' | 'X') | None) {
+            let line = std::fs::read(format!("/proc/{child}/stat")).unwrap_or_default();
+            let Some(Stat { name, .. }) = Stat::parse(&line).filter(|stat| !matches!(stat.state, 'Z' | 'X')) else {
                 continue;
-            }
-            let name = stat.split_once('(').and_then(|(_, rest)| rest.rsplit_once(')')).map_or("?", |(name, _)| name);
+            };
             blockers.push(Blocker {
                 subject: format!("child process {child}"),
                 what: format!("'{name}' is running"),

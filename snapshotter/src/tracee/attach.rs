@@ -11,6 +11,7 @@ use super::remote::Remote;
 use super::run::{Reached, Task, Tracer};
 use super::spawn::Spawned;
 use super::{Frozen, Output, Status, TraceError};
+use crate::proc::stat::Stat;
 use nix::sys::signal::{SigSet, Signal};
 use snapfn_format::PAGE;
 use snapfn_format::boot::BootRequest;
@@ -170,9 +171,7 @@ fn descriptor(pid: Tid, fd: u32) -> io::Result<OwnedFd> {
 
 /// Address of the initial stack's `argc` (field 28 of /proc/PID/stat).
 fn start_stack(pid: Tid) -> Option<u64> {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    let (_, fields) = stat.rsplit_once(") ")?;
-    fields.split(' ').nth(28 - 3)?.parse().ok()
+    Stat::parse(&fs::read(format!("/proc/{pid}/stat")).ok()?)?.field(28)
 }
 
 fn booted(pid: Tid, vmas: &[Vma]) -> Booted {

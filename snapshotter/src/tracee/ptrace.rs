@@ -4,11 +4,9 @@
 //! `__WALL`, decoded here.
 #![allow(unsafe_code)] // ptrace and wait4
 
+pub(crate) use crate::proc::Tid;
 use snapfn_format::snap::REGS;
 use std::io;
-
-/// A task (thread) ID.
-pub(crate) type Tid = i32;
 
 const PTRACE_SEIZE: u32 = 0x4206;
 const PTRACE_INTERRUPT: u32 = 0x4207;

@@ -2,6 +2,7 @@
 
 use super::open::OpenFd;
 use super::{Gathering, Refusal, kernel};
+use crate::proc::fdinfo::pairs;
 use snapfn_format::snap::*;
 use std::collections::HashMap;
 
@@ -34,31 +35,4 @@ pub(super) fn gather(gathering: &mut Gathering<'_>, open: &OpenFd) -> Result<(),
         gathering.late_step(FdStep { fd, kind, a, b, c, ..FdStep::default() });
     }
     Ok(())
-}
-
-/// `name: value` pairs of a line of fdinfo.
-pub(super) fn pairs(line: &str) -> HashMap<&str, &str> {
-    let mut words = line.split_whitespace();
-    let mut out = HashMap::new();
-    while let Some(word) = words.next() {
-        match word.split_once(':') {
-            Some((name, "")) => drop(out.insert(name, words.next().unwrap_or_default())),
-            Some((name, value)) => drop(out.insert(name, value)),
-            None => {}
-        }
-    }
-    out
-}
-
-#[cfg(test)]
-mod tests {
-    use super::pairs;
-
-    #[test]
-    fn lines_of_fdinfo() {
-        let line = "tfd:        5 events:       19 data:         7f05  pos:0 ino:2a sdev:e";
-        let fields = pairs(line);
-        assert_eq!((fields["tfd"], fields["events"], fields["data"]), ("5", "19", "7f05"));
-        assert_eq!((fields["pos"], fields["ino"], fields["sdev"]), ("0", "2a", "e"));
-    }
 }

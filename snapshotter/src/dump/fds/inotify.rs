@@ -1,9 +1,9 @@
 //! Inotify watches. The kernel tells inodes, not paths, and only the privileged may open a file by its inode: so the
 //! path is looked for, in the places where a program watches.
 
-use super::epoll::pairs;
 use super::open::OpenFd;
 use super::{Gathering, Refusal, kernel, unreadable};
+use crate::proc::fdinfo::pairs;
 use snapfn_format::snap::*;
 use std::collections::{HashSet, VecDeque};
 use std::fs;

@@ -1,6 +1,7 @@
 //! The descriptors that are open, as /proc shows them.
 
 use super::kernel;
+use crate::proc::fdinfo;
 use crate::tracee::TraceError;
 use crate::tracee::ptrace::Tid;
 use std::fs::{self, File, Metadata};
@@ -70,7 +71,7 @@ impl OpenFd {
 
     /// The value of a line of fdinfo.
     pub(super) fn field(&self, name: &str) -> Option<&str> {
-        self.info.lines().find_map(|line| line.strip_prefix(name)).map(str::trim)
+        fdinfo::field(&self.info, name)
     }
 
     pub(super) fn name(&self) -> String {

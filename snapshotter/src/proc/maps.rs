@@ -1,6 +1,6 @@
 //! /proc/PID/smaps, parsed strictly: what is unknown is an error, never a guess.
 
-use super::ptrace::Tid;
+use super::Tid;
 use std::fs;
 use std::io;
 use std::path::PathBuf;
@@ -65,7 +65,7 @@ pub(crate) fn parse(text: &[u8]) -> io::Result<Vec<Vma>> {
             // A field of the last VMA: "Rss:   4 kB".
             let number = value.split_whitespace().next().and_then(|word| word.parse::<u64>().ok()).unwrap_or(0);
             match (name, vmas.last_mut()) {
-                ("Rss" | "Swap", Some(vma)) => vma.resident += number,
+                ("Rss" | "Swap", Some(vma)) => vma.resident = vma.resident.saturating_add(number),
                 ("ProtectionKey", Some(vma)) => vma.protection_key = number,
                 _ => {}
             }
@@ -87,6 +87,7 @@ fn parse_header(line: &str) -> Option<Vma> {
         word
     };
     let (start, end) = word().split_once('-')?;
+    let (start, end) = (u64::from_str_radix(start, 16).ok()?, u64::from_str_radix(end, 16).ok()?);
     let perms = word().as_bytes();
     let offset = word();
     let (major, minor) = word().split_once(':')?;
@@ -94,9 +95,10 @@ fn parse_header(line: &str) -> Option<Vma> {
     let name = rest.trim_start_matches(' ');
     let name_alive = name.strip_suffix(" (deleted)");
     let bit = |index: usize, letter, bit| if perms.get(index) == Some(&letter) { bit } else { 0 };
+    (start < end).then_some(())?;
     Some(Vma {
-        start: u64::from_str_radix(start, 16).ok()?,
-        end: u64::from_str_radix(end, 16).ok()?,
+        start,
+        end,
         prot: bit(0, b'r', 1) | bit(1, b'w', 2) | bit(2, b'x', 4),
         shared: perms.get(3) == Some(&b's'),
         offset: u64::from_str_radix(offset, 16).ok()?,

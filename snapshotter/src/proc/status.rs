@@ -1,6 +1,6 @@
 //! `/proc/PID/status` of a process or one of its threads.
 
-use super::ptrace::Tid;
+use super::Tid;
 use std::io;
 
 /// The fields of one reading.
@@ -10,7 +10,13 @@ pub(crate) struct Status(String);
 impl Status {
     /// Of thread `tid` of process `pid`.
     pub(crate) fn read(pid: Tid, tid: Tid) -> io::Result<Self> {
-        std::fs::read_to_string(format!("/proc/{pid}/task/{tid}/status")).map(Status)
+        std::fs::read(format!("/proc/{pid}/task/{tid}/status")).map(|text| Status::parse(&text))
+    }
+
+    /// Of the file's text. The kernel escapes no more than line ends in a thread's name, which may be cut within a
+    /// character, too.
+    pub(crate) fn parse(text: &[u8]) -> Self {
+        Status(String::from_utf8_lossy(text).into_owned())
     }
 
     /// The value of a field; empty when this kernel has no such field.
@@ -40,7 +46,7 @@ mod tests {
 
     #[test]
     fn fields() {
-        let status = Status("Name:\tUmask: 7\nUmask:\t0022\nSigIgn:\t0000000000001000\nSigIgnored:\t1\n".to_owned());
+        let status = Status::parse(b"Name:\tUmask: caf\xc3\nUmask:\t0022\nSigIgn:\t0000000000001000\nSigIgnored:\t1\n");
         assert_eq!(status.get("Umask"), "0022");
         assert_eq!(status.set("SigIgn"), 1 << 12);
         assert_eq!(status.get("CapEff"), "");
