@@ -58,7 +58,8 @@ impl Places {
         let stored = plan.ops.iter().filter(|op| matches!(op.kind, OP_MAP_FILE | OP_READ) && op.file == 0);
         let memory = stored.map(|op| (op.offset..op.offset + op.len, op.addr)).collect();
         let contents = plan.fd_steps.iter().filter(|step| step.kind == STEP_CONTENT);
-        let contents = contents.map(|step| step.c..step.c.saturating_add(step.b)).collect();
+        let contents = contents.map(|step| (step.content_source(), step.b)).filter(|((file, _), _)| *file == 0);
+        let contents = contents.map(|((_, offset), len)| offset..offset + len).collect();
         Ok(Places { is_snapshot: true, memory, contents })
     }
 
