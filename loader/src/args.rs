@@ -185,6 +185,15 @@ impl Args {
         while let Some(option) = options.next() {
             let text = match option {
                 b"--bind" | b"-b" => options.next(),
+                // A value is no option.
+                b"--timing-page" | b"--fds" | b"--park" | b"--report" | b"--populate" => {
+                    options.next();
+                    None
+                }
+                b"--pool" => {
+                    options.nth(1);
+                    None
+                }
                 _ => option.strip_prefix(b"--bind="),
             };
             text.map(|text| binds.add(text));

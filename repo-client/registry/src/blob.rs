@@ -1,6 +1,7 @@
 //! Downloads: content as it comes, taken up again where a connection broke.
 
 use crate::client::{Access, Client, Operation};
+use crate::headers;
 use crate::http::{Payload, broken, protocol};
 use crate::patience::{Failure, Patience};
 use crate::{Digest, Direction, Event, RegistryError};
@@ -183,7 +184,7 @@ impl BlobReader {
     /// A partial answer must be the part that was asked for.
     fn check_range(&self, operation: &Operation<'_>, response: &Response) -> Result<(), Failure> {
         let text = response.headers().get(CONTENT_RANGE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-        let Some((start, end, total)) = parse_content_range(text) else {
+        let Some((start, end, total)) = headers::content_range(text) else {
             return Err(protocol(&operation.place, "the registry sends a part and does not say which".into()));
         };
         if let Some(total) = total.filter(|total| *total != self.size) {
@@ -275,28 +276,5 @@ impl Read for BlobReader {
             self.tell();
         }
         Ok(len)
-    }
-}
-
-/// `bytes FIRST-LAST/TOTAL`, where the total may be `*`.
-fn parse_content_range(text: &str) -> Option<(u64, u64, Option<u64>)> {
-    let (range, total) = text.trim().strip_prefix("bytes")?.trim_start().split_once('/')?;
-    let (first, last) = range.split_once('-')?;
-    let number = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok()).flatten();
-    let total = if total == "*" { None } else { Some(number(total)?) };
-    Some((number(first)?, number(last)?, total))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn content_range() {
-        assert_eq!(parse_content_range("bytes 0-9/10"), Some((0, 9, Some(10))));
-        assert_eq!(parse_content_range("bytes 5-9/*"), Some((5, 9, None)));
-        for bad in ["", "bytes", "0-9/10", "bytes */10", "bytes 0-/10", "bytes -1-2/3", "bytes 0-9", "bytes 0-9/+1"] {
-            assert_eq!(parse_content_range(bad), None, "{bad}");
-        }
     }
 }

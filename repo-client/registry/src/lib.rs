@@ -8,6 +8,7 @@
 //!  digest     sha256:…                            blob      downloads            upload   uploads
 //!  auth       credentials, challenges, tokens     manifest  manifests            list     tags, referrers
 //!  http       one exchange                        patience  when to try again    events   what is told meanwhile
+//!  headers    what registries write into headers
 //! ```
 //!
 //! # What is promised
@@ -36,28 +37,45 @@
 //! # Ok(()) }
 //! ```
 
+#![cfg_attr(not(feature = "client"), allow(dead_code, reason = "the client uses the rest"))]
+
 mod auth;
+#[cfg(feature = "client")]
 mod blob;
+#[cfg(feature = "client")]
 mod client;
 mod digest;
 mod error;
 mod events;
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub mod fuzzing;
+mod headers;
+#[cfg(feature = "client")]
 mod http;
+#[cfg(feature = "client")]
 mod list;
+#[cfg(feature = "client")]
 mod manifest;
 mod options;
 mod patience;
 mod reference;
+#[cfg(feature = "client")]
 mod upload;
 
 pub use auth::{CredentialStore, Credentials};
+#[cfg(feature = "client")]
 pub use blob::{BlobReader, RangeAnswer};
+#[cfg(feature = "client")]
 pub use client::Client;
 pub use digest::Digest;
 pub use error::{Place, RegistryError};
 pub use events::{Direction, Event, Events, Silent};
+#[cfg(feature = "client")]
 pub use list::{INDEX, Referrer};
+#[cfg(feature = "client")]
 pub use manifest::{MAX_MANIFEST, Manifest};
 pub use options::ClientOptions;
 pub use reference::{DEFAULT_TAG, Reference, ReferenceError, check_registry};
+#[cfg(feature = "client")]
 pub use upload::{BlobSource, Uploaded};

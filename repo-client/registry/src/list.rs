@@ -1,6 +1,7 @@
 //! Lists: the tags of a repository, the referrers of a manifest.
 
 use crate::client::{Access, Client, Operation};
+use crate::headers;
 use crate::http::{Payload, body, protocol};
 use crate::reference::check_tag;
 use crate::{Digest, RegistryError};
@@ -218,31 +219,8 @@ fn referrer(entry: Descriptor) -> Option<Referrer> {
     })
 }
 
-/// The target of the link to the next page: `<URL>; rel="next"`.
+/// Where the next page is.
 fn next_link(headers: &HeaderMap) -> Option<String> {
-    headers.get_all(LINK).iter().filter_map(|value| value.to_str().ok()).find_map(|text| {
-        let (target, rest) = text.trim().strip_prefix('<')?.split_once('>')?;
-        let params = rest.split([';', ',']).map(|param| param.trim().to_ascii_lowercase().replace([' ', '"'], ""));
-        params.into_iter().any(|param| param == "rel=next").then(|| target.to_string())
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use reqwest::header::HeaderValue;
-
-    #[test]
-    fn links() {
-        let next = |text| {
-            let mut headers = HeaderMap::new();
-            headers.insert(LINK, HeaderValue::from_static(text));
-            next_link(&headers)
-        };
-        assert_eq!(next(r#"</v2/a/tags/list?last=x&n=5>; rel="next""#).as_deref(), Some("/v2/a/tags/list?last=x&n=5"));
-        assert_eq!(next("<https://h/x>; title=\"a\"; rel=next").as_deref(), Some("https://h/x"));
-        for none in ["", "<x>", "<x>; rel=prev", "x; rel=next", "<x; rel=next"] {
-            assert_eq!(next(none), None, "{none}");
-        }
-    }
+    let texts = headers.get_all(LINK).iter().filter_map(|value| value.to_str().ok());
+    texts.filter_map(headers::next_link).map(str::to_string).next()
 }

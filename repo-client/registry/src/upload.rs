@@ -11,6 +11,7 @@
 
 use crate::auth::replace_file;
 use crate::client::{Access, Client, Operation};
+use crate::headers;
 use crate::http::{Payload, protocol};
 use crate::patience::{Failure, Patience};
 use crate::{Digest, Direction, Event, RegistryError};
@@ -373,41 +374,10 @@ impl Upload<'_> {
     }
 }
 
-/// How many bytes a `Range: 0-LAST` acknowledges. `0-0` is what registries say both of no byte and of one; a first piece
-/// is never one byte long, so it is none.
 fn acknowledged(headers: &HeaderMap) -> Option<u64> {
-    let text = headers.get(RANGE)?.to_str().ok()?;
-    let (first, last) = text.trim_start_matches("bytes=").split_once('-')?;
-    let last: u64 = last.parse().ok()?;
-    if first != "0" {
-        None
-    } else if last == 0 {
-        Some(0)
-    } else {
-        last.checked_add(1)
-    }
+    headers::acknowledged(headers.get(RANGE)?.to_str().ok()?)
 }
 
 fn number(headers: &HeaderMap, name: &'static str) -> Option<u64> {
     headers.get(HeaderName::from_static(name))?.to_str().ok()?.parse().ok()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn acknowledged_ranges() {
-        let of = |text| {
-            let mut headers = HeaderMap::new();
-            headers.insert(RANGE, HeaderValue::from_static(text));
-            acknowledged(&headers)
-        };
-        assert_eq!(of("0-1023"), Some(1024));
-        assert_eq!(of("bytes=0-9"), Some(10));
-        assert_eq!(of("0-0"), Some(0));
-        for bad in ["", "5-9", "0-", "0--1", "0-18446744073709551615", "x"] {
-            assert_eq!(of(bad), None, "{bad}");
-        }
-    }
 }

@@ -1,7 +1,5 @@
 //! `WWW-Authenticate`: what a registry wants.
 
-use reqwest::header::{HeaderMap, WWW_AUTHENTICATE};
-
 /// One way of authenticating that a registry offers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Challenge {
@@ -16,10 +14,9 @@ pub(crate) enum Challenge {
     },
 }
 
-/// The challenge to take up: tokens rather than passwords. `None` if there is none that we know.
-pub(crate) fn best(headers: &HeaderMap) -> Option<Challenge> {
-    let texts = headers.get_all(WWW_AUTHENTICATE).iter().filter_map(|value| value.to_str().ok());
-    let all: Vec<Challenge> = texts.flat_map(parse).collect();
+/// The challenge to take up, of what the headers say: tokens rather than passwords. `None` if there is none that we know.
+pub(crate) fn best<'a>(headers: impl Iterator<Item = &'a str>) -> Option<Challenge> {
+    let all: Vec<Challenge> = headers.flat_map(parse).collect();
     let bearer = all.iter().find(|challenge| matches!(challenge, Challenge::Bearer { .. }));
     bearer.or(all.first()).cloned()
 }

@@ -65,11 +65,7 @@ impl CredentialStore {
     pub fn get(&self, registry: &str, repository: Option<&str>) -> Result<Credentials, RegistryError> {
         for path in &self.read {
             let Some(config) = read(path)? else { continue };
-            let auths = config.get("auths").and_then(Value::as_object);
-            let find = |names: Vec<String>| {
-                let entry = auths.and_then(|auths| names.iter().find_map(|name| auths.get(name)?.as_object()));
-                entry.map(|entry| parse_entry(entry, path)).transpose().map(Option::flatten)
-            };
+            let find = |names: Vec<String>| entry_for(&config, &names, path);
             if let Some(found) = find(namespaces(registry, repository.unwrap_or_default()).collect())? {
                 return Ok(found);
             }
@@ -150,7 +146,7 @@ fn server(registry: &str) -> String {
 }
 
 /// All names under which somebody may have kept it, the usual one first.
-fn spellings(registry: &str) -> impl Iterator<Item = String> {
+pub(crate) fn spellings(registry: &str) -> impl Iterator<Item = String> {
     let hosts = match registry {
         DOCKER_HUB => vec!["docker.io", "index.docker.io", "registry-1.docker.io"],
         other => vec![other],
@@ -164,18 +160,29 @@ fn spellings(registry: &str) -> impl Iterator<Item = String> {
 }
 
 /// The names under which podman keeps credentials for a part of a registry: `HOST/PATH`, the longest path first.
-fn namespaces(registry: &str, repository: &str) -> impl Iterator<Item = String> {
+pub(crate) fn namespaces(registry: &str, repository: &str) -> impl Iterator<Item = String> {
     let parts: Vec<&str> = repository.split('/').filter(|part| !part.is_empty()).collect();
     let registry = registry.to_string();
     (1..=parts.len()).rev().map(move |count| format!("{registry}/{}", parts[..count].join("/")))
 }
 
 /// The helper that is configured for a registry.
-fn helper_for(config: &Map<String, Value>, registry: &str) -> Option<String> {
+pub(crate) fn helper_for(config: &Map<String, Value>, registry: &str) -> Option<String> {
     let own =
         config.get("credHelpers").and_then(|helpers| spellings(registry).find_map(|name| helpers.get(&name)?.as_str()));
     let all = config.get("credsStore").and_then(Value::as_str);
     own.or(all).filter(|name| !name.is_empty()).map(String::from)
+}
+
+/// What the file itself says of the first of `names` that it has.
+pub(crate) fn entry_for(
+    config: &Map<String, Value>,
+    names: &[String],
+    path: &Path,
+) -> Result<Option<Credentials>, RegistryError> {
+    let auths = config.get("auths").and_then(Value::as_object);
+    let entry = auths.and_then(|auths| names.iter().find_map(|name| auths.get(name)?.as_object()));
+    entry.map_or(Ok(None), |entry| parse_entry(entry, path))
 }
 
 /// What one entry of `auths` says; `None` for an empty one, which only marks a login that a helper keeps.
@@ -219,11 +226,16 @@ fn read(path: &Path) -> Result<Option<Map<String, Value>>, RegistryError> {
     if text.len() as u64 > MAX_FILE {
         return Err(bad(path, "is larger than 4 MiB, which is no credentials file"));
     }
+    parse(&text, path).map(Some)
+}
+
+/// The object that the file at `path` holds.
+pub(crate) fn parse(text: &[u8], path: &Path) -> Result<Map<String, Value>, RegistryError> {
     if text.iter().all(u8::is_ascii_whitespace) {
-        return Ok(Some(Map::new()));
+        return Ok(Map::new());
     }
-    match serde_json::from_slice(&text) {
-        Ok(Value::Object(object)) => Ok(Some(object)),
+    match serde_json::from_slice(text) {
+        Ok(Value::Object(object)) => Ok(object),
         Ok(_) => Err(bad(path, "is no JSON object; mend or remove it")),
         Err(e) => Err(bad(path, format!("is not JSON: {e}; mend or remove it"))),
     }

@@ -5,13 +5,16 @@
 //!  helper      docker-credential-NAME          session     Basic, or tokens from a token service
 //! ```
 
-mod challenge;
-mod config;
+pub(crate) mod challenge;
+pub(crate) mod config;
 mod helper;
+#[cfg(feature = "client")]
 mod session;
 
 pub use config::CredentialStore;
+#[cfg(feature = "client")]
 pub(crate) use config::replace_file;
+#[cfg(feature = "client")]
 pub(crate) use session::Session;
 
 use std::fmt;

@@ -8,7 +8,7 @@ use crate::{Place, RegistryError};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use reqwest::blocking::Response;
-use reqwest::header::{CONTENT_TYPE, HeaderValue};
+use reqwest::header::{CONTENT_TYPE, HeaderValue, WWW_AUTHENTICATE};
 use reqwest::{Method, Url};
 use serde::Deserialize;
 use std::collections::HashMap;
@@ -130,7 +130,8 @@ impl Session {
         authorized: bool,
         last: bool,
     ) -> Result<(), Failure> {
-        let wanted = challenge::best(response.headers());
+        let headers = response.headers().get_all(WWW_AUTHENTICATE);
+        let wanted = challenge::best(headers.iter().filter_map(|value| value.to_str().ok()));
         let detail = expect(&call.place, response, &[], &transport.options).err();
         let mut state = self.lock();
         let Some(wanted) = wanted else {
