@@ -21,6 +21,7 @@ pub mod memory;
 pub mod print;
 pub mod pull;
 pub mod restore;
+#[cfg(not(fuzzing))] // a fuzz target has the entry, allocator and panic handler of an ordinary program
 pub mod rt;
 pub mod store;
 pub mod sys;

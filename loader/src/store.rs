@@ -69,7 +69,7 @@ fn valid(part: &[u8]) -> bool {
 }
 
 /// An image's name and what follows it: a tag, or `sha256:` and a digest. The store's own crate has the same rules.
-fn parse_image(text: &[u8]) -> Option<(&[u8], &[u8])> {
+pub fn parse_image(text: &[u8]) -> Option<(&[u8], &[u8])> {
     let mut parts = text.splitn(2, |b| *b == b'@');
     let (name, digest) = (parts.next()?, parts.next());
     let slash = name.iter().rposition(|b| *b == b'/')?;
@@ -82,9 +82,12 @@ fn parse_image(text: &[u8]) -> Option<(&[u8], &[u8])> {
     if name.len() > MAX_IMAGE || !name.iter().all(allowed) || !name.split(|b| *b == b'/').all(part) {
         return None;
     }
+    if !valid(tag) || tag.contains(&b'+') {
+        return None;
+    }
     match digest {
         Some(digest) => digest.strip_prefix(b"sha256:").and_then(Digest::from_hex).map(|_| (name, digest)),
-        None => (valid(tag) && !tag.contains(&b'+')).then_some((name, tag)),
+        None => Some((name, tag)),
     }
 }
 
@@ -122,14 +125,17 @@ pub struct Stores {
 }
 
 /// Where a tag's link leads.
-enum Link<'a> {
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Link<'a> {
+    /// To a snapshot.
     Snapshot(Digest),
     /// The set, and the number of its variants.
     Set(&'a [u8], u16),
 }
 
 impl<'a> Link<'a> {
-    fn parse(target: &'a [u8]) -> Option<Self> {
+    /// Takes the link's target apart; nothing else than these two forms is followed.
+    pub fn parse(target: &'a [u8]) -> Option<Self> {
         if let Some(hex) = target.strip_prefix(b"../../snap/") {
             return Digest::from_hex(hex).map(Link::Snapshot);
         }

@@ -136,7 +136,7 @@ impl Config {
         Ok(config)
     }
 
-    fn merge(&mut self, path: &Path, text: &str) -> Result<(), ConfigError> {
+    pub(crate) fn merge(&mut self, path: &Path, text: &str) -> Result<(), ConfigError> {
         let wrong = |at: usize, why: String| {
             let line = text.get(..at).map_or(1, |before| before.matches('\n').count() + 1);
             ConfigError::Content { path: path.to_owned(), line, why }

@@ -80,10 +80,14 @@ impl PublicKey {
 
     /// Reads a key from a file: a comment and the key, or the key alone.
     pub fn read(path: &Path) -> Result<Self, KeyError> {
-        let text = read_file(path)?;
+        Self::from_text(&read_file(path)?, &path.to_string_lossy())
+    }
+
+    /// The key in the text of the file `name`.
+    pub(crate) fn from_text(text: &str, name: &str) -> Result<Self, KeyError> {
         // A secret key's file has the same form; the length tells them apart, and no byte of it may get into a message.
         let line = text.lines().nth(1).or(text.lines().next()).unwrap_or_default();
-        Self::parse(line.trim(), &path.to_string_lossy())
+        Self::parse(line.trim(), name)
     }
 
     fn parse(line: &str, name: &str) -> Result<Self, KeyError> {
@@ -125,7 +129,15 @@ pub struct SecretKey {
 impl SecretKey {
     /// Reads a key. `password` is asked only if the key is protected; `None` means that there is none.
     pub fn read(path: &Path, password: impl FnOnce() -> Option<String>) -> Result<Self, KeyError> {
-        let text = read_file(path)?;
+        Self::from_text(&read_file(path)?, path, password)
+    }
+
+    /// The key in the text of the file `path`.
+    pub(crate) fn from_text(
+        text: &str,
+        path: &Path,
+        password: impl FnOnce() -> Option<String>,
+    ) -> Result<Self, KeyError> {
         let wrong =
             |why: &str| KeyError::Format { name: path.to_string_lossy().into_owned(), kind: "secret", why: why.into() };
         let line = text.lines().nth(1).ok_or_else(|| wrong("it has no second line"))?;
@@ -134,7 +146,7 @@ impl SecretKey {
         if bytes.len() != 158 || !bytes.starts_with(b"Ed") {
             return Err(wrong("its second line is no key"));
         }
-        let stored = minisign::SecretKeyBox::from_string(&text).map_err(|error| wrong(&error.to_string()))?;
+        let stored = minisign::SecretKeyBox::from_string(text).map_err(|error| wrong(&error.to_string()))?;
         let key = if bytes[2..4] == [0, 0] {
             // minisign 0.11 leaves the checksum of a key without a password empty, which the library takes for damage.
             // Whether the key is a whole one is seen when it signs: its second half checks the signature.

@@ -7,6 +7,9 @@
 //! Only forms that nothing else has are looked for, so that a finding is worth stopping for; a password has no form. No
 //! finding shows what it has found.
 
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub mod fuzzing;
 mod patterns;
 mod place;
 

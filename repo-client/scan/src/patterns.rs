@@ -36,6 +36,7 @@ const TABLE: &[(&str, &str)] = &[
 ];
 
 /// The table, ready for use.
+#[derive(Debug)]
 pub(crate) struct Patterns {
     any: Regex,
     each: Vec<(&'static str, Regex)>,

@@ -58,7 +58,7 @@ fn read(word: &OsStr) -> Result<Option<Vec<u8>>, Opaque> {
 }
 
 /// Splits at white space. Quotes of either kind group, a backslash takes the next byte as it is, also in quotes.
-fn split(content: &[u8]) -> Vec<OsString> {
+pub(crate) fn split(content: &[u8]) -> Vec<OsString> {
     let mut words = Vec::new();
     let mut word: Option<Vec<u8>> = None;
     let mut quote = None;
