@@ -192,7 +192,7 @@ fn every_truncation_is_refused() {
 #[test]
 fn refusals_name_what_is_wrong() {
     type Change = fn(&mut PlanTables);
-    let cases: [(&str, Change); 45] = [
+    let cases: [(&str, Change); 46] = [
         ("operation in record 7", |t| t.ops[7].file = 1),
         ("operation in record 7", |t| t.ops[7].file = 3),
         ("file index in record 7", |t| t.ops[7].file = t.files.len() as u16),
@@ -240,6 +240,7 @@ fn refusals_name_what_is_wrong() {
         ("pending signal in record 0", |t| t.pending[0].thread = 2),
         ("timer in record 0", |t| t.timers[0].id = 3),
         ("working directory", |t| t.process.cwd.len -= 1),
+        ("process record", |t| t.process.cwd = BytesRef { offset: u32::MAX, len: 0 }),
     ];
     let (_, size) = Sample::default().meta();
     for (wanted, change) in cases {

@@ -337,7 +337,8 @@ impl<'a> Plan<'a> {
         if !ordered || p.brk >= USER_END || p.reserved != 0 || p.at > AT_ATTACH {
             return Err(FormatError::Invalid("process record"));
         }
-        if (p.umask > 0o777 && p.umask != u32::MAX) || !self.bytes_ok(p.exe) || !self.bytes_ok(p.args) {
+        let inside = [p.exe, p.args, p.cwd].into_iter().all(|reference| self.bytes_ok(reference));
+        if (p.umask > 0o777 && p.umask != u32::MAX) || !inside {
             return Err(FormatError::Invalid("process record"));
         }
         if p.cwd.len != 0 && !self.path_ok(p.cwd) {
