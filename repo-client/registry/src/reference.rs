@@ -22,6 +22,11 @@ pub enum ReferenceError {
     /// The host is not one.
     #[error("'{0}' is not a host name with an optional port")]
     Host(String),
+    /// The host of the default registry would be taken for a part of the path wherever the full name is written.
+    #[error(
+        "the default registry '{0}' has neither a dot nor a port in its host, so nobody could name it; write HOST:PORT"
+    )]
+    ShortHost(String),
     /// The path is not one.
     #[error(
         "'{0}' is not a repository path; allowed are parts of lower-case letters and digits with single . _ - between them, separated by /"
@@ -60,9 +65,13 @@ impl Reference {
             None => (text, None),
         };
         let first = rest.split('/').next().unwrap_or_default();
-        let has_host = rest.contains('/') && (first.contains(['.', ':']) || first == "localhost");
+        let is_host = |text: &str| text.contains(['.', ':']) || text == "localhost";
+        let has_host = rest.contains('/') && is_host(first);
         let name = match (has_host, default_registry) {
             (true, _) => rest.to_string(),
+            (false, Some(default)) if !is_host(default.split('/').next().unwrap_or_default()) => {
+                return Err(ReferenceError::ShortHost(shown(default)));
+            }
             (false, Some(default)) => format!("{}/{rest}", default.trim_end_matches('/')),
             (false, None) => return Err(ReferenceError::NoRegistry(shown(text))),
         };
@@ -216,7 +225,10 @@ mod tests {
         let with = |default| Reference::parse("team/fn:1", Some(default)).map(|reference| reference.to_string());
         assert_eq!(with("r.example").unwrap(), "r.example/team/fn:1");
         assert_eq!(with("r.example:1/p/").unwrap(), "r.example:1/p/team/fn:1");
-        assert!(with("r/../x").is_err());
+        assert!(with("r.example/../x").is_err());
+        // It would print to text that does not parse to itself.
+        assert_eq!(with("registry/p"), Err(ReferenceError::ShortHost("registry/p".into())));
+        assert_eq!(with("registry:443").unwrap(), "registry:443/team/fn:1");
         assert_eq!(parse("team/fn"), Err(ReferenceError::NoRegistry("team/fn".into())));
         assert_eq!(Reference::parse("h.x/fn", Some("r.example")).unwrap().registry, "h.x");
     }
