@@ -1,25 +1,49 @@
 #!/bin/sh
-# Runs the fuzz targets: scripts/fuzz.sh [SECONDS [TARGET…]]; default: every target for 60 seconds.
+# Runs the fuzz targets: see usage below.
 #
 # libFuzzer needs only coverage counters from the compiler, which stable rustc's code generator inserts when asked to,
 # so no nightly toolchain is needed. (`cargo +nightly fuzz run TARGET` works, too, and adds AddressSanitizer.)
-# Corpora grow in target/fuzz/corpus; an input that crashes a target is kept in target/fuzz/artifacts.
 set -eu
 cd "$(dirname "$0")/.."
 
-seconds=${1:-60}
-[ $# -eq 0 ] || shift
+usage() {
+    cat <<'TEXT'
+Usage: scripts/fuzz.sh [SECONDS [TARGET…]]
+       scripts/fuzz.sh --minimize [TARGET…]
+
+Runs each fuzz target (default: all) for so many seconds (default: 60), from the inputs in fuzz/corpus/TARGET and those
+that earlier runs have found (target/fuzz/corpus). An input that crashes a target is kept in target/fuzz/artifacts.
+
+  --minimize  replace fuzz/corpus/TARGET by few and small inputs that reach most of what all that were found do
+  -h, --help  this text
+TEXT
+}
+
+minimize=no seconds=60
+case ${1:-} in
+    -h | --help) usage; exit 0 ;;
+    --minimize) minimize=yes; shift ;;
+    -*) usage >&2; exit 2 ;;
+    ?*) seconds=$1; shift ;;
+esac
 [ $# -ne 0 ] || set -- $(cd fuzz/fuzz_targets && ls | sed -n 's/\.rs$//p')
 
 for tool in cargo g++ gcc; do
     command -v "$tool" >/dev/null || { echo "fuzz.sh: $tool is missing (apt-get install build-essential, rustup.rs)" >&2; exit 1; }
 done
 
-# First inputs: valid files of the kind that a target reads.
+# First inputs that are files of the project, or made anew: valid ones of the kind that a target reads.
 seed() {
     case $1 in
     init_parse) cp loader/format/tests/golden/*.init "$2" ;;
     snap_plan) cp loader/format/tests/golden/*.meta "$2" ;;
+    proc_files)
+        # The first byte says which file it is.
+        for file in smaps status stat; do
+            case $file in smaps) kind=0 ;; status) kind=1 ;; stat) kind=2 ;; esac
+            { printf "\\00$kind"; head -c 8000 "/proc/self/$file"; } >"$2/$file"
+        done
+        ;;
     split_elf)
         echo 'int data = 1; int main(void) { return data; }' >"$2/seed.c"
         gcc -s -o "$2/pie" "$2/seed.c"
@@ -38,15 +62,31 @@ RUSTFLAGS="-Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 \
 -Cllvm-args=-sanitizer-coverage-trace-compares -Ccodegen-units=1 --cfg fuzzing" \
     cargo build --manifest-path fuzz/Cargo.toml --locked --release --target "$host" --target-dir "$work"
 
+# What libFuzzer says of all inputs decides which of them are kept in the repository.
+minimize() {
+    control=$work/$1.control
+    rm -rf "$control" "$work/merged"
+    mkdir -p "$work/merged" "fuzz/corpus/$1"
+    "$work/$host/release/$1" -merge=1 -max_len=65536 -merge_control_file="$control" \
+        "$work/merged" "$work/corpus/$1" "fuzz/corpus/$1" >"$work/$1.log" 2>&1
+    scripts/fuzz-corpus.py "$control" "fuzz/corpus/$1"
+}
+
 failed=
 for target; do
     corpus=$work/corpus/$target artifacts=$work/artifacts/$target
     mkdir -p "$corpus" "$artifacts"
     seed "$target" "$corpus"
+    if [ "$minimize" = yes ]; then
+        minimize "$target"
+        continue
+    fi
     echo "== $target: $seconds s"
     log=$work/$target.log
+    known=
+    [ ! -d "fuzz/corpus/$target" ] || known=fuzz/corpus/$target
     if "$work/$host/release/$target" -max_total_time="$seconds" -max_len=65536 -timeout=10 -rss_limit_mb=4096 \
-        -artifact_prefix="$artifacts/" "$corpus" >"$log" 2>&1; then
+        -print_final_stats=1 -artifact_prefix="$artifacts/" "$corpus" $known >"$log" 2>&1; then
         grep '^Done' "$log"
     else
         tail -n 40 "$log"

@@ -133,7 +133,7 @@ show=200 phase tests tests
 [ "$quick" = no ] || finish
 
 # Coverage-guided, a few seconds a target: the parsers of everything that comes from outside.
-phase fuzz scripts/fuzz.sh 10
+phase fuzz scripts/fuzz.sh 4
 
 # What install.sh puts into a prefix works there, without the source tree, and --uninstall leaves nothing behind.
 installation() (
