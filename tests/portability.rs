@@ -322,6 +322,7 @@ fn store_files_that_others_may_write_to() {
     let bench = Bench::new().unwrap();
     bench.snapshot("echo", ECHO, &["-O1"], "ready").unwrap();
     let starts = || bench.snaprun(&["echo"]).run().unwrap();
+    let opens = || snapfn::Snapshot::open_in("echo", &bench.store(), bench.snaprun(&[]).argv[0].as_ref());
     assert_eq!(starts().status, "7");
     for kind in ["code", "snap"] {
         for entry in fs::read_dir(bench.store().join(kind)).unwrap() {
@@ -336,6 +337,9 @@ fn store_files_that_others_may_write_to() {
                 }
                 assert_eq!(refused.status, "125", "{refused}");
                 assert!(refused.err().contains("that others may write to"), "{refused}");
+                // So does the library.
+                let error = opens().unwrap_err();
+                assert!(error.exit_status() == 125 && error.to_string().contains("others may write to it"), "{error}");
             }
             fs::set_permissions(&path, fs::Permissions::from_mode(mode & 0o7777)).unwrap();
         }
@@ -350,9 +354,13 @@ fn store_files_that_others_may_write_to() {
     let refused = starts();
     assert_eq!(refused.status, "125", "{refused}");
     assert!(refused.err().contains("of user 4321, who owns no store"), "{refused}");
+    let error = opens().unwrap_err();
+    assert!(error.exit_status() == 125 && error.to_string().contains("belongs to user 4321"), "{error}");
     // A store that is that user's own is his to fill.
     std::os::unix::fs::chown(bench.store(), Some(4321), None).unwrap();
     assert_eq!(starts().status, "7");
+    opens().unwrap();
     fs::set_permissions(bench.store(), fs::Permissions::from_mode(0o777)).unwrap();
     assert_eq!(starts().status, "125");
+    opens().unwrap_err();
 }

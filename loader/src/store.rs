@@ -8,9 +8,14 @@
 //!  anything else with a slash   an image in a registry: pulled/NAME/TAG, a link of the same forms, where NAME is host
 //!                      and path with + for each slash, and TAG may be a digest
 //! ```
+//!
+//! A store's root is opened once, and everything in it by that descriptor: whatever is renamed meanwhile, link, snapshot,
+//! files and the question who owns the store are about one directory. The root itself may be behind symbolic links, since
+//! the user has named it so; below it none is followed.
 
 use crate::auxv::{InitialStack, at};
 use crate::sys::{self, Errno, Stat};
+use core::cell::Cell;
 use core::ffi::CStr;
 use core::fmt;
 use snapfn_format::Digest;
@@ -117,12 +122,17 @@ fn joined<T, const MAX: usize>(parts: &[&[u8]], then: impl FnOnce(&CStr) -> sys:
 }
 
 /// The search path: directories as the environment names them.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 pub struct Stores {
     roots: [[&'static [u8]; 2]; MAX_STORES],
+    /// Descriptors of the roots that have been opened, or why one cannot be, negative.
+    open: [Cell<i32>; MAX_STORES],
     count: usize,
     initial: InitialStack,
 }
+
+/// A root that nothing has been looked for in.
+const UNOPENED: i32 = i32::MIN;
 
 /// Where a tag's link leads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -154,7 +164,12 @@ impl Stores {
     /// `$SNAPFN_STORE` (colon-separated), else `$XDG_DATA_HOME/snapfn`, else `~/.local/share/snapfn`; then the
     /// system-wide store.
     pub fn from_env(initial: &InitialStack) -> Self {
-        let mut stores = Stores { roots: [[b"", b""]; MAX_STORES], count: 0, initial: *initial };
+        let mut stores = Stores {
+            roots: [[b"", b""]; MAX_STORES],
+            open: [const { Cell::new(UNOPENED) }; MAX_STORES],
+            count: 0,
+            initial: *initial,
+        };
         let set = |name| initial.getenv(name).filter(|value| !value.is_empty());
         if let Some(list) = set(b"SNAPFN_STORE") {
             for root in list.split(|b| *b == b':').filter(|root| !root.is_empty()) {
@@ -176,16 +191,34 @@ impl Stores {
         }
     }
 
-    fn roots(&self) -> impl Iterator<Item = &[&'static [u8]; 2]> {
-        self.roots.iter().take(self.count)
+    /// The descriptor of a root, which is opened when it is first asked for.
+    fn root(&self, index: usize) -> sys::Result<i32> {
+        const FLAGS: u32 = sys::O_PATH | sys::O_DIRECTORY | sys::O_CLOEXEC;
+        let (Some(root), Some(open)) = (self.roots.get(index), self.open.get(index)) else { return Err(Errno::NOENT) };
+        if open.get() == UNOPENED {
+            let opened = with_path(&root[..], |path| sys::openat(sys::AT_FDCWD, path, FLAGS, 0));
+            open.set(opened.unwrap_or_else(|errno| -errno.0));
+        }
+        if open.get() < 0 { Err(Errno(-open.get())) } else { Ok(open.get()) }
+    }
+
+    /// Closes all roots. Whoever asks for one afterwards opens it again.
+    pub fn close(&self) {
+        for open in self.open.iter().take(self.count) {
+            if open.get() >= 0 {
+                sys::close(open.get());
+            }
+            open.set(UNOPENED);
+        }
     }
 
     /// Opens `kind/digest` in the first store that has it.
     fn open_blob(&self, kind: &[u8], digest: &[u8]) -> sys::Result<i32> {
         let mut last = Errno::NOENT;
-        for root in self.roots() {
-            let path = [root[0], root[1], b"/", kind, b"/", digest];
-            match with_path(&path, |path| open_regular(path, sys::O_NOFOLLOW)) {
+        for index in 0..self.count {
+            let opened =
+                self.root(index).and_then(|root| with_path(&[kind, b"/", digest], |path| open_below(root, path)));
+            match opened {
                 Err(error @ (Errno::NOENT | Errno::NOTDIR)) => last = error,
                 other => return other,
             }
@@ -195,7 +228,7 @@ impl Stores {
 
     /// Opens the snapshot that `name:tag` refers to.
     pub fn open_name(&self, name: &[u8], tag: &[u8]) -> sys::Result<i32> {
-        self.open_link(b"/refs/", name, tag)
+        self.open_link(b"refs/", name, tag)
     }
 
     /// Opens the snapshot of an image that was pulled. What is no image's name was not.
@@ -207,18 +240,17 @@ impl Stores {
         let dir = dir.get_mut(..name.len()).ok_or(Errno::NOENT)?;
         dir.copy_from_slice(name);
         dir.iter_mut().filter(|b| **b == b'/').for_each(|b| *b = b'+');
-        self.open_link(b"/pulled/", dir, tag)
+        self.open_link(b"pulled/", dir, tag)
     }
 
     fn open_link(&self, top: &[u8], name: &[u8], tag: &[u8]) -> sys::Result<i32> {
-        for root in self.roots() {
+        for index in 0..self.count {
             let mut target = [0u8; 128];
-            let path = [root[0], root[1], top, name, b"/", tag];
-            match with_path(&path, |path| sys::readlinkat(sys::AT_FDCWD, path, &mut target)) {
+            match self.read_link(index, &[top, name, b"/", tag], &mut target) {
                 Ok(target) => {
                     let digest = match Link::parse(target).ok_or(Errno::INVAL)? {
                         Link::Snapshot(digest) => digest,
-                        Link::Set(set, count) => self.variant(root, set, count)?,
+                        Link::Set(set, count) => self.variant(index, set, count)?,
                     };
                     return self.open_blob(b"snap", &digest.to_hex());
                 }
@@ -229,17 +261,21 @@ impl Stores {
         Err(Errno::NOENT)
     }
 
+    fn read_link<'b>(&self, root: usize, path: &[&[u8]], target: &'b mut [u8]) -> sys::Result<&'b [u8]> {
+        let root = self.root(root)?;
+        with_path(path, |path| sys::readlinkat(root, path, target))
+    }
+
     /// One of the variants of a set.
-    fn variant(&self, root: &[&[u8]; 2], set: &[u8], count: u16) -> sys::Result<Digest> {
+    fn variant(&self, root: usize, set: &[u8], count: u16) -> sys::Result<Digest> {
         // Of the kernel's random bytes two that nothing else is made of: the lowest byte of the stack canary is
         // cleared, and the pointer guard comes with the snapshot.
         let random = self.initial.random().map_or(0, |bytes| u16::from_le_bytes([bytes[0], bytes[8]]));
         let index = random % count;
         let digits = [b'0' + (index / 10) as u8, b'0' + (index % 10) as u8];
         let number = if index < 10 { &digits[1..] } else { &digits };
-        let path: [&[u8]; 6] = [root[0], root[1], b"/sets/", set, b"/", number];
         let mut target = [0u8; 128];
-        match with_path(&path, |path| sys::readlinkat(sys::AT_FDCWD, path, &mut target)).map(Link::parse) {
+        match self.read_link(root, &[b"sets/", set, b"/", number], &mut target).map(Link::parse) {
             Ok(Some(Link::Snapshot(digest))) => Ok(digest),
             Ok(_) => Err(Errno::INVAL),
             Err(errno) => Err(errno),
@@ -257,11 +293,12 @@ impl Stores {
         if stat.uid == 0 || Some(u64::from(stat.uid)) == self.initial.aux_value(at::EUID) {
             return Ok(());
         }
-        let is_store_of = |root: &[&'static [u8]; 2]| {
-            with_path(&root[..], sys::stat)
+        let is_store_of = |index| {
+            self.root(index)
+                .and_then(sys::fstat)
                 .is_ok_and(|directory| directory.uid == stat.uid && directory.mode & OTHERS_WRITE == 0)
         };
-        if self.roots().any(is_store_of) { Ok(()) } else { Err(Untrusted::Owner(stat.uid)) }
+        if (0..self.count).any(is_store_of) { Ok(()) } else { Err(Untrusted::Owner(stat.uid)) }
     }
 
     /// Opens file `index` of the plan. The snapshot itself is open already.
@@ -272,7 +309,7 @@ impl Stores {
             FILE_HOST => {
                 let path = CStr::from_bytes_with_nul(plan.bytes(file.path)).unwrap_or_default();
                 let access = if file.writable == 1 { 2 } else { 0 };
-                open_regular_with(path, access)
+                open_regular(path, access)
             }
             _ => Err(Errno::INVAL),
         }
@@ -303,11 +340,22 @@ impl fmt::Display for Untrusted {
     }
 }
 
-/// Opens a file for reading without ever waiting (a FIFO).
+/// Opens a file that a user or a program has named, without ever waiting (a FIFO); for reading unless `extra` says
+/// otherwise.
 pub fn open_regular(path: &CStr, extra: u32) -> sys::Result<i32> {
-    open_regular_with(path, sys::O_RDONLY | sys::O_NONBLOCK | extra)
+    sys::openat(sys::AT_FDCWD, path, FILE_FLAGS | extra, 0)
 }
 
-fn open_regular_with(path: &CStr, flags: u32) -> sys::Result<i32> {
-    sys::openat(sys::AT_FDCWD, path, flags | sys::O_CLOEXEC, 0)
+const FILE_FLAGS: u32 = sys::O_NONBLOCK | sys::O_CLOEXEC;
+
+/// Opens a file below a store's root for reading; no symbolic link is followed on the way.
+///
+/// Symptom: ENOSYS before Linux 5.6, EPERM from a seccomp filter that does not know openat2. Then only the last part of the
+/// path is kept from being a link; the one before is a directory that none but the store's owner can replace. Goes when
+/// 5.6 is the oldest kernel and no container engine in use is older than openat2.
+fn open_below(root: i32, path: &CStr) -> sys::Result<i32> {
+    match sys::openat2(root, path, FILE_FLAGS, sys::RESOLVE_NO_SYMLINKS) {
+        Err(Errno::NOSYS | Errno::PERM) => sys::openat(root, path, FILE_FLAGS | sys::O_NOFOLLOW, 0),
+        other => other,
+    }
 }

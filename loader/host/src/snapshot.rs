@@ -3,7 +3,7 @@
 use crate::Error;
 use crate::command::{Command, Origin};
 use crate::spawn::raise;
-use snapfn_format::snap::{FD_TEMPORARY, FILE_CODE, FILE_HOST, FILE_SELF, Plan};
+use snapfn_format::snap::{FD_TEMPORARY, FILE_CODE, FILE_DATA, FILE_HOST, FILE_SELF, Plan};
 use snapfn_store::{Kind, SnapshotMeta, Stores, SummaryError, Target, open_file};
 use std::env;
 use std::ffi::{CString, OsStr, OsString};
@@ -64,12 +64,14 @@ impl Snapshot {
         let shown = || name.to_string_lossy().into_owned();
         let store_error = |source| Error::Store { name: shown(), source };
         let target = Target::parse(name).map_err(|source| Error::Name { name: shown(), source })?;
-        let path = match target {
-            Target::File(path) => path,
-            Target::Local(reference) => stores.resolve(&reference).map_err(store_error)?.blob.path,
+        let snapshot = match target {
+            Target::File(path) => open_file(&path),
+            Target::Local(reference) => {
+                stores.resolve(&reference).and_then(|found| stores.open_trusted(Kind::Snap, found.blob.digest))
+            }
             Target::Registry(_) => return Err(Error::Registry(shown())),
-        };
-        let snapshot = open_file(&path).map_err(store_error)?;
+        }
+        .map_err(store_error)?;
         let damaged = |source| Error::Damaged { name: shown(), source };
         let meta = SnapshotMeta::read(&snapshot).map_err(damaged)?;
         let plan = meta.plan().map_err(|e| damaged(SummaryError::from(e)))?;
@@ -116,8 +118,8 @@ fn open_files(snapshot: File, plan: &Plan<'_>, stores: &Stores, name: &str) -> R
         let path = PathBuf::from(OsStr::from_bytes(recorded.strip_suffix(&[0]).unwrap_or(recorded)));
         let fail = |why: String| Error::File { name: name.to_owned(), path: path.clone(), why };
         let stored = |kind| {
-            let found = stores.locate(kind, record.digest).and_then(|(_, blob)| open_file(&blob.path));
-            found.map_err(|source| Error::Store { name: name.to_owned(), source })
+            let opened = stores.open_trusted(kind, record.digest);
+            opened.map_err(|source| Error::Store { name: name.to_owned(), source })
         };
         let file = match record.kind {
             FILE_SELF => snapshot.take().ok_or_else(|| fail("named twice".to_owned()))?,
@@ -134,7 +136,7 @@ fn open_files(snapshot: File, plan: &Plan<'_>, stores: &Stores, name: &str) -> R
         if !meta.is_file() {
             return Err(fail("not a regular file".to_owned()));
         }
-        if matches!(record.kind, FILE_CODE) && meta.len() != record.size {
+        if matches!(record.kind, FILE_CODE | FILE_DATA) && meta.len() != record.size {
             return Err(fail(format!("{} bytes instead of {}, run snaprepo verify", meta.len(), record.size)));
         }
         files.push(File::from(raise(file.into(), 3).map_err(Error::io("duplicating a descriptor"))?));

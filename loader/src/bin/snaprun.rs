@@ -251,7 +251,7 @@ fn run<'a>(initial: &InitialStack, args: &Args, binds: Option<&'a Binds>, clock:
     .map_err(Failure::NotFound)?;
     clock.mark(Moment::Open);
     let stat = sys::fstat(image).map_err(Failure::Unreadable)?;
-    if args.fds.is_none() && matches!(target, Target::Name(..)) {
+    if args.fds.is_none() && matches!(target, Target::Name(..) | Target::Image(_)) {
         stores.trust(&stat).map_err(Failure::Untrusted)?;
     }
     let plan = read_plan(image, &stat)?;
@@ -290,6 +290,7 @@ fn run<'a>(initial: &InitialStack, args: &Args, binds: Option<&'a Binds>, clock:
             stores.trust(&stat).map_err(Failure::Untrusted)?;
         }
     }
+    stores.close();
     clock.mark(Moment::Files);
     let sources = Sources::new(fds);
     let instance = Instance { first_arg: args.name, binds, report: args.report, clock };

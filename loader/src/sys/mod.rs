@@ -140,6 +140,16 @@ pub fn openat(dir: i32, path: &CStr, flags: u32, mode: u32) -> Result<i32> {
     syscall!(nr::OPENAT, dir, path.as_ptr(), flags, mode).map(|fd| fd as i32)
 }
 
+/// No component of the path may be a symbolic link.
+pub const RESOLVE_NO_SYMLINKS: u64 = 4;
+
+/// `openat2(2)` of a file that is there.
+pub fn openat2(dir: i32, path: &CStr, flags: u32, resolve: u64) -> Result<i32> {
+    // struct open_how: flags, mode, resolve.
+    let how = [u64::from(flags), 0, resolve];
+    syscall!(nr::OPENAT2, dir, path.as_ptr(), how.as_ptr(), size_of_val(&how)).map(|fd| fd as i32)
+}
+
 /// `close(2)`.
 pub fn close(fd: i32) {
     let _ = syscall!(nr::CLOSE, fd);
@@ -177,13 +187,6 @@ impl Stat {
 pub fn fstat(fd: i32) -> Result<Stat> {
     let mut raw = [0u64; 18];
     syscall!(nr::FSTAT, fd, raw.as_mut_ptr())?;
-    Ok(Stat::from_kernel(&raw))
-}
-
-/// `stat(2)`, symbolic links followed.
-pub fn stat(path: &CStr) -> Result<Stat> {
-    let mut raw = [0u64; 18];
-    syscall!(nr::STAT, path.as_ptr(), raw.as_mut_ptr())?;
     Ok(Stat::from_kernel(&raw))
 }
 

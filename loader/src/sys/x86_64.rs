@@ -8,7 +8,6 @@ pub mod nr {
     pub const READ: usize = 0;
     pub const WRITE: usize = 1;
     pub const CLOSE: usize = 3;
-    pub const STAT: usize = 4;
     pub const FSTAT: usize = 5;
     pub const POLL: usize = 7;
     pub const LSEEK: usize = 8;
@@ -101,6 +100,7 @@ pub mod nr {
     pub const RSEQ: usize = 334;
     pub const PIDFD_SEND_SIGNAL: usize = 424;
     pub const PIDFD_OPEN: usize = 434;
+    pub const OPENAT2: usize = 437;
     pub const PROCESS_MADVISE: usize = 440;
 }
 

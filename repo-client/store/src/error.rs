@@ -1,6 +1,6 @@
 //! Why an operation on the store fails.
 
-use crate::{Digest, Kind, Ref};
+use crate::{Digest, Kind, Ref, Untrusted};
 use std::io;
 use std::path::{Path, PathBuf};
 use thiserror::Error;
@@ -82,6 +82,14 @@ pub enum StoreError {
         path: PathBuf,
         /// What lies there.
         found: &'static str,
+    },
+    /// A file that somebody else can change, or has planted.
+    #[error("{} is not used: {why}", .path.display())]
+    Untrusted {
+        /// Where.
+        path: PathBuf,
+        /// What is wrong with it.
+        why: Untrusted,
     },
     /// A reference that this store would never have written.
     #[error("{} is not a reference ({why}); remove it", .path.display())]

@@ -48,6 +48,7 @@ mod store;
 mod summary;
 mod transaction;
 mod transfer;
+mod trust;
 mod verify;
 mod writer;
 
@@ -64,6 +65,7 @@ pub use store::{Blob, Store, open_file};
 pub use summary::{SnapshotMeta, Summarize, Summary, summarize};
 pub use transaction::Transaction;
 pub use transfer::{Scratch, Transfer};
+pub use trust::Untrusted;
 pub use verify::{Damage, hash_file};
 pub use writer::{BlobWriter, Stored};
 

@@ -57,15 +57,6 @@ impl Store {
         }
     }
 
-    /// Opens the file of that name; never follows a symlink and never waits on a FIFO.
-    pub fn open(&self, kind: Kind, digest: Digest) -> Result<File, StoreError> {
-        let path = self.path(kind, digest);
-        match open_regular(&path, libc::O_NOFOLLOW) {
-            Err(StoreError::Io { source, .. }) if absent(&source) => Err(StoreError::Missing { kind, digest }),
-            other => other,
-        }
-    }
-
     /// All files of a kind, by name. Anything but a regular file among them is an error.
     pub fn list(&self, kind: Kind) -> Result<Vec<Blob>, StoreError> {
         let digests = self.digests(kind)?.into_iter();

@@ -1,0 +1,88 @@
+//! Opening stored files whatever is exchanged meanwhile, and whose they must be. `snaprun` does the same without a libc:
+//! keep the two alike.
+
+use crate::store::{absent, describe};
+use crate::{Digest, Kind, Store, StoreError, Stores};
+use nix::fcntl::{AT_FDCWD, OFlag, openat};
+use nix::sys::stat::Mode;
+use std::fs::{File, Metadata};
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+use thiserror::Error;
+
+/// Permission to write for group or others.
+const OTHERS_WRITE: u32 = 0o022;
+
+/// Why a file of the store is not used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub enum Untrusted {
+    /// Group or others may write to it: its mode.
+    #[error("others may write to it (mode {:04o}); run `snaprepo verify` and set it to 0444", .0 & 0o7777)]
+    Writable(u32),
+    /// It belongs to somebody who owns no store of the search path: the user.
+    #[error("it belongs to user {0}, who owns no store of the search path; remove it")]
+    Owner(u32),
+}
+
+impl Store {
+    /// The root. It may be reached by symbolic links, since the user has named it so; below it none is followed.
+    fn open_root(&self) -> io::Result<OwnedFd> {
+        Ok(openat(AT_FDCWD, self.root(), DIRECTORY, Mode::empty())?)
+    }
+
+    fn open_below(&self, kind: Kind, digest: Digest) -> io::Result<File> {
+        let directory = openat(self.open_root()?, kind.dir(), DIRECTORY | OFlag::O_NOFOLLOW, Mode::empty())?;
+        let flags = OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
+        Ok(openat(directory, digest.to_string().as_str(), flags, Mode::empty())?.into())
+    }
+
+    /// Opens the file of that name; never follows a symlink below the root and never waits on a FIFO.
+    pub fn open(&self, kind: Kind, digest: Digest) -> Result<File, StoreError> {
+        let path = self.path(kind, digest);
+        let not_a_file = |found| StoreError::NotAFile { path: path.clone(), found };
+        let opened = self.open_below(kind, digest).and_then(|file| file.metadata().map(|meta| (file, meta)));
+        match opened {
+            Ok((file, meta)) if meta.is_file() => Ok(file),
+            Ok((_, meta)) => Err(not_a_file(describe(meta.file_type()))),
+            // What lies there, for the message alone.
+            Err(e) => match path.symlink_metadata() {
+                Ok(meta) if !meta.is_file() => Err(not_a_file(describe(meta.file_type()))),
+                Ok(_) if path.parent().is_some_and(Path::is_symlink) => Err(not_a_file("behind a symbolic link")),
+                _ if absent(&e) => Err(StoreError::Missing { kind, digest }),
+                _ => Err(StoreError::io("open", &path, e)),
+            },
+        }
+    }
+}
+
+const DIRECTORY: OFlag = OFlag::O_PATH.union(OFlag::O_DIRECTORY).union(OFlag::O_CLOEXEC);
+
+impl Stores {
+    /// Opens a file from the first store that has it, for an instance: what it contains decides what a process does, so it
+    /// must be trusted.
+    pub fn open_trusted(&self, kind: Kind, digest: Digest) -> Result<File, StoreError> {
+        let (store, blob) = self.locate(kind, digest)?;
+        let file = store.open(kind, digest)?;
+        let meta = file.metadata().map_err(|e| StoreError::io("look at", &blob.path, e))?;
+        self.trust(&meta).map_err(|why| StoreError::Untrusted { path: blob.path, why })?;
+        Ok(file)
+    }
+
+    /// Whether an open file of a store may be used to start instances: it must not be writable for others, and belong to
+    /// root, to this user, or to the owner of a store of the search path that nobody else can write to.
+    pub fn trust(&self, meta: &Metadata) -> Result<(), Untrusted> {
+        if meta.mode() & OTHERS_WRITE != 0 {
+            return Err(Untrusted::Writable(meta.mode()));
+        }
+        if meta.uid() == 0 || meta.uid() == nix::unistd::geteuid().as_raw() {
+            return Ok(());
+        }
+        let is_store_of = |store: &Store| {
+            let root = store.open_root().map(File::from).and_then(|root| root.metadata());
+            root.is_ok_and(|root| root.uid() == meta.uid() && root.mode() & OTHERS_WRITE == 0)
+        };
+        if self.iter().any(is_store_of) { Ok(()) } else { Err(Untrusted::Owner(meta.uid())) }
+    }
+}

@@ -1,0 +1,205 @@
+//! The store changes while instances are started: each start sees one store, and no file but that store's own.
+#![allow(clippy::unwrap_used)] // a test fails by panicking
+
+use std::fs::{self, File};
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use snapfn_tests::bench::Bench;
+use snapfn_tests::run::{Outcome, Run};
+
+const STARTS: usize = 150;
+
+/// A program that says which of two it is, in its code and in its memory.
+fn program(word: &str) -> String {
+    format!(
+        r#"
+        #include <snap.h>
+        #include <stdio.h>
+        static char kept[] = "{word}";
+        const char *code(void) {{ return "{word}"; }}
+        int main(void) {{
+            snap_ready();
+            printf("%s %s\n", kept, code());
+            return 7;
+        }}"#
+    )
+}
+
+/// A store below `out/` with a snapshot `fn` of a program that says `word`.
+fn store(bench: &Bench, word: &str) -> PathBuf {
+    let exe = bench.compile(&format!("fn-{word}"), &program(word), &["-O1"]).unwrap();
+    let store = bench.out().join(format!("store-{word}"));
+    // As the store of a test: whoever starts instances is another user.
+    fs::create_dir(&store).unwrap();
+    let mut create = bench.command("snapshotter", &["create", "--share", "--tag", "fn", "--", &exe]);
+    create.env = env(bench, &store);
+    let made = create.run().unwrap();
+    assert_eq!(made.status, "0", "{made}");
+    store
+}
+
+fn env(bench: &Bench, store: &Path) -> Vec<(String, String)> {
+    let mut env = bench.env(&[]);
+    env.retain(|(name, _)| name != "SNAPFN_STORE");
+    env.push(("SNAPFN_STORE".to_owned(), store.to_string_lossy().into_owned()));
+    env
+}
+
+fn start(bench: &Bench, store: &Path) -> Outcome {
+    Run { env: env(bench, store), ..bench.snaprun(&["fn"]) }.run().unwrap()
+}
+
+/// Starts instances while another thread does `change` again and again.
+fn starts_while(bench: &Bench, store: &Path, change: impl Fn(usize) + Sync) -> Vec<Outcome> {
+    let done = AtomicBool::new(false);
+    thread::scope(|scope| {
+        scope.spawn(|| (0..).take_while(|_| !done.load(Ordering::Relaxed)).for_each(&change));
+        let outcomes = (0..STARTS).map(|_| start(bench, store)).collect();
+        done.store(true, Ordering::Relaxed);
+        outcomes
+    })
+}
+
+/// Puts a link of that target in the place of `at`, whatever that is, at once.
+fn relink(target: &Path, at: &Path) {
+    let new = at.with_extension("new");
+    let _ = fs::remove_file(&new);
+    symlink(target, &new).unwrap();
+    fs::rename(&new, at).unwrap();
+}
+
+fn only(outcome: &Outcome, words: &[&str]) -> bool {
+    words.iter().any(|word| outcome.out() == format!("{word} {word}\n") && outcome.status == "7")
+}
+
+/// A root that is exchanged between the steps of a start (two versions of a deployment, say): tag, snapshot and code are
+/// of one of both, and never missing.
+#[test]
+fn a_root_that_is_exchanged() {
+    let bench = Bench::new().unwrap();
+    let stores = [store(&bench, "one"), store(&bench, "two")];
+    let root = bench.out().join("current");
+    relink(&stores[0], &root);
+    let outcomes = starts_while(&bench, &root, |round| relink(&stores[round % 2], &root));
+    for outcome in &outcomes {
+        assert!(only(outcome, &["one", "two"]), "{outcome}");
+    }
+    for word in ["one", "two"] {
+        let count = outcomes.iter().filter(|outcome| only(outcome, &[word])).count();
+        assert!(count > 0, "no start has met {word}, so nothing was exchanged");
+    }
+}
+
+/// The files of `store/kind` in a directory of the same names, each with `from` in the place of `to`.
+fn planted(store: &Path, kind: &str, from: &[u8], to: &[u8]) -> PathBuf {
+    let dir = store.with_extension(kind);
+    fs::create_dir(&dir).unwrap();
+    for entry in fs::read_dir(store.join(kind)).unwrap() {
+        let entry = entry.unwrap();
+        let mut bytes = fs::read(entry.path()).unwrap();
+        let mut at = 0;
+        while let Some(found) = bytes[at..].windows(from.len()).position(|window| window == from) {
+            bytes[at + found..at + found + to.len()].copy_from_slice(to);
+            at += found + from.len();
+        }
+        let file = dir.join(entry.file_name());
+        fs::write(&file, bytes).unwrap();
+        fs::set_permissions(&file, fs::Permissions::from_mode(0o444)).unwrap();
+    }
+    dir
+}
+
+/// Links in the place of stored files, and of the directory that has them: they are refused and never followed, not
+/// even to files of an owner who is trusted.
+#[test]
+fn links_in_the_place_of_files_and_directories() {
+    let bench = Bench::new().unwrap();
+    let store = store(&bench, "true");
+    for kind in ["code", "snap"] {
+        let evil = planted(&store, kind, b"true\0", b"evil\0");
+        let dir = store.join(kind);
+        let aside = store.join(format!("{kind}.aside"));
+        let files: Vec<PathBuf> = fs::read_dir(&dir).unwrap().map(|entry| entry.unwrap().path()).collect();
+        let refused_or_true = |outcomes: &[Outcome]| {
+            for outcome in outcomes {
+                let refused = matches!(outcome.status.as_str(), "125" | "126" | "127") && outcome.stdout.is_empty();
+                assert!(refused || only(outcome, &["true"]), "{kind}: {outcome}");
+            }
+        };
+        // Each file is itself, then a link to the planted one.
+        let outcomes = starts_while(&bench, &store, |round| {
+            let file = &files[round / 2 % files.len()];
+            let held = aside.with_extension("file");
+            fs::rename(file, &held).unwrap();
+            symlink(evil.join(file.file_name().unwrap()), file).unwrap();
+            fs::rename(&held, file).unwrap();
+        });
+        refused_or_true(&outcomes);
+        let outcomes = starts_while(&bench, &store, |_| {
+            fs::rename(&dir, &aside).unwrap();
+            symlink(&evil, &dir).unwrap();
+            fs::remove_file(&dir).unwrap();
+            fs::rename(&aside, &dir).unwrap();
+        });
+        refused_or_true(&outcomes);
+        assert!(only(&start(&bench, &store), &["true"]));
+        // And where nothing moves.
+        fs::rename(&dir, &aside).unwrap();
+        symlink(&evil, &dir).unwrap();
+        let refused = start(&bench, &store);
+        assert!(refused.err().contains("is a symbolic link") && refused.stdout.is_empty(), "{kind}: {refused}");
+        fs::remove_file(&dir).unwrap();
+        fs::rename(&aside, &dir).unwrap();
+    }
+}
+
+/// Files that become shorter while they are being opened and mapped: only their owner can do that. The start is refused
+/// in one line, or the instance meets a missing page and ends by SIGBUS (a system call that does fails with EFAULT); it
+/// never goes on with other content.
+#[test]
+fn files_that_are_cut_short() {
+    let bench = Bench::new().unwrap();
+    let store = store(&bench, "whole");
+    let files: Vec<PathBuf> = ["code", "snap"]
+        .iter()
+        .flat_map(|kind| fs::read_dir(store.join(kind)).unwrap())
+        .map(|entry| entry.unwrap().path())
+        .collect();
+    let mut cut = 0;
+    for round in 0..STARTS {
+        let file = &files[round % files.len()];
+        let size = fs::metadata(file).unwrap().len();
+        if round < files.len() {
+            let truncate = format!("truncate -s 0 '{}'", file.display());
+            let argv = ["sh", "-c", &truncate].map(str::to_owned).to_vec();
+            let outcome = Run { argv, env: bench.env(&[]), cwd: "/".into(), ..Run::default() }.run().unwrap();
+            assert_ne!(outcome.status, "0", "whoever starts instances can cut {} short", file.display());
+        }
+        // The file as its owner has it, who has given himself the right to write.
+        let (whole, victim) = (file.with_extension("whole"), file.with_extension("victim"));
+        fs::copy(file, &victim).unwrap();
+        fs::set_permissions(&victim, fs::Permissions::from_mode(0o644)).unwrap();
+        let open = File::options().write(true).open(&victim).unwrap();
+        fs::set_permissions(&victim, fs::metadata(file).unwrap().permissions()).unwrap();
+        fs::rename(file, &whole).unwrap();
+        fs::rename(&victim, file).unwrap();
+        let outcome = thread::scope(|scope| {
+            scope.spawn(|| {
+                thread::sleep(Duration::from_micros(fastrand::u64(..6000)));
+                open.set_len(size / 2 & !4095).unwrap();
+            });
+            start(&bench, &store)
+        });
+        fs::rename(&whole, file).unwrap();
+        let refused = outcome.status == "125" && outcome.err().lines().count() == 1;
+        assert!(refused || ["SIGBUS", "7"].contains(&outcome.status.as_str()), "{outcome}");
+        assert!(outcome.stdout.is_empty() || outcome.out() == "whole whole\n", "{outcome}");
+        cut += usize::from(!only(&outcome, &["whole"]));
+    }
+    eprintln!("{cut} of {STARTS} starts have met a file that was cut");
+    assert!(only(&start(&bench, &store), &["whole"]));
+}
