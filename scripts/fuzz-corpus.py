@@ -32,7 +32,7 @@ def choose(reached):
     left, seen, total = dict(reached), set(), 0
     while left and total < MOST_BYTES:
         # A byte more or less is no reason for a file more.
-        best = max(left, key=lambda name: (len(left[name] - seen) / (sizes[name] + 256), name))
+        best = max(left, key=lambda name: (len(left[name] - seen) / (sizes[name] + 4096), name))
         if not left[best] - seen:
             return
         seen |= left.pop(best)

@@ -64,6 +64,8 @@ RUSTFLAGS="-Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 \
 
 # What libFuzzer says of all inputs decides which of them are kept in the repository.
 minimize() {
+    # Its inputs look like credentials, at which scanners of repositories stop.
+    [ "$1" != scan_patterns ] || return 0
     control=$work/$1.control
     rm -rf "$control" "$work/merged"
     mkdir -p "$work/merged" "fuzz/corpus/$1"
