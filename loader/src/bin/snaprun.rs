@@ -329,7 +329,7 @@ fn read_plan(image: i32, stat: &sys::Stat) -> Result<Plan<'static>, Failure<'sta
         return Err(Failure::NotRegular);
     }
     let map = |len| {
-        let flags = sys::MAP_PRIVATE | sys::MAP_POPULATE | sys::MAP_FIXED;
+        let flags = sys::MAP_PRIVATE | sys::MAP_FIXED;
         // SAFETY: a range of the loader's own that nothing else uses; the file is read-only once in the store. One
         // that is cut short while we read ends this process by SIGBUS, nothing more.
         unsafe {
