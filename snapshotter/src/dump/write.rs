@@ -21,7 +21,8 @@ const PT_LOAD: u32 = 1;
 const PT_NOTE: u32 = 4;
 const EHDR: u64 = 64;
 const PHDR: u64 = 56;
-/// Bytes written at a time: ext4 gives 2 MiB folios to writes of at least that size.
+/// Bytes written at a time, from one multiple of it in the file to the next: the page cache has a 2 MiB folio for each
+/// 2 MiB of the file that one write covers.
 const WRITE: u64 = 4 << 20;
 
 /// One program header.
@@ -154,7 +155,7 @@ pub(super) fn write(
         writer.skip(offset - at)?;
         let mut done = 0;
         while done < len {
-            let size = (len - done).min(WRITE);
+            let size = chunk(offset + done, len - done);
             buffer.resize(size as usize, 0);
             read_image(tracer, addr + done, &mut buffer)?;
             writer.append(&buffer)?;
@@ -166,7 +167,7 @@ pub(super) fn write(
         writer.skip(offset - at)?;
         let mut done = 0;
         while done < len {
-            buffer.resize((len - done).min(WRITE) as usize, 0);
+            buffer.resize(chunk(offset + done, len - done) as usize, 0);
             file.read_exact_at(&mut buffer, start + done).map_err(TraceError::system("the content of an open file"))?;
             blank_ranges(blank, start + done, &mut buffer);
             writer.append(&buffer)?;
@@ -177,6 +178,11 @@ pub(super) fn write(
     writer.skip(end - at)?;
     secrets.verify(end, |at, bytes| writer.read_at(bytes, at))?;
     Ok(writer.commit()?)
+}
+
+/// Length of the next write at `offset`, with `left` bytes to write.
+fn chunk(offset: u64, left: u64) -> u64 {
+    left.min(WRITE - offset % WRITE)
 }
 
 /// Zeroes those parts of `ranges` that lie in `bytes`, the first of which is at `base`.
@@ -194,4 +200,21 @@ pub(crate) fn check(meta: &[u8], size: u64) -> Result<(), snapfn_format::FormatE
     let bytes = zerocopy::IntoBytes::as_mut_bytes(aligned.as_mut_slice());
     bytes[..meta.len()].copy_from_slice(meta);
     Plan::parse(&bytes[..meta.len()], size).map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn writes_end_at_multiples_of_their_size() {
+        let mut at = 0xb8000;
+        let end = at + 3 * WRITE;
+        let mut ends = Vec::new();
+        while at < end {
+            at += chunk(at, end - at);
+            ends.push(at);
+        }
+        assert_eq!(ends, [WRITE, 2 * WRITE, 3 * WRITE, end]);
+    }
 }
