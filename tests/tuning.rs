@@ -105,3 +105,45 @@ fn training_that_cannot_run_leaves_nothing() {
     assert_ne!(killed.status, "0", "{killed}");
     assert_eq!(bench.stored(), before);
 }
+
+/// Tells whether the functions that it calls are bound: whether their slots lead out of the program.
+const SLOTS: &str = r#"
+    #include <elf.h>
+    #include <link.h>
+    #include <stdio.h>
+    #include <string.h>
+
+    extern char __executable_start[], _end[];
+
+    int main(int argc, char **argv) {
+        char **slots = 0;
+        unsigned long count = 0, bound = 0;
+        for (ElfW(Dyn) *d = _DYNAMIC; d->d_tag != DT_NULL; d++) {
+            if (d->d_tag == DT_PLTGOT) slots = (char **)d->d_un.d_ptr + 3;
+            if (d->d_tag == DT_PLTRELSZ) count = d->d_un.d_val / sizeof(ElfW(Rela));
+        }
+        for (unsigned long i = 0; i < count; i++) bound += slots[i] < __executable_start || slots[i] >= _end;
+        printf("%lu of %lu\n", bound, count);
+        return strlen(argv[0]) == 0 || argc == 0;
+    }"#;
+
+#[test]
+fn functions_of_the_program_are_bound_unless_it_is_to_stay_lazy() {
+    let bench = Bench::new().unwrap();
+    for (name, flags) in [("pie", ["-O1", "-pie"]), ("fixed", ["-O1", "-no-pie"])] {
+        let program = bench.compile(name, SLOTS, &[&flags[..], &["-Wl,-z,lazy", "-fno-builtin"]].concat()).unwrap();
+        let slots = |bind: &str| {
+            let made =
+                bench.snapshotter(&["create", "--tag", name, "--at", "main", "--bind", bind, "--", &program]).unwrap();
+            assert_eq!(made.status, "0", "{made}");
+            let outcome = bench.snaprun(&[name]).run().unwrap();
+            assert_eq!(outcome.status, "0", "{outcome}");
+            let words: Vec<usize> = outcome.out().split_whitespace().filter_map(|word| word.parse().ok()).collect();
+            <[usize; 2]>::try_from(words).unwrap()
+        };
+        let [lazy, count] = slots("lazy");
+        assert!(lazy < count, "{name}: {lazy} of {count} functions are bound");
+        assert_eq!(slots("program"), [count, count], "{name}");
+        assert_eq!(slots("all"), [count, count], "{name}");
+    }
+}

@@ -89,6 +89,21 @@ pub(crate) struct RunArgs {
     /// What the C library and OpenSSL may select code for: an instance then starts on every CPU of that level
     #[arg(long, value_name = "LEVEL", value_enum, default_value_t = Cpu::Native)]
     pub(crate) cpu: Cpu,
+    /// Which functions of shared libraries are looked up before the program runs, rather than at their first call, which
+    /// every instance would do again
+    #[arg(long, value_name = "WHICH", value_enum, default_value_t = Bind::Program)]
+    pub(crate) bind: Bind,
+}
+
+/// What is bound before the program's first instruction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Bind {
+    /// Those that the executable calls, as if it were linked with -z now
+    Program,
+    /// Those that libraries call, too, also of libraries that are loaded later (LD_BIND_NOW): they must all be there
+    All,
+    /// None but those that were linked with -z now
+    Lazy,
 }
 
 impl RunArgs {

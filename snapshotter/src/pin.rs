@@ -31,7 +31,8 @@ pub(crate) enum Cpu {
 
 const TUNABLES: &str = "GLIBC_TUNABLES";
 const HWCAPS: &str = "glibc.cpu.hwcaps";
-const BIND_NOW: &str = "LD_BIND_NOW";
+/// Has ld.so bind everything at once.
+pub(crate) const BIND_NOW: &str = "LD_BIND_NOW";
 const OPENSSL: &str = "OPENSSL_ia32cap";
 
 /// What no pinned program may use, as glibc calls it. Names that a version of it does not know are passed over; with

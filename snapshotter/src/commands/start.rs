@@ -1,9 +1,10 @@
 //! A program at its snapshot point: what `create` takes a snapshot of and `check` looks at.
 
-use crate::cli::{Memory, Point, RunArgs};
+use crate::cli::{Bind, Memory, Point, RunArgs};
 use crate::dump::{DumpOptions, ElfStore, SecretNames};
-use crate::pin::Cpu;
+use crate::pin::{BIND_NOW, Cpu};
 use crate::tracee::adopt::{Adopted, adopt};
+use crate::tracee::bind;
 use crate::tracee::boot::boot;
 use crate::tracee::{Frozen, Reached, SpawnOptions, Task, TraceError, Tracer, spawn};
 use crate::vdso;
@@ -92,6 +93,10 @@ fn environment(args: &RunArgs) -> Result<Vec<(OsString, OsString)>> {
         }
     }
     args.cpu.pin(&mut env);
+    if args.bind == Bind::All {
+        env.retain(|(name, _)| name != BIND_NOW);
+        env.push((BIND_NOW.into(), "1".into()));
+    }
     Ok(env)
 }
 
@@ -105,6 +110,10 @@ fn reach(args: &RunArgs, options: &SpawnOptions, elves: &mut ElfStore) -> Result
             adopt(pid, &spawned.output, elves)
         } else {
             boot(pid, &vdso::page(), elves)
+                .and_then(|booted| match args.bind {
+                    Bind::Program => bind::executable(pid, &booted).map(|()| booted),
+                    Bind::All | Bind::Lazy => Ok(booted),
+                })
                 .map(|booted| Adopted { booted, tasks: BTreeMap::from([(pid, Task::default())]) })
         };
         let Adopted { booted, tasks } = match adopted {

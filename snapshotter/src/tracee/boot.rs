@@ -21,10 +21,14 @@ use zerocopy::{FromBytes, FromZeros, IntoBytes};
 const WORK_LEN: u64 = 16 * PAGE;
 /// The kernel randomizes the distance between an executable and its heap as much.
 const BRK_RANDOM: u64 = 32 << 20;
-/// Thirds of the program range: executable and brk, main stack, resident region.
-const STACK_START: u64 = PROGRAM_START + 0x0700_0000_0000;
-const RESIDENT_START: u64 = PROGRAM_START + 0x0d00_0000_0000;
-const RANDOM_SPAN: u64 = 0x0500_0000_0000;
+/// What one page of each upper level of the page table reaches: main stack, resident region and executable lie in it
+/// together, in this order, so that a start makes one such page for them and not three. Each has a part of its own, and a
+/// random place in the first half of it: behind the resident region is room for the frames of many threads. Below lies
+/// nothing that the stack could grow into, above nothing that brk could.
+const TABLE_REACH: u64 = 1 << 30;
+const TABLES_START: u64 = PROGRAM_START + (1 << 40);
+const TABLES_SPAN: u64 = 0x0f00_0000_0000;
+const PART: u64 = TABLE_REACH / 4;
 
 /// The two files of an ELF, as paths that the tracee can open.
 #[derive(Clone, Debug)]
@@ -180,9 +184,11 @@ fn map_request(
         .map_err(TraceError::system("mmap of the boot request"))?;
     let header = &files.header;
     let span = header.image_end.get() - header.image_start.get();
+    let tables = (TABLES_START + random_pages(TABLES_SPAN)?) / TABLE_REACH * TABLE_REACH;
+    let part = |index: u64| Ok::<_, TraceError>(tables + index * PART + random_pages(PART / 2)?);
     let bias = if header.elf_type.get() == ET_DYN {
         let align = header.max_align.get().max(PAGE);
-        (PROGRAM_START + random_pages(RANDOM_SPAN)?).next_multiple_of(align) - header.image_start.get()
+        part(2)?.next_multiple_of(align) - header.image_start.get()
     } else {
         0
     };
@@ -191,8 +197,8 @@ fn map_request(
     request.magic = BOOT_MAGIC;
     request.bias = bias;
     request.brk = image_end + random_pages(BRK_RANDOM)?;
-    request.stack_top = STACK_START + PAGE + random_pages(RANDOM_SPAN)?;
-    request.resident = RESIDENT_START + random_pages(RANDOM_SPAN)?;
+    request.stack_top = part(0)? + PAGE;
+    request.resident = part(1)?;
     request.work_len = WORK_LEN;
     request.initial_sp = initial_sp;
     let _ = interp;

@@ -3,6 +3,7 @@
 //! ```text
 //!  spawn     fork, personality, execve; seized before its first instruction
 //!  boot      at the exec stop: map snapboot, let it rebuild the image from code segment and init data files
+//!  bind      what ld.so is told before it runs
 //!  adopt     instead: an instance made by snaprun, which is to be dumped again
 //!  run       until the snapshot point; errors name the program's end and its last output
 //!  attach    instead: a process that somebody else has started, to look at it
@@ -12,6 +13,7 @@
 
 pub(crate) mod adopt;
 pub(crate) mod attach;
+pub(crate) mod bind;
 pub(crate) mod boot;
 mod breakpoint;
 mod error;
