@@ -132,9 +132,10 @@ fn functions_of_the_program_are_bound_unless_it_is_to_stay_lazy() {
     let bench = Bench::new().unwrap();
     for (name, flags) in [("pie", ["-O1", "-pie"]), ("fixed", ["-O1", "-no-pie"])] {
         let program = bench.compile(name, SLOTS, &[&flags[..], &["-Wl,-z,lazy", "-fno-builtin"]].concat()).unwrap();
-        let slots = |bind: &str| {
-            let made =
-                bench.snapshotter(&["create", "--tag", name, "--at", "main", "--bind", bind, "--", &program]).unwrap();
+        let slots = |which: &str| {
+            let made = bench
+                .snapshotter(&["create", "--tag", name, "--at", "main", "--resolve", which, "--", &program])
+                .unwrap();
             assert_eq!(made.status, "0", "{made}");
             let outcome = bench.snaprun(&[name]).run().unwrap();
             assert_eq!(outcome.status, "0", "{outcome}");

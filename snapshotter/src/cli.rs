@@ -91,13 +91,13 @@ pub(crate) struct RunArgs {
     pub(crate) cpu: Cpu,
     /// Which functions of shared libraries are looked up before the program runs, rather than at their first call, which
     /// every instance would do again
-    #[arg(long, value_name = "WHICH", value_enum, default_value_t = Bind::Program)]
-    pub(crate) bind: Bind,
+    #[arg(long, value_name = "WHICH", value_enum, default_value_t = Resolve::Program)]
+    pub(crate) resolve: Resolve,
 }
 
-/// What is bound before the program's first instruction.
+/// Which functions are looked up before the program's first instruction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-pub(crate) enum Bind {
+pub(crate) enum Resolve {
     /// Those that the executable calls, as if it were linked with -z now
     Program,
     /// Those that libraries call, too, also of libraries that are loaded later (LD_BIND_NOW): they must all be there

@@ -1,6 +1,6 @@
 //! A program at its snapshot point: what `create` takes a snapshot of and `check` looks at.
 
-use crate::cli::{Bind, Memory, Point, RunArgs};
+use crate::cli::{Memory, Point, Resolve, RunArgs};
 use crate::dump::{DumpOptions, ElfStore, SecretNames};
 use crate::pin::{BIND_NOW, Cpu};
 use crate::tracee::adopt::{Adopted, adopt};
@@ -93,7 +93,7 @@ fn environment(args: &RunArgs) -> Result<Vec<(OsString, OsString)>> {
         }
     }
     args.cpu.pin(&mut env);
-    if args.bind == Bind::All {
+    if args.resolve == Resolve::All {
         env.retain(|(name, _)| name != BIND_NOW);
         env.push((BIND_NOW.into(), "1".into()));
     }
@@ -110,9 +110,9 @@ fn reach(args: &RunArgs, options: &SpawnOptions, elves: &mut ElfStore) -> Result
             adopt(pid, &spawned.output, elves)
         } else {
             boot(pid, &vdso::page(), elves)
-                .and_then(|booted| match args.bind {
-                    Bind::Program => bind::executable(pid, &booted).map(|()| booted),
-                    Bind::All | Bind::Lazy => Ok(booted),
+                .and_then(|booted| match args.resolve {
+                    Resolve::Program => bind::executable(pid, &booted).map(|()| booted),
+                    Resolve::All | Resolve::Lazy => Ok(booted),
                 })
                 .map(|booted| Adopted { booted, tasks: BTreeMap::from([(pid, Task::default())]) })
         };

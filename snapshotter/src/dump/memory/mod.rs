@@ -140,6 +140,7 @@ pub(super) fn gather(
         image.parts.extend(parts);
     }
     image.parts.sort_by_key(|part| part.addr);
+    parts::join_small_constants(&mut image.parts, &image.areas);
     Ok(image)
 }
 

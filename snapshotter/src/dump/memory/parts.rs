@@ -2,10 +2,10 @@
 
 use super::contents::{PageState, for_pages, is_zero, page_states};
 use super::regions::{Kind, Region};
-use super::{Content, Image, Part};
+use super::{Area, Content, Image, Part};
 use crate::dump::refuse::DumpError;
 use crate::tracee::{TraceError, Tracer};
-use snapfn_format::snap::PROT_WRITE;
+use snapfn_format::snap::{PROT_READ, PROT_WRITE};
 use snapfn_format::{PAGE, page_down};
 use std::collections::BTreeSet;
 use std::fs::File;
@@ -13,6 +13,8 @@ use std::os::unix::fs::FileExt;
 
 /// Zero pages between two stored pages that are stored, too: a page costs less than two more mappings.
 const CLOSE_HOLES: u64 = 64;
+/// So many pages are read into one anonymous mapping where two would be needed otherwise.
+const FEW: u64 = 4;
 /// Memory that is zero in a child process; zero in an instance, too.
 pub(super) const MADV_WIPEONFORK: u64 = 18;
 
@@ -55,6 +57,43 @@ fn widen(mut runs: Vec<(u64, u64)>, pages: u64, to_the_end: bool) -> Vec<(u64, u
         last.1 = pages;
     }
     runs
+}
+
+/// Whether the pages of `runs` are cheaper to read than to map as `mapped`: reading a page costs about what copying it at
+/// its first write does, and every further mapping costs as much as another page.
+fn are_few(runs: &[(u64, u64)], mapped: &[Part]) -> bool {
+    let mappings = mapped.iter().filter(|part| part.content != Content::Read).count();
+    mappings > 1 && runs.iter().map(|(first, last)| last - first).sum::<u64>() <= FEW
+}
+
+/// Stores the read-only data of small images, so that it makes one mapping with what ld.so has relocated behind it. `parts`
+/// are in ascending order.
+pub(super) fn join_small_constants(parts: &mut Vec<Part>, areas: &[Area]) {
+    let plain = |part: &Part| {
+        areas.get(part.area).is_some_and(|area| {
+            !area.shared && !area.stack && !area.droppable && area.advice.is_empty() && area.lock.is_none()
+        })
+    };
+    let joins = |constants: &Part, relocated: &Part| {
+        matches!(constants.content, Content::File(..))
+            && relocated.content == Content::Map
+            && constants.prot == PROT_READ
+            && relocated.prot == PROT_READ
+            && constants.addr + constants.len == relocated.addr
+            && constants.len <= FEW * PAGE
+            && plain(constants)
+            && plain(relocated)
+    };
+    let mut joined: Vec<Part> = Vec::with_capacity(parts.len());
+    for part in parts.drain(..) {
+        match joined.last_mut() {
+            Some(last) if joins(last, &part) => {
+                *last = Part { addr: last.addr, len: last.len + part.len, ..part };
+            }
+            _ => joined.push(part),
+        }
+    }
+    *parts = joined;
 }
 
 impl Region {
@@ -148,13 +187,15 @@ impl Context<'_> {
         let mut parts = Vec::new();
         if pages > 0 {
             let anonymous = region.area.name.is_empty() || region.area.name.starts_with('[');
-            let read = region.area.shared || (self.copy && anonymous && region.prot & PROT_WRITE != 0);
-            if read {
+            let readable = anonymous && region.prot & PROT_WRITE != 0;
+            let mapped = self.mapped_parts(region, area, pages, &stored);
+            let runs = close_holes(&stored.pages);
+            let is_cheaper = readable && stored.guards.is_empty() && are_few(&runs, &mapped);
+            if region.area.shared || (self.copy && readable) || is_cheaper {
                 parts.push(part(0, pages, Content::Zero));
-                let runs = close_holes(&stored.pages);
                 parts.extend(runs.iter().map(|(first, last)| part(*first, *last, Content::Read)));
             } else {
-                parts = self.mapped_parts(region, area, pages, &stored);
+                parts = mapped;
             }
         }
         if pages < region.pages() {
@@ -314,6 +355,47 @@ mod tests {
         assert_eq!(widen(vec![(3, 5)], 10, true), [(0, 10)]);
         assert_eq!(widen(vec![(3, 5)], 10, false), [(0, 5)]);
         assert_eq!(widen(vec![(100, 105)], 300, true), [(100, 105)]);
+    }
+
+    fn parts(list: &[(u64, u64, u16, Content)]) -> Vec<Part> {
+        let part = |(first, pages, prot, content): &(u64, u64, u16, Content)| Part {
+            addr: first * PAGE,
+            len: pages * PAGE,
+            prot: *prot,
+            content: *content,
+            area: 0,
+        };
+        list.iter().map(part).collect()
+    }
+
+    #[test]
+    fn few_pages_are_read_where_two_mappings_would_be_needed() {
+        let two = parts(&[(0, 2, 3, Content::Map), (2, 1, 3, Content::Zero)]);
+        assert!(are_few(&[(0, 2)], &two));
+        assert!(!are_few(&[(0, 2)], &two[..1]));
+        assert!(!are_few(&[(0, 3), (9, 11)], &two));
+    }
+
+    #[test]
+    fn small_constants_are_stored_with_what_follows() {
+        let file = |pages| Content::File(0, pages * PAGE);
+        let image = [(1, 1, 5, file(1)), (2, 2, 1, file(2)), (4, 1, 1, Content::Map), (5, 1, 3, Content::Map)];
+        let areas = [Area::default()];
+        let mut small = parts(&image);
+        join_small_constants(&mut small, &areas);
+        let shape: Vec<_> = small.iter().map(|part| (part.addr / PAGE, part.len / PAGE, part.content)).collect();
+        assert_eq!(shape, [(1, 1, file(1)), (2, 3, Content::Map), (5, 1, Content::Map)]);
+
+        // Not those of large ones, not across a gap, not where the kernel was told something of them.
+        for (constants, areas) in [
+            ((0, 9, 1, file(0)), &areas),
+            ((0, 1, 1, file(0)), &areas),
+            ((8, 1, 1, file(0)), &[Area { advice: vec![1], ..Area::default() }]),
+        ] {
+            let mut list = parts(&[constants, (9, 1, 1, Content::Map)]);
+            join_small_constants(&mut list, areas);
+            assert_eq!(list.len(), 2, "{constants:?}");
+        }
     }
 
     #[test]
