@@ -70,7 +70,26 @@ impl Case {
 
     /// The start from the snapshot.
     pub(crate) fn instance(&self) -> Starter {
-        let mut words = vec!["snaprun".to_owned(), self.tag()];
+        self.instance_of(self.tag())
+    }
+
+    /// The start from the snapshot that was trained.
+    pub(crate) fn trained(&self) -> Starter {
+        self.instance_of(self.trained_tag())
+    }
+
+    /// Name of the trained snapshot in the store.
+    pub(crate) fn trained_tag(&self) -> String {
+        self.tag() + ":trained"
+    }
+
+    /// Whether its request comes with the start, so that it can be trained with it and released from a pool.
+    pub(crate) fn trains(&self) -> bool {
+        self.ready == Ready::Output
+    }
+
+    fn instance_of(&self, tag: String) -> Starter {
+        let mut words = vec!["snaprun".to_owned(), tag];
         words.extend(self.words.iter().skip(1).cloned());
         Starter { words, ..self.ordinary() }
     }

@@ -5,6 +5,7 @@
 //!  start   one start, timed: to the first output, to the exit        rate   starts per second
 //!  count   one start under ptrace: system calls, VMAs, pages          live   many instances at once
 //!  warm    fork of a parent that has everything in memory             peers  other tools, where installed
+//!  prepared  a request to a pool of prepared instances
 //!  report  tables        plot  pictures        stats  medians and spread
 //! ```
 //! Ways to start are measured in turns, one run of each in every round, so that whatever else the machine does
@@ -16,6 +17,7 @@ mod live;
 mod measure;
 mod peers;
 mod plot;
+mod prepared;
 mod rate;
 mod report;
 mod start;

@@ -4,6 +4,7 @@ use crate::cases::{self, Case, Series};
 use crate::count::{self, Counts};
 use crate::live::{self, Live};
 use crate::peers::{Peer, Peers};
+use crate::prepared::Prepared;
 use crate::rate::{self, Rate};
 use crate::start::{Ready, Started, Starter};
 use crate::stats::Summary;
@@ -36,6 +37,10 @@ pub(crate) struct Row {
     pub(crate) libraries: Option<u32>,
     pub(crate) execve: Way,
     pub(crate) snaprun: Option<Way>,
+    /// From a snapshot that was trained with the same request.
+    pub(crate) trained: Option<Way>,
+    /// Released from a pool of trained instances, to the first output.
+    pub(crate) pool: Option<Summary>,
     /// Fork of a warm parent, to the first output.
     pub(crate) fork: Option<Summary>,
     /// Other tools that are installed.
@@ -108,6 +113,13 @@ fn row(case: &Case, runs: u32, peers: &Peers) -> Result<Row> {
         create(&case.tag(), at, case.create_stdin, case.program())?;
         starters.push(case.instance());
     }
+    let mut pool = None;
+    if case.at.is_some() && case.trains() {
+        let trained = case.trained();
+        train(&case.tag(), &case.trained_tag(), &trained)?;
+        pool = Some(Prepared::start(&case.trained_tag(), &trained)?);
+        starters.push(trained);
+    }
     let mut warm = match &case.warm {
         Some(words) => Some(Warm::start(&words.iter().map(String::as_str).collect::<Vec<_>>())?),
         None => None,
@@ -115,7 +127,7 @@ fn row(case: &Case, runs: u32, peers: &Peers) -> Result<Row> {
     let reference = starters[0].start()?;
     let runs = if reference.first > 1e5 { runs.div_ceil(4) } else { runs };
     let mut started: Vec<Vec<Started>> = vec![Vec::new(); starters.len()];
-    let mut forks = Vec::new();
+    let (mut forks, mut released) = (Vec::new(), Vec::new());
     // One round more than is counted: files come into memory.
     for round in 0..=runs {
         for (starter, list) in starters.iter().zip(&mut started) {
@@ -133,18 +145,35 @@ fn row(case: &Case, runs: u32, peers: &Peers) -> Result<Row> {
                 forks.push(first);
             }
         }
+        if let Some(pool) = &pool {
+            let first = pool.release(&reference.output)?;
+            if round > 0 {
+                released.push(first);
+            }
+        }
     }
     drop(warm);
     let mut ways = starters.iter().zip(&started).map(|(starter, list)| way(starter, list));
     let execve = ways.next().context("no start")??;
     let snaprun = ways.next().transpose()?;
+    let trained = ways.next().transpose()?;
     let (heap, libraries) = match case.series {
         Series::Program => (None, None),
         Series::Heap(mib) => (Some(mib), None),
         Series::Libraries(count) => (None, Some(count)),
     };
     let peers = peers.measure(case, runs)?;
-    Ok(Row { name: case.name.clone(), heap, libraries, execve, snaprun, fork: Summary::of(&forks), peers })
+    Ok(Row {
+        name: case.name.clone(),
+        heap,
+        libraries,
+        execve,
+        snaprun,
+        trained,
+        pool: Summary::of(&released),
+        fork: Summary::of(&forks),
+        peers,
+    })
 }
 
 fn way(starter: &Starter, list: &[Started]) -> Result<Way> {
@@ -172,6 +201,20 @@ fn live(cli: &Cli) -> Result<[Vec<Live>; 2]> {
         *result = live::measure(&starter(&idle), &starter(&next), &counts, cli.runs.max(30))?;
     }
     Ok(both)
+}
+
+/// Keeps the snapshot `tag` as `trained`, with the pages that the request of `starter` writes.
+fn train(tag: &str, trained: &str, starter: &Starter) -> Result<()> {
+    let made = Command::new("snapshotter")
+        .args(["train", tag, "--tag", trained, "--measure", "0", "--stdin", &starter.stdin, "--"])
+        .args(starter.words.iter().skip(2))
+        .stdin(Stdio::null())
+        .output()
+        .context("snapshotter")?;
+    if !made.status.success() {
+        bail!("no training: {}", String::from_utf8_lossy(&made.stderr));
+    }
+    Ok(())
 }
 
 /// Takes the snapshot `tag`.

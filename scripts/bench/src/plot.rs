@@ -9,6 +9,8 @@ use std::path::Path;
 
 const EXECVE: RGBColor = RGBColor(150, 150, 150);
 const SNAPRUN: RGBColor = RGBColor(0, 114, 178);
+const TRAINED: RGBColor = RGBColor(86, 180, 233);
+const POOL: RGBColor = RGBColor(0, 158, 115);
 const FORK: RGBColor = RGBColor(230, 159, 0);
 const PEER: RGBColor = RGBColor(204, 121, 167);
 const FONT: &str = "sans-serif";
@@ -43,12 +45,18 @@ fn bars(rows: &[Row], path: &Path) -> Drawn {
     let high = values.fold(0.0, f64::max).log10().ceil().max(low + 1.0);
     let x = |ms: f64| LEFT + ((ms.log10() - low) / (high - low) * f64::from(WIDTH - LEFT - 70)) as i32;
     title(&root, "Time to the first output, ms (logarithmic)", (LEFT, 12))?;
-    let mut legend = vec![("execve", EXECVE), ("snaprun", SNAPRUN), ("fork of a warm parent", FORK)];
+    let mut legend = vec![
+        ("execve", EXECVE),
+        ("snaprun", SNAPRUN),
+        ("trained", TRAINED),
+        ("from a pool", POOL),
+        ("fork of a warm parent", FORK),
+    ];
     if rows.iter().any(|row| !row.peers.is_empty()) {
         legend.push(("CRIU", PEER));
     }
     for (i, (name, color)) in legend.iter().enumerate() {
-        let at = LEFT + [0, 90, 180, 340][i];
+        let at = LEFT + [0, 80, 160, 240, 340, 500][i];
         root.draw(&Rectangle::new([(at, 38), (at + 10, 48)], color.filled()))?;
         root.draw(&Text::new(*name, (at + 15, 37), (FONT, 13)))?;
     }
@@ -75,6 +83,8 @@ fn bars(rows: &[Row], path: &Path) -> Drawn {
 fn bars_of(row: &Row) -> Vec<(&'static str, RGBColor, f64)> {
     let mut bars = vec![("execve", EXECVE, row.execve.first.median / 1e3)];
     bars.extend(row.snaprun.as_ref().map(|way| ("snaprun", SNAPRUN, way.first.median / 1e3)));
+    bars.extend(row.trained.as_ref().map(|way| ("trained", TRAINED, way.first.median / 1e3)));
+    bars.extend(row.pool.map(|pool| ("pool", POOL, pool.median / 1e3)));
     bars.extend(row.fork.map(|fork| ("fork", FORK, fork.median / 1e3)));
     bars.extend(row.peers.iter().map(|peer| ("peer", PEER, peer.first.median / 1e3)));
     bars
@@ -110,6 +120,7 @@ fn scaling(results: &Results, path: &Path) -> Drawn {
         vec![
             ("execve", EXECVE, of(&|row| Some(row.execve.first.median))),
             ("snaprun", SNAPRUN, of(&|row| row.snaprun.as_ref().map(|way| way.first.median))),
+            ("from a pool", POOL, of(&|row| row.pool.map(|pool| pool.median))),
             ("fork", FORK, of(&|row| row.fork.map(|fork| fork.median))),
         ]
     };

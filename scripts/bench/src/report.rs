@@ -41,18 +41,33 @@ pub(crate) fn print(results: &Results) {
 fn starts(results: &Results) {
     println!("\nms, median ±half the interquartile range");
     println!(
-        "{:<26}{:>16}{:>16}{:>8}{:>16}{:>16}{:>16}",
-        "to the first output", "execve", "snaprun", "ratio", "fork of a parent", "exit: execve", "snaprun"
+        "{:<26}{:>16}{:>16}{:>8}{:>16}{:>8}{:>16}{:>18}{:>16}{:>16}",
+        "to the first output",
+        "execve",
+        "snaprun",
+        "ratio",
+        "trained",
+        "ratio",
+        "from a pool",
+        "fork of a parent",
+        "exit: execve",
+        "snaprun"
     );
     for row in &results.rows {
         let snaprun = row.snaprun.as_ref();
-        let ratio = snaprun.map(|way| row.execve.first.median / way.first.median);
+        let ratio = |way: Option<&Way>| {
+            let ratio = way.map(|way| row.execve.first.median / way.first.median);
+            or_dash(ratio.map(|ratio| format!("{ratio:.*}x", usize::from(ratio < 10.0))))
+        };
         println!(
-            "  {:<24}{:>16}{:>16}{:>8}{:>16}{:>16}{:>16}{}",
+            "  {:<24}{:>16}{:>16}{:>8}{:>16}{:>8}{:>16}{:>18}{:>16}{:>16}{}",
             row.name,
             spread(row.execve.first),
             or_dash(snaprun.map(|way| spread(way.first))),
-            or_dash(ratio.map(|ratio| format!("{ratio:.*}x", usize::from(ratio < 10.0)))),
+            ratio(snaprun),
+            or_dash(row.trained.as_ref().map(|way| spread(way.first))),
+            ratio(row.trained.as_ref()),
+            or_dash(row.pool.map(spread)),
             or_dash(row.fork.map(spread)),
             or_dash(row.execve.exit.map(spread)),
             or_dash(snaprun.and_then(|way| way.exit).map(spread)),
@@ -103,13 +118,22 @@ fn ratios(results: &Results) {
     for name in
         ["python3, no-op", "python3, 13 modules", "python3, numpy", "sqlite3, 100,000 rows", "redis, 100,000 keys"]
     {
-        push(
-            &format!("{name}: execve / snaprun"),
-            row(name).zip(snaprun(name)).map(|(a, b)| first(&a.execve) / first(b)),
-        );
+        let Some(row) = row(name) else { continue };
+        for (kind, way) in [("snaprun", &row.snaprun), ("snaprun, trained", &row.trained)] {
+            let ratio = way.as_ref().map(|way| first(&row.execve) / first(way));
+            push(&format!("{name}: execve / {kind}"), ratio);
+        }
     }
     let heap = |mib: &str| snaprun(&format!("C, {mib} MiB heap"));
     push("1 GiB heap / 1 MiB heap, snaprun", heap("1024").zip(heap("1")).map(|(a, b)| first(a) / first(b)));
+    let fork = row(cases::NOOP).and_then(|row| row.fork);
+    for name in [cases::NOOP, "C, 1024 MiB heap"] {
+        let pool = row(name).and_then(|row| row.pool);
+        push(
+            &format!("{name}: from a pool / fork of a small parent"),
+            pool.zip(fork).map(|(pool, fork)| pool.median / fork.median),
+        );
+    }
     for row in &results.rows {
         for peer in &row.peers {
             let ratio = row.snaprun.as_ref().map(|way| peer.first.median / first(way));
@@ -130,7 +154,7 @@ fn ratios(results: &Results) {
     }
     println!("\nratios");
     for (name, value) in lines {
-        println!("  {name:<56}{value:>8.2}");
+        println!("  {name:<62}{value:>8.2}");
     }
 }
 
