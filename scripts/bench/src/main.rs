@@ -5,7 +5,7 @@
 //!  start   one start, timed: to the first output, to the exit        rate   starts per second
 //!  count   one start under ptrace: system calls, VMAs, pages          live   many instances at once
 //!  warm    fork of a parent that has everything in memory             peers  other tools, where installed
-//!  prepared  a request to a pool of prepared instances
+//!  prepared  a request to a pool of prepared instances              warmed  small against large, without ordinary starts
 //!  report  tables        plot  pictures        stats  medians and spread
 //! ```
 //! Ways to start are measured in turns, one run of each in every round, so that whatever else the machine does
@@ -23,6 +23,7 @@ mod report;
 mod start;
 mod stats;
 mod warm;
+mod warmed;
 
 use anyhow::{Context, Result};
 use clap::Parser;

@@ -9,6 +9,7 @@ use crate::rate::{self, Rate};
 use crate::start::{Ready, Started, Starter};
 use crate::stats::Summary;
 use crate::warm::Warm;
+use crate::warmed::{self, Warmed};
 use crate::{Cli, start};
 use anyhow::{Context, Result, bail};
 use serde::Serialize;
@@ -55,6 +56,8 @@ pub(crate) struct Results {
     pub(crate) rows: Vec<Row>,
     /// Starts per second of the no-op, ordinary and from its snapshot.
     pub(crate) rates: Option<[Rate; 2]>,
+    /// Starts from snapshots in turns with each other.
+    pub(crate) warmed: Option<Warmed>,
     /// Live instances of an idle program, and ordinary processes of it.
     pub(crate) live: Option<[Vec<Live>; 2]>,
 }
@@ -95,6 +98,7 @@ pub(crate) fn all(cli: &Cli) -> Result<Results> {
         rows.push(row(case, cli.runs, &peers).with_context(|| case.name.clone())?);
     }
     let noop = cases::all().into_iter().find(|case| case.name == cases::NOOP).filter(|case| wanted(&case.name));
+    let warmed = if cli.words.is_empty() { warmed::measure(cli.runs)? } else { None };
     let (mut rates, mut lives) = (None, None);
     if let Some(noop) = noop {
         eprintln!("  starts per second");
@@ -104,7 +108,7 @@ pub(crate) fn all(cli: &Cli) -> Result<Results> {
         eprintln!("  many at once");
         lives = Some(live(cli)?);
     }
-    Ok(Results { machine: Machine::new(), rows, rates, live: lives })
+    Ok(Results { machine: Machine::new(), rows, rates, warmed, live: lives })
 }
 
 fn row(case: &Case, runs: u32, peers: &Peers) -> Result<Row> {

@@ -124,15 +124,13 @@ fn ratios(results: &Results) {
             push(&format!("{name}: execve / {kind}"), ratio);
         }
     }
-    let heap = |mib: &str| snaprun(&format!("C, {mib} MiB heap"));
-    push("1 GiB heap / 1 MiB heap, snaprun", heap("1024").zip(heap("1")).map(|(a, b)| first(a) / first(b)));
-    let fork = row(cases::NOOP).and_then(|row| row.fork);
-    for name in [cases::NOOP, "C, 1024 MiB heap"] {
-        let pool = row(name).and_then(|row| row.pool);
-        push(
-            &format!("{name}: from a pool / fork of a small parent"),
-            pool.zip(fork).map(|(pool, fork)| pool.median / fork.median),
-        );
+    if let Some(warmed) = &results.warmed {
+        let [small, large] = warmed.heaps.map(|heap| heap.median);
+        push("1 GiB heap / 1 MiB heap, snaprun, trained", Some(large / small));
+        for (name, pool) in [("no-op", warmed.pools[0]), ("1 GiB heap", warmed.pools[1])] {
+            push(&format!("{name} from a pool / fork of a small parent"), Some(pool.median / warmed.fork.median));
+            push(&format!("{name} from a pool, ms"), Some(pool.median / 1e3));
+        }
     }
     for row in &results.rows {
         for peer in &row.peers {
@@ -154,7 +152,7 @@ fn ratios(results: &Results) {
     }
     println!("\nratios");
     for (name, value) in lines {
-        println!("  {name:<62}{value:>8.2}");
+        println!("  {name:<62}{value:>8.3}");
     }
 }
 

@@ -1,0 +1,46 @@
+//! Starts from snapshots alone, in turns: without an ordinary start between them, which for a large heap writes all of it and
+//! leaves nothing of anybody else in the processor's caches.
+
+use crate::cases::{self, Case, Series};
+use crate::prepared::Prepared;
+use crate::stats::Summary;
+use crate::warm::Warm;
+use anyhow::{Context, Result};
+use serde::Serialize;
+
+/// To the first output of each.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Warmed {
+    /// The smallest and the largest heap, from snapshots, trained.
+    pub(crate) heaps: [Summary; 2],
+    /// No-op and the largest heap, released from pools.
+    pub(crate) pools: [Summary; 2],
+    /// Fork of a small warm parent.
+    pub(crate) fork: Summary,
+}
+
+/// Measures `runs` rounds; all cases have been measured before, so that their snapshots are there.
+pub(crate) fn measure(runs: u32) -> Result<Option<Warmed>> {
+    let all = cases::all();
+    let noop = all.iter().find(|case| case.name == cases::NOOP);
+    let heaps: Vec<&Case> = all.iter().filter(|case| matches!(case.series, Series::Heap(_))).collect();
+    let (Some(noop), Some(small), Some(large)) = (noop, heaps.first(), heaps.last()) else { return Ok(None) };
+    let Some(words) = &noop.warm else { return Ok(None) };
+    let mut warm = Warm::start(&words.iter().map(String::as_str).collect::<Vec<_>>())?;
+    let starters = [small.trained(), large.trained()];
+    let pools = [noop, large].map(|case| Prepared::start(&case.trained_tag(), &case.trained()));
+    let pools = pools.into_iter().collect::<Result<Vec<_>>>()?;
+    let outputs = [noop.trained().start()?.output, large.trained().start()?.output];
+    let mut lists: [Vec<f64>; 5] = Default::default();
+    for _ in 0..runs {
+        for (list, starter) in lists.iter_mut().zip(&starters) {
+            list.push(starter.start()?.first);
+        }
+        for ((list, pool), output) in lists.iter_mut().skip(2).zip(&pools).zip(&outputs) {
+            list.push(pool.release(output)?);
+        }
+        lists[4].push(warm.fork()?);
+    }
+    let [a, b, c, d, e] = lists.map(|list| Summary::of(&list).context("no runs"));
+    Ok(Some(Warmed { heaps: [a?, b?], pools: [c?, d?], fork: e? }))
+}
