@@ -364,3 +364,39 @@ fn store_files_that_others_may_write_to() {
     assert_eq!(starts().status, "125");
     opens().unwrap_err();
 }
+
+/// A library that was updated since: named with both build-ids, in words and in JSON; the snapshot goes on with its own.
+#[test]
+fn a_library_that_was_updated_is_named_by_its_build_ids() {
+    let bench = Bench::new().unwrap();
+    let library = bench.out().join("libpart.so");
+    let library = library.to_str().unwrap();
+    let source = bench.out().join("part.c");
+    let build = |answer: &str, id: &str| {
+        fs::write(&source, format!("int part(void) {{ return {answer}; }}")).unwrap();
+        let mut command = Command::new("cc");
+        command.args(["-shared", "-fPIC", &format!("-Wl,--build-id=0x{id}"), "-o", library]).arg(&source);
+        assert!(command.status().unwrap().success());
+    };
+    let (old, new) = ("00112233445566778899aabbccddeeff00112233", "ffeeddccbbaa99887766554433221100ffeeddcc");
+    build("41", old);
+    const MAIN: &str = "int part(void); int main(void) { return part(); }";
+    bench.snapshot("linked", MAIN, &["-O1", library], "main").unwrap();
+    let check = |args: &[&str]| bench.snapshotter(&[&["check", "linked"], args].concat()).unwrap();
+    let is_other = |outcome: &str| outcome.contains(old) || outcome.contains(new);
+    assert!(!is_other(&check(&[]).out()));
+
+    fs::remove_file(library).unwrap();
+    build("42", new);
+    let text = check(&[]);
+    assert!(
+        text.out().contains(&format!("build-id {old}")) && text.out().contains(&format!("build-id {new}")),
+        "{text}"
+    );
+    let json: serde_json::Value = serde_json::from_str(&check(&["--json"]).out()).unwrap();
+    let findings = json["snapshot"]["findings"].as_array().unwrap();
+    let difference = findings.iter().find_map(|finding| finding.get("difference")).unwrap();
+    assert_eq!(difference["snapshot_build_id"], old, "{json}");
+    assert_eq!(difference["host_build_id"], new, "{json}");
+    assert_eq!(bench.snaprun(&["linked"]).run().unwrap().status, "41");
+}

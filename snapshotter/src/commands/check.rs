@@ -1,14 +1,14 @@
 //! `check`: what works on this host, what does not, and what follows. docs/inspect.md describes the output.
 //!
 //! ```text
-//!  check [NAME]                    host, cpu, installed, snapshot     can snapshots be made and started here
+//!  check [NAME]                    host, snapshot, installed, package     can snapshots be made and started here
 //!  check --pid PID, -- PROGRAM     blockers                           what stands in the way of one
 //! ```
 
 mod blockers;
-mod cpu;
 mod host;
 mod installed;
+mod package;
 mod snapshot;
 
 use super::source::{ExamineError, Snapshot, print, print_json};
@@ -16,6 +16,7 @@ use super::text::{colours, printable};
 use crate::cli::RunArgs;
 use anyhow::{Result, bail};
 use host::Host;
+use installed::Difference;
 use serde::Serialize;
 use snapfn_kernel_tests::{Level, Outcome, Report};
 use snapfn_store::Stores;
@@ -58,6 +59,9 @@ struct Finding {
     verdict: Verdict,
     what: String,
     detail: String,
+    /// Of a program or library that is not the one in the snapshot.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    difference: Option<Difference>,
 }
 
 #[derive(Debug, Serialize)]

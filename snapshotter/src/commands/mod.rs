@@ -12,3 +12,4 @@ mod space;
 mod start;
 mod text;
 pub(crate) mod train;
+mod xstate;

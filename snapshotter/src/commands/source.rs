@@ -3,7 +3,7 @@
 use super::text::printable;
 use snapfn_format::FormatError;
 use snapfn_format::snap::{Plan, peek_header};
-use snapfn_store::{Digest, Kind, NameError, StoreError, Stores, Target};
+use snapfn_store::{Digest, Kind, NameError, Store, StoreError, Stores, Target, Untrusted};
 use std::ffi::{OsStr, OsString};
 use std::fmt::Display;
 use std::fs::{File, OpenOptions};
@@ -70,8 +70,9 @@ pub(crate) struct Snapshot {
     pub(crate) path: PathBuf,
     /// Its name in the store; a file elsewhere has none.
     pub(crate) digest: Option<Digest>,
-    /// All snapshots of its tag, when there are several; it is the first of them.
+    /// All snapshots of its tag, when there are several; it is one of them.
     pub(crate) variants: Vec<Digest>,
+    store: Option<Store>,
     /// Every user may read it.
     pub(crate) shared: bool,
     pub(crate) size: u64,
@@ -85,29 +86,56 @@ impl Snapshot {
     pub(crate) fn open(stores: &Stores, name: &OsStr) -> Result<Self, ExamineError> {
         let store_error = |source| ExamineError::Store { name: name.to_owned(), source };
         let target = Target::parse(name).map_err(|source| ExamineError::Name { name: name.to_owned(), source })?;
-        let mut variants = Vec::new();
-        let (path, digest, file) = match target {
-            Target::Registry(reference) => return Err(ExamineError::Registry(reference)),
+        match target {
+            Target::Registry(reference) => Err(ExamineError::Registry(reference)),
             Target::File(path) => {
                 let file = open_regular(&path)?;
-                (path, None, file)
+                Self::read(path, None, file)
             }
             Target::Local(reference) => {
                 let found = stores.resolve(&reference).map_err(store_error)?;
-                variants = found.store.variants(&reference).map_err(store_error)?.unwrap_or_default();
-                let file = found.store.open(Kind::Snap, found.blob.digest).map_err(store_error)?;
-                (found.blob.path, Some(found.blob.digest), file)
+                let variants = found.store.variants(&reference).map_err(store_error)?.unwrap_or_default();
+                let mut snapshot = Self::stored(&found.store, found.blob.digest)?;
+                snapshot.variants = if variants.len() > 1 { variants } else { Vec::new() };
+                Ok(snapshot)
             }
-        };
+        }
+    }
+
+    /// Opens a file of a store.
+    fn stored(store: &Store, digest: Digest) -> Result<Self, ExamineError> {
+        let path = store.path(Kind::Snap, digest);
+        let error = |source| ExamineError::Store { name: path.clone().into(), source };
+        let file = store.open(Kind::Snap, digest).map_err(error)?;
+        let mut snapshot = Self::read(path.clone(), Some(digest), file)?;
+        snapshot.store = Some(store.clone());
+        Ok(snapshot)
+    }
+
+    fn read(path: PathBuf, digest: Option<Digest>, file: File) -> Result<Self, ExamineError> {
         let meta = file.metadata().map_err(ExamineError::io("look at", &path))?;
         let (size, shared) = (meta.len(), meta.mode() & 0o004 != 0);
-        variants.truncate(if variants.len() > 1 { usize::MAX } else { 0 });
-        let mut snapshot = Snapshot { path, digest, variants, shared, size, file, meta: Vec::new() };
+        let mut snapshot =
+            Snapshot { path, digest, variants: Vec::new(), store: None, shared, size, file, meta: Vec::new() };
         snapshot.meta = snapshot.read_words(size.min(4096))?;
         let header = peek_header(snapshot.meta.as_bytes(), size).map_err(|e| snapshot.format(e))?;
         snapshot.meta = snapshot.read_words(header.meta_len)?;
         snapshot.plan()?;
         Ok(snapshot)
+    }
+
+    /// The other snapshots of its tag, each with its number in it, from 1 on.
+    pub(crate) fn others(&self) -> impl Iterator<Item = (usize, Digest, Result<Snapshot, ExamineError>)> {
+        let numbered = self.variants.iter().enumerate().filter(|(_, digest)| Some(**digest) != self.digest);
+        numbered.filter_map(|(index, digest)| {
+            self.store.as_ref().map(|store| (index + 1, *digest, Snapshot::stored(store, *digest)))
+        })
+    }
+
+    /// Whether `snaprun` would use the file, where it is one of a store.
+    pub(crate) fn trust(&self, stores: &Stores) -> Result<Result<(), Untrusted>, ExamineError> {
+        let meta = self.file.metadata().map_err(ExamineError::io("look at", &self.path))?;
+        Ok(if self.store.is_some() { stores.trust(&meta) } else { Ok(()) })
     }
 
     /// The validated plan.

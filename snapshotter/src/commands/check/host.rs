@@ -1,6 +1,6 @@
 //! What this host is.
 
-use super::cpu;
+use crate::commands::xstate;
 use nix::sys::utsname::uname;
 use nix::unistd::{SysconfVar, sysconf};
 use serde::Serialize;
@@ -41,7 +41,7 @@ impl Host {
         let xcr0 = self
             .xcr0
             .as_ref()
-            .map_or("XSAVE is not enabled".into(), |mask| format!("{mask} ({})", cpu::components(self.xstate)));
+            .map_or("XSAVE is not enabled".into(), |mask| format!("{mask} ({})", xstate::components(self.xstate)));
         vec![
             ("kernel", self.kernel.clone()),
             ("architecture", self.architecture.to_string()),

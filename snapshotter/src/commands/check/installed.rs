@@ -1,7 +1,14 @@
 //! Is the program or library that is installed here the one in the snapshot?
 
+use super::package;
+use object::LittleEndian as LE;
+use object::elf::{ELF_NOTE_GNU, FileHeader64, NT_GNU_BUILD_ID};
+use object::read::elf::{FileHeader as _, ProgramHeader as _};
+use serde::Serialize;
 use snapfn_split::{SplitError, split_file};
-use snapfn_store::Digest;
+use snapfn_store::{Digest, Kind, Stores};
+use std::fmt::{self, Write};
+use std::io::Read;
 use std::path::Path;
 
 /// What lies at a path.
@@ -10,22 +17,119 @@ pub(super) enum Installed {
     /// A file whose code is that of the snapshot.
     Same,
     /// A file with other code.
-    Other,
+    Other(Difference),
     /// Nothing.
     Absent,
     /// Something else.
     Unknown(String),
 }
 
+/// How the file in a snapshot and the one that is installed differ.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub(super) struct Difference {
+    /// Path that the program saw.
+    path: String,
+    /// Build-ids in hexadecimal; absent where a file has none.
+    snapshot_build_id: Option<String>,
+    host_build_id: Option<String>,
+    /// Package and version that the host's file is from, where its package manager knows.
+    host_package: Option<String>,
+}
+
+impl fmt::Display for Difference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let package = self.host_package.as_ref().map_or(String::new(), |package| format!(" ({package})"));
+        match (&self.snapshot_build_id, &self.host_build_id) {
+            (Some(one), Some(other)) if one == other => write!(
+                f,
+                "the snapshot and the host{package} have build-id {one}, but other bytes: stripped or changed since"
+            )?,
+            (one, other) => {
+                let id =
+                    |id: &Option<String>| id.as_ref().map_or("no build-id".to_owned(), |id| format!("build-id {id}"));
+                write!(f, "the snapshot has {}, the host has {}{package}", id(one), id(other))?;
+            }
+        }
+        f.write_str("; make the snapshot again to use that one")
+    }
+}
+
 /// Splits the file at `path` as the snapshotter did, and compares the digest of its code.
-pub(super) fn compare(path: &Path, code: Digest) -> Installed {
+pub(super) fn compare(path: &Path, code: Digest, stores: &Stores) -> Installed {
     if path.as_os_str().is_empty() || !path.exists() {
         return Installed::Absent;
     }
-    match split_file(path) {
-        Ok(split) if split.code_digest == code => Installed::Same,
+    let host_build_id = match split_file(path) {
+        Ok(split) if split.code_digest == code => return Installed::Same,
+        Ok(_) => std::fs::read(path).ok().and_then(|bytes| build_id(&bytes)),
         // What is no ELF any more is another version, too.
-        Ok(_) | Err(SplitError::NotElf | SplitError::Class | SplitError::Machine(_)) => Installed::Other,
-        Err(error) => Installed::Unknown(error.to_string()),
+        Err(SplitError::NotElf | SplitError::Class | SplitError::Machine(_)) => None,
+        Err(error) => return Installed::Unknown(error.to_string()),
+    };
+    Installed::Other(Difference {
+        path: path.display().to_string(),
+        snapshot_build_id: stored(code, stores).and_then(|bytes| build_id(&bytes)),
+        host_build_id,
+        host_package: package::owner(path),
+    })
+}
+
+/// The snapshot's own file: headers and notes are where they were in the original.
+fn stored(code: Digest, stores: &Stores) -> Option<Vec<u8>> {
+    /// Notes lie at the beginning of a file; what is longer is not read to its end.
+    const MOST: u64 = 64 << 20;
+    let (store, _) = stores.locate(Kind::Code, code).ok()?;
+    let mut bytes = Vec::new();
+    store.open(Kind::Code, code).ok()?.take(MOST).read_to_end(&mut bytes).ok()?;
+    Some(bytes)
+}
+
+/// NT_GNU_BUILD_ID of an ELF file, in hexadecimal.
+fn build_id(bytes: &[u8]) -> Option<String> {
+    let elf = FileHeader64::<LE>::parse(bytes).ok()?;
+    for header in elf.program_headers(LE, bytes).ok()? {
+        let Ok(Some(mut notes)) = header.notes(LE, bytes) else { continue };
+        while let Ok(Some(note)) = notes.next() {
+            if note.n_type(LE) == NT_GNU_BUILD_ID && note.name() == ELF_NOTE_GNU {
+                let mut hex = String::new();
+                note.desc().iter().try_for_each(|byte| write!(hex, "{byte:02x}")).ok()?;
+                return Some(hex);
+            }
+        }
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_no_elf_file_has_no_build_id() {
+        for bytes in [&b""[..], b"\x7fELF", &[0; 200]] {
+            assert_eq!(build_id(bytes), None);
+        }
+        let own = std::fs::read("/proc/self/exe").unwrap_or_default();
+        for cut in [64, 200, 700, 4096] {
+            // Whatever it finds, it does not fail.
+            let _ = build_id(own.get(..cut).unwrap_or_default());
+        }
+    }
+
+    #[test]
+    fn differences_in_words() {
+        let id = |id: &str| Some(id.to_owned());
+        let mut difference =
+            Difference { snapshot_build_id: id("aa"), host_build_id: id("bb"), ..Difference::default() };
+        difference.host_package = Some("libc6 2.36-9".into());
+        assert!(
+            difference
+                .to_string()
+                .starts_with("the snapshot has build-id aa, the host has build-id bb (libc6 2.36-9);")
+        );
+        difference.host_build_id = None;
+        assert!(difference.to_string().contains("the host has no build-id (libc6"), "{difference}");
+        difference.host_build_id = id("aa");
+        assert!(difference.to_string().contains("have build-id aa, but other bytes"), "{difference}");
     }
 }

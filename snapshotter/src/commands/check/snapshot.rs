@@ -1,6 +1,5 @@
 //! Whether this host can start one snapshot.
 
-use super::cpu;
 use super::host::Host;
 use super::installed::{Installed, compare};
 use super::{Finding, Verdict};
@@ -8,6 +7,7 @@ use crate::commands::inspect::xfeatures;
 use crate::commands::source::{ExamineError, Snapshot};
 use crate::commands::space::{path, text};
 use crate::commands::text::hex;
+use crate::commands::xstate;
 use crate::dump::has_hooks;
 use crate::prng;
 use snapfn_format::PAGE;
@@ -19,28 +19,62 @@ use std::fs::OpenOptions;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-/// Looks at everything that the snapshot needs.
+/// Looks at everything that the snapshot needs, and at all variants of its tag.
 pub(super) fn check(snapshot: &Snapshot, host: &Host, stores: &Stores) -> Result<Vec<Finding>, ExamineError> {
     let plan = snapshot.plan()?;
-    let mut findings = Findings(Vec::new());
-    findings.machine(&plan, host);
-    findings.stored_files(&plan, stores);
-    findings.host_paths(&plan);
-    findings.installed_files(&plan);
+    let mut findings = Findings::default();
+    findings.one(snapshot, host, stores)?;
     findings.uniqueness(snapshot);
     findings.generators(&plan);
-    Ok(findings.0)
+    for (number, digest, variant) in snapshot.others() {
+        let mut own = Findings { compared: findings.compared.clone(), ..Findings::default() };
+        match variant.and_then(|variant| own.one(&variant, host, stores)) {
+            Ok(()) => {}
+            Err(error) => own.add(Verdict::Fails, digest.to_string(), error.to_string()),
+        }
+        findings.merge(number, own);
+    }
+    Ok(findings.all)
 }
 
-struct Findings(Vec<Finding>);
+#[derive(Default)]
+struct Findings {
+    all: Vec<Finding>,
+    /// Programs and libraries that have been compared with what is installed.
+    compared: BTreeSet<(PathBuf, String)>,
+}
 
 impl Findings {
     fn add(&mut self, verdict: Verdict, what: impl Into<String>, detail: impl Into<String>) {
-        self.0.push(Finding { verdict, what: what.into(), detail: detail.into() });
+        self.all.push(Finding { verdict, what: what.into(), detail: detail.into(), difference: None });
     }
 
     fn expect(&mut self, good: bool, what: &str, detail: String) {
         self.add(if good { Verdict::Ok } else { Verdict::Fails }, what, detail);
+    }
+
+    /// What one file of a tag needs.
+    fn one(&mut self, snapshot: &Snapshot, host: &Host, stores: &Stores) -> Result<(), ExamineError> {
+        let plan = snapshot.plan()?;
+        self.machine(&plan, host);
+        if let Err(why) = snapshot.trust(stores)? {
+            self.add(Verdict::Fails, snapshot.path.display().to_string(), format!("snaprun does not use it: {why}"));
+        }
+        self.stored_files(&plan, stores);
+        self.host_paths(&plan);
+        self.installed_files(&plan, stores);
+        Ok(())
+    }
+
+    /// Takes over what another variant has that is not as in the first.
+    fn merge(&mut self, number: usize, other: Findings) {
+        self.compared.extend(other.compared);
+        for mut finding in other.all {
+            if !self.all.iter().any(|known| known.what == finding.what && known.detail == finding.detail) {
+                finding.what = format!("variant {number}: {}", finding.what);
+                self.all.push(finding);
+            }
+        }
     }
 
     /// Random number generators that are the same in every instance.
@@ -57,7 +91,7 @@ impl Findings {
     fn uniqueness(&mut self, snapshot: &Snapshot) {
         let detail = match snapshot.variants.len() {
             0 => "one address-space layout for all instances; `create --variants N` makes more".to_owned(),
-            count => format!("{count} address-space layouts; this looks at the first"),
+            count => format!("{count} address-space layouts, all of which are looked at"),
         };
         self.add(Verdict::Ok, "variants", detail);
         if snapshot.shared {
@@ -71,8 +105,8 @@ impl Findings {
         self.expect(host.page_size == PAGE, "page size", format!("{PAGE} bytes on {}", host.page_size));
         let live = plan.threads.iter().fold(0, |live, thread| live | xfeatures(plan, thread));
         let detail = match live & !host.xstate {
-            0 => format!("{} are live, all enabled here", cpu::components(live)),
-            missing => format!("{} live in the snapshot, not enabled here", cpu::components(missing)),
+            0 => format!("{} are live, all enabled here", xstate::components(live)),
+            missing => format!("{} live in the snapshot, not enabled here", xstate::components(missing)),
         };
         self.expect(live & !host.xstate == 0, "registers", detail);
         self.requirements(plan);
@@ -118,10 +152,13 @@ impl Findings {
                     let detail = format!("{} bytes instead of {}; run `snaprepo verify`", blob.size, file.size);
                     self.add(Verdict::Fails, what, detail);
                 }
-                Ok((_, blob)) => {
-                    good += 1;
-                    directories.extend(blob.path.parent().map(Path::to_path_buf));
-                }
+                Ok((_, blob)) => match stores.open_trusted(kind, file.digest) {
+                    Err(error) => self.add(Verdict::Fails, what, error.to_string()),
+                    Ok(_) => {
+                        good += 1;
+                        directories.extend(blob.path.parent().map(Path::to_path_buf));
+                    }
+                },
             }
         }
         if good > 0 {
@@ -165,19 +202,24 @@ impl Findings {
 
     /// Whether the programs and libraries in the snapshot are those that are installed. The snapshot brings its own, so
     /// this decides nothing, but after an update one wants to make it again.
-    fn installed_files(&mut self, plan: &Plan<'_>) {
+    fn installed_files(&mut self, plan: &Plan<'_>, stores: &Stores) {
         let mut same = 0;
         for file in plan.files.iter().filter(|file| file.kind == FILE_CODE) {
-            let found = compare(&path(plan, file.path), file.digest);
-            let path = text(plan, file.path);
-            match found {
+            let at = path(plan, file.path);
+            if !self.compared.insert((at.clone(), file.digest.to_string())) {
+                continue;
+            }
+            let name = text(plan, file.path);
+            match compare(&at, file.digest, stores) {
                 Installed::Same => same += 1,
-                Installed::Absent => self.add(Verdict::Note, path, "not installed here; the snapshot brings its own"),
-                Installed::Other => {
-                    let detail = "another version is installed here; make the snapshot again to use that one";
-                    self.add(Verdict::Note, path, detail);
-                }
-                Installed::Unknown(why) => self.add(Verdict::Note, path, format!("cannot be compared: {why}")),
+                Installed::Absent => self.add(Verdict::Note, name, "not installed here; the snapshot brings its own"),
+                Installed::Other(difference) => self.all.push(Finding {
+                    verdict: Verdict::Note,
+                    what: name,
+                    detail: difference.to_string(),
+                    difference: Some(difference),
+                }),
+                Installed::Unknown(why) => self.add(Verdict::Note, name, format!("cannot be compared: {why}")),
             }
         }
         if same > 0 {

@@ -1,7 +1,7 @@
 //! Register state by name.
 
 /// Names of the components in `mask`.
-pub(super) fn components(mask: u64) -> String {
+pub(crate) fn components(mask: u64) -> String {
     const NAMES: [&str; 20] = [
         "x87",
         "SSE",
