@@ -190,7 +190,7 @@ fn files_that_are_cut_short() {
         let outcome = thread::scope(|scope| {
             scope.spawn(|| {
                 thread::sleep(Duration::from_micros(fastrand::u64(..6000)));
-                open.set_len(size / 2 & !4095).unwrap();
+                open.set_len((size / 2) & !4095).unwrap();
             });
             start(&bench, &store)
         });

@@ -193,8 +193,8 @@ fn snapshot(index: &Index, entry: &SnapshotEntry) -> Result<Snapshot, ImageError
     let mut needs = Needs { arch: index.arch.clone(), page_size: index.page_size, cpu_level: 1, ..Needs::default() };
     if let Some(record) = entry.host_needs()? {
         let cpu = FeatureSet(record.cpu).without_hints();
-        let levels = (2..=4).filter_map(|level| Some((level, FeatureSet::level(level)?)));
-        let level = levels.filter(|(_, set)| set.without(cpu).numbers().next().is_none()).last();
+        let mut levels = (2..=4).filter_map(|level| Some((level, FeatureSet::level(level)?)));
+        let level = levels.rfind(|(_, set)| set.without(cpu).numbers().next().is_none());
         let beside = level.map_or(cpu, |(_, set)| cpu.without(set));
         needs.cpu_level = level.map_or(1, |(level, _)| level);
         needs.cpu_features = beside
