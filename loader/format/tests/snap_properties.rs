@@ -192,7 +192,7 @@ fn every_truncation_is_refused() {
 #[test]
 fn refusals_name_what_is_wrong() {
     type Change = fn(&mut PlanTables);
-    let cases: [(&str, Change); 46] = [
+    let cases: [(&str, Change); 47] = [
         ("operation in record 7", |t| t.ops[7].file = 1),
         ("operation in record 7", |t| t.ops[7].file = 3),
         ("file index in record 7", |t| t.ops[7].file = t.files.len() as u16),
@@ -223,6 +223,7 @@ fn refusals_name_what_is_wrong() {
         ("thread in record 0", |t| t.threads[0].tid_cache = 8),
         ("resident region", |t| t.process.resident += PAGE),
         ("resident region", |t| t.ops[8].offset = t.files[0].size),
+        ("resident region", |t| t.ops[9].flags = OP_SHARED),
         ("patch in record 0", |t| t.patches[0].addr = t.ops[0].addr),
         ("patch in record 1", |t| t.patches[1].addr = t.patches[0].addr),
         ("descriptor in record 4", |t| t.fds[4].source = 4),

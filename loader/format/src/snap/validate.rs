@@ -239,7 +239,9 @@ impl<'a> Plan<'a> {
         let len = PAGE + resident::work_len(self.threads.len() as u64, largest as u64);
         let rest = base.checked_add(resident::SLOTS).and_then(|slots| self.map_of(slots, len));
         match (code, rest) {
-            (Some(_), Some(op)) if op.kind == OP_MAP_ANON && op.prot == PROT_READ | PROT_WRITE => Ok(()),
+            (Some(_), Some(op)) if op.kind == OP_MAP_ANON && op.prot == PROT_READ | PROT_WRITE && op.flags == 0 => {
+                Ok(())
+            }
             _ => Err(FormatError::Invalid("resident region")),
         }
     }
