@@ -289,7 +289,7 @@ fn edits() -> impl Strategy<Value = Vec<(prop::sample::Index, usize, u64)>> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(if cfg!(miri) { 8 } else { 4096 }))]
+    #![proptest_config(ProptestConfig::with_cases(if cfg!(miri) { 2 } else { 4096 }))]
 
     #[test]
     fn forged_plans_never_break_the_contract(edits in edits()) {
