@@ -381,7 +381,7 @@ fn a_library_that_was_updated_is_named_by_its_build_ids() {
     let (old, new) = ("00112233445566778899aabbccddeeff00112233", "ffeeddccbbaa99887766554433221100ffeeddcc");
     build("41", old);
     const MAIN: &str = "int part(void); int main(void) { return part(); }";
-    bench.snapshot("linked", MAIN, &["-O1", library], "main").unwrap();
+    bench.snapshot("linked", MAIN, &["-O1", "-Wl,--no-as-needed", library], "main").unwrap();
     let check = |args: &[&str]| bench.snapshotter(&[&["check", "linked"], args].concat()).unwrap();
     let is_other = |outcome: &str| outcome.contains(old) || outcome.contains(new);
     assert!(!is_other(&check(&[]).out()));
