@@ -31,8 +31,7 @@ pub(crate) enum Cpu {
 
 const TUNABLES: &str = "GLIBC_TUNABLES";
 const HWCAPS: &str = "glibc.cpu.hwcaps";
-/// Has ld.so bind everything at once.
-pub(crate) const BIND_NOW: &str = "LD_BIND_NOW";
+const BIND_NOW: &str = "LD_BIND_NOW";
 const OPENSSL: &str = "OPENSSL_ia32cap";
 
 /// What no pinned program may use, as glibc calls it. Names that a version of it does not know are passed over; with
@@ -117,8 +116,7 @@ impl Cpu {
             env.push((TUNABLES.into(), value));
         }
         if self.level() > 2 {
-            env.retain(|(key, _)| key != BIND_NOW);
-            env.push((BIND_NOW.into(), "1".into()));
+            bind_now(env);
         }
         if let Some(words) = self.openssl()
             && value_of(env, OPENSSL).is_none()
@@ -126,6 +124,12 @@ impl Cpu {
             env.push((OPENSSL.into(), words.into()));
         }
     }
+}
+
+/// Has ld.so bind everything at once.
+pub(crate) fn bind_now(env: &mut Vec<(OsString, OsString)>) {
+    env.retain(|(key, _)| key != BIND_NOW);
+    env.push((BIND_NOW.into(), "1".into()));
 }
 
 /// Libraries that look at the CPU themselves, and what pins them where anything does.

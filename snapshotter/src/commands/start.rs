@@ -2,7 +2,7 @@
 
 use crate::cli::{Memory, Point, Resolve, RunArgs};
 use crate::dump::{DumpOptions, ElfStore, SecretNames};
-use crate::pin::{BIND_NOW, Cpu};
+use crate::pin::{Cpu, bind_now};
 use crate::tracee::adopt::{Adopted, adopt};
 use crate::tracee::bind;
 use crate::tracee::boot::boot;
@@ -94,8 +94,7 @@ fn environment(args: &RunArgs) -> Result<Vec<(OsString, OsString)>> {
     }
     args.cpu.pin(&mut env);
     if args.resolve == Resolve::All {
-        env.retain(|(name, _)| name != BIND_NOW);
-        env.push((BIND_NOW.into(), "1".into()));
+        bind_now(&mut env);
     }
     Ok(env)
 }

@@ -188,14 +188,14 @@ impl Context<'_> {
         if pages > 0 {
             let anonymous = region.area.name.is_empty() || region.area.name.starts_with('[');
             let readable = anonymous && region.prot & PROT_WRITE != 0;
-            let mapped = self.mapped_parts(region, area, pages, &stored);
             let runs = close_holes(&stored.pages);
-            let is_cheaper = readable && stored.guards.is_empty() && are_few(&runs, &mapped);
-            if region.area.shared || (self.copy && readable) || is_cheaper {
-                parts.push(part(0, pages, Content::Zero));
+            let is_read = region.area.shared || (self.copy && readable);
+            if !is_read {
+                parts = self.mapped_parts(region, area, pages, &stored);
+            }
+            if is_read || (readable && stored.guards.is_empty() && are_few(&runs, &parts)) {
+                parts = vec![part(0, pages, Content::Zero)];
                 parts.extend(runs.iter().map(|(first, last)| part(*first, *last, Content::Read)));
-            } else {
-                parts = mapped;
             }
         }
         if pages < region.pages() {
