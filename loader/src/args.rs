@@ -179,6 +179,7 @@ impl Args {
     }
 
     /// All `--bind` options of a command line that has been parsed.
+    #[cold]
     pub fn parse_binds(&self, initial: &InitialStack) -> Binds {
         let mut binds = Binds::NONE;
         let mut options = (1..self.name).filter_map(|index| initial.arg(index)).map(|arg| arg.to_bytes());

@@ -67,6 +67,7 @@ impl InitialStack {
     ///
     /// # Safety
     /// `self` is the initial stack of this process.
+    #[cold]
     pub unsafe fn moved(&self) -> sys::Result<Self> {
         const ADDRESSES: [u64; 4] = [at::RANDOM, at::EXECFN, at::PLATFORM, at::BASE_PLATFORM];
         let start = self.argv - 8;
