@@ -36,8 +36,7 @@ done
 image=127.0.0.1:$port/team/fn:v1
 
 # --- a program whose state is made before main ---
-cat >"$scratch/fn.c" <<'C'
-#include <stdio.h>
+cat >"$scratch/born.h" <<'C'
 #include <time.h>
 static long born;
 __attribute__((constructor)) static void fill(void) {
@@ -45,6 +44,10 @@ __attribute__((constructor)) static void fill(void) {
     clock_gettime(CLOCK_REALTIME, &now);
     born = now.tv_sec * 1000000000L + now.tv_nsec;
 }
+C
+cat >"$scratch/fn.c" <<'C'
+#include <stdio.h>
+#include "born.h"
 int main(int argc, char **argv) {
     printf("%ld %s\n", born, argc > 1 ? argv[1] : "nobody");
     return 7;
@@ -115,13 +118,7 @@ step "base: copied to the registry" skopeo --insecure-policy copy --all --dest-t
 cat >"$scratch/reader.c" <<'C'
 #include <stdio.h>
 #include <stdlib.h>
-#include <time.h>
-static long born;
-__attribute__((constructor)) static void fill(void) {
-    struct timespec now;
-    clock_gettime(CLOCK_REALTIME, &now);
-    born = now.tv_sec * 1000000000L + now.tv_nsec;
-}
+#include "born.h"
 int main(void) {
     char line[100] = "nothing\n", *style = getenv("FN_STYLE");
     FILE *file = fopen("/etc/fn/greeting", "r");
