@@ -11,11 +11,14 @@
 
 use crate::ImageError;
 use sha2::{Digest as _, Sha256};
-use snapfn_store::Digest;
+use snapfn_store::{Digest, hash_file};
 use std::fs::File;
 use std::io;
+use std::ops::Range;
 use std::os::unix::fs::FileExt;
+use std::panic::resume_unwind;
 use std::path::Path;
+use std::thread;
 
 const PAGE: usize = snapfn_format::PAGE as usize;
 /// No chunk but a file's last is shorter.
@@ -72,6 +75,9 @@ fn chunk_len(bytes: &[u8]) -> usize {
     bytes.len()
 }
 
+/// Bytes that are read from the file at a time: several chunks.
+const READ: usize = 4 * CHUNK_MAX;
+
 /// Reads a range of a file chunk by chunk.
 #[derive(Debug)]
 pub struct Chunks<'a> {
@@ -80,30 +86,32 @@ pub struct Chunks<'a> {
     at: u64,
     end: u64,
     buffer: Vec<u8>,
-    /// The chunk that was given out last, in `buffer`.
-    given: usize,
+    /// What has been read and not been given out yet, in `buffer`.
+    left: Range<usize>,
 }
 
 impl<'a> Chunks<'a> {
     /// Chunks of `len` bytes at `offset`.
     pub fn new(file: &'a File, offset: u64, len: u64) -> Self {
-        Chunks { file, at: offset, end: offset.saturating_add(len), buffer: Vec::new(), given: 0 }
+        let buffer = vec![0; len.min(READ as u64) as usize];
+        Chunks { file, at: offset, end: offset.saturating_add(len), buffer, left: 0..0 }
     }
 
     /// The next chunk; `None` at the end.
     #[allow(clippy::should_implement_trait)] // lends its buffer
     pub fn next(&mut self) -> io::Result<Option<&[u8]>> {
-        self.buffer.drain(..self.given);
-        // In steps of several chunks, so that few bytes are moved.
-        if self.buffer.len() < CHUNK_MAX && self.at < self.end {
-            let want = (self.end - self.at).min((4 * CHUNK_MAX - self.buffer.len()) as u64) as usize;
-            let have = self.buffer.len();
-            self.buffer.resize(have + want, 0);
-            self.file.read_exact_at(&mut self.buffer[have..], self.at)?;
+        if self.left.len() < CHUNK_MAX && self.at < self.end {
+            self.buffer.copy_within(self.left.clone(), 0);
+            self.left = 0..self.left.len();
+            let room = &mut self.buffer[self.left.end..];
+            let want = (self.end - self.at).min(room.len() as u64) as usize;
+            self.file.read_exact_at(&mut room[..want], self.at)?;
             self.at += want as u64;
+            self.left.end += want;
         }
-        self.given = chunk_len(&self.buffer);
-        Ok((self.given > 0).then_some(&self.buffer[..self.given]))
+        let start = self.left.start;
+        self.left.start += chunk_len(&self.buffer[self.left.clone()]);
+        Ok((self.left.start > start).then_some(&self.buffer[start..self.left.start]))
     }
 }
 
@@ -146,20 +154,28 @@ pub fn parts(
     count: usize,
     progress: &mut dyn FnMut(u64),
 ) -> Result<(Vec<Part>, Digest), ImageError> {
-    let limits = PartLimits::new(size, count);
+    // Hashing is most of the work: the whole on one processor, the parts on another.
+    thread::scope(|scope| {
+        let whole = scope.spawn(|| hash_file(file, &mut |_| ()));
+        let parts = parts_alone(file, size, PartLimits::new(size, count), progress);
+        let whole = whole.join().unwrap_or_else(|panic| resume_unwind(panic));
+        Ok((parts?, whole?))
+    })
+    .map_err(|e| ImageError::io("read", path, e))
+}
+
+fn parts_alone(file: &File, size: u64, limits: PartLimits, progress: &mut dyn FnMut(u64)) -> io::Result<Vec<Part>> {
     let mut chunks = Chunks::new(file, 0, size);
-    let mut whole = Sha256::new();
     let mut current = Sha256::new();
     let (mut offset, mut len) = (0, 0u64);
     let mut parts = Vec::new();
-    while let Some(chunk) = chunks.next().map_err(|e| ImageError::io("read", path, e))? {
+    while let Some(chunk) = chunks.next()? {
         let first = page_hash(&chunk[..chunk.len().min(PAGE)]);
         let wanted = len >= limits.min && is_mark(first, limits.bits);
         if len > 0 && (wanted || len + chunk.len() as u64 > limits.max) {
             parts.push(Part { offset, len, digest: Digest(std::mem::take(&mut current).finalize().into()) });
             (offset, len) = (offset + len, 0);
         }
-        whole.update(chunk);
         current.update(chunk);
         len += chunk.len() as u64;
         progress(chunk.len() as u64);
@@ -167,5 +183,5 @@ pub fn parts(
     if len > 0 {
         parts.push(Part { offset, len, digest: Digest(current.finalize().into()) });
     }
-    Ok((parts, Digest(whole.finalize().into())))
+    Ok(parts)
 }

@@ -16,7 +16,13 @@ use snapfn_image::{
 };
 use snapfn_registry::{Client, Digest, Reference};
 use snapfn_store::{Image, Kind, Ref, StoreError, Transaction, Transfer, summarize};
-use std::io::{Seek, SeekFrom};
+use std::io::Seek;
+use std::panic::resume_unwind;
+use std::sync::mpsc;
+use std::thread;
+
+/// Pieces of a layer that are decompressed before they are wanted: of at most a MiB each.
+const PIECES_AHEAD: usize = 4;
 
 /// How to pull.
 #[derive(Clone, Debug, Default)]
@@ -161,7 +167,7 @@ impl Source<'_> {
         let board = Board::new(needed.len());
         let mut fetched = 0;
         let mut done: Vec<Option<Fetched>> = (0..needed.len()).map(|_| None).collect();
-        std::thread::scope(|scope| {
+        thread::scope(|scope| {
             for _ in 0..options.jobs.clamp(1, needed.len().max(1)) {
                 scope.spawn(|| board.work(|at| self.layer(&needed[at], image, &local)));
             }
@@ -276,7 +282,7 @@ impl Source<'_> {
         Ok((fetched, moved))
     }
 
-    /// Reads the files in a fetched layer, in order.
+    /// Reads the files in a fetched layer, in order. What is decompressed here is hashed and written by `receive`, meanwhile.
     fn read(
         &self,
         fetched: &Fetched,
@@ -284,18 +290,19 @@ impl Source<'_> {
         local: &LocalChunks,
         receive: &mut snapfn_image::Receive<'_>,
     ) -> Result<(), RepoError> {
-        let result = match fetched {
-            Fetched::Whole(transfer) => {
-                let mut file = transfer.file();
-                file.seek(SeekFrom::Start(0)).map_err(|source| RepoError::Io {
-                    what: "read",
-                    path: transfer.path().to_path_buf(),
-                    source,
-                })?;
-                unpack(file, &needed.expected, receive)
-            }
-            Fetched::Chunks(transfer, toc) => read_chunks(transfer, toc, local, receive),
-        };
+        let (give, taken) = mpsc::sync_channel(PIECES_AHEAD);
+        let result = thread::scope(|scope| {
+            let decoder = scope.spawn(move || {
+                decode(fetched, needed, local, &mut |file, bytes| {
+                    // Where the receiver has failed, the rest of the layer is for nobody.
+                    let _ = give.send((file, bytes.to_vec()));
+                    Ok(())
+                })
+            });
+            let received = taken.into_iter().try_for_each(|(file, bytes)| receive(file, &bytes));
+            let decoded = decoder.join().unwrap_or_else(|panic| resume_unwind(panic));
+            received.map_err(LayerFault::Sink).and(decoded)
+        });
         result.map_err(|fault| spoilt(fetched, needed, fault))
     }
 
@@ -337,6 +344,23 @@ fn spoilt(fetched: &Fetched, needed: &Needed<'_>, fault: LayerFault) -> RepoErro
     let (Fetched::Whole(transfer) | Fetched::Chunks(transfer, _)) = fetched;
     let _ = transfer.remove();
     RepoError::Image(fault.in_layer(Digest::from(needed.blob.digest.0)))
+}
+
+/// Decompresses a fetched layer, wherever its bytes are.
+fn decode(
+    fetched: &Fetched,
+    needed: &Needed<'_>,
+    local: &LocalChunks,
+    receive: &mut snapfn_image::Receive<'_>,
+) -> Result<(), LayerFault> {
+    match fetched {
+        Fetched::Whole(transfer) => {
+            let mut file = transfer.file();
+            file.rewind().map_err(LayerFault::Read)?;
+            unpack(file, &needed.expected, receive)
+        }
+        Fetched::Chunks(transfer, toc) => read_chunks(transfer, toc, local, receive),
+    }
 }
 
 /// Reads files from their chunks, wherever those are; each is compared with its digest.

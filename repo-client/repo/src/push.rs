@@ -10,7 +10,6 @@ use snapfn_image::{Compression, Input, Layer, MANIFEST_TYPE, WrittenLayer, docum
 use snapfn_registry::{Client, ClientOptions, Digest, Reference};
 use snapfn_scan::scan_snapshot;
 use snapfn_store::{Kind, Ref, Store, Transaction};
-use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -144,13 +143,9 @@ impl Target<'_> {
     /// Makes a layer and brings it into the repository. Returns with it the bytes that were sent.
     fn layer(&self, index: usize, layer: &Layer, compression: Compression) -> Result<(WrittenLayer, u64), RepoError> {
         let scratch = self.transaction.scratch()?;
-        let mut out = BufWriter::with_capacity(1 << 20, scratch.file());
-        let written = layer.write(compression, &mut out, &mut |bytes| {
+        let written = layer.write(compression, &mut scratch.file(), &mut |bytes| {
             self.repo.events.event(Event::Read { bytes });
         })?;
-        let io = |source| RepoError::Io { what: "write", path: scratch.path().to_path_buf(), source };
-        out.flush().map_err(io)?;
-        drop(out);
         let digest = Digest::from(written.digest.0);
         let (kind, size) = (Some(layer.kind), written.size);
         if let Some(how) = self.present(&digest, None)? {
