@@ -38,6 +38,7 @@ const KINDS: &[(&str, &[&str])] = &[
     ("other-name", &["descriptor 3", "first", "snapshot point"]),
     ("stale-epoll", &["descriptor 5", "closed", "remove it from the set"]),
     ("owner", &["descriptor 3", "process 1", "F_SETOWN after the snapshot point"]),
+    ("write-execute", &["memory ", "writable and executable at once", "--allow-wx"]),
     ("hugetlb", &["memory ", "huge pages of hugetlbfs", "transparent huge pages"]),
     ("system-v", &["memory ", "System V shared memory", "attach it after the snapshot point"]),
     ("protection-key", &["memory ", "memory protection key", "use keys after the snapshot point"]),

@@ -38,6 +38,8 @@ pub struct Args {
     pub keep: bool,
     /// `--fallback`: start the program the ordinary way where this host cannot start the snapshot.
     pub fallback: bool,
+    /// `--allow-wx`: start what has memory that is writable and executable at once.
+    pub allow_wx: bool,
     /// How many `--bind` options there are. They are parsed into [`Binds`], which is large, only where there are any.
     pub binds: usize,
     /// `--local`: do not pull what is not there.
@@ -108,6 +110,7 @@ pub fn parse(initial: &InitialStack) -> Result<Args, UsageError> {
         keep: false,
         timens: false,
         fallback: false,
+        allow_wx: false,
         binds: 0,
         local: false,
         report: -1,
@@ -128,6 +131,7 @@ pub fn parse(initial: &InitialStack) -> Result<Args, UsageError> {
             b"--timing" => args.action = Action::Timing(index, Form::Text),
             b"--timing=json" => args.action = Action::Timing(index, Form::Json),
             b"--fallback" => args.fallback = true,
+            b"--allow-wx" => args.allow_wx = true,
             b"--keep-arguments" => args.keep = true,
             b"--bind" | b"-b" => {
                 index += 1;

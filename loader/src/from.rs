@@ -2,6 +2,7 @@
 //! stands for it: signals go to the instance, and this process ends as it does. `--pool` executes the program behind it.
 #![allow(unsafe_code)] // system calls
 
+use crate::args::Args;
 use crate::auxv::InitialStack;
 use crate::print::{Out, Text};
 use crate::sys::{self, Errno, nr};
@@ -54,8 +55,9 @@ fn call(number: usize, args: [u64; 4]) -> sys::Result<u64> {
     unsafe { sys::raw(number, [args[0], args[1], args[2], args[3], 0, 0]) }.map(|value| value as u64)
 }
 
-/// Executes the pool's program with `[this program, N, SOCKET, MODE, NAME]`; returns only on failure.
-pub fn exec_pool(size: &CStr, socket: &CStr, mode: &CStr, name: &CStr, initial: &InitialStack) -> PoolError {
+/// Executes the pool's program with `[this program, N, SOCKET, MODE, NAME]` and `--allow-wx` if it was given; returns only
+/// on failure.
+pub fn exec_pool(size: &CStr, socket: &CStr, args: &Args, name: &CStr, initial: &InitialStack) -> PoolError {
     let mut exe = [0u8; 4096];
     let path = match sys::readlinkat(sys::AT_FDCWD, c"/proc/self/exe", &mut exe[..4000]) {
         Ok(path) => path.len(),
@@ -69,8 +71,10 @@ pub fn exec_pool(size: &CStr, socket: &CStr, mode: &CStr, name: &CStr, initial: 
         slot.copy_from_slice(place);
         let program = CStr::from_bytes_until_nul(&exe).unwrap_or_default();
         let loader = CStr::from_bytes_until_nul(&loader).unwrap_or_default();
-        let argv = [program, loader, size, socket, mode, name].map(|arg| arg.as_ptr().cast::<u8>());
-        let argv = [argv[0], argv[1], argv[2], argv[3], argv[4], argv[5], core::ptr::null()];
+        let argv = [program, loader, size, socket, args.populate.name(), name];
+        let [a, b, c, d, e, f] = argv.map(|arg| arg.as_ptr().cast::<u8>());
+        let allow_wx = if args.allow_wx { c"--allow-wx".as_ptr().cast() } else { core::ptr::null() };
+        let argv = [a, b, c, d, e, f, allow_wx, core::ptr::null()];
         // SAFETY: both vectors end with a null pointer.
         last = unsafe { sys::execve(program, argv.as_ptr(), initial.envp as *const *const u8) };
     }

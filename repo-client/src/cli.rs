@@ -248,6 +248,10 @@ pub(crate) struct PullArgs {
     /// Pull what this machine cannot run as well
     #[arg(long)]
     pub(crate) force: bool,
+    /// Pull a snapshot with memory that is writable and executable at once as well (JIT compilers have it): whoever can
+    /// write to it decides what the program does
+    #[arg(long)]
+    pub(crate) allow_wx: bool,
     /// A public key of minisign, or a file with one, that must have signed the image; may be given several times (then
     /// one of them must). Default: the keys that the configuration demands for the registry
     #[arg(long, value_name = "KEY")]

@@ -86,6 +86,9 @@ fn text(image: &Inspected) -> String {
     for text in needs {
         line("needs", &text);
     }
+    if image.snapshots.iter().any(|snapshot| snapshot.wx) {
+        line("memory", "writable and executable at once, --allow-wx pulls and starts it");
+    }
     match image.snapshots.is_empty() {
         true => out.push_str("  holds no snapshot of this program\n"),
         false => out.push_str(&snapshots(image)),

@@ -47,7 +47,8 @@ fn start(mut args: Vec<OsString>, index: usize, name: &str) -> Result<std::conve
     let image = Image::parse(&reference.to_string()).map_err(|error| Failure(127, error.to_string()))?;
     let stores = Stores::from_env();
     if !is_there(&stores, &image)? {
-        pull(&stores, &config, &reference)?;
+        let allow_wx = args.get(1..index).unwrap_or_default().iter().any(|option| option == "--allow-wx");
+        pull(&stores, &config, &reference, allow_wx)?;
     }
     if !is_there(&stores, &image)? {
         return Err(Failure(125, "was pulled and is not there; run snaprepo gc only when no pull runs".into()));
@@ -67,13 +68,14 @@ fn is_there(stores: &Stores, image: &Image) -> Result<bool, Failure> {
 }
 
 /// As `snaprepo pull --untagged`. Where nobody looks on, only a failure is told, in one line: the rest of stderr is the program's.
-fn pull(stores: &Stores, config: &Config, reference: &Reference) -> Result<(), Failure> {
+fn pull(stores: &Stores, config: &Config, reference: &Reference, allow_wx: bool) -> Result<(), Failure> {
     let failed = |error: &dyn Display| Failure(125, error.to_string());
     let keys = config.required_keys(&reference.registry).map_err(|error| failed(&error))?;
     let progress = Arc::new(Progress::for_terminals());
     let client = config.client_options(&reference.registry);
     let repo = Repo { stores: stores.clone(), client, events: Arc::clone(&progress) as _ };
-    let options = PullOptions { untagged: true, require_signature: keys, jobs: JOBS, ..PullOptions::default() };
+    let options =
+        PullOptions { untagged: true, allow_wx, require_signature: keys, jobs: JOBS, ..PullOptions::default() };
     let pulled = repo.pull(reference, &options);
     progress.finish();
     pulled.map(drop).map_err(|error| failed(&error))

@@ -118,8 +118,14 @@ pub(crate) fn pull(stores: &Stores, args: &PullArgs, failures: &mut Failures) ->
             return Ok(());
         }
     };
-    let options =
-        PullOptions { tag, untagged: args.untagged, force: args.force, require_signature: keys, jobs: args.jobs };
+    let options = PullOptions {
+        tag,
+        untagged: args.untagged,
+        force: args.force,
+        allow_wx: args.allow_wx,
+        require_signature: keys,
+        jobs: args.jobs,
+    };
     let pulled = setup.repo.pull(&setup.reference, &options);
     setup.progress.finish();
     match pulled {

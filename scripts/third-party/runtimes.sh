@@ -11,14 +11,15 @@ chmod 755 "$scratch"
 trap 'rm -rf "$SNAPFN_STORE" "$scratch"' EXIT
 cd "$scratch"
 
-# runtime NAME INPUT PROGRAM ARGS…: the same input to an ordinary start and to three instances.
+# runtime NAME INPUT PROGRAM ARGS…: the same input to an ordinary start and to three instances. $allow is an option for both.
+allow=
 runtime() {
     name=$1 input=$2
     shift 2
     expected=$(printf '%s\n' "$input" | "$@" 2>&1) || true
-    step "$name: snapshot" snapshotter create --tag "$name" --at syscall:read:0 -- "$@"
+    step "$name: snapshot" snapshotter create $allow --tag "$name" --at syscall:read:0 -- "$@"
     for turn in 1 2 3; do
-        same "$name: instance $turn" "$expected" "$(printf '%s\n' "$input" | as_plain snaprun "$name" 2>&1)"
+        same "$name: instance $turn" "$expected" "$(printf '%s\n' "$input" | as_plain snaprun $allow "$name" 2>&1)"
     done
 }
 
@@ -116,7 +117,8 @@ step "go: build" env HOME="$scratch" GOPATH="$scratch/gopath" GOCACHE="$scratch/
     sh -c 'cd go && go build -o prog .'
 runtime go 'some input' "$scratch/go/prog"
 
-# Where they are installed: engines with code generated at run time and many threads.
+# Where they are installed: engines with many threads and code generated at run time, in memory that is writable meanwhile.
+allow=--allow-wx
 if command -v node >/dev/null; then
     echo 'const s = require("fs").readFileSync(0, "utf8"); console.log("node", JSON.stringify(s))' >node.js
     runtime node 'some input' "$(command -v node)" node.js

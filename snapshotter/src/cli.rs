@@ -93,6 +93,10 @@ pub(crate) struct RunArgs {
     /// every instance would do again
     #[arg(long, value_name = "WHICH", value_enum, default_value_t = Resolve::Program)]
     pub(crate) resolve: Resolve,
+    /// Accept memory that is writable and executable at once, which JIT compilers have: whoever can write to it decides
+    /// what the program does. Without, such a program is refused
+    #[arg(long)]
+    pub(crate) allow_wx: bool,
 }
 
 /// Which functions are looked up before the program's first instruction.

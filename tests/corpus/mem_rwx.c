@@ -1,4 +1,5 @@
 //! run: | | | 0
+//! create: --allow-wx
 #include <snap.h>
 #include <stdio.h>
 #include <string.h>

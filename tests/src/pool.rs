@@ -22,9 +22,17 @@ impl Pool {
     /// # Errors
     /// When it ends instead, or cannot be started.
     pub fn start(bench: &Bench, name: &str, size: usize) -> Result<Self, String> {
+        Self::start_with(bench, &[], name, size)
+    }
+
+    /// Likewise, with options.
+    ///
+    /// # Errors
+    /// As [`Pool::start`].
+    pub fn start_with(bench: &Bench, options: &[&str], name: &str, size: usize) -> Result<Self, String> {
         let socket = bench.run_dir().join("pool.sock");
         let text = socket.to_string_lossy().into_owned();
-        let process = bench.snaprun(&["--pool", &size.to_string(), &text, name]).spawn()?;
+        let process = bench.snaprun(&[options, &["--pool", &size.to_string(), &text, name]].concat()).spawn()?;
         let mut pool = Pool { socket, process };
         for _ in 0..3000 {
             if pool.socket.exists() {

@@ -331,7 +331,7 @@ impl Soak {
 
         let name = if in_file { file.clone() } else { tag };
         for (line, expected) in trial.program.runs.iter().zip(&expected) {
-            let command = self.state.command("snaprun", &[&name]).argv;
+            let command = self.state.command("snaprun", &trial.start(&name)).argv;
             if self.random.one_in(4) {
                 self.state.bench.set_work(&at_snapshot)?;
                 let run = self.ours(trial.command(&self.state.bench, command.clone(), line));
@@ -446,7 +446,7 @@ impl Soak {
             let trial = self.subjects[index].trial.clone();
             if let (Some(line), Some(expected)) = (trial.program.runs.first(), expected.first()) {
                 self.state.bench.set_work(&files)?;
-                let command = self.state.command("snaprun", &[&tag]).argv;
+                let command = self.state.command("snaprun", &trial.start(&tag)).argv;
                 trial.restored(&self.state.bench, command, line, expected).map_err(|why| format!("{tag}: {why}"))?;
                 self.figures.instances += 1;
             }

@@ -110,12 +110,12 @@ impl Trial {
         bench.set_work(&self.inputs())?;
         self.snapshot(&bench, &exe)?;
         let at_snapshot = bench.work_files()?;
-        let pool = if pooled { Some(Pool::start(&bench, "trial", 1)?) } else { None };
-        let start = match &pool {
-            Some(pool) => vec!["--from".to_owned(), pool.socket.to_string_lossy().into_owned()],
-            None => vec!["trial".to_owned()],
+        let pool = if pooled { Some(Pool::start_with(&bench, &self.options(), "trial", 1)?) } else { None };
+        let socket = pool.as_ref().map(|pool| pool.socket.to_string_lossy().into_owned());
+        let start = match &socket {
+            Some(socket) => vec!["--from", socket],
+            None => self.start("trial"),
         };
-        let start: Vec<&str> = start.iter().map(String::as_str).collect();
         for (line, expected) in self.program.runs.iter().zip(&expected) {
             bench.set_work(&at_snapshot)?;
             self.restored(&bench, bench.snaprun(&start).argv, line, expected)?;
@@ -160,6 +160,17 @@ impl Trial {
     ) -> Result<(), String> {
         let (run, restored) = self.one(bench, command, line)?;
         if restored == *expected { Ok(()) } else { Err(difference(&run, expected, &restored)) }
+    }
+
+    /// The options that a start needs.
+    fn options(&self) -> Vec<&'static str> {
+        let allowed = self.program.create.iter().any(|option| option == "--allow-wx");
+        allowed.then_some("--allow-wx").into_iter().collect()
+    }
+
+    /// The arguments of `snaprun` that start an instance of `name`.
+    pub(crate) fn start<'a>(&self, name: &'a str) -> Vec<&'a str> {
+        self.options().into_iter().chain([name]).collect()
     }
 
     /// The arguments of `snapshotter` that make a snapshot and put it where `output` says.

@@ -195,6 +195,11 @@ static void owner(void) {
 
 /* --- memory --- */
 
+static void write_execute(void) {
+    map(MAP_PRIVATE | MAP_ANONYMOUS, -1);
+    CHECK(mprotect(page, 4096, PROT_READ | PROT_WRITE | PROT_EXEC) == 0);
+}
+
 static void hugetlb(void) {
     page = mmap(NULL, 2 << 20, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_HUGETLB | MAP_NORESERVE, -1, 0);
     if (page == MAP_FAILED) missing();
@@ -334,6 +339,7 @@ static const struct kind {
     {"waiting-connection", waiting_connection, NULL}, {"waiting-datagram", waiting_datagram, read_datagram},
     {"inotify", unread_inotify, read_inotify}, {"terminal", unread_terminal, read_terminal},
     {"other-name", deleted_with_another_name, NULL}, {"stale-epoll", stale_epoll, NULL}, {"owner", owner, NULL},
+    {"write-execute", write_execute, NULL},
     {"hugetlb", hugetlb, NULL}, {"system-v", system_v, NULL}, {"protection-key", protection_key, NULL},
     {"sealed", sealed, NULL}, {"mapped-twice", mapped_twice, NULL},
     {"filter", filter, NULL}, {"child", child, end_child}, {"named-child", named_child, end_child}, {"no-dump", no_dump, NULL}, {"tracer", tracer, end_tracee},

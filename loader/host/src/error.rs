@@ -36,6 +36,12 @@ pub enum Error {
         /// What is wrong with it.
         source: SummaryError,
     },
+    /// Memory of the snapshot is writable and executable at once, and that was not allowed.
+    #[error(
+        "{0}: has memory that is writable and executable at once, allow that (SnapshotOptions::allow_wx, SNAPFN_ALLOW_WX, \
+         --allow-wx) if its program needs it"
+    )]
+    WritableCode(String),
     /// A file that the snapshot maps cannot be used.
     #[error("{name}: {}: {why}", .path.display())]
     File {

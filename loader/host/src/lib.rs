@@ -51,7 +51,7 @@ pub use child::Child;
 pub use command::Command;
 pub use error::Error;
 pub use pool::{Pool, PoolOptions, Populate};
-pub use snapshot::Snapshot;
+pub use snapshot::{Snapshot, SnapshotOptions};
 pub use stdio::Stdio;
 
 #[doc(hidden)]

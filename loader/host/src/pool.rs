@@ -297,6 +297,11 @@ impl Pool {
         &self.shared.inner.snapshot
     }
 
+    /// How many it keeps prepared.
+    pub(crate) fn size(&self) -> usize {
+        self.shared.inner.options.size
+    }
+
     /// How many are prepared at this moment.
     #[must_use]
     pub fn prepared(&self) -> usize {

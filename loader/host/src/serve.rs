@@ -4,7 +4,7 @@
 //! PID, and then waits for the end of the one or the other. A client that goes takes its instance along.
 
 use crate::child::Child;
-use crate::pool::{Pool, PoolOptions, Populate};
+use crate::pool::{Pool, PoolOptions};
 use crate::request::Strings;
 use crate::snapshot::Snapshot;
 use crate::stdio::Stream;
@@ -13,8 +13,7 @@ use snapfn_format::FormatError;
 use snapfn_format::request::{
     DESCRIPTORS_MAX, DIRECTORY, REPLY_ENDED, REPLY_REFUSED, REPLY_STARTED, Reply, RequestHeader, TEXT_MAX, UMASK_KEPT,
 };
-use snapfn_store::Stores;
-use std::ffi::{CString, OsStr};
+use std::ffi::CString;
 use std::fs;
 use std::io::{self, Write};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
@@ -55,10 +54,10 @@ struct Counts {
 ///
 /// # Errors
 /// When the snapshot cannot be used, or the socket.
-pub fn serve(loader: &Path, size: usize, socket: &Path, name: &OsStr, populate: Populate) -> Result<(), Error> {
+pub fn serve(snapshot: &Snapshot, options: PoolOptions, socket: &Path) -> Result<(), Error> {
     spawn::block_termination();
-    let snapshot = Snapshot::open_with(name, &Stores::from_env(), Some(loader))?;
-    let pool = PoolOptions::new(size).populate(populate).build(&snapshot)?;
+    let pool = options.build(snapshot)?;
+    let size = pool.size();
     let listener = bind(socket).map_err(Error::io("listening on the socket"))?;
     let identity = identity(socket);
     let most = (spawn::descriptor_limit().saturating_sub(size as u64 + 64) / DESCRIPTORS_EACH).clamp(4, 1024) as usize;

@@ -26,6 +26,8 @@ pub(crate) struct Inner {
     pub(crate) name: CString,
     /// Path of `snaprun`.
     pub(crate) loader: CString,
+    /// Instances may have memory that is writable and executable at once.
+    pub(crate) allow_wx: bool,
     /// The snapshot file and those that it maps, in the plan's order; all above the standard streams.
     pub(crate) files: Vec<File>,
     /// Their numbers, as `snaprun --fds` wants them.
@@ -34,33 +36,53 @@ pub(crate) struct Inner {
     pub(crate) free: i32,
 }
 
-impl Snapshot {
-    /// Opens `NAME[:TAG]` in the local store (found as `snaprun` finds it), or a file: `./…`, `/…`, `*.snap`.
-    ///
-    /// `snaprun` is the one named by the environment variable `SNAPFN_SNAPRUN`, else the one in `PATH`, else
-    /// `/usr/local/bin/snaprun`.
-    ///
-    /// # Errors
-    /// When there is no such snapshot, it is damaged, or one of its files is missing.
-    ///
-    /// ```
-    /// let error = snapfn::Snapshot::open("./no-such-file.snap").unwrap_err();
-    /// assert_eq!(error.exit_status(), 127);
-    /// ```
-    pub fn open(name: impl AsRef<OsStr>) -> Result<Self, Error> {
-        Self::open_with(name.as_ref(), &Stores::from_env(), None)
+/// How a [`Snapshot`] is opened.
+#[derive(Clone, Debug, Default)]
+pub struct SnapshotOptions {
+    store: Option<PathBuf>,
+    loader: Option<PathBuf>,
+    allow_wx: bool,
+}
+
+impl SnapshotOptions {
+    /// As [`Snapshot::open`] does it.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
     }
 
-    /// Opens a snapshot with the store at `store` alone, and the `snaprun` at `loader`.
+    /// Looks in this store alone (and the system-wide one).
+    #[must_use]
+    pub fn store(mut self, store: impl Into<PathBuf>) -> Self {
+        self.store = Some(store.into());
+        self
+    }
+
+    /// Starts instances with this `snaprun`.
+    #[must_use]
+    pub fn loader(mut self, loader: impl Into<PathBuf>) -> Self {
+        self.loader = Some(loader.into());
+        self
+    }
+
+    /// Whether memory may be writable and executable at once, which JIT compilers have: whoever can write to it decides
+    /// what the program does. Without, such a snapshot is not opened.
+    #[must_use]
+    pub fn allow_wx(mut self, allow: bool) -> Self {
+        self.allow_wx = allow;
+        self
+    }
+
+    /// Opens the snapshot.
     ///
     /// # Errors
     /// As [`Snapshot::open`].
-    pub fn open_in(name: impl AsRef<OsStr>, store: &Path, loader: &Path) -> Result<Self, Error> {
-        let stores = Stores::from_vars(|name| (name == "SNAPFN_STORE").then(|| store.as_os_str().to_owned()));
-        Self::open_with(name.as_ref(), &stores, Some(loader))
-    }
-
-    pub(crate) fn open_with(name: &OsStr, stores: &Stores, loader: Option<&Path>) -> Result<Self, Error> {
+    pub fn open(&self, name: impl AsRef<OsStr>) -> Result<Snapshot, Error> {
+        let name = name.as_ref();
+        let stores = match &self.store {
+            Some(store) => Stores::from_vars(|name| (name == "SNAPFN_STORE").then(|| store.as_os_str().to_owned())),
+            None => Stores::from_env(),
+        };
         let shown = || name.to_string_lossy().into_owned();
         let store_error = |source| Error::Store { name: shown(), source };
         let target = Target::parse(name).map_err(|source| Error::Name { name: shown(), source })?;
@@ -75,21 +97,52 @@ impl Snapshot {
         let damaged = |source| Error::Damaged { name: shown(), source };
         let meta = SnapshotMeta::read(&snapshot).map_err(damaged)?;
         let plan = meta.plan().map_err(|e| damaged(SummaryError::from(e)))?;
+        if plan.header.has_wx() && !self.allow_wx {
+            return Err(Error::WritableCode(shown()));
+        }
         let last = plan.fds.iter().filter(|record| record.fd < FD_TEMPORARY).map(|record| record.fd as i32).max();
-        let files = open_files(snapshot, &plan, stores, &shown())?;
+        let files = open_files(snapshot, &plan, &stores, &shown())?;
         let list: Vec<String> = files.iter().map(|file| file.as_raw_fd().to_string()).collect();
-        let loader = match loader {
-            Some(path) => path.to_owned(),
+        let loader = match &self.loader {
+            Some(path) => path.clone(),
             None => find_loader().ok_or(Error::NoLoader)?,
         };
         let inner = Inner {
             name: c_string(name.to_owned(), "the name")?,
             loader: c_string(loader.into_os_string(), "the path of snaprun")?,
+            allow_wx: self.allow_wx,
             files,
             list: c_string(list.join(",").into(), "the list of descriptors")?,
             free: last.map_or(3, |last| last + 1).max(3),
         };
         Ok(Snapshot { inner: Arc::new(inner) })
+    }
+}
+
+impl Snapshot {
+    /// Opens `NAME[:TAG]` in the local store (found as `snaprun` finds it), or a file: `./…`, `/…`, `*.snap`.
+    ///
+    /// `snaprun` is the one named by the environment variable `SNAPFN_SNAPRUN`, else the one in `PATH`, else
+    /// `/usr/local/bin/snaprun`.
+    ///
+    /// # Errors
+    /// When there is no such snapshot, it is damaged, one of its files is missing, or it has memory that is writable and
+    /// executable at once ([`SnapshotOptions::allow_wx`]).
+    ///
+    /// ```
+    /// let error = snapfn::Snapshot::open("./no-such-file.snap").unwrap_err();
+    /// assert_eq!(error.exit_status(), 127);
+    /// ```
+    pub fn open(name: impl AsRef<OsStr>) -> Result<Self, Error> {
+        SnapshotOptions::new().open(name)
+    }
+
+    /// Opens a snapshot with the store at `store` alone, and the `snaprun` at `loader`.
+    ///
+    /// # Errors
+    /// As [`Snapshot::open`].
+    pub fn open_in(name: impl AsRef<OsStr>, store: &Path, loader: &Path) -> Result<Self, Error> {
+        SnapshotOptions::new().store(store).loader(loader).open(name)
     }
 
     /// The name that it was opened with.

@@ -73,6 +73,7 @@ impl Start<'_> {
         let report = number(self.report.1.as_raw_fd());
         let mut before = vec![c"snaprun".as_ptr(), c"--fds".as_ptr(), self.snapshot.list.as_ptr()];
         before.extend([self.report.0.as_ptr(), report.as_ptr()]);
+        before.extend(self.snapshot.allow_wx.then_some(c"--allow-wx".as_ptr()));
         before.extend(self.options.iter().map(|option| option.as_ptr()));
         before.push(c"--".as_ptr());
         let [argv, envp] = self.strings.vectors(&before);

@@ -26,7 +26,7 @@ const HELP: &str = "\
 Starts an instance of a snapshot: the process becomes the program.
 
 Usage: snaprun [OPTIONS] NAME [ARGS…]
-       snaprun [--populate MODE] --pool N SOCKET NAME
+       snaprun [--allow-wx] [--populate MODE] --pool N SOCKET NAME
        snaprun --from SOCKET [ARGS…]
 
 NAME is NAME[:TAG] in the local store, a file (./…, /…, *.snap), or an image in a registry
@@ -34,6 +34,7 @@ NAME is NAME[:TAG] in the local store, a file (./…, /…, *.snap), or an image
 Options come before NAME; -- ends them. ARGS, the environment and stdio are the instance's own.
 
 Options:
+      --allow-wx      start a snapshot with memory that is writable and executable at once (JIT compilers)
   -b, --bind OLD=NEW  bind the socket at OLD to NEW instead (PORT, ADDRESS:PORT, unix:PATH)
   -n, --dry-run       print what would be done
       --fallback      where this host cannot start the snapshot, start its program the ordinary way
@@ -78,6 +79,7 @@ enum Failure<'a> {
     Restore(RestoreError<'a>),
     Fallback(RestoreError<'a>, &'a [u8], Errno),
     Untrusted(Untrusted),
+    WritableCode,
     Pool(PoolError),
 }
 
@@ -140,6 +142,9 @@ impl fmt::Display for Failure<'_> {
                 write!(f, "{error}, and {} cannot be started instead: {errno}", Text(exe))
             }
             Failure::Untrusted(why) => write!(f, "{why}"),
+            Failure::WritableCode => f.write_str(
+                "has memory that is writable and executable at once, start it with --allow-wx if its program needs that",
+            ),
             Failure::Pool(error) => write!(f, "{error}"),
         }
     }
@@ -193,7 +198,7 @@ fn pool(initial: &InitialStack, args: &Args) -> ! {
     let arg = |index| initial.arg(index).unwrap_or_default();
     let name = arg(args.name);
     let error = match args.action {
-        Action::Pool => from::exec_pool(arg(args.pool), arg(args.pool + 1), args.populate.name(), name, initial),
+        Action::Pool => from::exec_pool(arg(args.pool), arg(args.pool + 1), args, name, initial),
         _ => from::run(name, args.name + 1, initial),
     };
     fail(Some(name), &Failure::Pool(error), 2)
@@ -260,6 +265,9 @@ fn run<'a>(initial: &InitialStack, args: &Args, binds: Option<&'a Binds>, clock:
     if args.action == Action::DryRun {
         let _ = dry_run::print(&plan, &mut Out::new(1));
         return Ok(());
+    }
+    if plan.header.has_wx() && !args.allow_wx {
+        return Err(Failure::WritableCode);
     }
     if args.timens {
         timens::enter(&plan.header.process).map_err(Failure::Timens)?;

@@ -100,6 +100,9 @@ pub struct SnapshotEntry {
     /// Register state (bits of XCR0) that the host must have.
     #[serde(default)]
     pub xstate: u64,
+    /// It has memory that is writable and executable at once.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub wx: bool,
     /// Its record of what it needs of a host, in hexadecimal digits; empty: it does not say.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub needs: String,
@@ -431,7 +434,11 @@ fn config(index: &Index, text: String, layers: &[(LayerKind, WrittenLayer)], bas
     };
     run.remove("Cmd");
     let names = index.snapshots.first().map(|first| format!("{}:{}", first.name, first.tag));
-    run.insert("Entrypoint".into(), json!(["/usr/bin/snaprun", "--", names.unwrap_or_default()]));
+    let mut entrypoint = vec!["/usr/bin/snaprun".to_owned()];
+    // Whoever runs the image runs what its maker has allowed.
+    entrypoint.extend(index.snapshots.iter().any(|snapshot| snapshot.wx).then(|| "--allow-wx".to_owned()));
+    entrypoint.extend(["--".to_owned(), names.unwrap_or_default()]);
+    run.insert("Entrypoint".into(), json!(entrypoint));
     let mut env: Vec<Value> = run.get("Env").and_then(Value::as_array).cloned().unwrap_or_default();
     env.retain(|entry| !entry.as_str().is_some_and(|entry| entry.starts_with("SNAPFN_STORE=")));
     env.push(json!(format!("SNAPFN_STORE={STORE}")));

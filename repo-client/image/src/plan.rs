@@ -120,6 +120,7 @@ pub fn plan(
             program: program(&plan),
             created: plan.header.process.created,
             xstate: xstate(&plan),
+            wx: plan.header.has_wx(),
             needs: plan.needs.map_or_else(String::new, hex),
             parts: entries,
         });

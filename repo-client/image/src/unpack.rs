@@ -120,6 +120,12 @@ impl Filler {
         Ok(())
     }
 
+    /// Reads what the file begins with. Nothing may be appended afterwards.
+    pub fn start(&mut self, bytes: &mut [u8]) -> Result<(), StoreError> {
+        self.flush()?;
+        self.writer.read_at(bytes, 0)
+    }
+
     /// Gives the file its name, if that is `expected`.
     pub fn commit_as(mut self, expected: Digest) -> Result<Stored, StoreError> {
         self.flush()?;

@@ -28,6 +28,11 @@ pub enum RepoError {
     /// This machine cannot run what is in the image.
     #[error("this machine cannot run it: {}; `snaprepo pull --force` pulls it all the same", .0.join(", "))]
     Unfit(Vec<String>),
+    /// Memory of a snapshot is writable and executable at once, and that was not allowed.
+    #[error(
+        "has memory that is writable and executable at once and is not pulled; --allow-wx pulls it, if its program needs that"
+    )]
+    WritableCode,
     /// An image is stored under a tag.
     #[error("{0} names a digest; an image is pushed to a tag")]
     NoTag(String),

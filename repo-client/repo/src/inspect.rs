@@ -65,6 +65,8 @@ pub struct Snapshot {
     pub program: Option<String>,
     /// When it was made, in seconds since 1970, if it says.
     pub created: Option<u64>,
+    /// Whether it has memory that is writable and executable at once: then it is pulled and started with `--allow-wx` only.
+    pub wx: bool,
     /// What it needs of a host.
     pub needs: Needs,
 }
@@ -210,6 +212,7 @@ fn snapshot(index: &Index, entry: &SnapshotEntry) -> Result<Snapshot, ImageError
         parts: entry.parts.len(),
         program: Some(entry.program.clone()).filter(|program| !program.is_empty()),
         created: Some(entry.created).filter(|created| *created != 0),
+        wx: entry.wx,
         needs,
     })
 }

@@ -10,6 +10,8 @@ use crate::jobs::Board;
 use crate::platform::{self, MANIFESTS};
 use crate::{Event, Present, PublicKey, Repo, RepoError, host, verify_signature};
 use sha2::{Digest as _, Sha256};
+use snapfn_format::PAGE;
+use snapfn_format::snap::peek_header;
 use snapfn_image::{
     BlobRef, ExpectedFile, Filler, ImageView, LayerFault, LayerKind, ManifestView, SnapshotEntry, Toc, check_chunk,
     decode_chunk, unpack,
@@ -33,6 +35,8 @@ pub struct PullOptions {
     pub untagged: bool,
     /// Pull what this machine cannot run as well.
     pub force: bool,
+    /// Pull snapshots with memory that is writable and executable at once as well.
+    pub allow_wx: bool,
     /// One of these must have signed the image, if there are any.
     pub require_signature: Vec<PublicKey>,
     /// Layers that are fetched at a time.
@@ -71,6 +75,10 @@ impl Repo {
         let manifest = platform::resolve(&client, &from.repository, manifest, platform::bad_list)?;
         let view = ManifestView::parse(&manifest.bytes)?;
         let image = view.image(&self.small_blob(&client, &from.repository, &view.config)?)?;
+        // What it does not say, its header does, before it gets a name in the store.
+        if !options.allow_wx && image.index.snapshots.iter().any(|snapshot| snapshot.wx) {
+            return Err(RepoError::WritableCode);
+        }
         let missing = host::missing(&image.index)?;
         if !missing.is_empty() && !options.force {
             return Err(RepoError::Unfit(missing));
@@ -79,7 +87,7 @@ impl Repo {
         let source = Source { repo: self, client: &client, repository: &from.repository, transaction: &transaction };
         let fetched = source.bring(&image, &name, options)?;
         let snapshots: Vec<_> = image.index.snapshots.iter().map(|snapshot| snapshot.digest.0).collect();
-        self.check_complete(&transaction, &snapshots)?;
+        self.check_complete(&transaction, &snapshots, options)?;
         // A tag names snapshots of its own store.
         match &snapshots[..] {
             _ if options.untagged => (),
@@ -98,16 +106,32 @@ impl Repo {
     }
 
     /// The files that the image lists need not be those that its snapshots map: a tag is only for what can be started.
-    fn check_complete(&self, transaction: &Transaction, snapshots: &[snapfn_store::Digest]) -> Result<(), RepoError> {
+    fn check_complete(
+        &self,
+        transaction: &Transaction,
+        snapshots: &[snapfn_store::Digest],
+        options: &PullOptions,
+    ) -> Result<(), RepoError> {
         for digest in snapshots {
             let snapshot = transaction.store().open(Kind::Snap, *digest)?;
-            let needed = summarize(&snapshot).map_err(|error| RepoError::Incomplete(error.to_string()))?.files;
-            for (kind, digest) in needed {
+            let summary = summarize(&snapshot).map_err(|error| RepoError::Incomplete(error.to_string()))?;
+            if summary.wx && !options.allow_wx {
+                return Err(RepoError::WritableCode);
+            }
+            for (kind, digest) in summary.files {
                 self.stores.locate(kind, digest).map_err(|error| RepoError::Incomplete(error.to_string()))?;
             }
         }
         Ok(())
     }
+}
+
+/// Whether what is in `filler` is a snapshot that says so of itself. Anything else is found out by its digest.
+fn has_wx(filler: &mut Filler, size: u64) -> Result<bool, RepoError> {
+    let mut page = [0; PAGE as usize];
+    let there = page.get_mut(..size.min(PAGE) as usize).unwrap_or_default();
+    filler.start(there)?;
+    Ok(peek_header(there, size).is_ok_and(|header| header.has_wx()))
 }
 
 /// Lets `snaprun` find it by the image's name: under what was asked for, and under the manifest's digest.
@@ -188,6 +212,9 @@ impl Source<'_> {
                         if let Some(layer) = &done[at] {
                             self.read(layer, &needed[at], &local, &mut |_, bytes| filler.append(bytes))?;
                         }
+                    }
+                    if !options.allow_wx && has_wx(&mut filler, snapshot.size)? {
+                        return Err(RepoError::WritableCode);
                     }
                     filler.commit_as(snapshot.digest.0).map_err(|error| match error {
                         error @ StoreError::Digest { .. } => {

@@ -19,6 +19,8 @@ pub struct Summary {
     pub program: Option<String>,
     /// When the snapshot was made.
     pub created: Option<SystemTime>,
+    /// It has memory that is writable and executable at once.
+    pub wx: bool,
     /// The files of the store that the snapshot maps, without repetition.
     pub files: Vec<(Kind, Digest)>,
 }
@@ -73,6 +75,7 @@ pub fn summarize(snapshot: &File) -> Result<Summary, SummaryError> {
     Ok(Summary {
         program: (!exe.is_empty()).then(|| String::from_utf8_lossy(exe).into_owned()),
         created: SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(plan.header.process.created)),
+        wx: plan.header.has_wx(),
         files,
     })
 }

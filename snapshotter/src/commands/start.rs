@@ -27,6 +27,7 @@ pub(super) struct Started {
     initial_cwd: PathBuf,
     cpu: Cpu,
     initial_env: Vec<Vec<u8>>,
+    allow_wx: bool,
 }
 
 impl Started {
@@ -47,7 +48,8 @@ impl Started {
                 let pair = |(name, value): &(OsString, OsString)| [name.as_bytes(), b"=", value.as_bytes()].concat();
                 let initial_env = options.env.iter().map(pair).collect();
                 let initial_cwd = cwd.clone().unwrap_or(own_cwd);
-                Ok(Started { tracer, reached, frozen, cwd, initial_cwd, initial_env, cpu: args.cpu })
+                let RunArgs { cpu, allow_wx, .. } = *args;
+                Ok(Started { tracer, reached, frozen, cwd, initial_cwd, initial_env, cpu, allow_wx })
             }
             Err(error) => {
                 tracer.kill();
@@ -66,6 +68,7 @@ impl Started {
             initial_env: self.initial_env.clone(),
             secret_names: SecretNames::new(true, &[], &[]),
             cpu: self.cpu,
+            allow_wx: self.allow_wx,
         }
     }
 }

@@ -36,6 +36,9 @@ pub(crate) struct Args {
     /// Starts of each kind that are measured afterwards; 0 measures nothing and keeps the result whatever it is worth
     #[arg(long, value_name = "N", default_value_t = 31)]
     measure: u16,
+    /// Start a snapshot with memory that is writable and executable at once
+    #[arg(long)]
+    allow_wx: bool,
     /// Print the result as JSON
     #[arg(long)]
     json: bool,
@@ -52,9 +55,13 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         bail!("{}: has several variants, train a snapshot that was made without --variants", args.name);
     }
     let snaprun = find_snaprun()?;
-    let start = Start { snaprun: &snaprun, args: &args.args, stdin: args.stdin.as_deref(), until: args.until };
+    let Args { until, allow_wx, .. } = *args;
+    let start = Start { snaprun: &snaprun, args: &args.args, stdin: args.stdin.as_deref(), until, allow_wx };
     let timeout = Duration::try_from_secs_f64(args.timeout).context("--timeout")?;
     let plan = snapshot.plan()?;
+    if plan.header.has_wx() && !allow_wx {
+        bail!("{}: has memory that is writable and executable at once; to start it, give --allow-wx", args.name);
+    }
 
     let mut written: Option<BTreeSet<u64>> = None;
     let mut ends = true;

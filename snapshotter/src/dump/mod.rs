@@ -83,6 +83,8 @@ pub(crate) struct DumpOptions {
     pub(crate) initial_env: Vec<Vec<u8>>,
     /// Variables whose values are left out.
     pub(crate) secret_names: SecretNames,
+    /// Memory may be writable and executable at once.
+    pub(crate) allow_wx: bool,
 }
 
 /// What the kernel keeps of the program, none of it in the way of a snapshot.
@@ -111,7 +113,7 @@ fn gather(
         false => None,
     };
     let fds = fds::gather(tracer, &mut blockers)?;
-    memory::check(vmas, tracer, &mut blockers);
+    memory::check(vmas, tracer, options.allow_wx, &mut blockers);
     refuse::children(tracer.pid, &mut blockers)?;
     refuse::tracees(frozen, &mut blockers);
     match own {

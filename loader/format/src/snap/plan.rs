@@ -1,7 +1,7 @@
 //! Reading: from the bytes of the meta part to a validated [`Plan`].
 
 use super::records::*;
-use super::{FEATURES, HEADER_OFFSET, MAGIC, META_MAX, NOTE_NAME, VERSION};
+use super::{FEATURE_WX, FEATURES, HEADER_OFFSET, MAGIC, META_MAX, NOTE_NAME, VERSION};
 use crate::{ARCH_X86_64, Checksum, FormatError};
 use core::mem::{offset_of, size_of};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
@@ -34,6 +34,13 @@ pub struct SnapHeader {
     pub tables: [Table; TABLES],
     /// The process as a whole.
     pub process: Process,
+}
+
+impl SnapHeader {
+    /// Whether some memory is writable and executable at once.
+    pub const fn has_wx(&self) -> bool {
+        self.incompatible & FEATURE_WX != 0
+    }
 }
 
 /// Offset of the checksum from the start of the file.

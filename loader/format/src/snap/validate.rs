@@ -1,8 +1,8 @@
 //! Validation of a parsed plan: after it the loader indexes, maps and writes without further checks.
 
+use super::Plan;
 use super::records::*;
 use super::resident;
-use super::{FEATURE_WX, Plan};
 use crate::layout::{LOADER_END, LOADER_START, USER_END, USER_START};
 use crate::{FormatError, PAGE};
 
@@ -191,7 +191,7 @@ impl<'a> Plan<'a> {
             }
         }
         // Said in the header, so that whoever takes in a snapshot can see it there.
-        if self.ops.iter().any(is_wx) != (self.header.incompatible & FEATURE_WX != 0) {
+        if self.ops.iter().any(is_wx) != self.header.has_wx() {
             return Err(FormatError::Invalid("writable and executable memory"));
         }
         Ok(())

@@ -27,6 +27,10 @@ struct snapfn_start {
 
 /* Opens NAME[:TAG] of the local store, or a file (./..., /..., *.snap). */
 struct snapfn *snapfn_open(const char *name, char *error, size_t size);
+/* Likewise with flags: memory may be writable and executable at once, which JIT compilers have. Without, such a snapshot is
+ * not opened. */
+#define SNAPFN_ALLOW_WX 1u
+struct snapfn *snapfn_open_with(const char *name, unsigned flags, char *error, size_t size);
 /* Running instances and pools go on. */
 void snapfn_close(struct snapfn *snapshot);
 

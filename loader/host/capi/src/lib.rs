@@ -1,8 +1,9 @@
 //! The functions of `snapfn.h`, which documents them.
 #![allow(unsafe_code)] // the C ABI: pointers are what the header says
 
-use snapfn::{Child, Command, Error, Pool, Snapshot, Stdio};
-use std::ffi::{CStr, OsStr, c_char, c_int};
+use snapfn::{Child, Command, Error, Pool, Snapshot, SnapshotOptions, Stdio};
+use std::ffi::{CStr, OsStr, c_char, c_int, c_uint};
+use std::io;
 use std::os::fd::BorrowedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::process::ExitStatusExt;
@@ -107,6 +108,25 @@ unsafe fn spawn(mut command: Command, start: *const Start) -> Result<Child, Erro
 pub unsafe extern "C" fn snapfn_open(name: *const c_char, error: *mut c_char, size: usize) -> *mut Snapshot {
     // SAFETY: the caller's promise.
     Message(error, size).pointer(Snapshot::open(unsafe { text(name) }.unwrap_or_default()))
+}
+
+/// # Safety
+/// As in `snapfn.h`.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn snapfn_open_with(
+    name: *const c_char,
+    flags: c_uint,
+    error: *mut c_char,
+    size: usize,
+) -> *mut Snapshot {
+    /// SNAPFN_ALLOW_WX
+    const ALLOW_WX: c_uint = 1;
+    let opened = match flags & !ALLOW_WX {
+        // SAFETY: the caller's promise.
+        0 => SnapshotOptions::new().allow_wx(flags != 0).open(unsafe { text(name) }.unwrap_or_default()),
+        _ => Err(Error::System { what: "snapfn_open_with", source: io::ErrorKind::InvalidInput.into() }),
+    };
+    Message(error, size).pointer(opened)
 }
 
 /// # Safety

@@ -1,6 +1,6 @@
 //! `snaprun --pool` executes this program: prepared instances behind a Unix socket. Internal: it is of no use by hand.
 
-use snapfn::Populate;
+use snapfn::{PoolOptions, Populate, SnapshotOptions};
 use std::env;
 use std::ffi::OsString;
 use std::path::Path;
@@ -8,7 +8,11 @@ use std::process::exit;
 
 fn main() {
     let args: Vec<OsString> = env::args_os().skip(1).collect();
-    let [loader, size, socket, populate, name] = &args[..] else {
+    let (allow_wx, args) = match args.split_last() {
+        Some((last, args)) if args.len() == 5 && last == "--allow-wx" => (true, args),
+        _ => (false, &args[..]),
+    };
+    let [loader, size, socket, populate, name] = args else {
         eprintln!("snappool: this program is run by snaprun --pool only");
         exit(2);
     };
@@ -22,7 +26,12 @@ fn main() {
         eprintln!("snaprun: --pool wants a number from 1 to {MOST}, a socket and a snapshot, see snaprun --help");
         exit(125);
     };
-    if let Err(error) = snapfn::serve::serve(Path::new(loader), size, Path::new(socket), name, populate) {
+    let options = SnapshotOptions::new().loader(loader).allow_wx(allow_wx);
+    let served = options.open(name).and_then(|snapshot| {
+        let pool = PoolOptions::new(size).populate(populate);
+        snapfn::serve::serve(&snapshot, pool, Path::new(socket))
+    });
+    if let Err(error) = served {
         let line = error.to_string();
         // What snaprun has said already begins with its name.
         eprintln!("snaprun: {}", line.strip_prefix("snaprun: ").unwrap_or(&line));

@@ -4,7 +4,7 @@ use super::super::source::{print, print_json};
 use super::super::start::Started;
 use super::super::text::printable;
 use super::Args;
-use crate::cli::Memory;
+use crate::cli::{Memory, RunArgs};
 use crate::dump::{self, Blocker, DumpOptions, ElfStore, SecretNames};
 use crate::pin::Cpu;
 use crate::tracee::attach::Attached;
@@ -33,7 +33,7 @@ struct Blockers {
 /// Looks at the process or program that `args` name.
 pub(super) fn run(args: &Args) -> Result<()> {
     let result = match args.pid {
-        Some(pid) => of_process(pid, args.run.timeout)?,
+        Some(pid) => of_process(pid, &args.run)?,
         None => of_program(args)?,
     };
     match args.json {
@@ -79,7 +79,7 @@ fn end_children() {
     }
 }
 
-fn of_process(pid: Tid, timeout: f64) -> Result<Blockers> {
+fn of_process(pid: Tid, args: &RunArgs) -> Result<Blockers> {
     if pid == std::process::id() as Tid {
         bail!("process {pid} is this snapshotter");
     }
@@ -88,7 +88,7 @@ fn of_process(pid: Tid, timeout: f64) -> Result<Blockers> {
     if group != pid {
         bail!("{pid} is a thread of process {group}: name that");
     }
-    let attached = Attached::to(pid, timeout)?;
+    let attached = Attached::to(pid, args.timeout)?;
     let cwd = std::fs::read_link(format!("/proc/{pid}/cwd")).unwrap_or_default();
     let options = DumpOptions {
         memory: Memory::Auto,
@@ -96,6 +96,7 @@ fn of_process(pid: Tid, timeout: f64) -> Result<Blockers> {
         initial_cwd: cwd,
         initial_umask: u32::from_str_radix(status.get("Umask"), 8).unwrap_or(0),
         cpu: Cpu::Native,
+        allow_wx: args.allow_wx,
         // Nothing is written.
         initial_env: Vec::new(),
         secret_names: SecretNames::new(false, &[], &[]),

@@ -110,6 +110,11 @@ impl Findings {
         };
         self.expect(live & !host.xstate == 0, "registers", detail);
         self.requirements(plan);
+        if plan.header.has_wx() {
+            let size: u64 = plan.ops.iter().filter(|op| is_wx(op)).map(|op| op.len).sum();
+            let detail = format!("{} KiB are writable and executable at once; start it with --allow-wx", size / 1024);
+            self.add(Verdict::Note, "memory", detail);
+        }
         let lowest = plan.ops.first().map_or(u64::MAX, |op| op.addr);
         if let Some(min) = host.mmap_min_addr.filter(|min| *min > lowest) {
             let detail = format!("{} is needed, vm.mmap_min_addr is {}", hex(lowest), hex(min));

@@ -25,6 +25,7 @@ pub(super) struct Start<'a> {
     pub(super) args: &'a [OsString],
     pub(super) stdin: Option<&'a Path>,
     pub(super) until: Until,
+    pub(super) allow_wx: bool,
 }
 
 /// What a start is judged by.
@@ -39,6 +40,7 @@ pub(super) enum Until {
 impl Start<'_> {
     fn command(&self, snapshot: &Path) -> io::Result<Command> {
         let mut command = Command::new(self.snaprun);
+        command.args(self.allow_wx.then_some("--allow-wx"));
         command.arg("--").arg(snapshot).args(self.args).stdout(Stdio::null()).stderr(Stdio::null());
         command.stdin(match self.stdin {
             Some(path) => File::open(path)?.into(),

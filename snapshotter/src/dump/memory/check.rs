@@ -5,6 +5,7 @@ use super::regions::shared_backing;
 use crate::dump::refuse::Blocker;
 use crate::tracee::Tracer;
 use crate::tracee::maps::Vma;
+use snapfn_format::snap::{PROT_EXEC, PROT_WRITE};
 
 /// VmFlags that say nothing a restore must repeat, or that are looked at elsewhere ("gd", "lo", "lf", "dp").
 const PLAIN_FLAGS: &[&str] = &[
@@ -34,8 +35,11 @@ const REFUSED_FLAGS: &[(&str, &str, &str)] = &[
     ("sl", "sealed memory (mseal)", "do not seal memory before the snapshot point"),
 ];
 
+/// Protection of memory that is writable and executable at once.
+const PROT_WX: u16 = PROT_WRITE | PROT_EXEC;
+
 /// Adds a blocker for each VMA that cannot be carried.
-pub(in crate::dump) fn check(vmas: &[Vma], tracer: &Tracer, blockers: &mut Vec<Blocker>) {
+pub(in crate::dump) fn check(vmas: &[Vma], tracer: &Tracer, allow_wx: bool, blockers: &mut Vec<Blocker>) {
     for vma in vmas.iter().filter(|vma| !is_ours(tracer, vma)) {
         let subject = format!("memory {:x}-{:x} {}", vma.start, vma.end, vma.name).trim_end().to_owned();
         let mut add = |what: String, remedy| blockers.push(Blocker { subject: subject.clone(), what, remedy });
@@ -54,6 +58,11 @@ pub(in crate::dump) fn check(vmas: &[Vma], tracer: &Tracer, blockers: &mut Vec<B
             add(format!("has memory protection key {}", vma.protection_key), "use keys after the snapshot point");
         } else if let Err((what, remedy)) = shared_backing(vma, vmas, tracer.pid) {
             add(what, remedy);
+        } else if !allow_wx && vma.prot & PROT_WX == PROT_WX {
+            add(
+                "is writable and executable at once".to_owned(),
+                "turn the JIT compiler off, take write access away before the snapshot point, or accept it with --allow-wx",
+            );
         }
     }
 }

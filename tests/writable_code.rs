@@ -1,0 +1,293 @@
+//! Memory that is writable and executable at once (W+X): whoever can write to it decides what the program does, so it takes
+//! a word of the user's, `--allow-wx`, wherever such a snapshot is made, started or taken in.
+#![allow(clippy::unwrap_used)] // a test fails by panicking
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use serde_json::Value;
+use snapfn::{Error, Pool, Snapshot, SnapshotOptions};
+use snapfn_format::snap::{FEATURE_WX, peek_header};
+use snapfn_image::INDEX_LABEL;
+use snapfn_testkit::Hostile;
+use snapfn_tests::bench::Bench;
+use snapfn_tests::place;
+use snapfn_tests::pool::Pool as Served;
+use snapfn_tests::run::Outcome;
+use snapfn_tests::transport::{Transport, shown};
+
+/// Exits with 6, by code that was written after the snapshot point.
+const JIT: &str = r#"
+    #define _GNU_SOURCE
+    #include <snap.h>
+    #include <stdio.h>
+    #include <string.h>
+    #include <sys/mman.h>
+    int main(void) {
+        unsigned char *code = mmap(0, 8192, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+        memcpy(code, "\xb8\x05\0\0\0\xc3", 6);
+        mprotect(code, 4096, PROT_READ | PROT_WRITE | PROT_EXEC);
+        snap_ready();
+        code[1]++;
+        return ((int (*)(void))code)();
+    }"#;
+
+/// A snapshot of [`JIT`] in the store and in a file.
+fn made(bench: &Bench, options: &[&str]) -> String {
+    let exe = bench.compile("jit", JIT, &["-O1"]).unwrap();
+    let made = bench.snapshotter(&[&["create", "--allow-wx"], options, &["--", &exe]].concat()).unwrap();
+    assert_eq!(made.status, "0", "{made}");
+    assert!(made.err().contains("4 KiB of memory are writable and executable"), "{made}");
+    exe
+}
+
+/// One line, exit status 125.
+fn is_refused(outcome: &Outcome) {
+    assert_eq!((outcome.status.as_str(), outcome.out().as_str()), ("125", ""), "{outcome}");
+    assert!(outcome.err().starts_with("snaprun: ") && outcome.err().matches('\n').count() == 1, "{outcome}");
+    assert!(
+        outcome.err().contains("writable and executable at once") && outcome.err().contains("--allow-wx"),
+        "{outcome}"
+    );
+}
+
+#[test]
+fn create_and_check_refuse_it_by_range() {
+    let bench = Bench::new().unwrap();
+    let exe = bench.compile("jit", JIT, &["-O1"]).unwrap();
+    let before = bench.stored();
+    for options in [&["create", "--tag", "jit"][..], &["create", "--tag", "jit", "--variants", "2"], &["check"]] {
+        let refused = bench.snapshotter(&[options, &["--", &exe]].concat()).unwrap();
+        let text = if options[0] == "check" { refused.out() } else { refused.err() };
+        assert_eq!(refused.status, "1", "{refused}");
+        let lines: Vec<&str> = text.lines().filter(|line| line.trim_start().starts_with("memory ")).collect();
+        let [line] = lines[..] else { panic!("{refused}") };
+        assert!(line.contains("writable and executable at once") && line.contains("--allow-wx"), "{refused}");
+        let range = line.trim_start().strip_prefix("memory ").unwrap().split([' ', ':']).next().unwrap();
+        let (start, end) = range.split_once('-').unwrap();
+        let number = |hex| u64::from_str_radix(hex, 16).unwrap();
+        assert_eq!(number(end) - number(start), 4096, "{refused}");
+    }
+    assert_eq!(bench.snaprun(&["--allow-wx", "jit"]).run().unwrap().status, "127");
+    let checked = bench.snapshotter(&["check", "--allow-wx", "--", &exe]).unwrap();
+    assert_eq!(checked.status, "0", "{checked}");
+    assert_eq!(bench.stored(), before);
+}
+
+#[test]
+fn a_snapshot_says_so_and_is_started_with_the_option_only() {
+    let bench = Bench::new().unwrap();
+    let file = bench.out().join("jit.snap").to_string_lossy().into_owned();
+    made(&bench, &["-o", &file, "--tag", "jit"]);
+    let bytes = fs::read(&file).unwrap();
+    let header = peek_header(&bytes[..4096], bytes.len() as u64).unwrap();
+    assert_eq!(header.incompatible, FEATURE_WX);
+    for name in ["jit", &file] {
+        for options in [&[][..], &["--fallback"], &["--timens"], &["--local"]] {
+            is_refused(&bench.snaprun(&[options, &[name]].concat()).run().unwrap());
+        }
+        let run = bench.snaprun(&["--allow-wx", name]).run().unwrap();
+        assert_eq!(run.status, "6", "{run}");
+        // What is printed runs nothing.
+        let dry = bench.snaprun(&["--dry-run", name]).run().unwrap();
+        assert!(dry.status == "0" && dry.out().contains(" rwx "), "{dry}");
+        let checked = bench.snapshotter(&["check", name]).unwrap();
+        assert!(checked.status == "0" && checked.out().contains("start it with --allow-wx"), "{checked}");
+    }
+    let timed = bench.snaprun(&["--timing", "--allow-wx", "jit"]).run().unwrap();
+    assert_eq!(timed.status, "6", "{timed}");
+    is_refused(&bench.snaprun(&["--timing", "jit"]).run().unwrap());
+
+    // A snapshot without such memory needs no option, and says nothing.
+    let quiet = bench.compile("quiet", "int main(void) { return 3; }", &["-O1"]).unwrap();
+    let made = bench.snapshotter(&["create", "--tag", "quiet", "--", &quiet]).unwrap();
+    assert!(made.status == "0" && !made.err().contains("writable"), "{made}");
+    assert_eq!(bench.snaprun(&["quiet"]).run().unwrap().status, "3");
+    assert_eq!(bench.snaprun(&["--allow-wx", "quiet"]).run().unwrap().status, "3");
+}
+
+#[test]
+fn variants_and_training() {
+    let bench = Bench::new().unwrap();
+    made(&bench, &["--tag", "jit", "--variants", "3"]);
+    for _ in 0..8 {
+        is_refused(&bench.snaprun(&["jit"]).run().unwrap());
+        assert_eq!(bench.snaprun(&["--allow-wx", "jit"]).run().unwrap().status, "6");
+    }
+    made(&bench, &["--tag", "one"]);
+    let refused = bench.snapshotter(&["train", "--measure", "0", "one"]).unwrap();
+    assert!(refused.status == "1" && refused.err().contains("--allow-wx"), "{refused}");
+    let trained = bench.snapshotter(&["train", "--measure", "0", "--allow-wx", "one"]).unwrap();
+    assert_eq!(trained.status, "0", "{trained}");
+    is_refused(&bench.snaprun(&["one"]).run().unwrap());
+    assert_eq!(bench.snaprun(&["--allow-wx", "one"]).run().unwrap().status, "6");
+}
+
+#[test]
+fn library_and_pools() {
+    let bench = Bench::new().unwrap();
+    let file = bench.out().join("jit.snap");
+    made(&bench, &["-o", &file.to_string_lossy(), "--tag", "jit"]);
+    let loader = place::binary("snaprun");
+    let refused = Snapshot::open_in(&file, &bench.store(), &loader).unwrap_err();
+    assert!(matches!(refused, Error::WritableCode(_)) && refused.exit_status() == 125, "{refused}");
+    assert!(refused.to_string().contains("allow_wx"), "{refused}");
+    let options = SnapshotOptions::new().store(bench.store()).loader(loader).allow_wx(true);
+    let snapshot = options.open(&file).unwrap();
+    assert_eq!(snapshot.command().status().unwrap().code(), Some(6));
+    let pool = Pool::new(&snapshot, 1).unwrap();
+    assert_eq!(pool.command().status().unwrap().code(), Some(6));
+
+    // `snaprun --pool` hands the option over.
+    let socket = bench.run_dir().join("refused.sock").to_string_lossy().into_owned();
+    is_refused(&bench.snaprun(&["--pool", "1", &socket, "jit"]).run().unwrap());
+    let served = Served::start_with(&bench, &["--allow-wx"], "jit", 1).unwrap();
+    let run = bench.snaprun(&["--from", &served.socket.to_string_lossy()]).run().unwrap();
+    assert_eq!(run.status, "6", "{run}");
+}
+
+#[test]
+fn the_c_library() {
+    const C: &str = r#"
+        #include <snapfn.h>
+        #include <stdio.h>
+        int main(int argc, char **argv) {
+            char why[400];
+            int status = -1;
+            struct snapfn *snapshot = snapfn_open(argv[argc - 1], why, sizeof why);
+            if (snapshot) return 1;
+            puts(why);
+            if (snapfn_open_with(argv[argc - 1], 6, why, sizeof why)) return 2;
+            snapshot = snapfn_open_with(argv[argc - 1], SNAPFN_ALLOW_WX, why, sizeof why);
+            struct snapfn_child *child = snapshot ? snapfn_spawn(snapshot, NULL, why, sizeof why) : NULL;
+            if (!child || snapfn_wait(child, &status, why, sizeof why) != 0) return puts(why), 3;
+            snapfn_close(snapshot);
+            return status == 6 << 8 ? 0 : 4;
+        }"#;
+    let library = place::bin().join("libsnapfn_c.a");
+    let bench = Bench::new().unwrap();
+    let file = bench.out().join("jit.snap").to_string_lossy().into_owned();
+    made(&bench, &["-o", &file]);
+    let source = bench.out().join("host.c");
+    fs::write(&source, C).unwrap();
+    let exe = bench.out().join("host");
+    let mut compiler = Command::new("cc");
+    compiler.arg("-I").arg(place::root().join("loader/host/capi/include")).arg(&source).arg(&library);
+    assert!(compiler.args(["-lpthread", "-ldl", "-lm", "-o"]).arg(&exe).status().unwrap().success());
+    let mut host = Command::new(&exe);
+    host.arg(&file).env("SNAPFN_STORE", bench.store()).env("SNAPFN_SNAPRUN", place::binary("snaprun"));
+    let output = host.output().unwrap();
+    assert!(output.status.success(), "{}", shown(&output));
+    assert!(String::from_utf8_lossy(&output.stdout).contains("SNAPFN_ALLOW_WX"), "{}", shown(&output));
+}
+
+/// Files of the transport's receiver, by what they are.
+fn entries(store: &Path, kind: &str) -> usize {
+    fs::read_dir(store.join(kind)).map_or(0, Iterator::count)
+}
+
+#[test]
+fn images_are_pulled_and_started_with_the_option_only() {
+    let transport = Transport::new();
+    let (sender, receiver, lied_to) = (transport.bench.store(), transport.other("store"), transport.other("lied-to"));
+    made(&transport.bench, &["--tag", "jit"]);
+    let registry = Hostile::start();
+    let image = format!("{}/jit:v1", registry.host());
+    let _ = transport.good(&sender, &["push", "jit", &image, "--plain-http"]);
+    let shows = transport.good(&sender, &["inspect", &image, "--plain-http"]);
+    assert!(shows.contains("writable and executable at once"), "{shows}");
+    assert!(
+        shows.contains("/usr/bin/snaprun --allow-wx -- jit:latest"),
+        "a container has what the pusher has: {shows}"
+    );
+
+    // The configuration says it: no layer is fetched.
+    let pull = ["pull", &image, "--plain-http"];
+    let asked = registry.requests().len();
+    let refused = transport.snaprepo(&receiver, &pull);
+    assert_eq!(refused.status.code(), Some(1), "{}", shown(&refused));
+    assert!(shown(&refused).contains("--allow-wx"), "{}", shown(&refused));
+    let manifest = registry.get_manifest("jit", "v1").unwrap();
+    let mut manifest: Value = serde_json::from_slice(&manifest).unwrap();
+    let layers: Vec<&str> =
+        manifest["layers"].as_array().unwrap().iter().filter_map(|l| l["digest"].as_str()).collect();
+    let fetched = &registry.requests()[asked..];
+    assert!(!fetched.iter().any(|request| layers.iter().any(|layer| request.path().contains(layer))));
+    assert_eq!(entries(&receiver, "refs") + entries(&receiver, "snap"), 0);
+
+    // A configuration that does not say it: the snapshot itself does, before it has a name in the store.
+    let name = manifest["config"]["digest"].as_str().unwrap().to_owned();
+    let mut config: Value = serde_json::from_slice(&registry.get_blob(&name).unwrap()).unwrap();
+    let label = &mut config["config"]["Labels"][INDEX_LABEL];
+    let honest = label.as_str().unwrap().to_owned();
+    *label = honest.replace("\"wx\":true,", "").into();
+    assert_ne!(label.as_str().unwrap(), honest);
+    let config = config.to_string();
+    manifest["config"]["digest"] = registry.blob(config.as_bytes()).into();
+    manifest["config"]["size"] = config.len().into();
+    let media_type = manifest["mediaType"].as_str().unwrap().to_owned();
+    registry.manifest("jit", "lie", &media_type, manifest.to_string().as_bytes());
+    let lie = format!("{}/jit:lie", registry.host());
+    let pull_lie = ["pull", &lie, "--plain-http"];
+    for _ in 0..2 {
+        let refused = transport.snaprepo(&lied_to, &pull_lie);
+        assert_eq!(refused.status.code(), Some(1), "{}", shown(&refused));
+        assert!(shown(&refused).contains("--allow-wx"), "{}", shown(&refused));
+        assert_eq!(entries(&lied_to, "refs") + entries(&lied_to, "snap") + entries(&lied_to, "pulled"), 0);
+    }
+    // Nor does a snapshot get a tag that is there already.
+    let _ = transport.good(&lied_to, &["pull", &image, "--plain-http", "--tag", "allowed", "--allow-wx"]);
+    assert_eq!(transport.snaprepo(&lied_to, &pull_lie).status.code(), Some(1));
+    assert_eq!(entries(&lied_to, "refs"), 1);
+
+    // `snaprun REF` hands the option over, and wants it for what is there, too.
+    let start = |options: &[&str]| {
+        let mut command = Command::new(place::binary("snaprun"));
+        command
+            .args(options)
+            .arg(&image)
+            .env_clear()
+            .env("SNAPFN_STORE", &receiver)
+            .env("HOME", transport.other("home"));
+        command.output().unwrap()
+    };
+    for _ in 0..2 {
+        let refused = start(&[]);
+        assert_eq!(refused.status.code(), Some(125), "{}", shown(&refused));
+        assert!(shown(&refused).contains("--allow-wx"), "{}", shown(&refused));
+        let run = start(&["--allow-wx"]);
+        assert_eq!(run.status.code(), Some(6), "{}", shown(&run));
+    }
+    let _ = transport.good(&receiver, &["pull", &image, "--plain-http", "--allow-wx"]);
+}
+
+#[test]
+fn snapshots_of_instances() {
+    let bench = Bench::new().unwrap();
+    const TWICE: &str = r#"
+        #define _GNU_SOURCE
+        #include <snap.h>
+        #include <sys/mman.h>
+        int main(void) {
+            unsigned char *code = mmap(0, 4096, 7, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+            code[0] = 0xb8, code[1] = 5, code[5] = 0xc3;
+            snap_ready();
+            snap_ready();
+            return ((int (*)(void))code)();
+        }"#;
+    let exe = bench.compile("twice", TWICE, &["-O1"]).unwrap();
+    let create = |allow: bool, rest: &[&str]| {
+        let allow = if allow { &["--allow-wx"][..] } else { &[] };
+        bench.snapshotter(&[&["create"], allow, rest].concat()).unwrap()
+    };
+    assert_eq!(create(true, &["--tag", "first", "--", &exe]).status, "0");
+    let snaprun = place::binary("snaprun").to_string_lossy().into_owned();
+    let of_instance = ["--tag", "second", "--at", "ready", "--", &snaprun, "--allow-wx", "first"];
+    let refused = create(false, &of_instance);
+    assert!(refused.status == "1" && refused.err().contains("writable and executable at once"), "{refused}");
+    let made = create(true, &of_instance);
+    assert_eq!(made.status, "0", "{made}");
+    is_refused(&bench.snaprun(&["second"]).run().unwrap());
+    assert_eq!(bench.snaprun(&["--allow-wx", "second"]).run().unwrap().status, "5");
+}
