@@ -75,6 +75,13 @@ fn every_variant_is_used_and_has_its_own_layout() {
     }
     let inspected = bench.snapshotter(&["inspect", "many"]).unwrap();
     assert!(inspected.out().contains("the first of 4"), "{inspected}");
+    let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+    let digests = json["variants"].as_array().unwrap();
+    assert!(digests.iter().all(|digest| inspected.out().contains(digest.as_str().unwrap())), "{inspected}");
+    let inspected = bench.snapshotter(&["inspect", "--json", "many"]).unwrap().out();
+    let inspected: serde_json::Value = serde_json::from_str(&inspected).unwrap();
+    assert_eq!(inspected["variants"], json["variants"]);
+    assert_eq!(inspected["variant_sizes"].as_array().unwrap().len(), VARIANTS);
     // Replaced by a single one: one link and no set.
     create("many", "1");
     let addresses: BTreeSet<_> = (0..10).map(|_| places(&bench, "many")).collect();

@@ -7,6 +7,7 @@
 //! ```
 
 mod html;
+mod needs;
 mod report;
 mod sections;
 

@@ -1,6 +1,7 @@
 //! A snapshot in terms that people and other programs understand. Fields are stable: new ones may come, none goes or
 //! changes its meaning without a new `schema`. Addresses are text in hexadecimal, sizes numbers of bytes.
 
+use super::needs::Needs;
 use crate::commands::names;
 use crate::commands::source::Snapshot;
 use crate::commands::space::{Source, Space, text};
@@ -18,10 +19,13 @@ pub(super) struct Report {
     pub(super) digest: Option<String>,
     /// Digests of all snapshots of its tag, this one first; empty when it is the only one.
     pub(super) variants: Vec<String>,
+    /// Their sizes; absent where one cannot be read.
+    pub(super) variant_sizes: Vec<Option<u64>>,
     pub(super) size: u64,
     /// Bytes that the loader reads before it maps anything.
     pub(super) plan_size: u64,
     pub(super) program: Program,
+    pub(super) needs: Needs,
     pub(super) files: Vec<FileRow>,
     pub(super) memory: Memory,
     pub(super) operations: Operations,
@@ -216,9 +220,11 @@ impl Report {
             path: snapshot.path.display().to_string(),
             digest: snapshot.digest.map(|digest| digest.to_string()),
             variants: snapshot.variants.iter().map(ToString::to_string).collect(),
+            variant_sizes: variant_sizes(snapshot),
             size: snapshot.size,
             plan_size: plan.header.meta_len,
             program: program(plan),
+            needs: Needs::new(plan),
             files: files(plan, &memory, stores),
             memory,
             operations: operations(plan),
@@ -243,6 +249,16 @@ impl Report {
                 .collect(),
         }
     }
+}
+
+fn variant_sizes(snapshot: &Snapshot) -> Vec<Option<u64>> {
+    let mut sizes = vec![Some(snapshot.size); snapshot.variants.len()];
+    for (number, _, variant) in snapshot.others() {
+        if let Some(size) = sizes.get_mut(number - 1) {
+            *size = variant.ok().map(|variant| variant.size);
+        }
+    }
+    sizes
 }
 
 fn program(plan: &Plan<'_>) -> Program {

@@ -7,6 +7,8 @@ use crate::commands::text::{Section, seconds, size};
 pub(super) fn all(report: &Report) -> Vec<Section> {
     vec![
         summary(report),
+        variants(report),
+        report.needs.section(),
         memory(report),
         mappings(report),
         files(report),
@@ -45,6 +47,15 @@ fn summary(report: &Report) -> Section {
             "variants".to_string(),
             format!("this is the first of {}, all under one tag", report.variants.len()),
         ]);
+    }
+    section
+}
+
+fn variants(report: &Report) -> Section {
+    let mut section = Section::new("VARIANTS", &["#", "SIZE", "DIGEST"], &[0, 1]);
+    for (number, (digest, bytes)) in report.variants.iter().zip(&report.variant_sizes).enumerate() {
+        let bytes = bytes.map_or_else(|| "cannot be read".to_owned(), size);
+        section.row([(number + 1).to_string(), bytes, digest.clone()]);
     }
     section
 }
