@@ -1,29 +1,37 @@
 #!/bin/sh
-# Many random faults between snapfn and a registry; see usage below.
+# Many random faults between snapfn and a registry, and many kills; see usage below.
 set -eu
 . "$(dirname "$0")/lib.sh"
 
 usage() {
     cat <<'TEXT'
-Usage: scripts/registry-faults.sh [--runs N] [--seed S]
+Usage: scripts/registry-faults.sh [--runs N] [--seed S] [--kills N]
 
 Pushes and pulls a snapshot through a proxy that cuts connections, stalls, corrupts, reorders and repeats, answers
 429, 500 and 503, ignores ranges, expires tokens and redirects. Every run must end with the right bytes or with one
 clear error, and no store may be damaged at any time. A run is its seed: run 17 alone is --runs 1 --seed 17.
 
+Then pushes and pulls are killed at random moments. After each kill the store must verify, and a garbage collection leave
+nothing behind; what was complete must not move again, and the end must be the same image and the same snapshot.
+
   --runs N    number of runs (default 500)
   --seed S    seed of the first run (default 1)
+  --kills N   number of kills (default 100)
   -h, --help  this text
 TEXT
 }
 
-runs=500 seed=1
+runs=500 seed=1 kills=100
 while [ $# -gt 0 ]; do
     case $1 in
-        --runs | --seed)
+        --runs | --seed | --kills)
             [ $# -ge 2 ] || { usage >&2; exit 2; }
             case $2 in '' | *[!0-9]*) usage >&2; exit 2 ;; esac
-            if [ "$1" = --runs ]; then runs=$2; else seed=$2; fi
+            case $1 in
+                --runs) runs=$2 ;;
+                --seed) seed=$2 ;;
+                --kills) kills=$2 ;;
+            esac
             shift
             ;;
         -h | --help) usage; exit 0 ;;
@@ -34,5 +42,5 @@ done
 need_packages gcc libc6-dev docker-registry util-linux
 need_rust
 build_release
-SNAPFN_FAULT_RUNS=$runs SNAPFN_FAULT_SEED=$seed SNAPFN_STRICT_TESTS=1 SNAPFN_BIN=$bin \
-    cargo test --locked -p snapfn-tests --test registry_faults -- --nocapture
+export SNAPFN_FAULT_RUNS="$runs" SNAPFN_FAULT_SEED="$seed" SNAPFN_KILLS="$kills" SNAPFN_STRICT_TESTS=1 SNAPFN_BIN="$bin"
+cargo test --locked -p snapfn-tests --test registry_faults --test registry_kills -- --nocapture

@@ -5,7 +5,6 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::Duration;
 
 use snapfn_testkit::{Authority, DockerRegistry, Proxy, Record, has_program, is_available, skip};
 use snapfn_tests::place;
@@ -182,80 +181,6 @@ fn what_two_functions_share_is_sent_once() {
     assert!(sent(&second) + 700_000 < sent(&first), "{} and then {} bytes", sent(&first), sent(&second));
     let again = push("two", "same");
     assert_eq!(sent(&again), 0, "nothing has changed");
-}
-
-#[test]
-fn a_killed_push_goes_on_from_the_last_complete_blob() {
-    if !is_available() {
-        return;
-    }
-    let transport = Transport::new();
-    let (sender, receiver) = (transport.bench.store(), transport.other("store"));
-    // Too much for one part.
-    transport.snapshot("fn", 80 << 20, 5).unwrap();
-    let registry = DockerRegistry::start();
-    let proxy = Proxy::builder(&registry.host()).start();
-    let image = format!("{}/fn:v1", proxy.host());
-    let push = ["push", "fn", &*image, "--plain-http"];
-    // Killed again and again, each time as soon as one blob more is complete.
-    let (mut done, mut kills) = (BTreeSet::new(), 0);
-    loop {
-        let mut child = transport.start(&sender, &push);
-        let before = complete(&proxy.records()).len();
-        let ended = loop {
-            if let Some(status) = child.try_wait().unwrap() {
-                break Some(status);
-            }
-            if complete(&proxy.records()).len() > before {
-                // Anywhere in what follows.
-                std::thread::sleep(Duration::from_millis(fastrand::u64(0..150)));
-                break None;
-            }
-            std::thread::sleep(Duration::from_millis(1));
-        };
-        if let Some(status) = ended {
-            assert!(status.success());
-            break;
-        }
-        child.kill().unwrap();
-        child.wait().unwrap();
-        kills += 1;
-        assert!(kills < 100, "it makes no progress");
-    }
-    assert!(kills >= 2, "killed {kills} times");
-    for record in proxy.records() {
-        for digest in complete(std::slice::from_ref(&record)) {
-            assert!(done.insert(digest.clone()), "{digest} was sent again after it was complete");
-        }
-    }
-    // All blobs once, and of each kill what was under way.
-    proxy.take_records().clear();
-    let _ = transport.good(&sender, &push);
-    assert_eq!(sent(&proxy.take_records()), 0);
-
-    // The same for pull: a kill loses what was under way, never what was complete.
-    let pull = ["pull", &*image, "--tag", "fn", "--plain-http"];
-    let fetched = |records: &[Record]| -> u64 {
-        records.iter().filter(|r| r.method == "GET" && r.target.contains("/blobs/")).map(|r| r.received).sum()
-    };
-    let mut total = 0;
-    for wait in [400, 1200] {
-        let mut child = transport.start(&receiver, &pull);
-        std::thread::sleep(Duration::from_millis(wait));
-        let _ = child.kill();
-        child.wait().unwrap();
-        total += fetched(&proxy.take_records());
-        let _ = transport.good(&receiver, &["verify", "--all"]);
-    }
-    let _ = transport.good(&receiver, &pull);
-    let last = fetched(&proxy.take_records());
-    eprintln!("pull: {total} bytes before it was killed for the last time, {last} after");
-    assert_eq!(transport.run(&receiver, "fn"), transport.run(&sender, "fn"));
-    let _ = transport.good(&receiver, &["verify", "--all"]);
-    let fresh = transport.other("fresh");
-    let _ = transport.good(&fresh, &pull);
-    let whole = fetched(&proxy.take_records());
-    assert!(last < whole, "after the kills {last} bytes were fetched, by a new store {whole}");
 }
 
 #[test]

@@ -6,7 +6,7 @@ use sha2::{Digest as _, Sha256};
 use snapfn_image::{BlobRef, Chunk, ExpectedFile, Toc, decode_chunk};
 use snapfn_registry::{Client, Digest, RangeAnswer};
 use snapfn_store::{Transaction, Transfer};
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::Read;
 use std::os::unix::fs::FileExt;
 
@@ -24,12 +24,9 @@ pub(crate) enum Fetched {
     Chunks(Transfer, Toc),
 }
 
-impl Fetched {
-    pub(crate) fn into_transfer(self) -> Transfer {
-        match self {
-            Fetched::Whole(transfer) | Fetched::Chunks(transfer, _) => transfer,
-        }
-    }
+/// Names of the transfers of a layer: as a whole, and in pieces.
+pub(crate) fn transfers(layer: &Digest) -> [String; 2] {
+    [layer.hex(), format!("{}.chunks", layer.hex())]
 }
 
 impl Repo {
@@ -54,7 +51,8 @@ impl Repo {
         transaction: &Transaction,
     ) -> Result<(Transfer, u64), RepoError> {
         let digest = Digest::from(blob.digest.0);
-        let transfer = transaction.transfer(&digest.hex())?;
+        let [name, _] = transfers(&digest);
+        let transfer = transaction.transfer(&name)?;
         if transfer.len()? > blob.size {
             transfer.clear()?;
         }
@@ -106,7 +104,11 @@ impl Repo {
         transaction: &Transaction,
     ) -> Result<(Fetched, u64), RepoError> {
         let mut fetched = 0;
+        // What an earlier run has begun as a whole goes on as a whole.
+        let [whole, _] = transfers(&Digest::from(blob.digest.0));
+        let begun = fs::metadata(transaction.transfer_path(&whole)?).is_ok_and(|about| about.len() > 0);
         if !local.is_empty()
+            && !begun
             && let Some(toc) = self.toc(client, repository, blob, expected, &mut fetched)?
         {
             let missing: Vec<&Chunk> =
@@ -173,7 +175,8 @@ fn fetch_chunks(
     fetched: &mut u64,
 ) -> Result<Option<Transfer>, RepoError> {
     let digest = Digest::from(blob.digest.0);
-    let transfer = transaction.transfer(&format!("{}.chunks", digest.hex()))?;
+    let [_, name] = transfers(&digest);
+    let transfer = transaction.transfer(&name)?;
     let resumed = !transfer.is_empty()?;
     // Frames that an earlier run has brought are there if they decode to their digest.
     let there = |chunk: &&Chunk| {

@@ -229,8 +229,10 @@ impl Source<'_> {
             board.stop();
             result
         })?;
-        for layer in done.into_iter().flatten() {
-            layer.into_transfer().remove()?;
+        // Those of an earlier run that was killed at its very end, too.
+        drop(done);
+        for name in image.layers.iter().flat_map(|layer| fetch::transfers(&layer.digest.0.into())) {
+            self.transaction.discard(&name)?;
         }
         Ok(fetched)
     }

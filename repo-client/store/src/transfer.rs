@@ -10,6 +10,7 @@ use crate::lock::StoreLock;
 use crate::store::{absent, entries, make_dir};
 use crate::writer::Temp;
 use crate::{Store, StoreError, Transaction};
+use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
 use std::fs::{self, File, OpenOptions};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
@@ -94,6 +95,24 @@ impl Transaction {
             if file.metadata().map_err(|e| StoreError::io("look at", &path, e))?.nlink() > 0 {
                 return Ok(Transfer { file, path, _lock: self.lock() });
             }
+        }
+    }
+
+    /// Removes the transfer of that name, unless somebody works on it: whoever does removes it himself.
+    pub fn discard(&self, name: &str) -> Result<(), StoreError> {
+        let path = self.store().root().join(DIR).join(name);
+        let file = match OpenOptions::new().read(true).custom_flags(libc::O_NOFOLLOW).open(&path) {
+            Err(e) if absent(&e) => return Ok(()),
+            other => other.map_err(|e| StoreError::io("open", &path, e))?,
+        };
+        let file = match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+            Err((_, Errno::EWOULDBLOCK)) => return Ok(()),
+            other => other.map_err(|(_, errno)| StoreError::io("lock", &path, errno.into()))?,
+        };
+        // Without a name it has been removed since, and the name may be that of a new one.
+        match file.metadata().map_err(|e| StoreError::io("look at", &path, e))?.nlink() {
+            0 => Ok(()),
+            _ => fs::remove_file(&path).map_err(|e| StoreError::io("remove", &path, e)),
         }
     }
 

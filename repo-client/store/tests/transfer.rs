@@ -73,6 +73,20 @@ fn two_do_not_work_on_the_same() {
 }
 
 #[test]
+fn what_nobody_works_on_is_discarded() {
+    let (_dir, store) = store();
+    let tx = store.begin().unwrap();
+    tx.discard("blob").unwrap();
+    let transfer = tx.transfer("blob").unwrap();
+    tx.discard("blob").unwrap();
+    assert!(transfer.path().exists(), "somebody works on it");
+    let path = transfer.path().to_path_buf();
+    drop(transfer);
+    tx.discard("blob").unwrap();
+    assert!(!path.exists());
+}
+
+#[test]
 fn a_link_in_place_of_a_transfer_is_not_followed() {
     let (dir, store) = store();
     let tx = store.begin().unwrap();
