@@ -18,6 +18,7 @@ use serde::Deserialize;
 use std::error::Error;
 use std::io::{self, Read};
 use std::net::IpAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -55,6 +56,8 @@ pub(crate) struct Transport {
     proxied: OnceLock<Client>,
     /// "http" or "https", once it is known.
     scheme: Mutex<Option<&'static str>>,
+    /// Whether anybody has answered yet.
+    answered: AtomicBool,
 }
 
 impl Transport {
@@ -67,6 +70,7 @@ impl Transport {
             direct: OnceLock::new(),
             proxied: OnceLock::new(),
             scheme: Mutex::new(None),
+            answered: AtomicBool::new(false),
         }
     }
 
@@ -259,7 +263,9 @@ impl Transport {
                 *request.timeout_mut() = Some(whole);
             }
         }
-        self.client(url)?.execute(request).map_err(|error| unreachable(&call.place, url, error))
+        let answer = self.client(url)?.execute(request);
+        let answered = self.answered.fetch_or(answer.is_ok(), Ordering::Relaxed);
+        answer.map_err(|error| unreachable(&call.place, url, error, answered))
     }
 }
 
@@ -385,8 +391,8 @@ pub(crate) fn unauthorized(place: &Place, why: String, remedy: String) -> Regist
     RegistryError::Unauthorized { place: place.clone(), why, remedy }
 }
 
-/// No answer at all.
-pub(crate) fn unreachable(place: &Place, url: &Url, error: reqwest::Error) -> Failure {
+/// No answer at all. `answered`: there have been others.
+fn unreachable(place: &Place, url: &Url, error: reqwest::Error, answered: bool) -> Failure {
     let place = place.clone();
     let at = host(url);
     if let Some(certificate) = certificate_error(&error) {
@@ -403,7 +409,9 @@ pub(crate) fn unreachable(place: &Place, url: &Url, error: reqwest::Error) -> Fa
         true => format!("no answer from {at} in time"),
         false => format!("{at}: {}", chain(&error)),
     };
-    Failure::Passing(RegistryError::Unreachable { place, why, remedy }, None)
+    let nobody = error.is_connect() && !error.is_timeout() && !answered;
+    let error = RegistryError::Unreachable { place, why, remedy };
+    if nobody { Failure::Nobody(error) } else { Failure::Passing(error, None) }
 }
 
 /// Host and port as one would write them.

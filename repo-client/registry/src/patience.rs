@@ -10,6 +10,8 @@ use std::time::{Duration, SystemTime};
 pub(crate) enum Failure {
     /// It may work the next time; the registry may have said when.
     Passing(RegistryError, Option<Duration>),
+    /// Nobody has ever answered there: a name that is misspelt, more often than a registry that is just being started.
+    Nobody(RegistryError),
     /// It will not.
     Final(RegistryError),
 }
@@ -19,6 +21,9 @@ impl From<RegistryError> for Failure {
         Failure::Final(error)
     }
 }
+
+/// How often again where nobody has ever answered.
+const RETRIES_NOBODY: u32 = 2;
 
 /// The attempts of one operation. It grows new whenever the operation has come further than ever before, so the number
 /// of attempts is bounded by the size of what moves.
@@ -50,13 +55,14 @@ impl<'a> Patience<'a> {
 
     /// Waits before the next attempt, or gives up.
     pub(crate) fn after(&mut self, failure: Failure) -> Result<(), RegistryError> {
-        let (error, asked) = match failure {
-            Failure::Passing(error, asked) => (error, asked),
+        let options = self.options;
+        let (error, asked, retries) = match failure {
+            Failure::Passing(error, asked) => (error, asked, options.retries),
+            Failure::Nobody(error) => (error, None, options.retries.min(RETRIES_NOBODY)),
             Failure::Final(error) => return Err(error),
         };
-        let options = self.options;
         let wait = jitter(options.backoff.saturating_mul(1 << self.failed.min(16))).max(asked.unwrap_or_default());
-        if self.failed >= options.retries || asked.is_some_and(|asked| asked > options.longest_wait) {
+        if self.failed >= retries || asked.is_some_and(|asked| asked > options.longest_wait) {
             return Err(error);
         }
         let wait = wait.min(options.longest_wait);

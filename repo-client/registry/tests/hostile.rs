@@ -3,8 +3,10 @@
 
 mod support;
 
-use snapfn_registry::{Client, ClientOptions, Credentials, Digest, RangeAnswer, RegistryError};
+use snapfn_registry::{Client, ClientOptions, Credentials, Digest, Event, RangeAnswer, RegistryError};
 use snapfn_testkit::{Answer, Head, Hostile};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 use support::{client, noise, options, read};
 
@@ -46,6 +48,31 @@ fn endless_and_oversized_bodies() {
     assert!(matches!(client.manifest("a", "t", &[TYPE]), Err(RegistryError::Status { status: 400, .. })));
     registry.rule(|_| Some(Answer::Whole(Head::answer(200), vec![b' '; (4 << 20) + 1])));
     protocol(client.manifest("a", "t", &[TYPE]), "longer than 4194304 bytes");
+}
+
+/// How often a client tries again whose registry is gone, and has answered before or has not.
+fn tries_again(registry: Hostile, answered: bool) -> u32 {
+    let tries = Arc::new(AtomicU32::new(0));
+    let counter = Arc::clone(&tries);
+    let events = move |event: Event<'_>| {
+        if let Event::Retry { .. } = event {
+            counter.fetch_add(1, Ordering::Relaxed);
+        }
+    };
+    let host = registry.host();
+    let client = client(&host, ClientOptions { events: Arc::new(events), ..options() });
+    if answered {
+        assert!(matches!(client.tags("a"), Err(RegistryError::NotFound { .. })));
+    }
+    drop(registry);
+    assert!(matches!(client.tags("a"), Err(RegistryError::Unreachable { .. })));
+    tries.load(Ordering::Relaxed)
+}
+
+#[test]
+fn where_nobody_has_ever_answered_is_soon_given_up() {
+    assert_eq!(tries_again(Hostile::start(), false), 2);
+    assert_eq!(tries_again(Hostile::start(), true), ClientOptions::default().retries);
 }
 
 #[test]
