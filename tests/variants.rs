@@ -2,8 +2,11 @@
 #![allow(clippy::unwrap_used)] // a test fails by panicking
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
+use snapfn::{PoolOptions, SnapshotOptions};
 use snapfn_tests::bench::Bench;
+use snapfn_tests::place;
 
 const PROGRAM: &str = r#"
     #include <pthread.h>
@@ -82,6 +85,14 @@ fn every_variant_is_used_and_has_its_own_layout() {
     let inspected: serde_json::Value = serde_json::from_str(&inspected).unwrap();
     assert_eq!(inspected["variants"], json["variants"]);
     assert_eq!(inspected["variant_sizes"].as_array().unwrap().len(), VARIANTS);
+    // The library and its pools take any of them at every start, too.
+    let options = SnapshotOptions::new().store(bench.store()).loader(place::binary("snaprun"));
+    let snapshot = options.open("many").unwrap();
+    let pool = PoolOptions::new(2).rest(Duration::ZERO).build(&snapshot).unwrap();
+    for start in [&|| snapshot.command() as _, &|| pool.command()] as [&dyn Fn() -> snapfn::Command; 2] {
+        let outputs = (0..100).map(|_| start().output().unwrap().stdout);
+        assert_eq!(outputs.collect::<BTreeSet<_>>().len(), VARIANTS);
+    }
     // Replaced by a single one: one link and no set.
     create("many", "1");
     let addresses: BTreeSet<_> = (0..10).map(|_| places(&bench, "many")).collect();

@@ -2,9 +2,10 @@
 
 use crate::Error;
 use crate::command::{Command, Origin};
-use crate::spawn::raise;
+use crate::spawn::{self, raise};
 use snapfn_format::snap::{FD_TEMPORARY, FILE_CODE, FILE_DATA, FILE_HOST, FILE_SELF, Plan};
-use snapfn_store::{Kind, SnapshotMeta, Stores, SummaryError, Target, open_file};
+use snapfn_store::{Digest, Kind, SnapshotMeta, Stores, SummaryError, Target, open_file};
+use std::collections::BTreeMap;
 use std::env;
 use std::ffi::{CString, OsStr, OsString};
 use std::fs::{File, OpenOptions};
@@ -14,7 +15,8 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// A snapshot, ready to be started any number of times. Clones share what is open.
+/// A snapshot, ready to be started any number of times. Clones share what is open. Of a tag with variants all are open, and
+/// every start takes any of them.
 #[derive(Clone, Debug)]
 pub struct Snapshot {
     pub(crate) inner: Arc<Inner>,
@@ -28,12 +30,31 @@ pub(crate) struct Inner {
     pub(crate) loader: CString,
     /// Instances may have memory that is writable and executable at once.
     pub(crate) allow_wx: bool,
-    /// The snapshot file and those that it maps, in the plan's order; all above the standard streams.
-    pub(crate) files: Vec<File>,
-    /// Their numbers, as `snaprun --fds` wants them.
-    pub(crate) list: CString,
+    /// Those of the tag, of which every start takes any; otherwise one. Never none.
+    variants: Vec<Variant>,
     /// No descriptor of the program has this number or a higher one.
     pub(crate) free: i32,
+}
+
+/// One snapshot with its files.
+#[derive(Debug)]
+pub(crate) struct Variant {
+    /// The snapshot file and those that it maps, in the plan's order; all above the standard streams.
+    pub(crate) files: Vec<Arc<File>>,
+    /// Their numbers, as `snaprun --fds` wants them.
+    pub(crate) list: CString,
+    /// One more than the highest descriptor of the program.
+    free: i32,
+}
+
+impl Inner {
+    /// The variant that a start takes: any, by the kernel's random numbers, as `snaprun` does it.
+    pub(crate) fn variant(&self) -> &Variant {
+        match &self.variants[..] {
+            [one] => one,
+            many => &many[usize::from(spawn::random()) % many.len()],
+        }
+    }
 }
 
 /// How a [`Snapshot`] is opened.
@@ -86,23 +107,21 @@ impl SnapshotOptions {
         let shown = || name.to_string_lossy().into_owned();
         let store_error = |source| Error::Store { name: shown(), source };
         let target = Target::parse(name).map_err(|source| Error::Name { name: shown(), source })?;
-        let snapshot = match target {
-            Target::File(path) => open_file(&path),
-            Target::Local(reference) => {
-                stores.resolve(&reference).and_then(|found| stores.open_trusted(Kind::Snap, found.blob.digest))
-            }
+        let snapshots = match target {
+            Target::File(path) => open_file(&path).map(|file| vec![file]),
+            Target::Local(reference) => stores.variants(&reference).and_then(|mut digests| {
+                if digests.is_empty() {
+                    // The tag was removed a moment ago, or is being set anew.
+                    digests.push(stores.resolve(&reference)?.blob.digest);
+                }
+                digests.iter().map(|digest| stores.open_trusted(Kind::Snap, *digest)).collect()
+            }),
             Target::Registry(_) => return Err(Error::Registry(shown())),
         }
         .map_err(store_error)?;
-        let damaged = |source| Error::Damaged { name: shown(), source };
-        let meta = SnapshotMeta::read(&snapshot).map_err(damaged)?;
-        let plan = meta.plan().map_err(|e| damaged(SummaryError::from(e)))?;
-        if plan.header.has_wx() && !self.allow_wx {
-            return Err(Error::WritableCode(shown()));
-        }
-        let last = plan.fds.iter().filter(|record| record.fd < FD_TEMPORARY).map(|record| record.fd as i32).max();
-        let files = open_files(snapshot, &plan, &stores, &shown())?;
-        let list: Vec<String> = files.iter().map(|file| file.as_raw_fd().to_string()).collect();
+        let mut opener = Opener { stores: &stores, name: &shown(), opened: BTreeMap::new() };
+        let variants = snapshots.into_iter().map(|snapshot| opener.variant(snapshot, self.allow_wx));
+        let variants = variants.collect::<Result<Vec<_>, _>>()?;
         let loader = match &self.loader {
             Some(path) => path.clone(),
             None => find_loader().ok_or(Error::NoLoader)?,
@@ -111,9 +130,8 @@ impl SnapshotOptions {
             name: c_string(name.to_owned(), "the name")?,
             loader: c_string(loader.into_os_string(), "the path of snaprun")?,
             allow_wx: self.allow_wx,
-            files,
-            list: c_string(list.join(",").into(), "the list of descriptors")?,
-            free: last.map_or(3, |last| last + 1).max(3),
+            free: variants.iter().map(|variant| variant.free).max().unwrap_or(3),
+            variants,
         };
         Ok(Snapshot { inner: Arc::new(inner) })
     }
@@ -162,39 +180,74 @@ pub(crate) fn c_string(text: OsString, what: &'static str) -> Result<CString, Er
     CString::new(text.into_vec()).map_err(|_| Error::Text(what))
 }
 
-/// Opens the files of the plan behind `snapshot`, and checks that they are what the plan was made for.
-fn open_files(snapshot: File, plan: &Plan<'_>, stores: &Stores, name: &str) -> Result<Vec<File>, Error> {
-    let mut snapshot = Some(snapshot);
-    let mut files = Vec::with_capacity(plan.files.len());
-    for record in plan.files {
-        let recorded = plan.bytes(record.path);
-        let path = PathBuf::from(OsStr::from_bytes(recorded.strip_suffix(&[0]).unwrap_or(recorded)));
-        let fail = |why: String| Error::File { name: name.to_owned(), path: path.clone(), why };
-        let stored = |kind| {
-            let opened = stores.open_trusted(kind, record.digest);
-            opened.map_err(|source| Error::Store { name: name.to_owned(), source })
-        };
-        let file = match record.kind {
-            FILE_SELF => snapshot.take().ok_or_else(|| fail("named twice".to_owned()))?,
-            FILE_CODE => stored(Kind::Code)?,
-            FILE_HOST => {
-                // Not waiting for a FIFO that has taken the file's place.
-                let options = &mut OpenOptions::new();
-                options.read(true).write(record.writable == 1).custom_flags(libc::O_NONBLOCK);
-                options.open(&path).map_err(|e| fail(format!("{e}, it must be there and accessible")))?
-            }
-            _ => stored(Kind::Data)?,
-        };
-        let meta = file.metadata().map_err(|e| fail(e.to_string()))?;
-        if !meta.is_file() {
-            return Err(fail("not a regular file".to_owned()));
+/// Opens snapshots with their files; those that several map are opened once.
+struct Opener<'a> {
+    stores: &'a Stores,
+    name: &'a str,
+    opened: BTreeMap<(Kind, Digest), Arc<File>>,
+}
+
+impl Opener<'_> {
+    fn variant(&mut self, snapshot: File, allow_wx: bool) -> Result<Variant, Error> {
+        let damaged = |source| Error::Damaged { name: self.name.to_owned(), source };
+        let meta = SnapshotMeta::read(&snapshot).map_err(damaged)?;
+        let plan = meta.plan().map_err(|e| damaged(SummaryError::from(e)))?;
+        if plan.header.has_wx() && !allow_wx {
+            return Err(Error::WritableCode(self.name.to_owned()));
         }
-        if matches!(record.kind, FILE_CODE | FILE_DATA) && meta.len() != record.size {
-            return Err(fail(format!("{} bytes instead of {}, run snaprepo verify", meta.len(), record.size)));
-        }
-        files.push(File::from(raise(file.into(), 3).map_err(Error::io("duplicating a descriptor"))?));
+        let last = plan.fds.iter().filter(|record| record.fd < FD_TEMPORARY).map(|record| record.fd as i32).max();
+        let files = self.files(snapshot, &plan)?;
+        let list: Vec<String> = files.iter().map(|file| file.as_raw_fd().to_string()).collect();
+        let list = c_string(list.join(",").into(), "the list of descriptors")?;
+        Ok(Variant { files, list, free: last.map_or(3, |last| last + 1).max(3) })
     }
-    Ok(files)
+
+    /// Opens the files of the plan behind `snapshot`, and checks that they are what the plan was made for.
+    fn files(&mut self, snapshot: File, plan: &Plan<'_>) -> Result<Vec<Arc<File>>, Error> {
+        let mut snapshot = Some(snapshot);
+        let mut files = Vec::with_capacity(plan.files.len());
+        for record in plan.files {
+            let recorded = plan.bytes(record.path);
+            let path = PathBuf::from(OsStr::from_bytes(recorded.strip_suffix(&[0]).unwrap_or(recorded)));
+            let fail = |why: String| Error::File { name: self.name.to_owned(), path: path.clone(), why };
+            let file = match record.kind {
+                FILE_SELF => above_streams(snapshot.take().ok_or_else(|| fail("named twice".to_owned()))?)?,
+                FILE_CODE => self.stored(Kind::Code, record.digest)?,
+                FILE_HOST => {
+                    // Not waiting for a FIFO that has taken the file's place.
+                    let options = &mut OpenOptions::new();
+                    options.read(true).write(record.writable == 1).custom_flags(libc::O_NONBLOCK);
+                    let opened = options.open(&path);
+                    above_streams(opened.map_err(|e| fail(format!("{e}, it must be there and accessible")))?)?
+                }
+                _ => self.stored(Kind::Data, record.digest)?,
+            };
+            let meta = file.metadata().map_err(|e| fail(e.to_string()))?;
+            if !meta.is_file() {
+                return Err(fail("not a regular file".to_owned()));
+            }
+            if matches!(record.kind, FILE_CODE | FILE_DATA) && meta.len() != record.size {
+                return Err(fail(format!("{} bytes instead of {}, run snaprepo verify", meta.len(), record.size)));
+            }
+            files.push(file);
+        }
+        Ok(files)
+    }
+
+    fn stored(&mut self, kind: Kind, digest: Digest) -> Result<Arc<File>, Error> {
+        if let Some(file) = self.opened.get(&(kind, digest)) {
+            return Ok(Arc::clone(file));
+        }
+        let opened = self.stores.open_trusted(kind, digest);
+        let file = above_streams(opened.map_err(|source| Error::Store { name: self.name.to_owned(), source })?)?;
+        self.opened.insert((kind, digest), Arc::clone(&file));
+        Ok(file)
+    }
+}
+
+fn above_streams(file: File) -> Result<Arc<File>, Error> {
+    let raised = raise(file.into(), 3).map_err(Error::io("duplicating a descriptor"))?;
+    Ok(Arc::new(File::from(raised)))
 }
 
 fn find_loader() -> Option<PathBuf> {

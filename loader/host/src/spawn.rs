@@ -11,10 +11,12 @@ use crate::request::Strings;
 use crate::snapshot::{Inner, Snapshot};
 use snapfn_format::request::{DESCRIPTORS_MAX, DIRECTORY, PARKED};
 use std::ffi::{CStr, CString, c_char, c_int, c_void};
+use std::fs::File;
 use std::io;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::ptr;
+use std::sync::Arc;
 
 /// What is to be executed, and with what.
 pub(crate) struct Start<'a> {
@@ -41,6 +43,8 @@ pub(crate) struct Started {
 /// What the child works with, in this process's memory.
 struct Job<'a> {
     start: &'a Start<'a>,
+    /// Those that `snaprun` gets.
+    files: &'a [Arc<File>],
     argv: *const *const c_char,
     envp: *const *const c_char,
     /// What failed, and how.
@@ -71,13 +75,15 @@ impl Start<'_> {
     pub(crate) fn spawn(&self) -> Result<i32, Error> {
         let number = |fd: RawFd| CString::new(fd.to_string()).unwrap_or_default();
         let report = number(self.report.1.as_raw_fd());
-        let mut before = vec![c"snaprun".as_ptr(), c"--fds".as_ptr(), self.snapshot.list.as_ptr()];
+        let variant = self.snapshot.variant();
+        let mut before = vec![c"snaprun".as_ptr(), c"--fds".as_ptr(), variant.list.as_ptr()];
         before.extend([self.report.0.as_ptr(), report.as_ptr()]);
         before.extend(self.snapshot.allow_wx.then_some(c"--allow-wx".as_ptr()));
         before.extend(self.options.iter().map(|option| option.as_ptr()));
         before.push(c"--".as_ptr());
         let [argv, envp] = self.strings.vectors(&before);
-        let mut job = Job { start: self, argv: argv.as_ptr(), envp: envp.as_ptr(), failed: ("", 0) };
+        let mut job =
+            Job { start: self, files: &variant.files, argv: argv.as_ptr(), envp: envp.as_ptr(), failed: ("", 0) };
         let mut stack: Vec<MaybeUninit<u128>> = Vec::with_capacity(STACK / size_of::<u128>());
         let mut before = u64::MAX;
         // SAFETY: the child runs on `stack`, whose end is aligned to 16 bytes, and is done with it and with everything
@@ -131,7 +137,7 @@ extern "C" fn child(job: *mut c_void) -> c_int {
         if let Some(mask) = start.umask {
             libc::umask(mask);
         }
-        for fd in start.snapshot.files.iter().map(AsRawFd::as_raw_fd).chain([start.report.1.as_raw_fd()]) {
+        for fd in (*job).files.iter().map(|file| file.as_raw_fd()).chain([start.report.1.as_raw_fd()]) {
             if libc::fcntl(fd, libc::F_SETFD, 0) != 0 {
                 fail("passing a descriptor on");
             }
@@ -418,6 +424,14 @@ pub(crate) fn next_signal() -> i32 {
 pub(crate) fn set_umask(mask: u32) -> u32 {
     // SAFETY: an integer.
     unsafe { libc::umask(mask) }
+}
+
+/// A random number of the kernel's; 0 where it gives none.
+pub(crate) fn random() -> u16 {
+    let mut bytes = [0u8; 2];
+    // SAFETY: a live local of that length.
+    unsafe { libc::getrandom(bytes.as_mut_ptr().cast(), bytes.len(), 0) };
+    u16::from_ne_bytes(bytes)
 }
 
 /// Bit of a request's flags for descriptor `index` of those that may come with it.
