@@ -2,9 +2,11 @@
 //! no file left behind.
 #![allow(clippy::unwrap_used)] // a test fails by panicking
 
-use std::fs;
+use std::fs::{self, DirEntry};
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use snapfn_tests::bench::Bench;
 use snapfn_tests::run::Outcome;
@@ -190,4 +192,38 @@ fn a_failure_leaves_the_name_as_it_was() {
     refused(&bench, &["--at", "ready"], &[&bad]);
     let run = bench.snaprun(&["never"]).run().unwrap();
     assert_eq!((run.status.as_str(), run.err().as_str()), ("0", ""));
+}
+
+/// A snapshot whose files are not all there could not be started: it gets no name, and the tag stays what it was.
+#[test]
+fn what_was_written_is_looked_at_before_it_has_a_name() {
+    let bench = Bench::new().unwrap();
+    let first = program(&bench, "");
+    assert_eq!(bench.snapshotter(&["create", "--tag", "kept", "--", &first]).unwrap().status, "0");
+    let tag = || fs::read_link(bench.store().join("refs/kept/latest")).unwrap();
+    // Large enough for its code segment files to be taken away while it is being written.
+    let body = "long *all = malloc(256 << 20); for (long i = 0; i < 32 << 20; i++) all[i] = i | 1;";
+    let exe = program(&bench, body);
+    let (kept, before) = (tag(), bench.stored());
+    for output in [&["--tag", "kept"][..], &["-o", "never.snap"]] {
+        let done = AtomicBool::new(false);
+        let made = std::thread::scope(|scope| {
+            scope.spawn(|| {
+                let in_dir = |dir| fs::read_dir(bench.store().join(dir)).into_iter().flatten().flatten();
+                let is_long = |entry: DirEntry| entry.metadata().is_ok_and(|meta| meta.len() > 16 << 20);
+                while !done.load(Ordering::Relaxed) && !in_dir("tmp").any(is_long) {
+                    std::thread::sleep(Duration::from_millis(1));
+                }
+                in_dir("code").for_each(|entry| fs::remove_file(entry.path()).unwrap());
+            });
+            let made = bench.snapshotter(&[&["create"], output, &["--", &exe]].concat());
+            done.store(true, Ordering::Relaxed);
+            made.unwrap()
+        });
+        assert_eq!(made.status, "1", "{made}");
+        says(&made, &["code/", "which the snapshot needs for ", "is not there"]);
+        assert_eq!((tag(), bench.stored()), (kept.clone(), before.clone()));
+        assert!(!bench.work().join("never.snap").exists());
+        assert_eq!(running(&exe), Vec::<PathBuf>::new());
+    }
 }

@@ -87,7 +87,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let (ops, ranges) = with_populated(plan.ops, &written);
     let store = stores.writable()?;
     let transaction = store.begin()?.share(snapshot.shared);
-    let stored = rewrite::write(&snapshot, ops, transaction.writer(Kind::Snap)?)?;
+    let stored = rewrite::write(&snapshot, ops, &stores, transaction.writer(Kind::Snap)?)?;
 
     let times = if ends { measure(&start, [&snapshot.path, &stored.path], args)? } else { None };
     let slower = times.is_some_and(|[before, after]| after > before);

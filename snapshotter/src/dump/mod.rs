@@ -27,13 +27,14 @@ mod signals;
 pub(crate) mod syscalls;
 mod threads;
 mod timers;
+mod verify;
 mod write;
 
 pub(crate) use elf_store::ElfStore;
 pub(crate) use fds::duplicate;
 pub(crate) use refuse::{Blocker, DumpError};
 pub(crate) use secrets::{Scrubbed, SecretNames};
-pub(crate) use write::check as check_plan;
+pub(crate) use verify::{VerifyError, verify};
 
 use crate::cli::Memory as MemoryMode;
 use crate::pin::{Cpu, own_dispatch};

@@ -1,5 +1,6 @@
 //! What cannot be carried: all reasons at once, each with what it is and the remedy.
 
+use super::verify::VerifyError;
 use crate::proc::stat::Stat;
 use crate::tracee::maps::{self, Vma};
 use crate::tracee::ptrace::Tid;
@@ -43,6 +44,8 @@ pub(crate) enum DumpError {
     Store(#[from] StoreError),
     #[error("the plan that was made is not valid ({0}); this is a bug, please report it")]
     Plan(#[from] FormatError),
+    #[error(transparent)]
+    Verify(#[from] VerifyError),
 }
 
 /// The memory map, if the program's /proc files can be read: a process that is not dumpable hides them from a plain

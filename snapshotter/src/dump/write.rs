@@ -10,6 +10,7 @@ use super::fds::FdTables;
 use super::memory::{Content, Image, Part, read_image};
 use super::refuse::DumpError;
 use super::secrets::Secrets;
+use super::verify::verify;
 use crate::tracee::{TraceError, Tracer};
 use snapfn_format::PAGE;
 use snapfn_format::snap::*;
@@ -141,7 +142,6 @@ pub(super) fn write(
         file.size = end;
     }
     let meta = MetaBuilder::build(&tables, &elf_header(phoff, phnum), end);
-    check(&meta, end)?;
 
     let mut writer = transaction.writer(Kind::Snap)?;
     writer.append(&meta)?;
@@ -177,6 +177,8 @@ pub(super) fn write(
     }
     writer.skip(end - at)?;
     secrets.verify(end, |at, bytes| writer.read_at(bytes, at))?;
+    let store = transaction.store();
+    verify(&writer, |kind, digest| Ok(store.blob(kind, digest)?.map(|blob| blob.size)))?;
     Ok(writer.commit()?)
 }
 
@@ -192,14 +194,6 @@ fn blank_ranges(ranges: &[std::ops::Range<u64>], base: u64, bytes: &mut [u8]) {
         let (from, to) = (range.start.clamp(base, end), range.end.clamp(base, end));
         bytes[(from - base) as usize..(to - base) as usize].fill(0);
     }
-}
-
-/// What the loader will do first: parse and validate. A plan that it would refuse is never stored.
-pub(crate) fn check(meta: &[u8], size: u64) -> Result<(), snapfn_format::FormatError> {
-    let mut aligned = vec![0u64; meta.len().div_ceil(8)];
-    let bytes = zerocopy::IntoBytes::as_mut_bytes(aligned.as_mut_slice());
-    bytes[..meta.len()].copy_from_slice(meta);
-    Plan::parse(&bytes[..meta.len()], size).map(drop)
 }
 
 #[cfg(test)]

@@ -1,9 +1,10 @@
 //! The same snapshot with other operations: tables grow, so the page runs move. Nothing of the pages is looked at.
 
 use crate::commands::source::{ExamineError, Snapshot};
+use crate::dump::{VerifyError, verify};
 use snapfn_format::PAGE;
 use snapfn_format::snap::*;
-use snapfn_store::{BlobWriter, StoreError, Stored};
+use snapfn_store::{BlobWriter, StoreError, Stored, Stores};
 use thiserror::Error;
 
 const HUGE: u64 = 2 << 20;
@@ -23,7 +24,7 @@ pub(super) enum RewriteError {
     #[error("its program headers are not laid out as ours; make the snapshot again")]
     Layout,
     #[error(transparent)]
-    Format(#[from] snapfn_format::FormatError),
+    Verify(#[from] VerifyError),
 }
 
 /// Whether the operation names bytes of the snapshot file itself.
@@ -32,7 +33,12 @@ fn is_stored(op: &Op) -> bool {
 }
 
 /// Writes `snapshot` with `ops` in place of its operations.
-pub(super) fn write(snapshot: &Snapshot, ops: Vec<Op>, mut writer: BlobWriter) -> Result<Stored, RewriteError> {
+pub(super) fn write(
+    snapshot: &Snapshot,
+    ops: Vec<Op>,
+    stores: &Stores,
+    mut writer: BlobWriter,
+) -> Result<Stored, RewriteError> {
     let plan = snapshot.plan()?;
     let mut tables = PlanTables::from(&plan);
     tables.ops = ops;
@@ -57,7 +63,6 @@ pub(super) fn write(snapshot: &Snapshot, ops: Vec<Op>, mut writer: BlobWriter) -
     snapshot.read_at(&mut tail, old_meta)?;
     move_headers(&mut elf, &mut tail, old_meta, meta_len, first, shift)?;
     let meta = MetaBuilder::build(&tables, &elf, size);
-    crate::dump::check_plan(&meta, size)?;
 
     writer.append(&meta)?;
     writer.append(&tail)?;
@@ -72,6 +77,11 @@ pub(super) fn write(snapshot: &Snapshot, ops: Vec<Op>, mut writer: BlobWriter) -
         writer.append(&buffer)?;
         at = end;
     }
+    verify(&writer, |kind, digest| match stores.locate(kind, digest) {
+        Ok((_, blob)) => Ok(Some(blob.size)),
+        Err(StoreError::Missing { .. }) => Ok(None),
+        Err(error) => Err(error),
+    })?;
     Ok(writer.commit()?)
 }
 
