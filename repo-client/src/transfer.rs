@@ -63,9 +63,11 @@ pub(crate) fn push(stores: &Stores, args: &PushArgs, failures: &mut Failures) ->
         Err(error) => {
             if let RepoError::Secrets(found) = &error {
                 found.iter().for_each(|finding| failures.add(&name, finding));
-                failures.add(&name, error);
-            } else {
-                failures.add(&setup.reference, error);
+            }
+            match error {
+                // What is wrong here, and not there.
+                RepoError::Secrets(_) | RepoError::Store(_) => failures.add(&name, error),
+                _ => failures.add(&setup.reference, error),
             }
             Ok(())
         }

@@ -225,6 +225,7 @@ fn verify_refuses_what_is_no_snapshot() {
     let f = fixture();
     one_line(&f.run(1, &["verify", "none"]).1, "none:latest", "no such snapshot");
     one_line(&f.run(2, &["verify", "host/name"]).1, "host/name", "names no registry");
+    one_line(&f.run(1, &["push", "none", "127.0.0.1:1/none:v1"]).1, "none:latest", "no such snapshot");
     one_line(&f.run(1, &["verify", "./none"]).1, "./none", "No such file");
     one_line(&f.run(1, &["verify", "./store"]).1, "./store", "not a regular file");
     let fifo = f.dir.path().join("fifo");

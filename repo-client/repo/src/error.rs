@@ -34,8 +34,8 @@ pub enum RepoError {
     )]
     WritableCode,
     /// An image is stored under a tag.
-    #[error("{0} names a digest; an image is pushed to a tag")]
-    NoTag(String),
+    #[error("an image is pushed to a tag, and not to a digest")]
+    NoTag,
     /// The last part of a repository's path is no name for a snapshot.
     #[error("{0} cannot be the name of a local snapshot; give one with --tag")]
     NoName(String),

@@ -57,7 +57,7 @@ impl PushOptions {
 impl Repo {
     /// Stores the snapshot that `name` stands for, with all its variants, as the image `to`. Only what the registry lacks is sent.
     pub fn push(&self, name: &Ref, to: &Reference, options: &PushOptions) -> Result<Pushed, RepoError> {
-        let tag = to.tag.clone().filter(|_| to.digest.is_none()).ok_or_else(|| RepoError::NoTag(to.to_string()))?;
+        let tag = to.tag.clone().filter(|_| to.digest.is_none()).ok_or(RepoError::NoTag)?;
         let store = self.stores.resolve(name)?.store;
         let variants = store.variants(name)?.unwrap_or_default();
         let inputs: Vec<Input> = variants.into_iter().map(|digest| Input { reference: name.clone(), digest }).collect();
