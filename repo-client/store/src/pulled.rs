@@ -64,6 +64,10 @@ impl Image {
         &self.target
     }
 
+    fn is_digest(&self) -> bool {
+        self.target.starts_with("sha256:")
+    }
+
     /// The same name with the manifest's digest (64 hexadecimal digits) instead of its tag.
     pub fn with_digest(&self, hex: &str) -> Result<Self, NameError> {
         let target = format!("sha256:{hex}");
@@ -87,7 +91,7 @@ impl Image {
 
 impl fmt::Display for Image {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let separator = if self.target.starts_with("sha256:") { '@' } else { ':' };
+        let separator = if self.is_digest() { '@' } else { ':' };
         write!(f, "{}{separator}{}", self.name(), self.target)
     }
 }
@@ -152,8 +156,22 @@ impl Store {
     }
 
     /// Forgets that an image was pulled; returns whether it was. The files stay until garbage is collected.
+    ///
+    /// A pull by tag has noted the digest as well. With the last tag of the same snapshots, that is forgotten, too.
     pub fn remove_pulled(&self, image: &Image) -> Result<bool, StoreError> {
-        image.tagged().remove(self)
+        // What cannot be read can be removed all the same.
+        let variants = image.tagged().variants(self).unwrap_or_default();
+        let removed = image.tagged().remove(self)?;
+        if let Some(variants) = variants.filter(|_| !image.is_digest()) {
+            let mut same = self.pulled_images()?;
+            same.retain(|entry| entry.image.dir == image.dir && entry.variants.as_ref().is_ok_and(|v| *v == variants));
+            if same.iter().all(|entry| entry.image.is_digest()) {
+                for entry in same {
+                    entry.image.tagged().remove(self)?;
+                }
+            }
+        }
+        Ok(removed)
     }
 }
 

@@ -239,6 +239,27 @@ fn a_set_that_was_tampered_with_is_refused() {
 }
 
 #[test]
+fn a_pulled_image_is_forgotten_with_its_last_tag() {
+    let (_dir, store, first) = with_snapshot();
+    let tx = store.begin().unwrap();
+    let second = tx.put_bytes(Kind::Snap, b"b").unwrap().digest;
+    let image = |text: &str| Image::parse(text).unwrap();
+    let (one, two) = (image("h.example/fn:v1"), image("h.example/fn:v2"));
+    let (digest, other) = (one.with_digest(&"1".repeat(64)).unwrap(), one.with_digest(&"2".repeat(64)).unwrap());
+    let elsewhere = image("h.example/other:v1").with_digest(&"1".repeat(64)).unwrap();
+    for (image, snapshot) in [(&one, first), (&two, first), (&digest, first), (&other, second), (&elsewhere, first)] {
+        tx.set_pulled(image, &[snapshot]).unwrap();
+    }
+    let left = || -> Vec<_> { store.pulled_images().unwrap().into_iter().map(|entry| entry.image).collect() };
+    assert!(store.remove_pulled(&one).unwrap());
+    assert_eq!(left(), [digest, other.clone(), two.clone(), elsewhere.clone()]);
+    assert!(store.remove_pulled(&two).unwrap() && !store.remove_pulled(&two).unwrap());
+    assert_eq!(left(), [other.clone(), elsewhere.clone()]);
+    assert!(store.remove_pulled(&other).unwrap());
+    assert_eq!(left(), [elsewhere]);
+}
+
+#[test]
 fn pulled_images_are_kept_and_found_like_tags() {
     let (_dir, store, first) = with_snapshot();
     let tx = store.begin().unwrap();
