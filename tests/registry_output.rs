@@ -4,9 +4,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::process::{Command, Output};
+use std::time::Duration;
 
 use serde_json::{Map, Value};
-use snapfn_testkit::{DockerRegistry, has_program, is_available, skip};
+use snapfn_testkit::{DockerRegistry, Fault, Proxy, has_program, is_available, skip};
 use snapfn_tests::transport::{Transport, shown};
 
 /// Layers enough for a bar to move.
@@ -138,12 +139,47 @@ fn events_are_as_documented() {
     assert!(of(&pull, "started").iter().all(|event| event["direction"] == "download"));
     assert_eq!(of(&nothing, "stored").len(), of(&pull, "transferred").len());
 
-    // All that was seen is documented; of what is documented, the rest needs time or trouble.
-    let seen: BTreeSet<&str> = [&push, &again, &mounted, &pull, &nothing]
+    // Trouble: each blob stalls on its way for longer than an event of progress waits, and one request is answered by another.
+    let slow = Proxy::builder(&registry.host())
+        .faults(|head| match head.method() {
+            "GET" if head.is_blob_request() => Some(Fault::StallAnswer(500, Duration::from_millis(800))),
+            "PUT" if head.path().contains("/blobs/") => Some(Fault::Delay(Duration::from_millis(800))),
+            _ => None,
+        })
+        .start();
+    let mut first = true;
+    let busy = Proxy::builder(&registry.host())
+        .faults(move |head| {
+            let here = std::mem::take(&mut first) && head.path().contains("/manifests/");
+            here.then_some(Fault::Status { code: 503, retry_after: Some(1), reads_body: true })
+        })
+        .start();
+    let through = |proxy: &Proxy, name: &str| format!("{}/{name}:v1", proxy.host());
+    let up = run(&sender, &["push", "fn", &through(&slow, "slow"), "--plain-http", "--json"]);
+    let down = run(&transport.other("slow"), &["pull", &through(&slow, "slow"), "--plain-http", "--json"]);
+    let retried = run(&transport.other("busy"), &["pull", &through(&busy, "one"), "--plain-http", "--json"]);
+    for events in [&up, &down] {
+        let started = of(events, "started");
+        let progress = of(events, "progress");
+        assert!(!progress.is_empty(), "{events:?}");
+        for event in progress {
+            let blob = started.iter().find(|blob| blob["digest"] == event["digest"]).expect("it has started");
+            assert!(event["position"].as_u64() <= blob["size"].as_u64(), "{event:?}");
+        }
+    }
+    let retry = of(&retried, "retry");
+    assert_eq!(retry.len(), 1);
+    assert_eq!(retry[0]["failed"], 1);
+    assert!(retry[0]["wait"].as_f64().unwrap() >= 1.0, "as the registry asks: {retry:?}");
+    assert!(
+        retry[0]["what"].as_str().unwrap().contains("manifest") && retry[0]["why"].as_str().unwrap().contains("503")
+    );
+
+    // All that was seen is documented, and the other way round.
+    let seen: BTreeSet<&str> = [&push, &again, &mounted, &pull, &nothing, &up, &down, &retried]
         .into_iter()
         .flatten()
         .map(|event| event["event"].as_str().unwrap())
         .collect();
-    let unseen: Vec<_> = documented.keys().filter(|name| !seen.contains(name.as_str())).collect();
-    assert!(unseen.iter().all(|name| ["progress", "retry"].contains(&name.as_str())), "{unseen:?}");
+    assert_eq!(seen, documented.keys().map(String::as_str).collect());
 }
