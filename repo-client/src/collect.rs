@@ -1,7 +1,7 @@
 //! `rm` and `gc`: both change the writable store only.
 
+use crate::access;
 use crate::output::{Failures, counted, print, size};
-use snapfn_repo::Config;
 use snapfn_store::{Image, Ref, Store, StoreError, Stores, collect, summarize};
 use std::ffi::{OsStr, OsString};
 use std::fmt::Write;
@@ -32,14 +32,12 @@ pub(crate) fn rm(stores: &Stores, names: &[OsString], failures: &mut Failures) -
 
 /// Forgets that an image was pulled.
 pub(crate) fn rm_pulled(stores: &Stores, name: &OsStr, failures: &mut Failures) -> io::Result<()> {
-    let image = Config::load().map_err(|error| error.to_string()).and_then(|config| {
-        let reference = config.reference(&name.to_string_lossy()).map_err(|error| error.to_string())?;
-        Image::parse(&reference.to_string()).map_err(|error| error.to_string())
-    });
-    let image = match image {
+    let Some(config) = access::config(failures) else { return Ok(()) };
+    let Some(reference) = access::reference(&config, name, failures) else { return Ok(()) };
+    let image = match Image::parse(&reference.to_string()) {
         Ok(image) => image,
-        Err(why) => {
-            failures.usage(name, why);
+        Err(error) => {
+            failures.usage(name, error);
             return Ok(());
         }
     };

@@ -1,9 +1,8 @@
 //! `login` and `logout`.
 
+use crate::access::{self, Access};
 use crate::output::{Failures, print};
-use crate::signing::Access;
-use snapfn_registry::{Client, CredentialStore, Credentials, check_registry};
-use snapfn_repo::Config;
+use snapfn_registry::{Client, ClientOptions, CredentialStore, Credentials, check_registry};
 use std::ffi::OsStr;
 use std::io::{self, BufRead, IsTerminal, Read, Write};
 
@@ -19,7 +18,7 @@ pub(crate) fn login(
     failures: &mut Failures,
 ) -> io::Result<()> {
     let Some(registry) = registry(host, failures) else { return Ok(()) };
-    let Some(config) = Config::load().map_err(|error| failures.add("configuration", error)).ok() else { return Ok(()) };
+    let Some(config) = access::config(failures) else { return Ok(()) };
     let (username, password) = match ask(username, password_stdin) {
         Ok(answers) => answers,
         Err(why) => {
@@ -27,9 +26,8 @@ pub(crate) fn login(
             return Ok(());
         }
     };
-    let mut options = config.client_options(&registry);
-    options.plain_http |= access.plain_http;
-    options.credentials = Credentials::Password { username: username.clone(), password: password.clone() };
+    let credentials = Credentials::Password { username: username.clone(), password: password.clone() };
+    let options = ClientOptions { credentials, ..access.options(&config, &registry) };
     let asked = Client::new(&registry, options).and_then(|client| client.check_login());
     let kept = asked.and_then(|asked| {
         CredentialStore::from_env().store(&registry, &username, &password).map(|place| (asked, place))

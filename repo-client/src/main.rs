@@ -1,15 +1,17 @@
 //! `snaprepo`: looks after the local store of snapshots.
 //!
 //! ```text
-//!  cli       arguments → Command            verify   reads files and compares them with their names
-//!  list      ls, tags                       output   text for people, one-line errors
-//!  collect   rm, gc                         generate man pages and completions (for the installer)
-//!  signing   sign, keygen, verify REF          transfer push, pull; progress shows how they go
-//!  remote    tags REF, inspect REF, rm REF   login    login, logout
-//!  start     pulls for `snaprun REF`
+//!  cli       arguments → Command             verify    reads files and compares them with their names
+//!  list      ls, tags                        output    text for people, one-line errors
+//!  collect   rm, gc                          generate  man pages and completions (for the installer)
+//!  signing   sign, keygen, verify REF        transfer  push, pull; progress shows how they go
+//!  remote    tags REF, inspect REF, rm REF   login     login, logout
+//!  start     pulls for `snaprun REF`         access    configuration, REF, clients
+//!  scan      looks for credentials
 //! ```
 //! Exit status: 0 done, 1 a check or an operation failed, 2 wrong usage.
 
+mod access;
 mod cli;
 mod collect;
 mod generate;
@@ -24,10 +26,10 @@ mod start;
 mod transfer;
 mod verify;
 
+use access::Access;
 use clap::Parser;
 use cli::{Cli, Command};
 use output::Failures;
-use signing::Access;
 use snapfn_store::{Stores, Target};
 use std::ffi::OsString;
 use std::process::ExitCode;

@@ -1,10 +1,10 @@
 //! What lies in a registry: `tags REF`, `inspect REF`, `rm REF`.
 
+use crate::access::{self, Access};
 use crate::output::{Failures, counted, print, printable, rfc3339, size, table};
-use crate::signing::{Access, connect};
 use serde_json::json;
 use snapfn_registry::{Client, Reference};
-use snapfn_repo::{Config, Inspected, Needs, Removed};
+use snapfn_repo::{Inspected, Needs, Removed};
 use std::ffi::OsStr;
 use std::fmt::Write;
 use std::io;
@@ -56,8 +56,7 @@ pub(crate) fn inspect(name: &OsStr, access: &Access, failures: &mut Failures) ->
 }
 
 fn open(name: &OsStr, access: &Access, failures: &mut Failures) -> Option<(Client, Reference)> {
-    let config = Config::load().map_err(|error| failures.add("configuration", error)).ok()?;
-    connect(&config, name, access, failures)
+    access.connect(&access::config(failures)?, name, failures)
 }
 
 fn text(image: &Inspected) -> String {

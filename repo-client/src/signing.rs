@@ -1,44 +1,18 @@
 //! `sign`, `keygen`, and `verify` of what lies in a registry.
 
+use crate::access::{Access, config};
 use crate::output::{Failures, print};
 use serde_json::json;
-use snapfn_registry::{Client, Reference};
-use snapfn_repo::{Config, PublicKey, SecretKey, sign, verify_reference};
+use snapfn_repo::{PublicKey, SecretKey, sign, verify_reference};
 use std::env;
 use std::ffi::{OsStr, OsString};
 use std::io;
 use std::path::Path;
 
-/// How to get at the images.
-pub(crate) struct Access {
-    pub(crate) plain_http: bool,
-    pub(crate) json: bool,
-}
-
-/// A reference and a client for its registry. Failures are said.
-pub(crate) fn connect(
-    config: &Config,
-    name: &OsStr,
-    access: &Access,
-    failures: &mut Failures,
-) -> Option<(Client, Reference)> {
-    let reference = config.reference(&name.to_string_lossy());
-    let reference = reference.map_err(|error| failures.usage(name, error)).ok()?;
-    let mut options = config.client_options(&reference.registry);
-    options.plain_http |= access.plain_http;
-    let client = Client::new(&reference.registry, options);
-    let client = client.map_err(|error| failures.add(&reference, error)).ok()?;
-    Some((client, reference))
-}
-
-fn load(failures: &mut Failures) -> Option<Config> {
-    Config::load().map_err(|error| failures.add("configuration", error)).ok()
-}
-
 /// `sign REF`.
 pub(crate) fn sign_image(name: &OsStr, key: &Path, access: &Access, failures: &mut Failures) -> io::Result<()> {
-    let Some(config) = load(failures) else { return Ok(()) };
-    let Some((client, reference)) = connect(&config, name, access, failures) else { return Ok(()) };
+    let Some(config) = config(failures) else { return Ok(()) };
+    let Some((client, reference)) = access.connect(&config, name, failures) else { return Ok(()) };
     let signed = SecretKey::read(key, password)
         .map_err(|error| error.to_string())
         .and_then(|key| sign(&client, &reference, &key).map_err(|error| error.to_string()));
@@ -70,7 +44,7 @@ pub(crate) fn verify_images(
     access: &Access,
     failures: &mut Failures,
 ) -> io::Result<()> {
-    let Some(config) = load(failures) else { return Ok(()) };
+    let Some(config) = config(failures) else { return Ok(()) };
     let given: Vec<PublicKey> = match keys.iter().map(|key| PublicKey::parse_or_read(key)).collect() {
         Ok(keys) => keys,
         Err(error) => {
@@ -79,7 +53,7 @@ pub(crate) fn verify_images(
         }
     };
     for name in names {
-        let Some((client, reference)) = connect(&config, name, access, failures) else { continue };
+        let Some((client, reference)) = access.connect(&config, name, failures) else { continue };
         let keys = match (given.is_empty(), config.required_keys(&reference.registry)) {
             (false, _) => given.clone(),
             (true, Ok(keys)) if !keys.is_empty() => keys,

@@ -1,5 +1,6 @@
 //! `push` and `pull`.
 
+use crate::access::{self, Access};
 use crate::cli::{PullArgs, PushArgs};
 use crate::output::{Failures, print, size};
 use crate::progress::Progress;
@@ -21,13 +22,11 @@ struct Setup {
     progress: Arc<Progress>,
 }
 
-fn setup(stores: &Stores, name: &OsStr, plain_http: bool, json: bool, failures: &mut Failures) -> Option<Setup> {
-    let config = Config::load().map_err(|error| failures.add("configuration", error)).ok()?;
-    let reference = config.reference(&name.to_string_lossy());
-    let reference = reference.map_err(|error| failures.usage(name, error)).ok()?;
-    let mut client = config.client_options(&reference.registry);
-    client.plain_http |= plain_http;
-    let progress = Arc::new(Progress::new(json));
+fn setup(stores: &Stores, name: &OsStr, access: &Access, failures: &mut Failures) -> Option<Setup> {
+    let config = access::config(failures)?;
+    let reference = access::reference(&config, name, failures)?;
+    let client = access.options(&config, &reference.registry);
+    let progress = Arc::new(Progress::new(access.json));
     let repo = Repo { stores: stores.clone(), client, events: Arc::clone(&progress) as _ };
     Some(Setup { config, reference, repo, progress })
 }
@@ -41,7 +40,8 @@ pub(crate) fn push(stores: &Stores, args: &PushArgs, failures: &mut Failures) ->
             return Ok(());
         }
     };
-    let Some(setup) = setup(stores, &args.reference, args.plain_http, args.json, failures) else { return Ok(()) };
+    let access = Access { plain_http: args.plain_http, json: args.json };
+    let Some(setup) = setup(stores, &args.reference, &access, failures) else { return Ok(()) };
     let base = match args.base.as_ref().map(|base| setup.config.reference(base)).transpose() {
         Ok(base) => base,
         Err(error) => {
@@ -97,7 +97,8 @@ pub(crate) fn push(stores: &Stores, args: &PushArgs, failures: &mut Failures) ->
 
 /// `pull REF`.
 pub(crate) fn pull(stores: &Stores, args: &PullArgs, failures: &mut Failures) -> io::Result<()> {
-    let Some(setup) = setup(stores, &args.reference, args.plain_http, args.json, failures) else { return Ok(()) };
+    let access = Access { plain_http: args.plain_http, json: args.json };
+    let Some(setup) = setup(stores, &args.reference, &access, failures) else { return Ok(()) };
     let keys = match args.require_signature.is_empty() {
         true => setup.config.required_keys(&setup.reference.registry).map_err(|error| error.to_string()),
         false => args
