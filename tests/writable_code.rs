@@ -241,6 +241,10 @@ fn images_are_pulled_and_started_with_the_option_only() {
     assert_eq!(transport.snaprepo(&lied_to, &pull_lie).status.code(), Some(1));
     assert_eq!(entries(&lied_to, "refs"), 1);
 
+    let settings = transport.other("home/.config/snapfn");
+    fs::create_dir_all(&settings).unwrap();
+    let plain = format!("[registry.\"{}\"]\nplain-http = true\n", registry.host());
+    fs::write(settings.join("config.toml"), plain).unwrap();
     // `snaprun REF` hands the option over, and wants it for what is there, too.
     let start = |options: &[&str]| {
         let mut command = Command::new(place::binary("snaprun"));
