@@ -58,6 +58,15 @@ pub fn xstate_offset(number: u32) -> usize {
     if xcr0() >> number & 1 == 0 { 0 } else { cpuid(0xd, number).ebx as usize }
 }
 
+/// End of state component `number` in an XSAVE area; 0 where there is none.
+#[must_use]
+pub fn xstate_end(number: u32) -> usize {
+    match xstate_offset(number) {
+        0 => 0,
+        offset => offset + cpuid(0xd, number).eax as usize,
+    }
+}
+
 fn cpuid(leaf: u32, subleaf: u32) -> core::arch::x86_64::CpuidResult {
     let zero = core::arch::x86_64::CpuidResult { eax: 0, ebx: 0, ecx: 0, edx: 0 };
     let highest = |base| core::arch::x86_64::__cpuid(base).eax;
