@@ -16,6 +16,8 @@ use snapfn_tests::transport::{Transport, names};
 /// Bytes of the tables, which do not compress. The larger one begins like the smaller one.
 const SIZE: usize = 24 << 20;
 const OLD_SIZE: usize = 14 << 20;
+/// A side is killed so often at most before it may come to its end.
+const TURN: u64 = 6;
 
 /// One side of the transfers, with what it is told to do.
 struct Side<'a> {
@@ -175,7 +177,7 @@ fn killed_at_any_moment() {
         fs::remove_dir_all(sender.join("transfers")).unwrap();
         let proxy = Proxy::builder(&registry.host()).start();
         let to = format!("{}/{repository}:v1", proxy.host());
-        let until = kills - pulled;
+        let until = (up.kills + TURN).min(kills - pulled);
         blobs += push(&mut up, &to, &proxy, pushing, until);
         assert_eq!(tagged(&registry, &repository), whole, "another image");
 
@@ -185,7 +187,7 @@ fn killed_at_any_moment() {
             let old = ["pull", &*image("old"), "--tag", "fn:old", "--plain-http"];
             let _ = transport.good(&down.store, &old);
         }
-        resumed += pull(&mut down, &registry, &repository, pulling, kills - up.kills - pulled);
+        resumed += pull(&mut down, &registry, &repository, pulling, TURN.min(kills - up.kills - pulled));
         pulled += down.kills;
         assert_eq!(transport.run(&down.store, "fn"), expected);
         down.check();
