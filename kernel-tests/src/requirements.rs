@@ -52,19 +52,15 @@ pub fn xstate_size() -> u32 {
     if xcr0() == 0 { 512 } else { cpuid(0xd, 0).ebx }
 }
 
-/// Offset of state component `number` in an XSAVE area; 0 where there is none.
+/// Where state component `number` (2 and above) lies in an XSAVE area of this CPU; empty where there is none.
 #[must_use]
-pub fn xstate_offset(number: u32) -> usize {
-    if xcr0() >> number & 1 == 0 { 0 } else { cpuid(0xd, number).ebx as usize }
-}
-
-/// End of state component `number` in an XSAVE area; 0 where there is none.
-#[must_use]
-pub fn xstate_end(number: u32) -> usize {
-    match xstate_offset(number) {
-        0 => 0,
-        offset => offset + cpuid(0xd, number).eax as usize,
+pub fn xstate_component(number: u32) -> std::ops::Range<usize> {
+    if xcr0() >> number & 1 == 0 {
+        return 0..0;
     }
+    let found = cpuid(0xd, number);
+    let (offset, len) = (found.ebx as usize, found.eax as usize);
+    offset..offset + len
 }
 
 fn cpuid(leaf: u32, subleaf: u32) -> core::arch::x86_64::CpuidResult {

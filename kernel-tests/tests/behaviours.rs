@@ -114,6 +114,7 @@ behaviours! {
     sigreturn_loads_everything: "sigreturn-loads-everything",
     sigreturn_beside_altstack: "sigreturn-beside-altstack",
     sigreturn_small_xstate: "sigreturn-small-xstate",
+    sigreturn_long_xstate: "sigreturn-long-xstate",
     wrfsbase: "wrfsbase" (varies),
     seize_and_interrupt: "seize-and-interrupt",
     exit_kill: "exit-kill",

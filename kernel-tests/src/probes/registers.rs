@@ -3,6 +3,7 @@
 
 use crate::finding::{Check, Detail, Finding, Judge, ensure_value, missing, unknown};
 use crate::region::Region;
+use crate::requirements;
 use crate::sigframe::{Frame, Landed, XSAVE_AVX, XSAVE_MIN, enabled_features, write_thread_pointer};
 use crate::sys;
 use crate::{Level, Probe};
@@ -31,6 +32,14 @@ pub(crate) const PROBES: &[Probe] = &[
         "a snapshot from a host with less vector state (AVX2) starts on one with more (AVX-512, AMX)",
         "snapshots start only on hosts with the very same vector state",
         sigreturn_small_xstate,
+    ),
+    Probe::new(
+        "sigreturn-long-xstate",
+        Level::Optional,
+        "2.6.30 and later; without room for AMX tiles from 5.16 on",
+        "tells why an area must end with its last live component, and not be as long as the processor's",
+        "nothing: longer areas are taken, too",
+        sigreturn_long_xstate,
     ),
     Probe::new(
         "wrfsbase",
@@ -151,6 +160,21 @@ fn sigreturn_small_xstate() -> Check {
     check_landing(&landed, stack)?;
     for seen in &landed.vectors {
         ensure_value(seen[2] == 0 && seen[3] == 0, "state that the frame lacks was not reset but is", seen[2])?;
+    }
+    Ok(())
+}
+
+/// **Symptom**: ymm, zmm and mask registers are as after a fresh start, without an error, though the area holds them.
+/// **Sequence**: a frame whose `xstate_size` is more than the process's own state takes. **Kernels**: 2.6.30 and later
+/// (`check_xstate_in_sigframe`); from 5.16 on the own state is without AMX tile data until `ARCH_REQ_XCOMP_PERM`, so on
+/// such processors the area that `PTRACE_GETREGSET` gives (NT_X86_XSTATE, 11,008 bytes) is too long for the process that it
+/// was read from. **Workaround**: an area ends with its last live component. **Removable**: never.
+fn sigreturn_long_xstate() -> Check {
+    let (frame, stack) = patterned(requirements::xstate_size() + 64, X87_SSE | AVX)?;
+    let landed = frame.jump();
+    check_landing(&landed, stack)?;
+    for seen in &landed.vectors {
+        ensure_value(seen[2] == 0 && seen[3] == 0, "state of a longer area was loaded", seen[2])?;
     }
     Ok(())
 }

@@ -112,7 +112,7 @@ fn xstate(raw: &[u8]) -> Cow<'_, [u8]> {
     const COMMON: u8 = 7;
     // The components that are enabled, then those that are live; little-endian masks.
     const MASKS: [usize; 2] = [464, 512];
-    let pkru = snapfn_kernel_tests::requirements::xstate_offset(9);
+    let pkru = snapfn_kernel_tests::requirements::xstate_component(9).start;
     match raw.get(..AVX_END) {
         Some(common) if pkru != 0 && pkru != INTEL_PKRU => {
             let mut area = common.to_vec();

@@ -6,6 +6,7 @@ use crate::tracee::ptrace::{self, Tid};
 use crate::tracee::remote::Remote;
 use crate::tracee::{Frozen, Status, TraceError, Tracer};
 use snapfn_format::snap::{TIMEOUT_NONE, Thread, reg, resident};
+use snapfn_kernel_tests::requirements::xstate_component;
 
 /// A thread's record and its XSAVE area as a signal frame holds it.
 #[derive(Clone, Debug)]
@@ -35,8 +36,6 @@ const MUSL_TID: u64 = 0x30;
 const CANARY: u64 = 0x28;
 const PR_GET_TID_ADDRESS: u64 = 40;
 
-/// x87, SSE, AVX: their places in an XSAVE area are the same on every CPU.
-const COMMON: u64 = 7;
 const PKRU: u64 = 1 << 9;
 /// What the kernel gives a new process: no access by any key but 0.
 const PKRU_DEFAULT: u32 = 0x5555_5554;
@@ -44,32 +43,30 @@ const PKRU_DEFAULT: u32 = 0x5555_5554;
 /// An XSAVE area in the form of a signal frame: the kernel's software bytes at 464 (`_fpx_sw_bytes`), a magic
 /// number behind the area.
 ///
-/// Only live components are named, and the area ends with the last of them.
-///
-/// Symptom: vector registers are zero in an instance. Sequence: a kernel takes a frame whose area is longer than the process's own
-/// for one with x87 and SSE alone; on CPUs with AMX (XCR0 bit 18) ptrace gives an area with room for the tiles, 11,008 bytes, while
-/// a process that has not asked for them has one of 2,696. Kernel range: all with AMX (5.16). Test: `corpus/cpu_vector.c`.
-///
-/// `portable`: protection keys, which are always
-/// live where there are any, are left out while no key is in use; instances then have access by every key.
+/// Only live components are named, and the area ends with the last of them: a kernel takes an area that is longer than its
+/// own for one without AVX, and its own has no room for AMX tiles before the process has asked for them, though ptrace gives
+/// an area that has (`sigreturn-long-xstate` in docs/kernel.md). `portable`: protection keys, which are always live where
+/// there are any, are left out while no key is in use; instances then have access by every key.
 fn frame_xstate(raw: &[u8], portable: bool) -> Result<Vec<u8>, TraceError> {
     const MAGIC1: u32 = 0x4650_5853;
     const MAGIC2: u32 = 0x4650_5845;
     const X87_SSE: u64 = 3;
-    const AVX_END: usize = 832;
     const HEADER_END: usize = 576;
     let too_short = || TraceError::Split("the kernel's XSAVE area is too short".into());
     let mut live =
         raw.get(512..520).and_then(|bytes| bytes.try_into().ok()).map(u64::from_le_bytes).ok_or_else(too_short)?;
-    let pkru = pkru_offset().and_then(|at| raw.get(at..at + 4)?.try_into().ok()).map(u32::from_le_bytes);
+    let pkru_at = xstate_component(PKRU.trailing_zeros()).start;
+    let pkru =
+        (pkru_at != 0).then_some(pkru_at).and_then(|at| raw.get(at..at + 4)?.try_into().ok()).map(u32::from_le_bytes);
     if portable && pkru == Some(PKRU_DEFAULT) {
         live &= !PKRU;
     }
-    let size = match live {
-        _ if live & !COMMON != 0 => end_of(live).unwrap_or(raw.len()).min(raw.len()),
-        _ if live & !X87_SSE != 0 => AVX_END,
-        _ => HEADER_END,
-    };
+    let ends =
+        (2..u64::BITS).filter(|number| live >> number & 1 != 0).map(|number| match xstate_component(number).end {
+            0 => raw.len(),
+            end => end,
+        });
+    let size = ends.fold(HEADER_END, usize::max);
     let mut area = raw.get(..size).ok_or_else(too_short)?.to_vec();
     area[464..512].fill(0);
     area[464..468].copy_from_slice(&MAGIC1.to_le_bytes());
@@ -79,18 +76,6 @@ fn frame_xstate(raw: &[u8], portable: bool) -> Result<Vec<u8>, TraceError> {
     area[512..520].copy_from_slice(&live.to_le_bytes());
     area.extend_from_slice(&MAGIC2.to_le_bytes());
     Ok(area)
-}
-
-/// Where the last of these components ends on this CPU; none where it has not got that one.
-fn end_of(components: u64) -> Option<usize> {
-    let ends =
-        (2..u64::BITS).filter(|bit| components >> bit & 1 == 1).map(snapfn_kernel_tests::requirements::xstate_end);
-    ends.max().filter(|end| *end != 0)
-}
-
-/// Where this CPU has PKRU in an XSAVE area.
-fn pkru_offset() -> Option<usize> {
-    Some(snapfn_kernel_tests::requirements::xstate_offset(PKRU.trailing_zeros())).filter(|at| *at != 0)
 }
 
 pub(super) fn gather(
@@ -198,10 +183,13 @@ pub(super) fn check_seccomp(tracer: &Tracer, frozen: &[Frozen], blockers: &mut V
 mod tests {
     use super::*;
 
+    const PKRU_NUMBER: u32 = PKRU.trailing_zeros();
+
     fn raw(live: u64) -> Vec<u8> {
-        let mut raw = vec![0; 4096];
+        let mut raw = vec![0; 16 << 10];
         raw[512..520].copy_from_slice(&live.to_le_bytes());
-        if let Some(at) = pkru_offset() {
+        let at = xstate_component(PKRU_NUMBER).start;
+        if at != 0 {
             raw[at..at + 4].copy_from_slice(&PKRU_DEFAULT.to_le_bytes());
         }
         raw
@@ -213,29 +201,28 @@ mod tests {
     }
 
     #[test]
-    fn areas_end_with_the_last_common_component() {
+    fn areas_end_with_the_last_live_component() {
         assert_eq!(made(0, false), (580, 3));
         assert_eq!(made(3, false), (580, 3));
-        assert_eq!(made(7, false), (836, 7));
-        let end = end_of(0xe7).unwrap_or(4096);
-        assert_eq!(made(0xe7, false), (end + 4, 0xe7));
-        assert_eq!(made(0xe7, true), (end + 4, 0xe7));
-        // However much the CPU has behind them: AMX.
-        assert!(end <= 4096);
         assert!(frame_xstate(&[0; 100], false).is_err());
+        for number in (2..u64::BITS).filter(|number| !xstate_component(*number).is_empty()) {
+            let live = 1 << number | 3;
+            assert_eq!(made(live, false), (xstate_component(number).end + 4, live));
+        }
+        let unknown = (2..u64::BITS).find(|number| xstate_component(*number).is_empty()).unwrap_or(2);
+        assert_eq!(made(1 << unknown, false).0, (16 << 10) + 4);
     }
 
     #[test]
     fn unused_protection_keys_are_left_out_of_what_is_to_be_portable() {
-        if pkru_offset().is_none() {
+        let place = xstate_component(PKRU_NUMBER);
+        if place.is_empty() {
             return;
         }
-        let end = end_of(PKRU).unwrap_or_default();
-        assert_eq!(made(PKRU | 3, false), (end + 4, PKRU | 3));
+        assert_eq!(made(PKRU | 3, false), (place.end + 4, PKRU | 3));
         assert_eq!(made(PKRU | 3, true), (580, 3));
         let mut used = raw(PKRU | 3);
-        let at = pkru_offset().unwrap_or_default();
-        used[at] = 0;
-        assert_eq!(frame_xstate(&used, true).map(|area| area.len()).unwrap_or_default(), end + 4);
+        used[place.start] = 0;
+        assert_eq!(frame_xstate(&used, true).map(|area| area.len()).unwrap_or_default(), place.end + 4);
     }
 }
