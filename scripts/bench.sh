@@ -9,7 +9,8 @@ Usage: scripts/bench.sh [OPTIONS] [WORD…]
 
 Measures ordinary starts, starts from a snapshot and forks of a warm parent in turns, and prints medians with their
 spread, what each start costs the kernel, and ratios. With WORDs only the cases whose names contain one of them. Run it
-on a machine that has nothing else to do. CRIU is measured, too, where it is installed and may be used.
+on a machine that has nothing else to do. CRIU, and wasmtime with Wizer (and clang for wasm32-wasi), are measured, too, where
+they are installed and may be used.
 
   --runs N      measured starts of each kind; default 60, a quarter of it where a start takes more than 100 ms
   --seconds S   how long starts per second are counted; default 2

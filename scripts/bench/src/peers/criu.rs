@@ -1,62 +1,26 @@
-//! Other tools that start from a snapshot, where they are installed and may be used: CRIU, for the C programs with a heap.
+//! CRIU: the program is dumped while it waits for a file, and restored to write its answer into another.
 
-use crate::cases::{Case, Series};
 use crate::measure::timed;
 use crate::stats::Summary;
-use anyhow::{Context, Result, bail};
-use serde::Serialize;
+use anyhow::{Result, bail};
 use std::fs;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-/// What another tool needs to the first output.
-#[derive(Clone, Debug, Serialize)]
-pub(crate) struct Peer {
-    pub(crate) tool: String,
-    pub(crate) first: Summary,
-}
-
-/// The tools that can be used here.
-#[derive(Debug)]
-pub(crate) struct Peers {
-    criu: bool,
-}
-
-impl Peers {
-    /// Looks for them and says which are left out, and why.
-    pub(crate) fn find() -> Self {
-        let check = Command::new("criu").arg("check").stdin(Stdio::null()).output();
-        let criu = match check {
-            Ok(output) if output.status.success() => true,
-            Ok(output) => {
-                let text = String::from_utf8_lossy(&output.stderr);
-                eprintln!("  without CRIU: {}", text.lines().last().unwrap_or("its check failed"));
-                false
-            }
-            Err(_) => {
-                eprintln!("  without CRIU: it is not installed");
-                false
-            }
-        };
-        Peers { criu }
+/// Whether CRIU is there and its own check passes.
+pub(super) fn usable() -> std::result::Result<(), String> {
+    let check = Command::new("criu").arg("check").stdin(Stdio::null()).output();
+    let output = check.map_err(|_| "it is not installed".to_owned())?;
+    if !output.status.success() {
+        let text = String::from_utf8_lossy(&output.stderr);
+        return Err(text.lines().last().unwrap_or("its check failed").to_owned());
     }
-
-    /// Measures what can start `case`.
-    pub(crate) fn measure(&self, case: &Case, runs: u32) -> Result<Vec<Peer>> {
-        let Series::Heap(mib) = case.series else { return Ok(Vec::new()) };
-        if !self.criu {
-            return Ok(Vec::new());
-        }
-        let dir = Path::new("criu");
-        let first = criu(dir, mib, runs.clamp(1, 30)).context("CRIU")?;
-        fs::remove_dir_all(dir)?;
-        Ok(vec![Peer { tool: "CRIU".to_owned(), first }])
-    }
+    Ok(())
 }
 
-fn criu(dir: &Path, mib: u32, runs: u32) -> Result<Summary> {
-    fs::create_dir_all(dir.join("images"))?;
+pub(super) fn measure(dir: &Path, mib: u32, runs: u32) -> Result<Option<Summary>> {
+    fs::create_dir(dir.join("images"))?;
     let command = |program: &str| {
         let mut command = Command::new(program);
         command.current_dir(dir).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
@@ -91,7 +55,7 @@ fn criu(dir: &Path, mib: u32, runs: u32) -> Result<Summary> {
         }
     }
     times.remove(0);
-    Summary::of(&times).context("no runs")
+    Ok(Summary::of(&times))
 }
 
 /// Waits until `path` exists; and, where it is an answer, has content.
