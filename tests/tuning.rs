@@ -148,3 +148,36 @@ fn functions_of_the_program_are_bound_unless_it_is_to_stay_lazy() {
         assert_eq!(slots("all"), [count, count], "{name}");
     }
 }
+
+/// Writes the protections of the mappings that hold its headers, its code and its constants.
+const SEGMENTS: &str = r#"
+    #include <stdio.h>
+
+    extern char __executable_start[];
+    static const int constants[2000] = {1, 2, 3};
+
+    int main(int argc, char **argv) {
+        unsigned long wanted[3] = {(unsigned long)__executable_start, (unsigned long)main, (unsigned long)&constants[argc]};
+        char line[4352], protection[5];
+        FILE *maps = fopen("/proc/self/maps", "r");
+        unsigned long start, end;
+        while (maps && fgets(line, sizeof line, maps)) {
+            if (sscanf(line, "%lx-%lx %4s", &start, &end, protection) != 3) continue;
+            for (int i = 0; i < 3; i++)
+                if (start <= wanted[i] && wanted[i] < end) printf("%s ", protection);
+        }
+        return puts(argv[0]) < 0;
+    }"#;
+
+#[test]
+fn segments_are_joined_only_where_that_is_asked_for() {
+    let bench = Bench::new().unwrap();
+    let program = bench.compile("segments", SEGMENTS, &["-O1", "-Wl,-z,separate-code"]).unwrap();
+    for (how, protections) in [("apart", "r--p r-xp r--p "), ("joined", "r-xp r-xp r-xp ")] {
+        let made =
+            bench.snapshotter(&["create", "--tag", how, "--at", "main", "--segments", how, "--", &program]).unwrap();
+        assert_eq!(made.status, "0", "{made}");
+        let outcome = bench.snaprun(&[how]).run().unwrap();
+        assert_eq!((outcome.status.as_str(), outcome.out()), ("0", format!("{protections}{program}\n")), "{how}");
+    }
+}

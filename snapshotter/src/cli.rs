@@ -131,6 +131,10 @@ pub(crate) struct CreateArgs {
     /// only for allocators that rely on MADV_DONTNEED giving zeroes (jemalloc)
     #[arg(long, value_enum, default_value_t = Memory::Auto)]
     pub(crate) memory: Memory,
+    /// How the headers, the code and the constants of an ELF file are mapped: apart, as the program had them, or joined
+    /// into one mapping, all of it executable: fewer mappings and page faults at every start, but constants can be executed
+    #[arg(long, value_enum, default_value_t = Segments::Apart)]
+    pub(crate) segments: Segments,
     /// Make this many snapshots under the one name, each with an address-space layout of its own; every start takes
     /// any of them, so that addresses learnt from one instance do not serve for all. The program is run as often
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=64))]
@@ -164,6 +168,13 @@ pub(crate) enum Memory {
     Auto,
     Map,
     Copy,
+}
+
+/// How the read-only segments of an ELF file are mapped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Segments {
+    Apart,
+    Joined,
 }
 
 #[cfg(test)]

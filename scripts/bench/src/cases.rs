@@ -73,14 +73,19 @@ impl Case {
         self.instance_of(self.tag())
     }
 
-    /// The start from the snapshot that was trained.
-    pub(crate) fn trained(&self) -> Starter {
-        self.instance_of(self.trained_tag())
+    /// The start from the tuned snapshot.
+    pub(crate) fn tuned(&self) -> Starter {
+        self.instance_of(self.tuned_tag())
     }
 
-    /// Name of the trained snapshot in the store.
-    pub(crate) fn trained_tag(&self) -> String {
-        self.tag() + ":trained"
+    /// Name in the store of the snapshot that was made with `--segments joined`.
+    pub(crate) fn joined_tag(&self) -> String {
+        self.tag() + ":joined"
+    }
+
+    /// Name in the store of the snapshot that was made with `--segments joined` and trained.
+    pub(crate) fn tuned_tag(&self) -> String {
+        self.tag() + ":tuned"
     }
 
     /// Whether its request comes with the start, so that it can be trained with it and released from a pool.

@@ -38,9 +38,9 @@ pub(crate) struct Row {
     pub(crate) libraries: Option<u32>,
     pub(crate) execve: Way,
     pub(crate) snaprun: Option<Way>,
-    /// From a snapshot that was trained with the same request.
-    pub(crate) trained: Option<Way>,
-    /// Released from a pool of trained instances, to the first output.
+    /// From a snapshot that was made with `--segments joined` and trained with the same request.
+    pub(crate) tuned: Option<Way>,
+    /// Released from a pool of tuned instances, to the first output.
     pub(crate) pool: Option<Summary>,
     /// Fork of a warm parent, to the first output.
     pub(crate) fork: Option<Summary>,
@@ -114,15 +114,16 @@ pub(crate) fn all(cli: &Cli) -> Result<Results> {
 fn row(case: &Case, runs: u32, peers: &Peers) -> Result<Row> {
     let mut starters = vec![case.ordinary()];
     if let Some(at) = case.at {
-        create(&case.tag(), at, case.create_stdin, case.program())?;
+        create(&case.tag(), at, &[], case.create_stdin, case.program())?;
         starters.push(case.instance());
     }
     let mut pool = None;
-    if case.at.is_some() && case.trains() {
-        let trained = case.trained();
-        train(&case.tag(), &case.trained_tag(), &trained)?;
-        pool = Some(Prepared::start(&case.trained_tag(), &trained)?);
-        starters.push(trained);
+    if let Some(at) = case.at.filter(|_| case.trains()) {
+        create(&case.joined_tag(), at, &["--segments", "joined"], case.create_stdin, case.program())?;
+        let tuned = case.tuned();
+        train(&case.joined_tag(), &case.tuned_tag(), &tuned)?;
+        pool = Some(Prepared::start(&case.tuned_tag(), &tuned)?);
+        starters.push(tuned);
     }
     let mut warm = match &case.warm {
         Some(words) => Some(Warm::start(&words.iter().map(String::as_str).collect::<Vec<_>>())?),
@@ -160,7 +161,7 @@ fn row(case: &Case, runs: u32, peers: &Peers) -> Result<Row> {
     let mut ways = starters.iter().zip(&started).map(|(starter, list)| way(starter, list));
     let execve = ways.next().context("no start")??;
     let snaprun = ways.next().transpose()?;
-    let trained = ways.next().transpose()?;
+    let tuned = ways.next().transpose()?;
     let (heap, libraries) = match case.series {
         Series::Program => (None, None),
         Series::Heap(mib) => (Some(mib), None),
@@ -173,7 +174,7 @@ fn row(case: &Case, runs: u32, peers: &Peers) -> Result<Row> {
         libraries,
         execve,
         snaprun,
-        trained,
+        tuned,
         pool: Summary::of(&released),
         fork: Summary::of(&forks),
         peers,
@@ -192,7 +193,7 @@ fn way(starter: &Starter, list: &[Started]) -> Result<Way> {
 
 fn live(cli: &Cli) -> Result<[Vec<Live>; 2]> {
     let words = |list: &[&str]| list.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>();
-    create("idle", "ready", "/dev/null", &words(&["./idle"]))?;
+    create("idle", "ready", &[], "/dev/null", &words(&["./idle"]))?;
     let mut counts = cli.live.clone();
     counts.sort_unstable();
     let mut both = [Vec::new(), Vec::new()];
@@ -207,10 +208,10 @@ fn live(cli: &Cli) -> Result<[Vec<Live>; 2]> {
     Ok(both)
 }
 
-/// Keeps the snapshot `tag` as `trained`, with the pages that the request of `starter` writes.
-fn train(tag: &str, trained: &str, starter: &Starter) -> Result<()> {
+/// Keeps the snapshot `tag` as `tuned`, with the pages that the request of `starter` writes.
+fn train(tag: &str, tuned: &str, starter: &Starter) -> Result<()> {
     let made = Command::new("snapshotter")
-        .args(["train", tag, "--tag", trained, "--measure", "0", "--stdin", &starter.stdin, "--"])
+        .args(["train", tag, "--tag", tuned, "--measure", "0", "--stdin", &starter.stdin, "--"])
         .args(starter.words.iter().skip(2))
         .stdin(Stdio::null())
         .output()
@@ -222,9 +223,11 @@ fn train(tag: &str, trained: &str, starter: &Starter) -> Result<()> {
 }
 
 /// Takes the snapshot `tag`.
-fn create(tag: &str, at: &str, stdin: &str, program: &[String]) -> Result<()> {
+fn create(tag: &str, at: &str, options: &[&str], stdin: &str, program: &[String]) -> Result<()> {
     let made = Command::new("snapshotter")
-        .args(["create", "--tag", tag, "--at", at, "--stdin", stdin, "--timeout", "300", "--"])
+        .args(["create", "--tag", tag, "--at", at, "--stdin", stdin, "--timeout", "300"])
+        .args(options)
+        .arg("--")
         .args(program)
         .stdin(Stdio::null())
         .output()

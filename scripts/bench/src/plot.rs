@@ -9,7 +9,7 @@ use std::path::Path;
 
 const EXECVE: RGBColor = RGBColor(150, 150, 150);
 const SNAPRUN: RGBColor = RGBColor(0, 114, 178);
-const TRAINED: RGBColor = RGBColor(86, 180, 233);
+const TUNED: RGBColor = RGBColor(86, 180, 233);
 const POOL: RGBColor = RGBColor(0, 158, 115);
 const FORK: RGBColor = RGBColor(230, 159, 0);
 const PEER: RGBColor = RGBColor(204, 121, 167);
@@ -48,7 +48,7 @@ fn bars(rows: &[Row], path: &Path) -> Drawn {
     let mut legend = vec![
         ("execve", EXECVE),
         ("snaprun", SNAPRUN),
-        ("trained", TRAINED),
+        ("tuned", TUNED),
         ("from a pool", POOL),
         ("fork of a warm parent", FORK),
     ];
@@ -83,7 +83,7 @@ fn bars(rows: &[Row], path: &Path) -> Drawn {
 fn bars_of(row: &Row) -> Vec<(&'static str, RGBColor, f64)> {
     let mut bars = vec![("execve", EXECVE, row.execve.first.median / 1e3)];
     bars.extend(row.snaprun.as_ref().map(|way| ("snaprun", SNAPRUN, way.first.median / 1e3)));
-    bars.extend(row.trained.as_ref().map(|way| ("trained", TRAINED, way.first.median / 1e3)));
+    bars.extend(row.tuned.as_ref().map(|way| ("tuned", TUNED, way.first.median / 1e3)));
     bars.extend(row.pool.map(|pool| ("pool", POOL, pool.median / 1e3)));
     bars.extend(row.fork.map(|fork| ("fork", FORK, fork.median / 1e3)));
     bars.extend(row.peers.iter().map(|peer| ("peer", PEER, peer.first.median / 1e3)));

@@ -39,14 +39,14 @@ pub(crate) fn print(results: &Results) {
 }
 
 fn starts(results: &Results) {
-    println!("\nms, median ±half the interquartile range");
+    println!("\nms, median ±half the interquartile range; tuned: made with --segments joined, and trained");
     println!(
         "{:<26}{:>16}{:>16}{:>8}{:>16}{:>8}{:>16}{:>18}{:>16}{:>16}",
         "to the first output",
         "execve",
         "snaprun",
         "ratio",
-        "trained",
+        "tuned",
         "ratio",
         "from a pool",
         "fork of a parent",
@@ -65,8 +65,8 @@ fn starts(results: &Results) {
             spread(row.execve.first),
             or_dash(snaprun.map(|way| spread(way.first))),
             ratio(snaprun),
-            or_dash(row.trained.as_ref().map(|way| spread(way.first))),
-            ratio(row.trained.as_ref()),
+            or_dash(row.tuned.as_ref().map(|way| spread(way.first))),
+            ratio(row.tuned.as_ref()),
             or_dash(row.pool.map(spread)),
             or_dash(row.fork.map(spread)),
             or_dash(row.execve.exit.map(spread)),
@@ -103,30 +103,29 @@ fn costs(results: &Results) {
 /// The figures that say whether it is worth it, each a ratio of two that were measured in turns.
 fn ratios(results: &Results) {
     let row = |name: &str| results.rows.iter().find(|row| row.name == name);
-    let snaprun = |name: &str| row(name).and_then(|row| row.snaprun.as_ref());
     let mut lines: Vec<(String, f64)> = Vec::new();
     let mut push = |name: &str, value: Option<f64>| lines.extend(value.map(|value| (name.to_owned(), value)));
     let first = |way: &Way| way.first.median;
-    push(
-        "no-op: snaprun / its own execve",
-        snaprun(cases::NOOP).zip(row(cases::NOOP)).map(|(a, b)| first(a) / first(&b.execve)),
-    );
-    push(
-        "no-op: snaprun / floor",
-        snaprun(cases::NOOP).zip(row(cases::FLOOR)).map(|(a, b)| first(a) / first(&b.execve)),
-    );
+    let ways = |row: &Row| [("snaprun", row.snaprun.clone()), ("snaprun, tuned", row.tuned.clone())];
+    if let Some(noop) = row(cases::NOOP) {
+        for (kind, way) in ways(noop) {
+            push(&format!("no-op: {kind} / its own execve"), way.as_ref().map(|way| first(way) / first(&noop.execve)));
+            let floor = row(cases::FLOOR).map(|floor| first(&floor.execve));
+            push(&format!("no-op: {kind} / floor"), way.as_ref().zip(floor).map(|(way, floor)| first(way) / floor));
+        }
+    }
     for name in
         ["python3, no-op", "python3, 13 modules", "python3, numpy", "sqlite3, 100,000 rows", "redis, 100,000 keys"]
     {
         let Some(row) = row(name) else { continue };
-        for (kind, way) in [("snaprun", &row.snaprun), ("snaprun, trained", &row.trained)] {
+        for (kind, way) in ways(row) {
             let ratio = way.as_ref().map(|way| first(&row.execve) / first(way));
             push(&format!("{name}: execve / {kind}"), ratio);
         }
     }
     if let Some(warmed) = &results.warmed {
         let [small, large] = warmed.heaps.map(|heap| heap.median);
-        push("1 GiB heap / 1 MiB heap, snaprun, trained", Some(large / small));
+        push("1 GiB heap / 1 MiB heap, snaprun, tuned", Some(large / small));
         for (name, pool) in [("no-op", warmed.pools[0]), ("1 GiB heap", warmed.pools[1])] {
             push(&format!("{name} from a pool / fork of a small parent"), Some(pool.median / warmed.fork.median));
             push(&format!("{name} from a pool, ms"), Some(pool.median / 1e3));
@@ -134,8 +133,10 @@ fn ratios(results: &Results) {
     }
     for row in &results.rows {
         for peer in &row.peers {
-            let ratio = row.snaprun.as_ref().map(|way| peer.first.median / first(way));
-            push(&format!("{}: {} / snaprun", row.name, peer.tool), ratio);
+            for (kind, way) in ways(row) {
+                let ratio = way.as_ref().map(|way| peer.first.median / first(way));
+                push(&format!("{}: {} / {kind}", row.name, peer.tool), ratio);
+            }
         }
     }
     if let Some([_, instance]) = &results.live {

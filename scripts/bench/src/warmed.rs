@@ -11,7 +11,7 @@ use serde::Serialize;
 /// To the first output of each.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Warmed {
-    /// The smallest and the largest heap, from snapshots, trained.
+    /// The smallest and the largest heap, from snapshots, tuned.
     pub(crate) heaps: [Summary; 2],
     /// No-op and the largest heap, released from pools.
     pub(crate) pools: [Summary; 2],
@@ -27,10 +27,10 @@ pub(crate) fn measure(runs: u32) -> Result<Option<Warmed>> {
     let (Some(noop), Some(small), Some(large)) = (noop, heaps.first(), heaps.last()) else { return Ok(None) };
     let Some(words) = &noop.warm else { return Ok(None) };
     let mut warm = Warm::start(&words.iter().map(String::as_str).collect::<Vec<_>>())?;
-    let starters = [small.trained(), large.trained()];
-    let pools = [noop, large].map(|case| Prepared::start(&case.trained_tag(), &case.trained()));
+    let starters = [small.tuned(), large.tuned()];
+    let pools = [noop, large].map(|case| Prepared::start(&case.tuned_tag(), &case.tuned()));
     let pools = pools.into_iter().collect::<Result<Vec<_>>>()?;
-    let outputs = [noop.trained().start()?.output, large.trained().start()?.output];
+    let outputs = [noop.tuned().start()?.output, large.tuned().start()?.output];
     let mut lists: [Vec<f64>; 5] = Default::default();
     for _ in 0..runs {
         for (list, starter) in lists.iter_mut().zip(&starters) {

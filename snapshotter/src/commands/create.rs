@@ -72,7 +72,9 @@ fn dump_and_end(
     elves: &mut ElfStore,
     transaction: &Transaction,
 ) -> Result<Dumped> {
-    let mut dump_options = started.dump_options(args.memory);
+    let mut dump_options = started.dump_options();
+    dump_options.memory = args.memory;
+    dump_options.segments = args.segments;
     dump_options.secret_names = SecretNames::new(!args.no_scrub_env, &args.scrub_env, &args.keep_env);
     let Started { tracer, reached, frozen, .. } = started;
     match dump::dump(tracer, reached, frozen, elves, transaction, &dump_options) {

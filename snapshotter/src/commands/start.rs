@@ -1,6 +1,6 @@
 //! A program at its snapshot point: what `create` takes a snapshot of and `check` looks at.
 
-use crate::cli::{Memory, Point, Resolve, RunArgs};
+use crate::cli::{Memory, Point, Resolve, RunArgs, Segments};
 use crate::dump::{DumpOptions, ElfStore, SecretNames};
 use crate::pin::{Cpu, bind_now};
 use crate::tracee::adopt::{Adopted, adopt};
@@ -59,9 +59,10 @@ impl Started {
     }
 
     /// What a dump has to know of how the program was started.
-    pub(super) fn dump_options(&self, memory: Memory) -> DumpOptions {
+    pub(super) fn dump_options(&self) -> DumpOptions {
         DumpOptions {
-            memory,
+            memory: Memory::Auto,
+            segments: Segments::Apart,
             cwd: self.cwd.clone(),
             initial_cwd: self.initial_cwd.clone(),
             initial_umask: umask(),

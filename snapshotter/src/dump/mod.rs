@@ -36,7 +36,7 @@ pub(crate) use refuse::{Blocker, DumpError};
 pub(crate) use secrets::{Scrubbed, SecretNames};
 pub(crate) use verify::{VerifyError, verify};
 
-use crate::cli::Memory as MemoryMode;
+use crate::cli::{Memory as MemoryMode, Segments};
 use crate::pin::{Cpu, own_dispatch};
 use crate::tracee::maps::Vma;
 use crate::tracee::{Frozen, Reached, Tracer};
@@ -73,6 +73,7 @@ pub(crate) struct Dumped {
 #[derive(Clone, Debug)]
 pub(crate) struct DumpOptions {
     pub(crate) memory: MemoryMode,
+    pub(crate) segments: Segments,
     /// Instances start here (given by --cwd).
     pub(crate) cwd: Option<PathBuf>,
     /// Working directory and umask that the program started with.
@@ -166,7 +167,7 @@ pub(crate) fn dump(
     let mut environment = environ::gather(tracer, &vmas)?;
     let mut secrets = Secrets::collect(tracer, &vmas, &options.secret_names, &options.initial_env)?;
     environment.changes.retain(|(kind, name, _)| *kind != ENV_SET || !secrets.is_secret_name(name));
-    let image = memory::gather(tracer, &vmas, &threads, elves, options.memory)?;
+    let image = memory::gather(tracer, &vmas, &threads, elves, options)?;
     let pids = openssl::remembered_pids(tracer, &vmas, &image)?;
     tracer.registered.secrets.extend(pids);
     secrets.scrub(tracer, &image, &mut threads, &mut process, &mut fds)?;

@@ -4,7 +4,7 @@ use super::super::source::{print, print_json};
 use super::super::start::Started;
 use super::super::text::printable;
 use super::Args;
-use crate::cli::{Memory, RunArgs};
+use crate::cli::{Memory, RunArgs, Segments};
 use crate::dump::{self, Blocker, DumpOptions, ElfStore, SecretNames};
 use crate::pin::Cpu;
 use crate::tracee::attach::Attached;
@@ -54,7 +54,7 @@ fn of_program(args: &Args) -> Result<Blockers> {
     nix::sys::prctl::set_child_subreaper(true).context("PR_SET_CHILD_SUBREAPER")?;
     let mut elves = ElfStore::new(Stores::from_env().writable()?.begin()?);
     let mut started = Started::reach(&args.run, &args.program, &mut elves)?;
-    let options = started.dump_options(Memory::Auto);
+    let options = started.dump_options();
     let blockers = dump::blockers(&started.tracer, &started.reached, &started.frozen, &options);
     started.tracer.kill();
     end_children();
@@ -92,6 +92,7 @@ fn of_process(pid: Tid, args: &RunArgs) -> Result<Blockers> {
     let cwd = std::fs::read_link(format!("/proc/{pid}/cwd")).unwrap_or_default();
     let options = DumpOptions {
         memory: Memory::Auto,
+        segments: Segments::Apart,
         cwd: None,
         initial_cwd: cwd,
         initial_umask: u32::from_str_radix(status.get("Umask"), 8).unwrap_or(0),

@@ -16,10 +16,11 @@ mod regions;
 pub(super) use check::check;
 pub(super) use contents::{read_image, written};
 
+use super::DumpOptions;
 use super::elf_store::{ElfStore, StoredFile};
 use super::refuse::DumpError;
 use super::threads::ThreadState;
-use crate::cli::Memory as MemoryMode;
+use crate::cli::{Memory as MemoryMode, Segments};
 use crate::tracee::maps::Vma;
 use crate::tracee::{Tracer, symbols};
 use snapfn_format::PAGE;
@@ -117,7 +118,7 @@ pub(super) fn gather(
     vmas: &[Vma],
     threads: &[ThreadState],
     elves: &mut ElfStore,
-    mode: MemoryMode,
+    options: &DumpOptions,
 ) -> Result<Image, DumpError> {
     let mut image = Image::default();
     let main_sp = threads.first().map_or(0, |thread| thread.record.regs[reg::RSP]);
@@ -125,7 +126,7 @@ pub(super) fn gather(
     let context = parts::Context {
         tracer,
         main_sp,
-        copy: match mode {
+        copy: match options.memory {
             MemoryMode::Copy => true,
             MemoryMode::Map => false,
             MemoryMode::Auto => relies_on_zeroes(vmas),
@@ -140,6 +141,9 @@ pub(super) fn gather(
         image.parts.extend(parts);
     }
     image.parts.sort_by_key(|part| part.addr);
+    if options.segments == Segments::Joined {
+        parts::join_segments(&mut image.parts, &image.areas);
+    }
     parts::join_small_constants(&mut image.parts, &image.areas);
     Ok(image)
 }

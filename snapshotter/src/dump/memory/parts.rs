@@ -5,7 +5,7 @@ use super::regions::{Kind, Region};
 use super::{Area, Content, Image, Part};
 use crate::dump::refuse::DumpError;
 use crate::tracee::{TraceError, Tracer};
-use snapfn_format::snap::{PROT_READ, PROT_WRITE};
+use snapfn_format::snap::{PROT_EXEC, PROT_READ, PROT_WRITE};
 use snapfn_format::{PAGE, page_down};
 use std::collections::BTreeSet;
 use std::fs::File;
@@ -69,31 +69,54 @@ fn are_few(runs: &[(u64, u64)], mapped: &[Part]) -> bool {
 /// Stores the read-only data of small images, so that it makes one mapping with what ld.so has relocated behind it. `parts`
 /// are in ascending order.
 pub(super) fn join_small_constants(parts: &mut Vec<Part>, areas: &[Area]) {
+    join(parts, areas, |constants, relocated| {
+        let joins = matches!(constants.content, Content::File(..))
+            && relocated.content == Content::Map
+            && constants.prot == PROT_READ
+            && relocated.prot == PROT_READ
+            && constants.len <= FEW * PAGE;
+        joins.then_some((Content::Map, PROT_READ))
+    });
+}
+
+/// Makes one mapping of consecutive pages of a file of which some are code, executable as a whole, as linkers laid programs
+/// out before `-z separate-code`. `parts` are in ascending order.
+pub(super) fn join_segments(parts: &mut Vec<Part>, areas: &[Area]) {
+    join(parts, areas, |first, second| {
+        let (Content::File(file, offset), Content::File(next, next_offset)) = (first.content, second.content) else {
+            return None;
+        };
+        let prot = first.prot | second.prot;
+        let joins = file == next
+            && offset + first.len == next_offset
+            && prot == PROT_READ | PROT_EXEC
+            && (first.prot & second.prot) & PROT_READ != 0;
+        joins.then_some((first.content, prot))
+    });
+}
+
+/// Makes one of each two adjacent parts without attributes of their own for which `joined` tells the content and protection
+/// of both.
+fn join(parts: &mut Vec<Part>, areas: &[Area], joined: impl Fn(&Part, &Part) -> Option<(Content, u16)>) {
     let plain = |part: &Part| {
         areas.get(part.area).is_some_and(|area| {
             !area.shared && !area.stack && !area.droppable && area.advice.is_empty() && area.lock.is_none()
         })
     };
-    let joins = |constants: &Part, relocated: &Part| {
-        matches!(constants.content, Content::File(..))
-            && relocated.content == Content::Map
-            && constants.prot == PROT_READ
-            && relocated.prot == PROT_READ
-            && constants.addr + constants.len == relocated.addr
-            && constants.len <= FEW * PAGE
-            && plain(constants)
-            && plain(relocated)
-    };
-    let mut joined: Vec<Part> = Vec::with_capacity(parts.len());
+    let mut all: Vec<Part> = Vec::with_capacity(parts.len());
     for part in parts.drain(..) {
-        match joined.last_mut() {
-            Some(last) if joins(last, &part) => {
-                *last = Part { addr: last.addr, len: last.len + part.len, ..part };
+        let last = all.last_mut().filter(|last| last.addr + last.len == part.addr && plain(last) && plain(&part));
+        match last.and_then(|last| joined(last, &part).map(|result| (last, result))) {
+            Some((last, (content, prot))) => {
+                last.len += part.len;
+                last.content = content;
+                last.prot = prot;
+                last.area = part.area;
             }
-            _ => joined.push(part),
+            None => all.push(part),
         }
     }
-    *parts = joined;
+    *parts = all;
 }
 
 impl Region {
