@@ -1,6 +1,5 @@
 //! Tables for a terminal.
 
-use crate::cases;
 use crate::live::Live;
 use crate::measure::{Results, Row, Way};
 use crate::stats::Summary;
@@ -107,11 +106,13 @@ fn ratios(results: &Results) {
     let mut push = |name: &str, value: Option<f64>| lines.extend(value.map(|value| (name.to_owned(), value)));
     let first = |way: &Way| way.first.median;
     let ways = |row: &Row| [("snaprun", row.snaprun.clone()), ("snaprun, tuned", row.tuned.clone())];
-    if let Some(noop) = row(cases::NOOP) {
-        for (kind, way) in ways(noop) {
-            push(&format!("no-op: {kind} / its own execve"), way.as_ref().map(|way| first(way) / first(&noop.execve)));
-            let floor = row(cases::FLOOR).map(|floor| first(&floor.execve));
-            push(&format!("no-op: {kind} / floor"), way.as_ref().zip(floor).map(|(way, floor)| first(way) / floor));
+    if let Some(warmed) = &results.warmed {
+        let [floor, execve, snaprun, tuned] = warmed.shortest.map(|start| start.median);
+        for (kind, start) in [("its own execve", execve), ("snaprun", snaprun), ("snaprun, tuned", tuned)] {
+            push(&format!("no-op: {kind} / floor"), Some(start / floor));
+        }
+        for (kind, start) in [("snaprun", snaprun), ("snaprun, tuned", tuned)] {
+            push(&format!("no-op: {kind} / its own execve"), Some(start / execve));
         }
     }
     for name in

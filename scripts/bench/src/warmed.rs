@@ -1,8 +1,10 @@
-//! Starts from snapshots alone, in turns: without an ordinary start between them, which for a large heap writes all of it and
-//! leaves nothing of anybody else in the processor's caches.
+//! What is compared across cases, in turns: the shortest starts with the floor; large heaps with small ones and pools with
+//! forks, without an ordinary start between them, which for a large heap writes all of it and leaves nothing of anybody
+//! else in the processor's caches.
 
 use crate::cases::{self, Case, Series};
 use crate::prepared::Prepared;
+use crate::start::Starter;
 use crate::stats::Summary;
 use crate::warm::Warm;
 use anyhow::{Context, Result};
@@ -11,6 +13,8 @@ use serde::Serialize;
 /// To the first output of each.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Warmed {
+    /// The floor; the no-op's own execve, its snapshot, and that tuned.
+    pub(crate) shortest: [Summary; 4],
     /// The smallest and the largest heap, from snapshots, tuned.
     pub(crate) heaps: [Summary; 2],
     /// No-op and the largest heap, released from pools.
@@ -24,7 +28,11 @@ pub(crate) fn measure(runs: u32) -> Result<Option<Warmed>> {
     let all = cases::all();
     let noop = all.iter().find(|case| case.name == cases::NOOP);
     let heaps: Vec<&Case> = all.iter().filter(|case| matches!(case.series, Series::Heap(_))).collect();
-    let (Some(noop), Some(small), Some(large)) = (noop, heaps.first(), heaps.last()) else { return Ok(None) };
+    let floor = all.iter().find(|case| case.name == cases::FLOOR);
+    let (Some(floor), Some(noop), Some(small), Some(large)) = (floor, noop, heaps.first(), heaps.last()) else {
+        return Ok(None);
+    };
+    let shortest = in_turns(&[floor.ordinary(), noop.ordinary(), noop.instance(), noop.tuned()], runs * 4)?;
     let Some(words) = &noop.warm else { return Ok(None) };
     let mut warm = Warm::start(&words.iter().map(String::as_str).collect::<Vec<_>>())?;
     let starters = [small.tuned(), large.tuned()];
@@ -42,5 +50,16 @@ pub(crate) fn measure(runs: u32) -> Result<Option<Warmed>> {
         lists[4].push(warm.fork()?);
     }
     let [a, b, c, d, e] = lists.map(|list| Summary::of(&list).context("no runs"));
-    Ok(Some(Warmed { heaps: [a?, b?], pools: [c?, d?], fork: e? }))
+    Ok(Some(Warmed { shortest, heaps: [a?, b?], pools: [c?, d?], fork: e? }))
+}
+
+/// To the first output of each of `starters`.
+fn in_turns<const N: usize>(starters: &[Starter; N], runs: u32) -> Result<[Summary; N]> {
+    let mut lists: [Vec<f64>; N] = std::array::from_fn(|_| Vec::new());
+    for _ in 0..runs {
+        for (list, starter) in lists.iter_mut().zip(starters) {
+            list.push(starter.start()?.first);
+        }
+    }
+    Ok(lists.map(|list| Summary::of(&list).unwrap_or_default()))
 }
