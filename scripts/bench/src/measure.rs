@@ -203,7 +203,7 @@ fn live(cli: &Cli) -> Result<[Vec<Live>; 2]> {
     {
         let starter =
             |list: &[&str]| Starter { words: words(list), stdin: "/dev/null".to_owned(), ready: Ready::Output };
-        *result = live::measure(&starter(&idle), &starter(&next), &counts, cli.runs.max(30))?;
+        *result = live::measure(&starter(&idle), &starter(&next), &counts, cli.runs.max(100))?;
     }
     Ok(both)
 }

@@ -1,6 +1,6 @@
 //! Prepared instances: what a request to a pool takes to its first output.
 
-use crate::start::{Starter, micros};
+use crate::start::{Starter, micros, settle};
 use anyhow::{Context, Result, bail};
 use snapfn::{Pool, PoolOptions, Snapshot, Stdio};
 use std::fs::File;
@@ -26,6 +26,7 @@ impl Prepared {
     /// meanwhile.
     pub(crate) fn release(&self, wanted: &[u8]) -> Result<f64> {
         let begin = Instant::now();
+        settle();
         while self.pool.prepared() < 2 {
             if let Some(why) = self.pool.failure() {
                 bail!("nothing is prepared: {why}");
@@ -33,7 +34,7 @@ impl Prepared {
             if begin.elapsed() > Duration::from_secs(30) {
                 bail!("nothing is prepared after 30 s");
             }
-            std::thread::sleep(Duration::from_millis(1));
+            settle();
         }
         let stdin = File::open(&self.stdin).with_context(|| self.stdin.clone())?;
         let mut command = self.pool.command();

@@ -91,6 +91,15 @@ impl Starter {
     }
 }
 
+/// Lets what was started before come to its end: a parent reaps its child, a pool prepares the next instance. This processor
+/// stays awake meanwhile: a sleep would add its waking up to what is measured next.
+pub(crate) fn settle() {
+    let begin = Instant::now();
+    while begin.elapsed() < Duration::from_millis(1) {
+        std::hint::spin_loop();
+    }
+}
+
 /// Microseconds since `begin`.
 pub(crate) fn micros(begin: Instant) -> f64 {
     begin.elapsed().as_secs_f64() * 1e6

@@ -2,7 +2,7 @@
 //!
 //! The parent reads a byte from its standard input for every start, forks, and waits for its child before the next.
 
-use crate::start::micros;
+use crate::start::{micros, settle};
 use anyhow::{Context, Result, bail};
 use std::io::{PipeReader, PipeWriter, Read, Write};
 use std::process::{Child, Command};
@@ -31,6 +31,7 @@ impl Warm {
 
     /// µs to the first output of one child.
     pub(crate) fn fork(&mut self) -> Result<f64> {
+        settle();
         let begin = Instant::now();
         self.requests.write_all(b"\n")?;
         let mut output = [0; 4096];
