@@ -39,6 +39,7 @@ fn made(bench: &Bench, options: &[&str]) -> String {
     let made = bench.snapshotter(&[&["create", "--allow-wx"], options, &["--", &exe]].concat()).unwrap();
     assert_eq!(made.status, "0", "{made}");
     assert!(made.err().contains("4 KiB of memory are writable and executable"), "{made}");
+    assert!(made.out().contains("\nstart it with: snaprun --allow-wx "), "{made}");
     exe
 }
 
@@ -120,6 +121,7 @@ fn variants_and_training() {
     assert!(refused.status == "1" && refused.err().contains("--allow-wx"), "{refused}");
     let trained = bench.snapshotter(&["train", "--measure", "0", "--allow-wx", "one"]).unwrap();
     assert_eq!(trained.status, "0", "{trained}");
+    assert!(trained.out().contains("\nstart it with: snaprun --allow-wx one"), "{trained}");
     is_refused(&bench.snaprun(&["one"]).run().unwrap());
     assert_eq!(bench.snaprun(&["--allow-wx", "one"]).run().unwrap().status, "6");
 }

@@ -1,6 +1,7 @@
 //! `snapshotter create`
 
 use super::start::Started;
+use super::text::how_to_start;
 use crate::cli::CreateArgs;
 use crate::dump::{self, DumpError, Dumped, ElfStore, SecretNames};
 use crate::pin::Cpu;
@@ -142,7 +143,7 @@ fn publish(args: &CreateArgs, reference: &Option<Ref>, transaction: &Transaction
             let names: Vec<_> = dumped.scrubbed.keys().map(String::as_str).collect();
             println!("left out: the values of {}", names.join(", "));
         }
-        println!("start it with: snaprun {name}");
+        println!("{}", how_to_start(&name, dumped.writable_code > 0));
     }
     Ok(())
 }

@@ -23,6 +23,12 @@ impl Section {
     }
 }
 
+/// How to start the snapshot `name`, which may have memory that is writable and executable at once.
+pub(crate) fn how_to_start(name: &str, writable_code: bool) -> String {
+    let option = if writable_code { "--allow-wx " } else { "" };
+    format!("start it with: snaprun {option}{name}")
+}
+
 /// Whether standard output takes colours.
 pub(crate) fn colours() -> bool {
     std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())

@@ -4,6 +4,7 @@ mod record;
 mod rewrite;
 
 use super::source::Snapshot;
+use super::text::how_to_start;
 use anyhow::{Context, Result, bail};
 use record::{Recorded, Start, Until, is_own};
 use snapfn_format::PAGE;
@@ -124,7 +125,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         }
         match slower {
             true => println!("that is not faster: {target} is left as it was"),
-            false => println!("start it with: snaprun {target}"),
+            false => println!("{}", how_to_start(&target.to_string(), plan.header.has_wx())),
         }
     }
     Ok(())
