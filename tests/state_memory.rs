@@ -14,10 +14,11 @@ fn holds(name: &str, source: &str, flags: &[&str]) {
             flags.retain(|flag| *flag != "-pthread");
         }
         let exe = bench.compile(name, source, &flags).unwrap();
-        let made = bench.snapshotter(&["create", "--tag", name, "--at", "ready", "--", &exe]).unwrap();
+        // One of the programs has memory that is writable and executable at once.
+        let made = bench.snapshotter(&["create", "--allow-wx", "--tag", name, "--at", "ready", "--", &exe]).unwrap();
         assert_eq!(made.status, "0", "{made}");
         for _ in 0..3 {
-            let restored = bench.snaprun(&[name]).run().unwrap();
+            let restored = bench.snaprun(&["--allow-wx", name]).run().unwrap();
             assert_eq!(restored.status, "0", "musl: {musl}: {restored}");
         }
     }

@@ -4,6 +4,7 @@ use super::memory::{Content, Image};
 use super::threads::ThreadState;
 use crate::tracee::{TraceError, Tracer};
 use snapfn_format::PAGE;
+use snapfn_kernel_tests::requirements::xstate_component;
 use std::borrow::Cow;
 use std::os::unix::ffi::OsStrExt;
 
@@ -103,25 +104,27 @@ pub(super) fn build(
 
 /// The XSAVE area for debuggers.
 ///
-/// gdb up to 13 takes the places of Intel's CPUs for those of all: of an area of AMD's, which has protection keys right
-/// behind AVX, it says that it is too small (of the kernel's own core files, too). Such an area is given up to AVX, whose
-/// place is the same everywhere. Can go when no distribution has gdb 13 any more.
+/// gdb up to 13 knows the area of Intel's CPUs up to protection keys, and takes it for that of all: of AMD's, which has
+/// protection keys right behind AVX, it says that it is too small, of one with room for AMX tiles that its size is
+/// unexpected (of the kernel's own core files, too). The first is given up to AVX, whose place is the same everywhere, the
+/// second up to protection keys. Can go when no distribution has gdb 13 any more.
 fn xstate(raw: &[u8]) -> Cow<'_, [u8]> {
-    const INTEL_PKRU: usize = 2688;
+    const INTEL_PKRU: std::ops::Range<usize> = 2688..2696;
+    const UP_TO_PKRU: u64 = 0x2ff;
     const AVX_END: usize = 832;
-    const COMMON: u8 = 7;
+    const UP_TO_AVX: u64 = 7;
     // The components that are enabled, then those that are live; little-endian masks.
     const MASKS: [usize; 2] = [464, 512];
-    let pkru = snapfn_kernel_tests::requirements::xstate_component(9).start;
-    match raw.get(..AVX_END) {
-        Some(common) if pkru != 0 && pkru != INTEL_PKRU => {
-            let mut area = common.to_vec();
-            for at in MASKS {
-                area[at] &= COMMON;
-                area[at + 1..at + 8].fill(0);
-            }
-            Cow::Owned(area)
+    let pkru = xstate_component(9);
+    let (end, known) = if pkru == INTEL_PKRU { (INTEL_PKRU.end, UP_TO_PKRU) } else { (AVX_END, UP_TO_AVX) };
+    let Some(common) = raw.get(..end).filter(|_| !pkru.is_empty() && raw.len() > end) else {
+        return Cow::Borrowed(raw);
+    };
+    let mut area = common.to_vec();
+    for at in MASKS {
+        for (byte, mask) in area[at..at + 8].iter_mut().zip(known.to_le_bytes()) {
+            *byte &= mask;
         }
-        _ => Cow::Borrowed(raw),
     }
+    Cow::Owned(area)
 }

@@ -13,6 +13,8 @@ const CHUNK: u64 = 2 << 20;
 
 /// In an entry of /proc/PID/pagemap.
 const PRESENT_OR_SWAPPED: u64 = 3 << 62;
+/// MADV_GUARD_INSTALL (reported since Linux 6.15).
+const GUARD: u64 = 1 << 58;
 
 /// What the page table says of a page of anonymous memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,7 +22,7 @@ pub(super) enum PageState {
     /// Never touched: reads as zero. Not reading it keeps sparse reservations free.
     Absent,
     Present,
-    /// MADV_GUARD_INSTALL (reported since Linux 6.15).
+    /// An access is SIGSEGV.
     Guard,
 }
 
@@ -89,7 +91,8 @@ pub(in crate::dump) fn written(tracer: &Tracer, vmas: &[Vma]) -> Vec<(u64, u64)>
         }
         for (entry, addr) in entries.as_chunks::<8>().0.iter().zip((vma.start..).step_by(PAGE as usize)) {
             let entry = u64::from_le_bytes(*entry);
-            if entry & PRESENT_OR_SWAPPED == 0 || (!vma.shared && entry & OF_A_FILE != 0) {
+            // A guard counts as swapped; reading it fails.
+            if entry & PRESENT_OR_SWAPPED == 0 || entry & GUARD != 0 || (!vma.shared && entry & OF_A_FILE != 0) {
                 continue;
             }
             match runs.last_mut() {
@@ -104,7 +107,6 @@ pub(in crate::dump) fn written(tracer: &Tracer, vmas: &[Vma]) -> Vec<(u64, u64)>
 /// The state of each page of an anonymous region, from /proc/PID/pagemap; `None` where a file stands behind it
 /// or the page table cannot be read.
 pub(super) fn page_states(tracer: &Tracer, region: &Region) -> Result<Option<Vec<PageState>>, TraceError> {
-    const GUARD: u64 = 1 << 58;
     if region.has_file || (!region.area.name.is_empty() && !region.area.name.starts_with('[')) {
         return Ok(None);
     }
