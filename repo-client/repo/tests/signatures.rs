@@ -145,7 +145,9 @@ fn minisign_and_we_understand_each_other() {
     let signed = sign(&client, &reference, &key).unwrap();
     let public = PublicKey::read(Path::new(&at("m.pub"))).unwrap();
     assert_eq!(public.to_string(), key.id());
-    assert!(text.contains(&key.id()) || fs::read_to_string(at("m.pub")).unwrap().contains(&key.id()));
+    // It leaves out leading zeros.
+    let id = key.id().trim_start_matches('0').to_owned();
+    assert!(text.contains(&id) || fs::read_to_string(at("m.pub")).unwrap().contains(&id), "{id} in {text}");
     assert!(verify_signature(&client, "a/b", &signed.digest, std::slice::from_ref(&public)).is_ok());
     let artifact = client.manifest("a/b", &signed.artifact.to_string(), &[MANIFEST]).unwrap();
     let artifact: serde_json::Value = serde_json::from_slice(&artifact.bytes).unwrap();
