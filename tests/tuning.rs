@@ -173,11 +173,16 @@ const SEGMENTS: &str = r#"
 fn segments_are_joined_only_where_that_is_asked_for() {
     let bench = Bench::new().unwrap();
     let program = bench.compile("segments", SEGMENTS, &["-O1", "-Wl,-z,separate-code"]).unwrap();
+    let mut operations = Vec::new();
     for (how, protections) in [("apart", "r--p r-xp r--p "), ("joined", "r-xp r-xp r-xp ")] {
         let made =
             bench.snapshotter(&["create", "--tag", how, "--at", "main", "--segments", how, "--", &program]).unwrap();
         assert_eq!(made.status, "0", "{made}");
         let outcome = bench.snaprun(&[how]).run().unwrap();
         assert_eq!((outcome.status.as_str(), outcome.out()), ("0", format!("{protections}{program}\n")), "{how}");
+        let plan = bench.snaprun(&["--dry-run", how]).run().unwrap().out();
+        operations.push(plan.lines().filter(|line| line.contains(" map file ")).count());
     }
+    // Two fewer for each of the program, the C library and its dynamic linker, unless their constants are stored.
+    assert!(operations[1] + 4 <= operations[0], "{operations:?}");
 }

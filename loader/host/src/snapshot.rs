@@ -155,7 +155,7 @@ impl Snapshot {
         SnapshotOptions::new().open(name)
     }
 
-    /// Opens a snapshot with the store at `store` alone, and the `snaprun` at `loader`.
+    /// Opens a snapshot with the store at `store` alone (and the system-wide one), and the `snaprun` at `loader`.
     ///
     /// # Errors
     /// As [`Snapshot::open`].
@@ -180,7 +180,7 @@ pub(crate) fn c_string(text: OsString, what: &'static str) -> Result<CString, Er
     CString::new(text.into_vec()).map_err(|_| Error::Text(what))
 }
 
-/// Opens snapshots with their files; those that several map are opened once.
+/// Opens snapshots with their files; those of the store that several map are opened once.
 struct Opener<'a> {
     stores: &'a Stores,
     name: &'a str,

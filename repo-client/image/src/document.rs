@@ -14,7 +14,7 @@ use serde_json::{Map, Value, json};
 use sha2::{Digest as _, Sha256};
 use snapfn_format::snap::HostNeeds;
 use snapfn_store::{Digest, Kind, Ref};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use zerocopy::FromBytes;
 
 /// Label of the configuration that holds the [`Index`] as JSON.
@@ -297,7 +297,13 @@ impl ManifestView {
         let index = Index::parse(index)?;
         let first = self.layers.len().checked_sub(index.layers);
         let layers = first.map(|first| self.layers[first..].to_vec());
-        let layers = layers.ok_or_else(|| ImageError::document("manifest", "it has too few layers"))?;
+        let layers: Vec<BlobRef> = layers.ok_or_else(|| ImageError::document("manifest", "it has too few layers"))?;
+        // Each transfer is locked by its digest: a layer that is there twice would wait for itself.
+        let mut seen = BTreeSet::new();
+        let holding = layers.iter().enumerate().filter(|(at, _)| !index.expected(*at).is_empty());
+        if !holding.map(|(_, blob)| blob.digest.0).all(|digest| seen.insert(digest)) {
+            return Err(ImageError::document("manifest", "it has a layer twice"));
+        }
         Ok(ImageView { index, layers })
     }
 }

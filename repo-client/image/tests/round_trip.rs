@@ -201,6 +201,14 @@ fn variants_share_an_image() {
     let image = image(&stores, &inputs, &loader(dir.path()), Compression::Zstd);
     let view = ManifestView::parse(&image.manifest.bytes).unwrap().image(&image.config.bytes).unwrap();
     assert_eq!(view.index.snapshots.iter().map(|snapshot| snapshot.digest.0).collect::<Vec<_>>(), digests);
+
+    // Another manifest, which has one part's layer in the place of another's, too.
+    let [first, last] = [0, 1].map(|snapshot| &view.layers[view.index.snapshots[snapshot].parts[0].layer]);
+    let text = String::from_utf8(image.manifest.bytes.clone()).unwrap();
+    let doubled = text.replace(&last.digest.to_string(), &first.digest.to_string());
+    assert_ne!(doubled, text);
+    let error = ManifestView::parse(doubled.as_bytes()).unwrap().image(&image.config.bytes).unwrap_err();
+    assert!(error.to_string().contains("a layer twice"), "{error}");
 }
 
 #[test]

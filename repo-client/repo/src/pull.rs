@@ -23,7 +23,7 @@ use std::panic::resume_unwind;
 use std::sync::mpsc;
 use std::thread;
 
-/// Pieces of a layer that are decompressed before they are wanted: of at most a MiB each.
+/// Pieces of a layer that are decompressed before they are wanted: of a MiB each where the layer is ours, of at most 4.
 const PIECES_AHEAD: usize = 4;
 
 /// How to pull.
@@ -126,10 +126,14 @@ impl Repo {
     }
 }
 
+/// A page as records are read from it: aligned.
+#[repr(align(8))]
+struct Page([u8; PAGE as usize]);
+
 /// Whether what is in `filler` is a snapshot that says so of itself. Anything else is found out by its digest.
 fn has_wx(filler: &mut Filler, size: u64) -> Result<bool, RepoError> {
-    let mut page = [0; PAGE as usize];
-    let there = page.get_mut(..size.min(PAGE) as usize).unwrap_or_default();
+    let mut page = Page([0; PAGE as usize]);
+    let there = page.0.get_mut(..size.min(PAGE) as usize).unwrap_or_default();
     filler.start(there)?;
     Ok(peek_header(there, size).is_ok_and(|header| header.has_wx()))
 }
@@ -232,7 +236,8 @@ impl Source<'_> {
         // Those of an earlier run that was killed at its very end, too.
         drop(done);
         for name in image.layers.iter().flat_map(|layer| fetch::transfers(&layer.digest.0.into())) {
-            self.transaction.discard(&name)?;
+            // What cannot be removed is in the way of nothing: `gc` finds it.
+            let _ = self.transaction.discard(&name);
         }
         Ok(fetched)
     }
@@ -323,9 +328,12 @@ impl Source<'_> {
         let result = thread::scope(|scope| {
             let decoder = scope.spawn(move || {
                 decode(fetched, needed, local, &mut |file, bytes| {
-                    // Where the receiver has failed, the rest of the layer is for nobody.
-                    let _ = give.send((file, bytes.to_vec()));
-                    Ok(())
+                    // Where the receiver has failed, which is what will be said, the rest of the layer is for nobody.
+                    give.send((file, bytes.to_vec())).map_err(|_| StoreError::Io {
+                        what: "pass on",
+                        path: needed.blob.digest.to_string().into(),
+                        source: std::io::ErrorKind::BrokenPipe.into(),
+                    })
                 })
             });
             let received = taken.into_iter().try_for_each(|(file, bytes)| receive(file, &bytes));

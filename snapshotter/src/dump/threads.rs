@@ -205,6 +205,9 @@ mod tests {
         assert_eq!(made(0, false), (580, 3));
         assert_eq!(made(3, false), (580, 3));
         assert!(frame_xstate(&[0; 100], false).is_err());
+        if !xstate_component(2).is_empty() {
+            assert_eq!(made(7, false), (836, 7));
+        }
         for number in (2..u64::BITS).filter(|number| !xstate_component(*number).is_empty()) {
             let live = 1 << number | 3;
             assert_eq!(made(live, false), (xstate_component(number).end + 4, live));
