@@ -55,9 +55,8 @@ fn frame_xstate(raw: &[u8], portable: bool) -> Result<Vec<u8>, TraceError> {
     let too_short = || TraceError::Split("the kernel's XSAVE area is too short".into());
     let mut live =
         raw.get(512..520).and_then(|bytes| bytes.try_into().ok()).map(u64::from_le_bytes).ok_or_else(too_short)?;
-    let pkru_at = xstate_component(PKRU.trailing_zeros()).start;
-    let pkru =
-        (pkru_at != 0).then_some(pkru_at).and_then(|at| raw.get(at..at + 4)?.try_into().ok()).map(u32::from_le_bytes);
+    let pkru = raw.get(xstate_component(PKRU.trailing_zeros())).and_then(|bytes| bytes.first_chunk());
+    let pkru = pkru.map(|bytes| u32::from_le_bytes(*bytes));
     if portable && pkru == Some(PKRU_DEFAULT) {
         live &= !PKRU;
     }
