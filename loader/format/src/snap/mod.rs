@@ -9,6 +9,7 @@
 //!         …      page runs, page-aligned; runs of 2 MiB and more lie at offset ≡ address (mod 2 MiB)
 //! ```
 
+mod maps;
 mod plan;
 mod records;
 pub mod resident;

@@ -1,6 +1,7 @@
 //! Validation of a parsed plan: after it the loader indexes, maps and writes without further checks.
 
 use super::Plan;
+use super::maps::{Maps, within};
 use super::records::*;
 use super::resident;
 use crate::layout::{LOADER_END, LOADER_START, USER_END, USER_START};
@@ -9,6 +10,7 @@ use crate::{FormatError, PAGE};
 /// An index fits below the offset in a STEP_CONTENT.
 const MAX_FILES: usize = PAGE as usize;
 const MAX_THREADS: usize = 16384;
+const MAX_ENV_CHANGES: usize = 65536;
 const MAX_SIGNAL: u32 = 64;
 const XSTATE_MIN: usize = 512 + 64 + 4;
 const XSTATE_MAX: usize = 1 << 16;
@@ -28,10 +30,6 @@ fn user_range(addr: u64, len: u64) -> bool {
         && (end <= LOADER_START || addr >= LOADER_END)
 }
 
-fn within(addr: u64, len: u64, op: &Op) -> bool {
-    addr >= op.addr && addr.checked_add(len).is_some_and(|end| end <= op.addr + op.len)
-}
-
 /// The argument registers that hold a timeout in some system call.
 fn is_timeout_arg(register: u32) -> bool {
     [reg::RDI, reg::RDX, reg::R10, reg::R8].contains(&(register as usize))
@@ -40,12 +38,14 @@ fn is_timeout_arg(register: u32) -> bool {
 impl<'a> Plan<'a> {
     pub(super) fn validate(&self) -> Result<(), FormatError> {
         self.validate_files()?;
-        self.validate_ops()?;
-        self.validate_threads()?;
+        let maps = self.validate_ops()?;
+        self.validate_threads(&maps)?;
         self.validate_patches()?;
         self.validate_fds()?;
+        self.validate_environment(&maps)?;
         self.validate_rest()?;
-        self.validate_process()
+        self.validate_process(&maps)?;
+        self.validate_needs()
     }
 
     pub(super) fn bytes_ok(&self, reference: BytesRef) -> bool {
@@ -61,29 +61,8 @@ impl<'a> Plan<'a> {
             && path.iter().position(|b| *b == 0) == Some(path.len() - 1)
     }
 
-    /// The map operation that holds all of `[addr, addr + len)`.
-    fn map_of(&self, addr: u64, len: u64) -> Option<&'a Op> {
-        self.ops.iter().find(|op| op.is_map() && within(addr, len, op))
-    }
-
-    /// Whether the loader can write there: private memory with bytes behind it, in one mapping or in several without a gap.
-    fn writable(&self, addr: u64, len: u64) -> bool {
-        let Some(end) = addr.checked_add(len) else { return false };
-        let mut at = addr;
-        // Map operations ascend.
-        for op in self.ops.iter().filter(|op| op.is_map() && op.addr + op.len > addr) {
-            if op.addr > at || !self.is_writable(op) {
-                return false;
-            }
-            at = op.addr + op.len;
-            if at >= end {
-                return true;
-            }
-        }
-        false
-    }
-
-    fn is_writable(&self, op: &Op) -> bool {
+    /// Whether the loader can write to what the map operation maps.
+    pub(super) fn is_writable(&self, op: &Op) -> bool {
         self.has_bytes(op) && op.prot & PROT_WRITE != 0 && op.flags & OP_SHARED == 0
     }
 
@@ -114,7 +93,8 @@ impl<'a> Plan<'a> {
         }
     }
 
-    fn validate_ops(&self) -> Result<(), FormatError> {
+    fn validate_ops(&self) -> Result<Maps<'_, 'a>, FormatError> {
+        let mut maps = Maps::new(self);
         let mut last: Option<&Op> = None;
         for (index, op) in self.ops.iter().enumerate() {
             if !user_range(op.addr, op.len) || op.prot & !7 != 0 || op.flags & !OP_FLAGS != 0 {
@@ -188,16 +168,17 @@ impl<'a> Plan<'a> {
             }
             if op.is_map() {
                 last = Some(op);
+                maps.push(index);
             }
         }
         // Said in the header, so that whoever takes in a snapshot can see it there.
         if self.ops.iter().any(is_wx) != self.header.has_wx() {
             return Err(FormatError::Invalid("writable and executable memory"));
         }
-        Ok(())
+        Ok(maps)
     }
 
-    fn validate_threads(&self) -> Result<(), FormatError> {
+    fn validate_threads(&self, maps: &Maps<'_, '_>) -> Result<(), FormatError> {
         if self.threads.is_empty() {
             return Err(FormatError::Invalid("threads table: it is empty"));
         }
@@ -217,7 +198,7 @@ impl<'a> Plan<'a> {
                 && canonical(thread.regs[reg::FS_BASE])
                 && canonical(thread.regs[reg::GS_BASE])
                 && canonical(thread.regs[reg::RIP])
-                && (thread.tid_cache == 0 || thread.tid_cache % 4 == 0 && self.writable(thread.tid_cache, 4))
+                && (thread.tid_cache == 0 || thread.tid_cache % 4 == 0 && maps.writable(thread.tid_cache, 4))
                 && (thread.clear_tid == 0 || canonical(thread.clear_tid))
                 && match thread.timeout_form {
                     TIMEOUT_NONE => thread.timeout == 0 && thread.timeout_arg == 0,
@@ -226,18 +207,19 @@ impl<'a> Plan<'a> {
                             && is_timeout_arg(thread.timeout_arg)
                     }
                 }
-                && (thread.rseq == 0 || self.writable(thread.rseq, u64::from(thread.rseq_len.max(32))));
+                && thread.rseq_len <= PAGE as u32
+                && (thread.rseq == 0 || maps.writable(thread.rseq, u64::from(thread.rseq_len.max(32))));
             if !ok {
                 return bad("thread", index);
             }
         }
         // The resident region: code page, slot page, work area; each of the protections that the loader counts on.
         let base = self.header.process.resident;
-        let code = self
-            .map_of(base, PAGE)
+        let code = maps
+            .holds(base, PAGE)
             .filter(|op| op.prot == PROT_READ | PROT_EXEC && base % PAGE == 0 && self.has_bytes(op));
         let len = PAGE + resident::work_len(self.threads.len() as u64, largest as u64);
-        let rest = base.checked_add(resident::SLOTS).and_then(|slots| self.map_of(slots, len));
+        let rest = base.checked_add(resident::SLOTS).and_then(|slots| maps.holds(slots, len));
         match (code, rest) {
             (Some(_), Some(op)) if op.kind == OP_MAP_ANON && op.prot == PROT_READ | PROT_WRITE && op.flags == 0 => {
                 Ok(())
@@ -278,21 +260,28 @@ impl<'a> Plan<'a> {
         Ok(())
     }
 
-    fn validate_rest(&self) -> Result<(), FormatError> {
-        for (index, action) in self.sigactions.iter().enumerate() {
-            if action.signo == 0 || action.signo > MAX_SIGNAL || action.reserved != 0 {
-                return bad("signal disposition", index);
-            }
+    fn validate_environment(&self, maps: &Maps<'_, '_>) -> Result<(), FormatError> {
+        if self.env_changes.len() > MAX_ENV_CHANGES {
+            return Err(FormatError::TooLarge("the environment table"));
         }
         for (index, change) in self.env_changes.iter().enumerate() {
             let name = self.bytes(change.name);
             let ok = match change.kind {
-                ENV_SET => self.map_of(change.addr, 1).is_some(),
+                ENV_SET => maps.holds(change.addr, 1).is_some(),
                 ENV_UNSET => change.addr == 0,
                 _ => false,
             };
             if !ok || change.reserved != 0 || name.is_empty() || !self.bytes_ok(change.name) {
                 return bad("environment change", index);
+            }
+        }
+        Ok(())
+    }
+
+    fn validate_rest(&self) -> Result<(), FormatError> {
+        for (index, action) in self.sigactions.iter().enumerate() {
+            if action.signo == 0 || action.signo > MAX_SIGNAL || action.reserved != 0 {
+                return bad("signal disposition", index);
             }
         }
         for (index, setting) in self.settings.iter().enumerate() {
@@ -333,7 +322,7 @@ impl<'a> Plan<'a> {
         Ok(())
     }
 
-    fn validate_process(&self) -> Result<(), FormatError> {
+    fn validate_process(&self, maps: &Maps<'_, '_>) -> Result<(), FormatError> {
         let p = &self.header.process;
         let ordered = p.start_code <= p.end_code && p.start_data <= p.end_data && p.start_brk <= p.brk;
         if !ordered || p.brk >= USER_END || p.reserved != 0 || p.at > AT_ATTACH {
@@ -352,22 +341,25 @@ impl<'a> Plan<'a> {
             (p.info, 48, "snap_info address"),
         ];
         for (addr, len, name) in memory {
-            if addr != 0 && !self.writable(addr, len) {
+            if addr != 0 && !maps.writable(addr, len) {
                 return Err(FormatError::Invalid(name));
             }
         }
         if p.auxv % 8 != 0 || p.auxv_len % 16 != 0 || p.info % 8 != 0 || p.auxv_len > PAGE {
             return Err(FormatError::Invalid("process record"));
         }
+        if p.argv0 != 0 && maps.holds(p.argv0, 1).is_none() {
+            return Err(FormatError::Invalid("argv[0] address"));
+        }
+        Ok(())
+    }
+    fn validate_needs(&self) -> Result<(), FormatError> {
         if let Some(needs) = self.needs {
             let known =
                 needs.flags & !(HOST_XSAVE_RESOLVER | HOST_XSTATE_LAYOUT) == 0 && matches!(needs.level, 0 | 2..=4);
             if !known || !self.bytes_ok(needs.cpu_name) || !self.bytes_ok(needs.release) {
                 return Err(FormatError::Invalid("host requirements"));
             }
-        }
-        if p.argv0 != 0 && self.map_of(p.argv0, 1).is_none() {
-            return Err(FormatError::Invalid("argv[0] address"));
         }
         Ok(())
     }
