@@ -18,7 +18,7 @@ pub fn this_host() -> Host {
     Host {
         cpu: features(),
         xcr0: xcr0(),
-        xstate_size: xstate_size(),
+        places: std::array::from_fn(|number| xstate_component(number as u32).start as u32),
         kernel: nix::sys::utsname::uname().ok().and_then(|name| release(name.release().to_str()?)).unwrap_or(0),
         lacks: 0,
         page_shift: page.ilog2(),
@@ -52,10 +52,10 @@ pub fn xstate_size() -> u32 {
     if xcr0() == 0 { 512 } else { cpuid(0xd, 0).ebx }
 }
 
-/// Where state component `number` (2 and above) lies in an XSAVE area of this CPU; empty where there is none.
+/// Where state component `number` lies in an XSAVE area of this CPU; empty where there is none, and for x87 and SSE.
 #[must_use]
 pub fn xstate_component(number: u32) -> std::ops::Range<usize> {
-    if xcr0() >> number & 1 == 0 {
+    if number < 2 || xcr0() >> number & 1 == 0 {
         return 0..0;
     }
     let found = cpuid(0xd, number);

@@ -180,20 +180,44 @@ fn examine(plan: &Plan<'_>) -> Result<(), Unfit> {
         if !missing.is_empty() {
             return Err(Unfit::Features(missing));
         }
-        let misfit = requirements::grown(needs, xcr0).or_else(|| requirements::layout(needs, xcr0, 0));
-        if let Some(misfit) = misfit {
-            return Err(Unfit::Other(misfit));
-        }
     }
-    /// Offset of `xfeatures` in an XSAVE area's software bytes.
-    const XFEATURES: usize = 464 + 8;
-    for thread in plan.threads {
-        let area = plan.bytes(thread.xstate);
-        let live = area.get(XFEATURES..XFEATURES + 8).and_then(|bytes| bytes.try_into().ok());
-        let missing = live.map_or(0, u64::from_le_bytes) & !xcr0;
-        if missing != 0 {
-            return Err(Unfit::State(missing));
-        }
+    let missing = plan.live_state() & !xcr0;
+    if missing != 0 {
+        return Err(Unfit::State(missing));
     }
-    Ok(())
+    let misfit =
+        plan.needs.and_then(|needs| requirements::grown(needs, xcr0).or_else(|| requirements::layout(needs, lies)));
+    misfit.map_or(Ok(()), |misfit| Err(Unfit::Other(misfit)))
+}
+
+/// Whether this CPU has register state `component`, which is enabled, at `place` of an XSAVE area: it is told to save that
+/// component and nothing else.
+fn lies(component: u32, place: u32) -> bool {
+    /// More than any CPU's area has; what is there could then lie at any place of it.
+    const ROOM: u32 = 32 << 10;
+    // What is saved may happen to be what was there, but not both times.
+    place <= ROOM - 8
+        && component < 32
+        && [0x5a5a_5a5a, 0xa5a5_a5a5].into_iter().any(|fill: u32| {
+            let (before, at): (u32, u32);
+            // SAFETY: the area lies below everything on the stack that is in use, and an assembler block may use the stack; the
+            // kernel extends it there. The CPU has XSAVE, and only writes to the area.
+            unsafe {
+                asm!(
+                    "lea rdi, [rsp - 128 - {room}]",
+                    "and rdi, -4096",
+                    "mov [rdi + {place} - 4], {fill:e}",
+                    "mov [rdi + {place}], {fill:e}",
+                    "xsave64 [rdi]",
+                    "mov {fill:e}, [rdi + {place} - 4]",
+                    "mov {at:e}, [rdi + {place}]",
+                    room = const ROOM,
+                    place = in(reg) u64::from(place),
+                    fill = inout(reg) fill => before,
+                    at = out(reg) at,
+                    in("eax") 1u32 << component, in("edx") 0u32, out("rdi") _,
+                );
+            }
+            before == fill && at != fill
+        })
 }

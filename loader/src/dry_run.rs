@@ -67,7 +67,8 @@ pub fn print(plan: &Plan<'_>, out: &mut Out) -> fmt::Result {
             OP_READ => writeln!(out, "read file {} at {:#x}", op.file, op.offset)?,
             OP_PROTECT => writeln!(out, "protect")?,
             OP_ADVISE => writeln!(out, "advise {}", op.offset)?,
-            _ => writeln!(out, "lock")?,
+            OP_LOCK => writeln!(out, "lock")?,
+            _ => writeln!(out, "map descriptor {} at {:#x}", op.file, op.offset)?,
         }
     }
     writeln!(out, "patches    {} words", plan.patches.len())?;

@@ -11,8 +11,8 @@ pub struct Host {
     pub cpu: FeatureSet,
     /// Register state that the kernel has enabled; 0 without XSAVE.
     pub xcr0: u64,
-    /// Size of an XSAVE area with all of that; 0: not known.
-    pub xstate_size: u32,
+    /// Where each component of that lies in an XSAVE area; 0: it is not there.
+    pub places: [u32; COMPONENTS],
     /// Release of the kernel, [`release`]; 0: not known, which fits everything.
     pub kernel: u32,
     /// Bits of `KERNEL_…` that a probe found missing, whatever the release says.
@@ -115,6 +115,9 @@ fn behaviour(bit: u8) -> Option<&'static Behaviour> {
     BEHAVIOURS.iter().find(|behaviour| behaviour.bit == 1 << bit)
 }
 
+/// Register state that lies at the same place in the XSAVE areas of all CPUs: x87, SSE, AVX.
+pub const COMMON_STATE: u64 = 7;
+
 /// Register state that `_dl_runtime_resolve` saves in glibc: all but x87, PKRU and what the kernel has for itself.
 const RESOLVER_STATE: u64 = 0xee;
 
@@ -128,10 +131,13 @@ pub fn grown(needs: &HostNeeds, xcr0: u64) -> Option<Misfit> {
     (needs.flags & HOST_XSAVE_RESOLVER != 0 && more != 0).then_some(Misfit::Grown(more))
 }
 
-/// Whether state that is live lies where `host` has it. Up to AVX places are fixed; behind it each kind of CPU has its own.
-pub fn layout(needs: &HostNeeds, xcr0: u64, xstate_size: u32) -> Option<Misfit> {
-    let same = xcr0 == needs.xcr0 && (xstate_size == 0 || xstate_size == needs.xstate_size);
-    (needs.flags & HOST_XSTATE_LAYOUT != 0 && !same).then_some(Misfit::Layout)
+/// Whether state that is live lies where the host has it: whether component `.0` lies at `.1` is asked of `lies`.
+///
+/// Up to AVX places are the same everywhere. Behind it each maker has its own, also where XCR0 is the same: protection
+/// keys lie at 2688 on Intel's CPUs with AVX-512, at 2432 on AMD's.
+pub fn layout(needs: &HostNeeds, mut lies: impl FnMut(u32, u32) -> bool) -> Option<Misfit> {
+    let mut places = (0..).zip(needs.places).filter(|(_, place)| *place != 0);
+    (!places.all(|(number, place)| lies(number, place))).then_some(Misfit::Layout)
 }
 
 /// Everything that `host` lacks of `needs`.
@@ -148,7 +154,7 @@ pub fn misfits<'a>(needs: &'a HostNeeds, host: &'a Host) -> impl Iterator<Item =
         .numbers()
         .map(Misfit::Feature)
         .chain(grown(needs, host.xcr0))
-        .chain(layout(needs, host.xcr0, host.xstate_size))
+        .chain(layout(needs, |number, place| host.places.get(number as usize) == Some(&place)))
         .chain(old.then_some(Misfit::Kernel(needs.kernel)))
         .chain(behaviours.map(Misfit::Behaviour))
         .chain(page)
@@ -163,7 +169,7 @@ mod tests {
         Host {
             cpu: FeatureSet::V3,
             xcr0: 7,
-            xstate_size: 832,
+            places: [0; COMPONENTS],
             kernel: release(6, 1),
             lacks: 0,
             page_shift: 12,
@@ -175,7 +181,6 @@ mod tests {
         HostNeeds {
             cpu: FeatureSet::V2.0,
             xcr0: 7,
-            xstate_size: 832,
             kernel: release(4, 17),
             page_shift: 12,
             address_bits: 47,
@@ -218,11 +223,19 @@ mod tests {
         has(HostNeeds { address_bits: 56, ..needs() }, host(), &["56 bits"]);
         let large = Host { xcr0: 0xe7, ..host() };
         has(needs(), large, &[]);
-        let fixed = HostNeeds { flags: HOST_XSTATE_LAYOUT, ..needs() };
-        has(fixed, host(), &[]);
-        has(fixed, large, &["layout"]);
-        has(fixed, Host { xstate_size: 2440, ..host() }, &["layout"]);
-        has(fixed, Host { xstate_size: 0, ..host() }, &[]);
+        // Protection keys on CPUs of Intel, with and without AMX, of AMD, and without AVX-512.
+        let keys_at = |place| {
+            let mut places = [0; COMPONENTS];
+            places[9] = place;
+            places
+        };
+        let keys = HostNeeds { places: keys_at(2688), ..needs() };
+        let with_amx = Host { xcr0: 0x602e7, places: keys_at(2688), ..host() };
+        has(keys, with_amx, &[]);
+        has(keys, Host { xcr0: 0x2e7, ..with_amx }, &[]);
+        has(keys, Host { xcr0: 0x2e7, places: keys_at(2432), ..host() }, &["layout"]);
+        has(keys, host(), &["layout"]);
+        has(needs(), with_amx, &[]);
         has(HostNeeds { flags: HOST_XSAVE_RESOLVER, ..needs() }, large, &["0xe0"]);
         has(HostNeeds { flags: HOST_XSAVE_RESOLVER, ..needs() }, Host { xcr0: 0x207, ..host() }, &[]);
     }

@@ -43,7 +43,7 @@ fn layouts() -> BTreeMap<&'static str, (usize, Vec<Field>)> {
     record!(Setting: kind which a b);
     record!(PendingSignal: thread signo info);
     record!(HostNeeds: cpu cpu_seen xcr0 behaviours xstate_size kernel level flags page_shift address_bits cpu_name
-        release);
+        release places);
     record!(Timer: kind id clock notify signo thread value remaining interval reserved);
     layouts
 }

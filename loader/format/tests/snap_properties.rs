@@ -107,8 +107,12 @@ fn host_requirements_are_optional_and_checked() {
         cpu_name: sample.add_bytes(b"Sample CPU"),
         ..HostNeeds::default()
     };
-    let rebuilt = |needs: HostNeeds| {
+    let rebuilt = |needs: HostNeeds, live: u64| {
         let mut tables = PlanTables { needs: Some(needs), ..sample.clone() };
+        for thread in &tables.threads {
+            let at = thread.xstate.offset as usize + 472;
+            tables.bytes[at..at + 8].copy_from_slice(&live.to_le_bytes());
+        }
         let size = tables.meta_len().next_multiple_of(PAGE) + sample::PAGES as u64 * PAGE;
         tables.files[0].size = size;
         tables
@@ -119,21 +123,34 @@ fn host_requirements_are_optional_and_checked() {
         tables.fd_steps.retain(|step| step.kind != STEP_CONTENT);
         build(&tables, size)
     };
-    let (meta, size) = rebuilt(needs);
+    let (meta, size) = rebuilt(needs, 7);
     parse(&meta, size, |plan| {
         let plan = plan.unwrap();
         assert_eq!(plan.needs, Some(&needs));
         assert_eq!(plan.bytes(plan.needs.unwrap().cpu_name), b"Sample CPU");
     });
+    let keys_at = |place| {
+        let mut places = [0; COMPONENTS];
+        places[9] = place;
+        places
+    };
     let far = BytesRef { offset: u32::MAX, len: 1 };
+    let (meta, size) = rebuilt(HostNeeds { places: keys_at(2432), ..needs }, 7 | 1 << 9);
+    parse(&meta, size, |plan| assert_eq!(plan.unwrap().needs.unwrap().places[9], 2432));
     let bad = [
-        HostNeeds { flags: 4, ..needs },
-        HostNeeds { level: 1, ..needs },
-        HostNeeds { cpu_name: far, ..needs },
-        HostNeeds { release: far, ..needs },
+        (HostNeeds { flags: 2, ..needs }, 7),
+        (HostNeeds { level: 1, ..needs }, 7),
+        (HostNeeds { cpu_name: far, ..needs }, 7),
+        (HostNeeds { release: far, ..needs }, 7),
+        // Places of what is not live, and of nowhere; live and without a place, of an unknown kind.
+        (HostNeeds { places: keys_at(2688), ..needs }, 7),
+        (HostNeeds { places: keys_at(575), ..needs }, 7 | 1 << 9),
+        (HostNeeds { places: keys_at(1 << 16), ..needs }, 7 | 1 << 9),
+        (needs, 7 | 1 << 9),
+        (needs, 7 | 1 << 20),
     ];
-    for needs in bad {
-        let (meta, size) = rebuilt(needs);
+    for (needs, live) in bad {
+        let (meta, size) = rebuilt(needs, live);
         parse(&meta, size, |plan| assert_eq!(plan.unwrap_err(), FormatError::Invalid("host requirements")));
     }
 }

@@ -15,7 +15,7 @@ use super::source::{ExamineError, Snapshot, print, print_json};
 use super::space::Space;
 use super::text::{colours, render};
 use report::Report;
-pub(super) use report::{comm, xfeatures};
+pub(super) use report::comm;
 use snapfn_store::Stores;
 use std::ffi::OsString;
 use std::path::PathBuf;

@@ -183,7 +183,7 @@ pub(crate) fn dump(
         environment,
         owners,
     })?;
-    needs::add(&mut tables, tracer, &image, options.cpu);
+    needs::add(&mut tables, tracer, &image, &threads, options.cpu);
     let core = core_notes::build(tracer, &image, &threads, &args)?;
     let stored = write::write(tracer, &image, &tables, &core, &fds, &secrets, transaction)?;
     Ok(Dumped {

@@ -5,7 +5,7 @@ use super::scheduling;
 use crate::tracee::ptrace::{self, Tid};
 use crate::tracee::remote::Remote;
 use crate::tracee::{Frozen, Status, TraceError, Tracer};
-use snapfn_format::snap::{TIMEOUT_NONE, Thread, reg, resident};
+use snapfn_format::snap::{COMPONENTS, TIMEOUT_NONE, Thread, reg, resident};
 use snapfn_kernel_tests::requirements::xstate_component;
 
 /// A thread's record and its XSAVE area as a signal frame holds it.
@@ -60,12 +60,17 @@ fn frame_xstate(raw: &[u8], portable: bool) -> Result<Vec<u8>, TraceError> {
     if portable && pkru == Some(PKRU_DEFAULT) {
         live &= !PKRU;
     }
-    let ends =
-        (2..u64::BITS).filter(|number| live >> number & 1 != 0).map(|number| match xstate_component(number).end {
-            0 => raw.len(),
-            end => end,
-        });
-    let size = ends.fold(HEADER_END, usize::max);
+    let mut size = HEADER_END;
+    for number in (2..u64::BITS).filter(|number| live >> number & 1 != 0) {
+        size = match xstate_component(number).end {
+            end if end > 0 && (number as usize) < COMPONENTS => size.max(end),
+            _ => {
+                return Err(TraceError::Split(format!(
+                    "register state of an unknown kind is live (component {number})"
+                )));
+            }
+        };
+    }
     let mut area = raw.get(..size).ok_or_else(too_short)?.to_vec();
     area[464..512].fill(0);
     area[464..468].copy_from_slice(&MAGIC1.to_le_bytes());
@@ -212,7 +217,7 @@ mod tests {
             assert_eq!(made(live, false), (xstate_component(number).end + 4, live));
         }
         let unknown = (2..u64::BITS).find(|number| xstate_component(*number).is_empty()).unwrap_or(2);
-        assert_eq!(made(1 << unknown, false).0, (16 << 10) + 4);
+        assert!(frame_xstate(&raw(1 << unknown), false).is_err());
     }
 
     #[test]

@@ -186,11 +186,21 @@ impl<'a> Plan<'a> {
         Ok(plan)
     }
 
+    /// The components of register state that are live in some thread, as a mask like XCR0.
+    pub fn live_state(&self) -> u64 {
+        self.threads.iter().fold(0, |live, thread| live | live_state(self.bytes(thread.xstate)))
+    }
+
     /// The bytes that `reference` names; empty when it lies outside (which validation excludes).
     pub fn bytes(&self, reference: BytesRef) -> &'a [u8] {
         let start = reference.offset as usize;
         start.checked_add(reference.len as usize).and_then(|end| self.bytes.get(start..end)).unwrap_or_default()
     }
+}
+
+/// The components that are live in the XSAVE area of a signal frame: `xfeatures` of the kernel's software bytes.
+pub fn live_state(xstate: &[u8]) -> u64 {
+    xstate.get(472..480).and_then(|bytes| bytes.try_into().ok()).map_or(0, u64::from_le_bytes)
 }
 
 fn table<'a, T: FromBytes + Immutable>(

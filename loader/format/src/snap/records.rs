@@ -59,7 +59,7 @@ pub enum TableId {
     /// [`FdStep`].
     FdSteps = 10,
     /// [`HostNeeds`]: one record or none.
-    HostNeeds = 12,
+    HostNeeds = 13,
     /// Raw bytes: paths, XSAVE areas, contents of small descriptors.
     Bytes = 15,
 }
@@ -635,14 +635,16 @@ record! {
         cpu_name: BytesRef,
         /// Release of the kernel.
         release: BytesRef,
+        /// Where register state beyond AVX that is live lies in an XSAVE area, by number of the component; 0: not live.
+        places: [u32; COMPONENTS],
     }
 }
 
+/// Components of register state that a snapshot can hold; numbers are those of the bits of XCR0.
+pub const COMPONENTS: usize = 20;
+
 /// [`HostNeeds::flags`]: the dynamic linker saves all register state with `XSAVE`, in an area of that host's size.
 pub const HOST_XSAVE_RESOLVER: u32 = 1;
-
-/// [`HostNeeds::flags`]: register state beyond AVX is live in a thread, in the layout of that host.
-pub const HOST_XSTATE_LAYOUT: u32 = 2;
 
 /// [`HostNeeds::behaviours`]: restartable sequences, which a thread has registered.
 pub const KERNEL_RSEQ: u64 = 1;

@@ -5,6 +5,7 @@ use super::maps::{Maps, within};
 use super::records::*;
 use super::resident;
 use crate::layout::{LOADER_END, LOADER_START, USER_END, USER_START};
+use crate::requirements::COMMON_STATE;
 use crate::{FormatError, PAGE};
 
 /// An index fits below the offset in a STEP_CONTENT.
@@ -12,7 +13,8 @@ const MAX_FILES: usize = PAGE as usize;
 const MAX_THREADS: usize = 16384;
 const MAX_ENV_CHANGES: usize = 65536;
 const MAX_SIGNAL: u32 = 64;
-const XSTATE_MIN: usize = 512 + 64 + 4;
+const XSTATE_HEADER_END: usize = 512 + 64;
+const XSTATE_MIN: usize = XSTATE_HEADER_END + 4;
 const XSTATE_MAX: usize = 1 << 16;
 
 fn bad<T>(what: &'static str, index: usize) -> Result<T, FormatError> {
@@ -355,9 +357,18 @@ impl<'a> Plan<'a> {
     }
     fn validate_needs(&self) -> Result<(), FormatError> {
         if let Some(needs) = self.needs {
-            let known =
-                needs.flags & !(HOST_XSAVE_RESOLVER | HOST_XSTATE_LAYOUT) == 0 && matches!(needs.level, 0 | 2..=4);
-            if !known || !self.bytes_ok(needs.cpu_name) || !self.bytes_ok(needs.release) {
+            let known = needs.flags & !HOST_XSAVE_RESOLVER == 0 && matches!(needs.level, 0 | 2..=4);
+            let live = self.live_state() & !COMMON_STATE;
+            let placed = needs.places.iter().enumerate().all(|(number, place)| match live >> number & 1 {
+                0 => *place == 0,
+                _ => (XSTATE_HEADER_END..XSTATE_MAX).contains(&(*place as usize)),
+            });
+            if !known
+                || !placed
+                || live >> COMPONENTS != 0
+                || !self.bytes_ok(needs.cpu_name)
+                || !self.bytes_ok(needs.release)
+            {
                 return Err(FormatError::Invalid("host requirements"));
             }
         }

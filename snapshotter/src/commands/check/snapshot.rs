@@ -3,7 +3,6 @@
 use super::host::Host;
 use super::installed::{Installed, compare};
 use super::{Finding, Verdict};
-use crate::commands::inspect::xfeatures;
 use crate::commands::source::{ExamineError, Snapshot};
 use crate::commands::space::{path, text};
 use crate::commands::text::hex;
@@ -103,7 +102,7 @@ impl Findings {
         // A plan is only valid for x86-64 and pages of 4 KiB.
         self.expect(host.architecture == "x86_64", "architecture", format!("x86_64 on {}", host.architecture));
         self.expect(host.page_size == PAGE, "page size", format!("{PAGE} bytes on {}", host.page_size));
-        let live = plan.threads.iter().fold(0, |live, thread| live | xfeatures(plan, thread));
+        let live = plan.live_state();
         let detail = match live & !host.xstate {
             0 => format!("{} are live, all enabled here", xstate::components(live)),
             missing => format!("{} live in the snapshot, not enabled here", xstate::components(missing)),

@@ -1,6 +1,6 @@
 //! What a snapshot holds besides memory, as text that does not depend on its addresses.
 
-use crate::commands::inspect::{comm, xfeatures};
+use crate::commands::inspect::comm;
 use crate::commands::names;
 use crate::commands::space::{Space, text};
 use serde::Serialize;
@@ -105,7 +105,7 @@ impl Facts {
 
 fn describe_thread(plan: &Plan<'_>, space: &Space, thread: &Thread) -> String {
     let rip = space.describe(thread.regs[reg::RIP]);
-    let (mask, live) = (thread.sigmask, xfeatures(plan, thread));
+    let (mask, live) = (thread.sigmask, live_state(plan.bytes(thread.xstate)));
     format!("{} at {rip}, mask {mask:#x}, registers {live:#x}", comm(thread))
 }
 

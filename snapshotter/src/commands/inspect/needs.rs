@@ -1,6 +1,5 @@
 //! What a snapshot says that it needs of a host. `check NAME` compares it with this one.
 
-use super::report::xfeatures;
 use crate::commands::space::text;
 use crate::commands::text::{Section, hex, size};
 use crate::commands::xstate;
@@ -8,7 +7,8 @@ use serde::Serialize;
 use snapfn_format::PAGE;
 use snapfn_format::cpu::{self, FeatureSet};
 use snapfn_format::requirements::BEHAVIOURS;
-use snapfn_format::snap::{HOST_XSAVE_RESOLVER, HOST_XSTATE_LAYOUT, Plan};
+use snapfn_format::snap::{HOST_XSAVE_RESOLVER, Plan};
+use std::collections::BTreeMap;
 
 #[derive(Debug, Serialize)]
 pub(super) struct Needs {
@@ -44,15 +44,15 @@ pub(super) struct Record {
     pub(super) xcr0: String,
     /// Size of an XSAVE area with all of it.
     pub(super) xstate_size: u32,
-    /// The live register state lies as only CPUs with the same XCR0 have it.
-    pub(super) same_layout: bool,
+    /// Where live register state beyond AVX lies in that area, by number of the component.
+    pub(super) places: BTreeMap<u32, u32>,
     /// The dynamic linker has room for the register state of that CPU and no more.
     pub(super) same_room: bool,
 }
 
 impl Needs {
     pub(super) fn new(plan: &Plan<'_>) -> Self {
-        let live = plan.threads.iter().fold(0, |live, thread| live | xfeatures(plan, thread));
+        let live = plan.live_state();
         let record = plan.needs.map(|needs| Record {
             cpu_level: Some(needs.level).filter(|level| *level != 0),
             cpu_features: FeatureSet(needs.cpu).numbers().map(feature).collect(),
@@ -63,7 +63,7 @@ impl Needs {
             made_on: text(plan, needs.release),
             xcr0: hex(needs.xcr0),
             xstate_size: needs.xstate_size,
-            same_layout: needs.flags & HOST_XSTATE_LAYOUT != 0,
+            places: (0..).zip(needs.places).filter(|(_, place)| *place != 0).collect(),
             same_room: needs.flags & HOST_XSAVE_RESOLVER != 0,
         });
         // A plan is only valid for these.
@@ -105,10 +105,13 @@ impl Record {
         row("features", if self.cpu_features.is_empty() { "-".to_owned() } else { self.cpu_features.join(" ") });
         row("addresses", format!("{} bits", self.address_bits));
         let xsave = format!("{} bytes, XCR0 {}", self.xstate_size, self.xcr0);
-        match (self.same_layout, self.same_room) {
-            (true, _) => row("XSAVE area", format!("laid out as there: {xsave}")),
-            (false, true) => row("XSAVE area", format!("not larger than there: {xsave}")),
-            (false, false) => row("XSAVE area", format!("any (there: {xsave})")),
+        match self.same_room {
+            true => row("XSAVE area", format!("not larger than there: {xsave}")),
+            false => row("XSAVE area", format!("any size (there: {xsave})")),
+        }
+        if !self.places.is_empty() {
+            let place = |(number, place): (&u32, &u32)| format!("{} at {place}", xstate::components(1 << number));
+            row("in its places", self.places.iter().map(place).collect::<Vec<_>>().join(", "));
         }
         let behaviours: String = self.behaviours.iter().map(|name| format!(", {name}")).collect();
         row("kernel", format!("Linux {} or later{behaviours} (made on {})", self.kernel, self.made_on));

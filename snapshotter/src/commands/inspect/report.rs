@@ -376,12 +376,6 @@ fn patches(plan: &Plan<'_>) -> Patches {
     count
 }
 
-/// The components that are live in an XSAVE area: 8 bytes at 472.
-pub(crate) fn xfeatures(plan: &Plan<'_>, thread: &Thread) -> u64 {
-    let word = plan.bytes(thread.xstate).get(472..480).and_then(|bytes| bytes.try_into().ok());
-    word.map_or(0, u64::from_le_bytes)
-}
-
 /// A thread's name without the padding.
 pub(crate) fn comm(thread: &Thread) -> String {
     let name = thread.comm.split(|byte| *byte == 0).next().unwrap_or_default();
@@ -400,7 +394,7 @@ fn thread(plan: &Plan<'_>, space: &Space, index: usize, thread: &Thread) -> Thre
         rsp_in: space.describe(rsp),
         fs_base: hex(thread.regs[reg::FS_BASE]),
         blocked: names::signals(thread.sigmask),
-        xfeatures: hex(xfeatures(plan, thread)),
+        xfeatures: hex(live_state(plan.bytes(thread.xstate))),
         tid_cached: thread.tid_cache != 0,
     }
 }
