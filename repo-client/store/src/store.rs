@@ -91,9 +91,10 @@ impl Store {
     }
 }
 
-/// Makes one directory of mode 0755 whatever the umask; the root alone decides who gets in.
+/// Makes one directory of mode 0755 whatever the umask; the root alone decides who gets in. One that is removed again in
+/// the meantime (a name's, with its last tag) is no error here: what is to be put into it fails, and begins anew.
 pub(crate) fn make_dir(path: &Path) -> Result<(), StoreError> {
-    match fs::create_dir(path) {
+    let checked = match fs::create_dir(path) {
         Ok(()) => fs::set_permissions(path, Permissions::from_mode(0o755))
             .map_err(|e| StoreError::io("set the mode of", path, e)),
         Err(e) if e.kind() == io::ErrorKind::AlreadyExists => match fs::symlink_metadata(path) {
@@ -101,7 +102,11 @@ pub(crate) fn make_dir(path: &Path) -> Result<(), StoreError> {
             Ok(_) => Err(StoreError::io("use", path, io::Error::from_raw_os_error(libc::ENOTDIR))),
             Err(e) => Err(StoreError::io("look at", path, e)),
         },
-        Err(e) => Err(StoreError::io("create", path, e)),
+        Err(e) => return Err(StoreError::io("create", path, e)),
+    };
+    match checked {
+        Err(StoreError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => Ok(()),
+        other => other,
     }
 }
 
