@@ -94,7 +94,7 @@ impl Repo {
             [one] => transaction.set_ref(&name, *one)?,
             many => transaction.set_variants(&name, many)?,
         }
-        note(&transaction, from, &digest, &snapshots)?;
+        note(&transaction, from, &snapshots)?;
         let needed = (0..image.layers.len()).filter(|layer| !image.index.expected(*layer).is_empty());
         Ok(Pulled {
             name,
@@ -138,18 +138,10 @@ fn has_wx(filler: &mut Filler, size: u64) -> Result<bool, RepoError> {
     Ok(peek_header(there, size).is_ok_and(|header| header.has_wx()))
 }
 
-/// Lets `snaprun` find it by the image's name: under what was asked for, and under the manifest's digest.
-fn note(
-    transaction: &Transaction,
-    from: &Reference,
-    manifest: &Digest,
-    snapshots: &[snapfn_store::Digest],
-) -> Result<(), RepoError> {
+/// Lets `snaprun` find it by the image's name, as it was asked for.
+fn note(transaction: &Transaction, from: &Reference, snapshots: &[snapfn_store::Digest]) -> Result<(), RepoError> {
     let image = Image::parse(&from.to_string()).map_err(|_| RepoError::NoName(from.to_string()))?;
-    let by_digest = image.with_digest(&manifest.hex()).map_err(|_| RepoError::NoName(from.to_string()))?;
-    transaction.set_pulled(&image, snapshots)?;
-    transaction.set_pulled(&by_digest, snapshots)?;
-    Ok(())
+    Ok(transaction.set_pulled(&image, snapshots)?)
 }
 
 /// The name that people expect: that of the repository, with the image's tag.

@@ -68,15 +68,6 @@ impl Image {
         self.target.starts_with("sha256:")
     }
 
-    /// The same name with the manifest's digest (64 hexadecimal digits) instead of its tag.
-    pub fn with_digest(&self, hex: &str) -> Result<Self, NameError> {
-        let target = format!("sha256:{hex}");
-        match checked_digest(&target) {
-            Some(_) => Ok(Image { dir: self.dir.clone(), target }),
-            None => Err(NameError::Empty("digest of the image")),
-        }
-    }
-
     pub(crate) fn tagged(&self) -> Tagged<'_> {
         Tagged { top: DIR, name: &self.dir, tag: &self.target }
     }
@@ -155,29 +146,16 @@ impl Store {
         Ok(found)
     }
 
-    /// Forgets that an image was pulled; returns whether it was. The files stay until garbage is collected.
-    ///
-    /// A pull by tag has noted the digest as well. With the last tag of the same snapshots, that is forgotten, too.
+    /// Forgets that an image was pulled under this very name; returns whether it was. The files stay until garbage is
+    /// collected. What cannot be read can be removed all the same.
     pub fn remove_pulled(&self, image: &Image) -> Result<bool, StoreError> {
-        // What cannot be read can be removed all the same.
-        let variants = image.tagged().variants(self).unwrap_or_default();
-        let removed = image.tagged().remove(self)?;
-        if let Some(variants) = variants.filter(|_| !image.is_digest()) {
-            let mut same = self.pulled_images()?;
-            same.retain(|entry| entry.image.dir == image.dir && entry.variants.as_ref().is_ok_and(|v| *v == variants));
-            if same.iter().all(|entry| entry.image.is_digest()) {
-                for entry in same {
-                    entry.image.tagged().remove(self)?;
-                }
-            }
-        }
-        Ok(removed)
+        image.tagged().remove(self)
     }
 }
 
 impl Transaction {
     /// Notes that an image was pulled and brought these snapshots of this store: `snaprun IMAGE` starts any of them.
-    /// A pull notes it under the tag and under the manifest's digest ([`Image::with_digest`]).
+    /// Under no other name: what a tag brought is garbage once the tag has moved on.
     pub fn set_pulled(&self, image: &Image, snapshots: &[Digest]) -> Result<(), StoreError> {
         image.tagged().set(self.store(), snapshots)
     }

@@ -239,24 +239,27 @@ fn a_set_that_was_tampered_with_is_refused() {
 }
 
 #[test]
-fn a_pulled_image_is_forgotten_with_its_last_tag() {
+fn what_a_pulled_tag_brought_is_garbage_when_the_tag_moves() {
     let (_dir, store, first) = with_snapshot();
     let tx = store.begin().unwrap();
     let second = tx.put_bytes(Kind::Snap, b"b").unwrap().digest;
     let image = |text: &str| Image::parse(text).unwrap();
-    let (one, two) = (image("h.example/fn:v1"), image("h.example/fn:v2"));
-    let (digest, other) = (one.with_digest(&"1".repeat(64)).unwrap(), one.with_digest(&"2".repeat(64)).unwrap());
-    let elsewhere = image("h.example/other:v1").with_digest(&"1".repeat(64)).unwrap();
-    for (image, snapshot) in [(&one, first), (&two, first), (&digest, first), (&other, second), (&elsewhere, first)] {
-        tx.set_pulled(image, &[snapshot]).unwrap();
-    }
-    let left = || -> Vec<_> { store.pulled_images().unwrap().into_iter().map(|entry| entry.image).collect() };
-    assert!(store.remove_pulled(&one).unwrap());
-    assert_eq!(left(), [digest, other.clone(), two.clone(), elsewhere.clone()]);
-    assert!(store.remove_pulled(&two).unwrap() && !store.remove_pulled(&two).unwrap());
-    assert_eq!(left(), [other.clone(), elsewhere.clone()]);
-    assert!(store.remove_pulled(&other).unwrap());
-    assert_eq!(left(), [elsewhere]);
+    let (tag, pinned) = (image("h.example/fn:v1"), image(&format!("h.example/fn@sha256:{}", "1".repeat(64))));
+    tx.set_pulled(&tag, &[first]).unwrap();
+    drop(tx);
+    let kept = || collect(&store, &|_| Ok(Summary::default()), false).unwrap().kept;
+    let tx = store.begin().unwrap();
+    tx.set_pulled(&tag, &[second]).unwrap();
+    drop(tx);
+    assert_eq!((kept(), store.path(Kind::Snap, first).exists()), (1, false));
+    // What was asked for by its digest stays, whatever becomes of tags.
+    let tx = store.begin().unwrap();
+    tx.set_pulled(&pinned, &[second]).unwrap();
+    drop(tx);
+    assert!(store.remove_pulled(&tag).unwrap() && !store.remove_pulled(&tag).unwrap());
+    assert_eq!((kept(), store.pulled(&pinned).unwrap()), (1, Some(vec![second])));
+    assert!(store.remove_pulled(&pinned).unwrap());
+    assert_eq!(kept(), 0);
 }
 
 #[test]
@@ -269,7 +272,7 @@ fn pulled_images_are_kept_and_found_like_tags() {
     tx.set_pulled(&image, &[first]).unwrap();
     let link = fs::read_link(store.root().join("pulled/127.0.0.1:5000+team+fn/v1")).unwrap();
     assert_eq!(link.to_str().unwrap(), format!("../../snap/{first}"));
-    let by_digest = image.with_digest(&"0a".repeat(32)).unwrap();
+    let by_digest = Image::parse(&format!("127.0.0.1:5000/team/fn@sha256:{}", "0a".repeat(32))).unwrap();
     tx.set_pulled(&by_digest, &[first, second]).unwrap();
     assert_eq!(store.pulled(&image).unwrap().unwrap(), [first]);
     assert_eq!(search(&[&store]).pulled(&by_digest).unwrap().unwrap(), [first, second]);
