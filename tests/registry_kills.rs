@@ -199,4 +199,7 @@ fn killed_at_any_moment() {
         "{} kills of push and {pulled} of pull in {rounds} rounds: {blobs} blobs went up, none twice; {resumed} downloads went on",
         up.kills
     );
+    // Kills that all come too early or too late would show nothing.
+    assert!(blobs > 0, "nothing went up");
+    assert!(resumed > 0 || pulled < 20, "no download of {pulled} went on");
 }

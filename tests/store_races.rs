@@ -157,6 +157,66 @@ fn links_in_the_place_of_files_and_directories() {
     }
 }
 
+/// Runs its arguments where `openat2` is answered with the error that the first names.
+const WITHOUT_OPENAT2: &str = r#"
+    #include <errno.h>
+    #include <linux/filter.h>
+    #include <linux/seccomp.h>
+    #include <stddef.h>
+    #include <stdlib.h>
+    #include <sys/prctl.h>
+    #include <sys/syscall.h>
+    #include <unistd.h>
+    int main(int argc, char **argv) {
+        int error = atoi(argv[1]);
+        struct sock_filter filter[] = {
+            BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+            BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_openat2, 0, 1),
+            BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | error),
+            BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+        };
+        struct sock_fprog program = {sizeof filter / sizeof *filter, filter};
+        if (argc < 3 || prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) || prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program))
+            return 99;
+        if (syscall(SYS_openat2, 0, "/", 0, 0) != -1 || errno != error) return 98;
+        execv(argv[2], argv + 2);
+        return 97;
+    }"#;
+
+/// Kernels before 5.6, and containers whose filter does not know `openat2`: instances start, and links in the place of
+/// stored files are refused there as well.
+#[test]
+fn where_openat2_is_not_to_be_had() {
+    let bench = Bench::new().unwrap();
+    let store = store(&bench, "true");
+    let wrapper = bench.compile("wrapper", WITHOUT_OPENAT2, &["-O1"]).unwrap();
+    const ENOSYS: i32 = 38;
+    const EPERM: i32 = 1;
+    for errno in [ENOSYS, EPERM] {
+        let started = || {
+            let mut run = Run { env: env(&bench, &store), ..bench.snaprun(&["fn"]) };
+            run.argv.splice(0..0, [wrapper.clone(), errno.to_string()]);
+            run.run().unwrap()
+        };
+        let good = started();
+        assert!(only(&good, &["true"]), "{errno}: {good}");
+        for kind in ["code", "snap"] {
+            for entry in fs::read_dir(store.join(kind)).unwrap() {
+                let file = entry.unwrap().path();
+                let held = store.join("held");
+                fs::rename(&file, &held).unwrap();
+                symlink(&held, &file).unwrap();
+                let refused = started();
+                fs::rename(&held, &file).unwrap();
+                // Not each of the store's files is one of this snapshot.
+                let unused = only(&refused, &["true"]) && kind == "code";
+                let said = refused.err().contains("is a symbolic link") && refused.stdout.is_empty();
+                assert!(unused || said, "{errno}, {kind}: {refused}");
+            }
+        }
+    }
+}
+
 /// Files that become shorter while they are being opened and mapped: only their owner can do that. The start is refused
 /// in one line, or the instance meets a missing page and ends by SIGBUS (a system call that does fails with EFAULT); it
 /// never goes on with other content.

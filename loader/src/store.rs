@@ -352,7 +352,7 @@ const FILE_FLAGS: u32 = sys::O_NONBLOCK | sys::O_CLOEXEC;
 ///
 /// Symptom: ENOSYS before Linux 5.6, EPERM from a seccomp filter that does not know openat2. Then only the last part of the
 /// path is kept from being a link; the one before is a directory that none but the store's owner can replace. Goes when
-/// 5.6 is the oldest kernel and no container engine in use is older than openat2.
+/// 5.6 is the oldest kernel and no container engine in use is older than openat2. Test: where_openat2_is_not_to_be_had.
 fn open_below(root: i32, path: &CStr) -> sys::Result<i32> {
     match sys::openat2(root, path, FILE_FLAGS, sys::RESOLVE_NO_SYMLINKS) {
         Err(Errno::NOSYS | Errno::PERM) => sys::openat(root, path, FILE_FLAGS | sys::O_NOFOLLOW, 0),
