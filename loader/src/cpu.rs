@@ -29,8 +29,6 @@ const XSAVE: u8 = 10;
 pub enum Unfit {
     /// Features of the CPU.
     Features(FeatureSet),
-    /// Register state that is live in the snapshot: bits of XCR0.
-    State(u64),
     /// Something else of the requirements.
     Other(Misfit),
 }
@@ -49,10 +47,6 @@ impl fmt::Display for Unfit {
                 }
                 f.write_str(", which code in the snapshot was selected for")
             }
-            Unfit::State(missing) => write!(
-                f,
-                "this CPU or kernel lacks register state that is live in the snapshot (XCR0 bits {missing:#x})"
-            ),
             Unfit::Other(misfit) => write!(f, "{misfit}"),
         }
     }
@@ -181,12 +175,9 @@ fn examine(plan: &Plan<'_>) -> Result<(), Unfit> {
             return Err(Unfit::Features(missing));
         }
     }
-    let missing = plan.live_state() & !xcr0;
-    if missing != 0 {
-        return Err(Unfit::State(missing));
-    }
-    let misfit =
-        plan.needs.and_then(|needs| requirements::grown(needs, xcr0).or_else(|| requirements::layout(needs, lies)));
+    let misfit = requirements::state(plan.live_state(), xcr0).or_else(|| {
+        plan.needs.and_then(|needs| requirements::grown(needs, xcr0).or_else(|| requirements::layout(needs, lies)))
+    });
     misfit.map_or(Ok(()), |misfit| Err(Unfit::Other(misfit)))
 }
 
@@ -197,7 +188,6 @@ fn lies(component: u32, place: u32) -> bool {
     const ROOM: u32 = 32 << 10;
     // What is saved may happen to be what was there, but not both times.
     place <= ROOM - 8
-        && component < 32
         && [0x5a5a_5a5a, 0xa5a5_a5a5].into_iter().any(|fill: u32| {
             let (before, at): (u32, u32);
             // SAFETY: the area lies below everything on the stack that is in use, and an assembler block may use the stack; the

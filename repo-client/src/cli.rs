@@ -84,7 +84,7 @@ pub(crate) enum Command {
         /// What to remove
         #[arg(required = true, value_name = "NAME[:TAG]|REF")]
         names: Vec<OsString>,
-        /// For REF: only forget here that it was pulled; with its last tag, also under its digest
+        /// For REF: only forget here that it was pulled under that name
         #[arg(long)]
         pulled: bool,
         /// For REF: speak HTTP without TLS

@@ -59,7 +59,7 @@ pub(crate) fn ls(stores: &Stores, json: bool, failures: &mut Failures) -> io::Re
     }
 }
 
-/// Tags and pulled images of a store; an image that has a tag is not listed by its digest as well.
+/// Tags and pulled images of a store.
 fn entries(store: &Store, failures: &mut Failures) -> Vec<Entry> {
     let mut all = Vec::new();
     match store.refs() {
@@ -74,18 +74,11 @@ fn entries(store: &Store, failures: &mut Failures) -> Vec<Entry> {
         failures.add(store.root().display(), error);
         Vec::new()
     });
-    let tagged: BTreeSet<(String, Vec<Digest>)> = pulled
-        .iter()
-        .filter(|entry| !entry.image.target().contains(':'))
-        .filter_map(|entry| Some((entry.image.name(), entry.variants.as_ref().ok()?.clone())))
-        .collect();
-    for entry in pulled {
-        let (name, tag) = (entry.image.name(), entry.image.target().to_string());
-        let same = |variants: &Vec<Digest>| tagged.contains(&(name.clone(), variants.clone()));
-        if !(tag.contains(':') && entry.variants.as_ref().is_ok_and(same)) {
-            all.push(Entry { name, tag, variants: entry.variants });
-        }
-    }
+    all.extend(pulled.into_iter().map(|entry| Entry {
+        name: entry.image.name(),
+        tag: entry.image.target().to_string(),
+        variants: entry.variants,
+    }));
     all
 }
 

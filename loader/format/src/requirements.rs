@@ -11,7 +11,7 @@ pub struct Host {
     pub cpu: FeatureSet,
     /// Register state that the kernel has enabled; 0 without XSAVE.
     pub xcr0: u64,
-    /// Where each component of that lies in an XSAVE area; 0: it is not there.
+    /// Where each component of that from AVX on lies in an XSAVE area; 0: it is not there.
     pub places: [u32; COMPONENTS],
     /// Release of the kernel, [`release`]; 0: not known, which fits everything.
     pub kernel: u32,
@@ -74,6 +74,8 @@ pub enum Misfit {
     Feature(u8),
     /// The host has more register state (these bits of XCR0) than the dynamic linker in the snapshot makes room for.
     Grown(u64),
+    /// Register state that is live (these bits of XCR0) is not there or not enabled.
+    State(u64),
     /// Register state that is live lies elsewhere in the areas of this CPU.
     Layout,
     /// The kernel is older than that release.
@@ -97,6 +99,9 @@ impl fmt::Display for Misfit {
                 f,
                 "this CPU has register state (XCR0 bits {bits:#x}) that the dynamic linker in the snapshot has no room for"
             ),
+            Misfit::State(bits) => {
+                write!(f, "this CPU or kernel lacks register state that is live in the snapshot (XCR0 bits {bits:#x})")
+            }
             Misfit::Layout => f.write_str(
                 "this CPU keeps register state that is live in the snapshot (protection keys, AVX-512) in another layout",
             ),
@@ -131,6 +136,12 @@ pub fn grown(needs: &HostNeeds, xcr0: u64) -> Option<Misfit> {
     (needs.flags & HOST_XSAVE_RESOLVER != 0 && more != 0).then_some(Misfit::Grown(more))
 }
 
+/// What of the register state `live` a host that has enabled `xcr0` lacks. x87 and SSE are always there.
+pub fn state(live: u64, xcr0: u64) -> Option<Misfit> {
+    let missing = live & !(xcr0 | 3);
+    (missing != 0).then_some(Misfit::State(missing))
+}
+
 /// Whether state that is live lies where the host has it: whether component `.0` lies at `.1` is asked of `lies`.
 ///
 /// Up to AVX places are the same everywhere. Behind it each maker has its own, also where XCR0 is the same: protection
@@ -140,7 +151,7 @@ pub fn layout(needs: &HostNeeds, mut lies: impl FnMut(u32, u32) -> bool) -> Opti
     (!places.all(|(number, place)| lies(number, place))).then_some(Misfit::Layout)
 }
 
-/// Everything that `host` lacks of `needs`.
+/// Everything that `host` lacks of `needs`; for the register state that is live, [`state`] says it.
 pub fn misfits<'a>(needs: &'a HostNeeds, host: &'a Host) -> impl Iterator<Item = Misfit> + 'a {
     let missing = FeatureSet(needs.cpu).without_hints().without(host.cpu);
     let old = host.kernel != 0 && host.kernel < needs.kernel;
@@ -154,7 +165,9 @@ pub fn misfits<'a>(needs: &'a HostNeeds, host: &'a Host) -> impl Iterator<Item =
         .numbers()
         .map(Misfit::Feature)
         .chain(grown(needs, host.xcr0))
-        .chain(layout(needs, |number, place| host.places.get(number as usize) == Some(&place)))
+        .chain(layout(needs, |number, place| {
+            host.xcr0 >> number & 1 == 0 || host.places.get(number as usize) == Some(&place)
+        }))
         .chain(old.then_some(Misfit::Kernel(needs.kernel)))
         .chain(behaviours.map(Misfit::Behaviour))
         .chain(page)
@@ -234,7 +247,10 @@ mod tests {
         has(keys, with_amx, &[]);
         has(keys, Host { xcr0: 0x2e7, ..with_amx }, &[]);
         has(keys, Host { xcr0: 0x2e7, places: keys_at(2432), ..host() }, &["layout"]);
-        has(keys, host(), &["layout"]);
+        // Where there are none, that is said instead.
+        has(keys, host(), &[]);
+        assert_eq!(state(1 << 9 | 3, 7), Some(Misfit::State(1 << 9)));
+        assert_eq!((state(1 << 9 | 3, 1 << 9), state(3, 0)), (None, None));
         has(needs(), with_amx, &[]);
         has(HostNeeds { flags: HOST_XSAVE_RESOLVER, ..needs() }, large, &["0xe0"]);
         has(HostNeeds { flags: HOST_XSAVE_RESOLVER, ..needs() }, Host { xcr0: 0x207, ..host() }, &[]);

@@ -136,7 +136,16 @@ fn host_requirements_are_optional_and_checked() {
     };
     let far = BytesRef { offset: u32::MAX, len: 1 };
     let (meta, size) = rebuilt(HostNeeds { places: keys_at(2432), ..needs }, 7 | 1 << 9);
-    parse(&meta, size, |plan| assert_eq!(plan.unwrap().needs.unwrap().places[9], 2432));
+    parse(&meta, size, |plan| {
+        let plan = plan.unwrap();
+        assert_eq!(plan.needs.unwrap().places[9], 2432);
+        check_contract(&plan);
+    });
+    let golden = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/snap-v1-host.meta");
+    if std::env::var_os("SNAPFN_BLESS").is_some() {
+        std::fs::write(golden, &meta).unwrap();
+    }
+    assert!(std::fs::read(golden).unwrap() == meta, "the bytes of version 1 have changed");
     let bad = [
         (HostNeeds { flags: 2, ..needs }, 7),
         (HostNeeds { level: 1, ..needs }, 7),
@@ -144,7 +153,8 @@ fn host_requirements_are_optional_and_checked() {
         (HostNeeds { release: far, ..needs }, 7),
         // Places of what is not live, and of nowhere; live and without a place, of an unknown kind.
         (HostNeeds { places: keys_at(2688), ..needs }, 7),
-        (HostNeeds { places: keys_at(575), ..needs }, 7 | 1 << 9),
+        (HostNeeds { places: keys_at(568), ..needs }, 7 | 1 << 9),
+        (HostNeeds { places: keys_at(2431), ..needs }, 7 | 1 << 9),
         (HostNeeds { places: keys_at(1 << 16), ..needs }, 7 | 1 << 9),
         (needs, 7 | 1 << 9),
         (needs, 7 | 1 << 20),

@@ -162,7 +162,7 @@ impl SnapshotEntry {
         let needs = bytes.and_then(|bytes| HostNeeds::read_from_bytes(&bytes).ok());
         needs.map(Some).ok_or_else(|| ImageError::Document {
             what: "record of what a snapshot needs of a host",
-            why: "not one".to_owned(),
+            why: "not one of this version; push it again with this snaprepo".to_owned(),
         })
     }
 

@@ -119,7 +119,7 @@ pub fn plan(
             size: meta.size(),
             program: program(&plan),
             created: plan.header.process.created,
-            xstate: xstate(&plan),
+            xstate: plan.live_state(),
             wx: plan.header.has_wx(),
             needs: plan.needs.map_or_else(String::new, hex),
             parts: entries,
@@ -273,13 +273,4 @@ fn program(plan: &snapfn_format::snap::Plan<'_>) -> String {
 
 fn hex(needs: &snapfn_format::snap::HostNeeds) -> String {
     zerocopy::IntoBytes::as_bytes(needs).iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-/// The register state that is live in some thread: XCR0 bits.
-fn xstate(plan: &snapfn_format::snap::Plan<'_>) -> u64 {
-    let of = |thread: &snapfn_format::snap::Thread| {
-        let area = plan.bytes(thread.xstate).get(472..480)?;
-        area.try_into().ok().map(u64::from_le_bytes)
-    };
-    plan.threads.iter().filter_map(of).fold(0, |all, bits| all | bits)
 }

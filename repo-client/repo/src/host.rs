@@ -1,11 +1,8 @@
 //! Whether this machine can run what an image holds, as far as the image says it.
 
-use snapfn_image::{ImageError, Index, SnapshotEntry};
+use snapfn_format::requirements::state;
+use snapfn_image::{ImageError, Index};
 use snapfn_kernel_tests::requirements::{check, this_host};
-
-/// Flags of /proc/cpuinfo that stand for bits of XCR0.
-const STATE_FLAGS: [(u64, &str); 5] =
-    [(1 << 2, "avx"), (0x18, "mpx"), (0xe0, "avx512f"), (1 << 9, "pku"), (0x6_0000, "amx_tile")];
 
 /// What is missing here; nothing when it can be run.
 ///
@@ -20,17 +17,9 @@ pub(crate) fn missing(index: &Index) -> Result<Vec<String>, ImageError> {
     if page.is_some_and(|page| page != index.page_size) {
         missing.push(format!("its pages have {} bytes, those of this kernel {}", index.page_size, page.unwrap_or(0)));
     }
-    let cpuinfo = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    let flags = cpuinfo.lines().find_map(|line| line.strip_prefix("flags")).unwrap_or_default();
-    let has = |flag: &str| flags.split_ascii_whitespace().any(|found| found == flag);
-    let needed = index.snapshots.iter().map(|SnapshotEntry { xstate, .. }| xstate).fold(0, |all, bits| all | bits);
-    // Where /proc is not there, snaprun will say it.
-    for (bits, flag) in STATE_FLAGS.into_iter().filter(|_| !flags.is_empty()) {
-        if needed & bits != 0 && !has(flag) {
-            missing.push(format!("the CPU has no {flag}"));
-        }
-    }
     let here = this_host();
+    let live = index.snapshots.iter().fold(0, |live, snapshot| live | snapshot.xstate);
+    missing.extend(state(live, here.xcr0).map(|misfit| misfit.to_string()));
     for snapshot in &index.snapshots {
         let needs = snapshot.host_needs()?;
         missing.extend(needs.iter().flat_map(|needs| check(needs, &here)).map(|misfit| misfit.to_string()));
@@ -72,6 +61,10 @@ mod tests {
         let newer = HostNeeds { kernel: 0x7fff_0000, ..fits };
         let found = missing(&index(&hex(newer))).unwrap();
         assert!(found.len() == 1 && found[0].contains("Linux"), "{found:?}");
+        let mut unknown_state = index(&hex(fits));
+        unknown_state.snapshots[0].xstate = 1 << 61 | 3;
+        let found = missing(&unknown_state).unwrap();
+        assert!(found.len() == 1 && found[0].contains("0x2000000000000000"), "{found:?}");
         for bad in ["0", "zz", &hex(fits)[2..]] {
             assert!(missing(&index(bad)).is_err(), "{bad}");
         }

@@ -70,7 +70,7 @@ impl Repo {
         if !options.require_signature.is_empty() {
             verify_signature(&client, &from.repository, &manifest.digest, &options.require_signature)?;
         }
-        // What is signed, and what the store remembers, is what the name stands for: perhaps a list, which names the image by digest.
+        // What is signed, and what is reported, is what the name stands for: perhaps a list, which names the image by digest.
         let digest = manifest.digest;
         let manifest = platform::resolve(&client, &from.repository, manifest, platform::bad_list)?;
         let view = ManifestView::parse(&manifest.bytes)?;

@@ -91,8 +91,8 @@ impl Store {
     }
 }
 
-/// Makes one directory of mode 0755 whatever the umask; the root alone decides who gets in. One that is removed again in
-/// the meantime (a name's, with its last tag) is no error here: what is to be put into it fails, and begins anew.
+/// Makes one directory of mode 0755 whatever the umask; the root alone decides who gets in. A tag's directory may be removed
+/// again in the meantime, with the last tag in it; that is no error here: setting a tag begins anew where it is gone.
 pub(crate) fn make_dir(path: &Path) -> Result<(), StoreError> {
     let checked = match fs::create_dir(path) {
         Ok(()) => fs::set_permissions(path, Permissions::from_mode(0o755))

@@ -22,9 +22,7 @@ pub(super) fn add(tables: &mut PlanTables, tracer: &Tracer, image: &Image, threa
     let glibc = tracer.booted.interp.as_ref().is_some_and(|path| path.to_string_lossy().contains("ld-linux"));
     let saves_all = glibc && cpu == Cpu::Native && has("XSAVE") && !has("XSAVEC");
     let live = threads.iter().fold(0, |live, thread| live | live_state(&thread.xstate));
-    let mut places = host.places;
-    let unused = (0..).zip(&mut places).filter(|(number, _)| (live & !COMMON_STATE) >> number & 1 == 0);
-    unused.for_each(|(_, place)| *place = 0);
+    let live = live & !COMMON_STATE;
     let release = nix::sys::utsname::uname().map(|name| name.release().to_string_lossy().into_owned());
     tables.needs = Some(HostNeeds {
         cpu: features.0,
@@ -39,6 +37,6 @@ pub(super) fn add(tables: &mut PlanTables, tracer: &Tracer, image: &Image, threa
         address_bits: host.address_bits,
         cpu_name: tables.add_bytes(cpu_name().as_bytes()),
         release: tables.add_bytes(release.unwrap_or_default().as_bytes()),
-        places,
+        places: std::array::from_fn(|number| if live >> number & 1 == 1 { host.places[number] } else { 0 }),
     });
 }

@@ -3,8 +3,8 @@
 use super::Plan;
 use super::records::*;
 
-/// Most starting points. A search then passes over a 256th of the operations, in a plan of the largest size as well: threads
-/// and environment changes each ask for addresses, and a hostile file has as many of all of these as fit.
+/// Most starting points. A search then passes over at most a 256th of the operations: threads and environment changes each ask
+/// for addresses, and a hostile file has as many of all of these as fit.
 const STARTS: usize = 256;
 
 /// The map operations of a plan, which ascend; between them are those that change a part of the last.
@@ -31,34 +31,32 @@ impl<'p, 'a> Maps<'p, 'a> {
         }
     }
 
-    /// The map operations from the one that holds `addr`, or else the one behind it.
-    fn from(&self, addr: u64) -> impl Iterator<Item = &'a Op> {
+    /// Where a search for `addr` begins: less than `stride` operations before the map operation that holds it.
+    fn start(&self, addr: u64) -> usize {
         let ops = self.plan.ops;
         let starts = self.starts.get(..self.len).unwrap_or_default();
         let behind = starts.partition_point(|start| ops.get(*start as usize).is_some_and(|op| op.addr <= addr));
-        let start = behind.checked_sub(1).and_then(|index| starts.get(index)).map_or(0, |start| *start as usize);
-        ops.get(start..).unwrap_or_default().iter().filter(move |op| op.is_map() && op.addr + op.len > addr)
+        behind.checked_sub(1).and_then(|index| starts.get(index)).map_or(0, |start| *start as usize)
     }
 
     /// The map operation that holds all of `[addr, addr + len)`.
     pub(super) fn holds(&self, addr: u64, len: u64) -> Option<&'a Op> {
-        self.from(addr).next().filter(|op| within(addr, len, op))
+        let behind = self.plan.ops.get(self.start(addr)..).unwrap_or_default();
+        let mut maps = behind.iter().filter(|op| op.is_map());
+        maps.find(|op| op.addr + op.len > addr).filter(|op| within(addr, len, op))
     }
 
     /// Whether the loader can write there: private memory with bytes behind it, in one mapping or in several without a gap.
     pub(super) fn writable(&self, addr: u64, len: u64) -> bool {
-        let Some(end) = addr.checked_add(len) else { return false };
+        let Some(end) = addr.checked_add(len.max(1)) else { return false };
         let mut at = addr;
-        for op in self.from(addr) {
-            if op.addr > at || !self.plan.is_writable(op) {
-                return false;
-            }
-            at = op.addr + op.len;
-            if at >= end {
-                return true;
+        while at < end {
+            match self.holds(at, 1).filter(|op| self.plan.is_writable(op)) {
+                Some(op) => at = op.addr + op.len,
+                None => return false,
             }
         }
-        false
+        true
     }
 }
 
@@ -123,6 +121,21 @@ mod tests {
                     assert_eq!(maps.holds(op.addr, op.len), Some(&op));
                     assert!(maps.writable(op.addr, op.len));
                     assert!(!maps.writable(op.addr, op.len + 1) && maps.holds(op.addr - 1, 1).is_none());
+                }
+            });
+        }
+    }
+
+    /// However many operations on parts of mappings there are, and wherever.
+    #[test]
+    fn searches_are_short() {
+        let groups: Vec<_> = (0..3000).map(|i| (i % 2, 1, true, if i % 97 == 0 { 500 } else { 0 })).collect();
+        for groups in [&groups[..], &groups[..1], &[(0, 1, true, 9000), (0, 1, true, 0)]] {
+            let ops = ops(groups);
+            with_maps(&ops, |_, maps| {
+                for (index, op) in ops.iter().enumerate().filter(|(_, op)| op.is_map()) {
+                    let (start, last) = (maps.start(op.addr), maps.start(op.addr + op.len - 1));
+                    assert!(start == last && start <= index && index - start < ops.len().div_ceil(STARTS));
                 }
             });
         }

@@ -57,10 +57,9 @@ impl<'a> Plan<'a> {
     /// Whether `reference` is a path: absolute, zero-terminated, without another zero byte.
     pub(super) fn path_ok(&self, reference: BytesRef) -> bool {
         let path = self.bytes(reference);
-        path.len() >= 2
-            && path.len() <= 4096
+        path.len() <= 4096
             && path.first() == Some(&b'/')
-            && path.iter().position(|b| *b == 0) == Some(path.len() - 1)
+            && path.split_last().is_some_and(|(last, rest)| *last == 0 && !rest.contains(&0))
     }
 
     /// Whether the loader can write to what the map operation maps.
@@ -337,6 +336,9 @@ impl<'a> Plan<'a> {
         if p.cwd.len != 0 && !self.path_ok(p.cwd) {
             return Err(FormatError::Invalid("working directory"));
         }
+        if p.auxv % 8 != 0 || p.auxv_len % 16 != 0 || p.info % 8 != 0 || p.auxv_len > PAGE {
+            return Err(FormatError::Invalid("process record"));
+        }
         let memory = [
             (p.at_random, 16, "AT_RANDOM address"),
             (p.auxv, p.auxv_len, "auxiliary vector"),
@@ -347,21 +349,19 @@ impl<'a> Plan<'a> {
                 return Err(FormatError::Invalid(name));
             }
         }
-        if p.auxv % 8 != 0 || p.auxv_len % 16 != 0 || p.info % 8 != 0 || p.auxv_len > PAGE {
-            return Err(FormatError::Invalid("process record"));
-        }
         if p.argv0 != 0 && maps.holds(p.argv0, 1).is_none() {
             return Err(FormatError::Invalid("argv[0] address"));
         }
         Ok(())
     }
+
     fn validate_needs(&self) -> Result<(), FormatError> {
         if let Some(needs) = self.needs {
             let known = needs.flags & !HOST_XSAVE_RESOLVER == 0 && matches!(needs.level, 0 | 2..=4);
             let live = self.live_state() & !COMMON_STATE;
             let placed = needs.places.iter().enumerate().all(|(number, place)| match live >> number & 1 {
                 0 => *place == 0,
-                _ => (XSTATE_HEADER_END..XSTATE_MAX).contains(&(*place as usize)),
+                _ => *place % 8 == 0 && (XSTATE_HEADER_END..XSTATE_MAX).contains(&(*place as usize)),
             });
             if !known
                 || !placed

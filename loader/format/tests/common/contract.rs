@@ -13,6 +13,22 @@ pub(crate) fn check_contract(plan: &Plan<'_>) {
     check_words(plan, &memory);
     check_loader(plan, &memory);
     check_references(plan);
+    check_registers(plan);
+}
+
+/// The loader asks the CPU for the place of exactly the register state that frames will load.
+fn check_registers(plan: &Plan<'_>) {
+    let Some(needs) = plan.needs else { return };
+    let mut live = 0;
+    for thread in plan.threads {
+        let start = thread.xstate.offset as usize + 472;
+        live |= u64::from_le_bytes(plan.bytes[start..start + 8].try_into().unwrap());
+    }
+    for number in 3..64 {
+        let place = needs.places.get(number).copied().unwrap_or(0);
+        assert!((live >> number & 1 == 1) == (place != 0), "place of component {number}");
+        assert!(place == 0 || (576..65536).contains(&place) && place.is_multiple_of(8));
+    }
 }
 
 fn end_of(op: &Op) -> u64 {
