@@ -286,6 +286,45 @@ fn a_mapped_file_with_the_value_is_refused_and_the_program_keeps_its_secrets() {
     assert_eq!(made.status, "0", "{made}");
 }
 
+/// What a program has mapped of files that only their owner may read, its own among them, is not for all in the store.
+#[test]
+fn copies_of_private_files_are_private() {
+    use std::os::unix::fs::PermissionsExt;
+    const MAPS: &str = r#"
+        #include <fcntl.h>
+        #include <sys/mman.h>
+        int main(int argc, char **argv) {
+            int file = open(argv[1], O_RDONLY);
+            const char *text = mmap(0, 4096, PROT_READ, MAP_PRIVATE, file, 0);
+            return argc < 2 || text[0] != 'k';
+        }"#;
+    let bench = Bench::new().unwrap();
+    let exe = bench.compile("maps", MAPS, &["-O1"]).unwrap();
+    let file = bench.out().join("private.db");
+    fs::write(&file, "key of nobody else").unwrap();
+    let private = |path: &str, mode| fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+    let path = file.to_string_lossy().into_owned();
+    private(&path, 0o600);
+    private(&exe, 0o700);
+    let modes = |options: &[&str]| {
+        let argv = [&["create", "--tag", "it", "--at", "syscall:exit_group"], options, &["--", &exe, &path]].concat();
+        let run = bench.command("snapshotter", &argv).run().unwrap();
+        assert_eq!(run.status, "0", "{run}");
+        let of = |kind: &str| {
+            let files = fs::read_dir(bench.store().join(kind)).unwrap().map(|entry| entry.unwrap().metadata().unwrap());
+            let mut modes: Vec<u32> = files.map(|about| about.permissions().mode() & 0o777).collect();
+            modes.sort_unstable();
+            modes
+        };
+        (of("data"), of("code"))
+    };
+    let (data, code) = modes(&[]);
+    assert_eq!(data, [0o600]);
+    assert_eq!(code.iter().filter(|mode| **mode == 0o600).count(), 1, "the program's is private, libraries' are not");
+    let (data, code) = modes(&["--share"]);
+    assert!(data == [0o444] && code.iter().all(|mode| *mode == 0o444), "{code:?}");
+}
+
 #[test]
 fn snapshots_are_private_unless_shared() {
     use std::os::unix::fs::PermissionsExt;

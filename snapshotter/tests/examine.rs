@@ -11,6 +11,7 @@ use snapfn_format::PAGE;
 use snapfn_format::snap::*;
 use snapfn_store::{Digest, Kind, Ref, Store};
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use tempfile::TempDir;
@@ -438,7 +439,10 @@ fn check_of_a_snapshot_names_what_is_missing() {
 #[test]
 fn core_names_the_files_of_the_store() {
     let f = fixture();
+    // Memory is for its owner alone, also in the place of a file for all.
+    fs::write(f.path("fn.core"), "an older one").unwrap();
     f.run(0, &["core", "fn", "-o", "fn.core"]);
+    assert_eq!(fs::metadata(f.path("fn.core")).unwrap().permissions().mode() & 0o777, 0o600);
     let (before, after) = (f.sample.file(), fs::read(f.path("fn.core")).unwrap());
     assert!(after.len() > before.len());
     let elf = goblin::elf::Elf::parse(&after).unwrap();

@@ -3,7 +3,7 @@
 //! ```text
 //!  ROOT/                  0700 when this crate makes it (snapshots hold memory); an existing mode is kept
 //!    code/<sha256>        code segment files          ┐
-//!    data/<sha256>        other mapped file content   │ 0444 (snapshots 0600 unless shared), complete and on disk
+//!    data/<sha256>        other mapped file content   │ 0444, or 0600 (private), complete and on disk
 //!    snap/<sha256>        snapshot files              │ before the name exists
 //!    init/<sha256>        init data files             ┘
 //!    refs/<name>/<tag>    symlink, target exactly ../../snap/<sha256> or, with variants, ../../sets/<sha256>/<last>

@@ -3,7 +3,10 @@
 use crate::lock::StoreLock;
 use crate::refs::Tagged;
 use crate::store::{Store, open_regular};
-use crate::{BlobWriter, Digest, Kind, Ref, StoreError, Stored, copy, roots};
+use crate::writer::widen;
+use crate::{Blob, BlobWriter, Digest, Kind, Ref, StoreError, Stored, copy, roots};
+use std::fs::{File, Metadata};
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -26,8 +29,8 @@ impl Transaction {
         &self.store
     }
 
-    /// Lets all users read the snapshots that are stored from now on (0444 instead of 0600). They hold what was in
-    /// memory; other files are public in any case, as the programs and libraries that they come from.
+    /// Lets all users read what is stored from now on (0444 instead of 0600). Without it, snapshots are private, since they
+    /// hold what was in memory, and so are copies of files that not all users may read.
     #[must_use]
     pub fn share(mut self, shared: bool) -> Self {
         self.shared = shared;
@@ -40,7 +43,11 @@ impl Transaction {
 
     /// A file of `kind` that gets its name when it is committed.
     pub fn writer(&self, kind: Kind) -> Result<BlobWriter, StoreError> {
-        BlobWriter::create(&self.store, Arc::clone(&self.lock), kind, self.shared)
+        self.new_file(kind, kind != Kind::Snap)
+    }
+
+    fn new_file(&self, kind: Kind, public: bool) -> Result<BlobWriter, StoreError> {
+        BlobWriter::create(&self.store, Arc::clone(&self.lock), kind, public || self.shared)
     }
 
     /// Stores `bytes`.
@@ -50,11 +57,37 @@ impl Transaction {
         writer.commit()
     }
 
-    /// Stores a copy of a regular file; its holes stay holes.
+    /// Stores what was made from a file of which `original` tells: no more users may read it.
+    pub fn put_bytes_of(&self, kind: Kind, bytes: &[u8], original: &Metadata) -> Result<Stored, StoreError> {
+        let mut writer = self.new_file(kind, is_public(original))?;
+        writer.append(bytes)?;
+        writer.commit()
+    }
+
+    /// What [`put_bytes_of`](Self::put_bytes_of) would return, if the store has it.
+    pub fn reuse(&self, kind: Kind, digest: Digest, original: &Metadata) -> Result<Option<Blob>, StoreError> {
+        let found = self.store.blob(kind, digest)?;
+        if let Some(blob) = found.as_ref().filter(|_| self.shared || is_public(original)) {
+            widen(&blob.path)?;
+        }
+        Ok(found)
+    }
+
+    /// Stores a copy of a regular file, which no more users may read; its holes stay holes.
     pub fn put_file(&self, kind: Kind, source: &Path) -> Result<Stored, StoreError> {
         let file = open_regular(source, 0)?;
-        let mut writer = self.writer(kind)?;
-        copy::copy(&file, source, &mut writer)?;
+        let original = file.metadata().map_err(|e| StoreError::io("look at", source, e))?;
+        self.copy(kind, source, &file, &original)
+    }
+
+    /// Stores a copy of a regular file that was made from another, of which `original` tells: no more users may read it.
+    pub fn put_file_of(&self, kind: Kind, source: &Path, original: &Metadata) -> Result<Stored, StoreError> {
+        self.copy(kind, source, &open_regular(source, 0)?, original)
+    }
+
+    fn copy(&self, kind: Kind, source: &Path, file: &File, original: &Metadata) -> Result<Stored, StoreError> {
+        let mut writer = self.new_file(kind, kind != Kind::Snap && is_public(original))?;
+        copy::copy(file, source, &mut writer)?;
         writer.commit()
     }
 
@@ -72,4 +105,9 @@ impl Transaction {
     pub fn keep_for(&self, snapshot: &Path) -> Result<(), StoreError> {
         roots::add(&self.store, snapshot)
     }
+}
+
+/// Whether all users may read a file, by its mode alone.
+fn is_public(original: &Metadata) -> bool {
+    original.mode() & 0o004 != 0
 }

@@ -32,6 +32,9 @@ pub struct BlobWriter {
     _lock: Arc<StoreLock>,
 }
 
+/// Mode of a file that all users may read.
+const PUBLIC: u32 = 0o444;
+
 /// A file that is in the store.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Stored {
@@ -46,12 +49,12 @@ pub struct Stored {
 }
 
 impl BlobWriter {
-    pub(crate) fn create(store: &Store, lock: Arc<StoreLock>, kind: Kind, shared: bool) -> Result<Self, StoreError> {
+    pub(crate) fn create(store: &Store, lock: Arc<StoreLock>, kind: Kind, public: bool) -> Result<Self, StoreError> {
         let (temp, file) = Temp::create(store, |path| {
             // 0600 until it is complete: nobody else has a use for it before.
             OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(path)
         })?;
-        let mode = if kind == Kind::Snap && !shared { 0o600 } else { 0o444 };
+        let mode = if public { PUBLIC } else { 0o600 };
         let (store, running) = (store.clone(), Some(Sha256::new()));
         Ok(BlobWriter { store, kind, temp, file, end: 0, running, mode, _lock: lock })
     }
@@ -142,7 +145,7 @@ impl BlobWriter {
             self.file.sync_all().map_err(|e| StoreError::io("sync", temp, e))?;
             existed = place(&mut self.temp, &path, size)?;
         }
-        if existed && self.mode == 0o444 {
+        if existed && self.mode == PUBLIC {
             widen(&path)?;
         }
         // Also when the file was there: whoever put it there may not have come to its own sync yet.
@@ -194,11 +197,11 @@ fn present(path: &Path, size: u64) -> Result<bool, StoreError> {
     }
 }
 
-/// A snapshot that was private and is now stored for all. Never the other way: another tag may rely on it.
-fn widen(path: &Path) -> Result<(), StoreError> {
+/// What was private and is now stored for all. Never the other way: another tag may rely on it.
+pub(crate) fn widen(path: &Path) -> Result<(), StoreError> {
     let meta = fs::symlink_metadata(path).map_err(|e| StoreError::io("look at", path, e))?;
-    if meta.is_file() && meta.permissions().mode() & 0o444 != 0o444 {
-        fs::set_permissions(path, Permissions::from_mode(0o444))
+    if meta.is_file() && meta.permissions().mode() & PUBLIC != PUBLIC {
+        fs::set_permissions(path, Permissions::from_mode(PUBLIC))
             .map_err(|e| StoreError::io("set the mode of", path, e))?;
     }
     Ok(())

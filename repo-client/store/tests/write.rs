@@ -61,6 +61,44 @@ fn snapshots_are_private_unless_shared() {
     assert_eq!(mode(&private.path), 0o444);
 }
 
+/// Copies are for those who may read the original.
+#[test]
+fn copies_of_private_files_are_private() {
+    let (dir, store) = store();
+    let tx = store.begin().unwrap();
+    let original = dir.path().join("original");
+    fs::write(&original, "a key").unwrap();
+    let about = |mode: u32| {
+        fs::set_permissions(&original, fs::Permissions::from_mode(mode)).unwrap();
+        fs::metadata(&original).unwrap()
+    };
+    for private in [0o600, 0o640, 0o700, 0o711] {
+        let about = about(private);
+        let data = tx.put_file(Kind::Data, &original).unwrap();
+        assert_eq!(mode(&data.path), 0o600, "{private:o}");
+        let code = tx.put_bytes_of(Kind::Code, b"code", &about).unwrap();
+        assert_eq!(mode(&code.path), 0o600, "{private:o}");
+        assert!(tx.reuse(Kind::Code, code.digest, &about).unwrap().is_some());
+        assert_eq!(mode(&code.path), 0o600, "{private:o}");
+    }
+    // What is there is opened where another original with that content is public, or all is to be shared.
+    let path = |kind, content: &[u8]| store.path(kind, sha256(content));
+    let public = about(0o755);
+    tx.put_file(Kind::Data, &original).unwrap();
+    assert!(tx.reuse(Kind::Code, sha256(b"code"), &public).unwrap().is_some());
+    assert_eq!((mode(&path(Kind::Data, b"a key")), mode(&path(Kind::Code, b"code"))), (0o444, 0o444));
+    fs::write(&original, "another").unwrap();
+    let private = about(0o600);
+    tx.clone().share(true).put_file(Kind::Data, &original).unwrap();
+    assert_eq!(mode(&path(Kind::Data, b"another")), 0o444);
+    tx.put_bytes_of(Kind::Init, b"data", &private).unwrap();
+    tx.clone().share(true).reuse(Kind::Init, sha256(b"data"), &private).unwrap();
+    assert_eq!(mode(&path(Kind::Init, b"data")), 0o444);
+    // A snapshot is private, whatever the mode of the file that it is stored from.
+    about(0o644);
+    assert_eq!(mode(&tx.put_file(Kind::Snap, &original).unwrap().path), 0o600);
+}
+
 #[test]
 fn every_way_to_write_gives_the_same_digest() {
     let (_dir, store) = store();

@@ -21,7 +21,7 @@ use std::ffi::{OsStr, OsString};
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Seek, Write};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 const PT_NOTE: u32 = 4;
@@ -140,7 +140,7 @@ impl Copy {
     }
 
     fn write(&self, snapshot: &Snapshot, to: &Path) -> io::Result<()> {
-        let mut file = OpenOptions::new().write(true).create_new(true).open(to)?;
+        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(to)?;
         // Shares the blocks where the file system can.
         io::copy(&mut File::open(&snapshot.path)?, &mut file)?;
         file.write_all_at(&self.meta, 0)?;

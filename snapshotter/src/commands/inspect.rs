@@ -18,6 +18,9 @@ use report::Report;
 pub(super) use report::comm;
 use snapfn_store::Stores;
 use std::ffi::OsString;
+use std::fs::File;
+use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::PathBuf;
 
 #[derive(Debug, clap::Args)]
@@ -40,7 +43,10 @@ pub(crate) fn run(args: &Args) -> Result<(), ExamineError> {
     let space = Space::new(&plan, &stores);
     let report = Report::new(&snapshot, &plan, &space, &stores);
     if let Some(out) = &args.html {
-        std::fs::write(out, html::page(&report)).map_err(ExamineError::io("write", out))?;
+        // It has the arguments.
+        let file = File::options().write(true).create(true).truncate(true).mode(0o600).open(out);
+        let written = file.and_then(|mut file| file.write_all(html::page(&report).as_bytes()));
+        written.map_err(ExamineError::io("write", out))?;
     }
     match (args.json, &args.html) {
         (true, _) => print_json(&report),

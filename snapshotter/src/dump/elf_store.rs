@@ -95,12 +95,13 @@ impl ElfStore {
     }
 
     fn put_code(&self, original: &Path, split: &Split<'_>) -> Result<StoredFile, TraceError> {
-        let stored = match self.transaction.store().blob(Kind::Code, split.code_digest) {
+        let about = original.metadata().map_err(|error| read_error(original, error))?;
+        let stored = match self.transaction.reuse(Kind::Code, split.code_digest, &about) {
             Ok(Some(blob)) => (blob.path.clone(), split.code.len()),
             _ => {
                 let bytes = split.code.to_vec();
-                let stored =
-                    self.transaction.put_bytes(Kind::Code, &bytes).map_err(|error| read_error(original, error))?;
+                let stored = self.transaction.put_bytes_of(Kind::Code, &bytes, &about);
+                let stored = stored.map_err(|error| read_error(original, error))?;
                 (stored.path, stored.size)
             }
         };
@@ -138,7 +139,10 @@ impl ElfStore {
             let message = "is not the code segment file of this executable; link the program again or delete it";
             return Err(read_error(&code, message));
         }
-        let put = |kind, path: &Path| self.transaction.put_file(kind, path).map_err(|error| read_error(path, error));
+        let about = elf.metadata().map_err(|error| read_error(elf, error))?;
+        let put = |kind, path: &Path| {
+            self.transaction.put_file_of(kind, path, &about).map_err(|error| read_error(path, error))
+        };
         Ok(Some(ElfFiles {
             init: put(Kind::Init, &init)?.path,
             code: put(Kind::Code, &code)?.path,
@@ -151,7 +155,9 @@ impl ElfStore {
         let split = split_file(elf).map_err(|error| read_error(elf, error))?;
         let parsed = Init::parse(&split.init).map_err(|error| read_error(elf, error))?;
         let code = self.put_code(elf, &split)?;
-        let init = self.transaction.put_bytes(Kind::Init, &split.init).map_err(|error| read_error(elf, error))?;
+        let about = elf.metadata().map_err(|error| read_error(elf, error))?;
+        let init = self.transaction.put_bytes_of(Kind::Init, &split.init, &about);
+        let init = init.map_err(|error| read_error(elf, error))?;
         Ok(ElfFiles { init: init.path, code: code.path, header: *parsed.header(), interp: interp_of(&parsed) })
     }
 }
