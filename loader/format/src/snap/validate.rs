@@ -62,9 +62,10 @@ impl<'a> Plan<'a> {
             && path.split_last().is_some_and(|(last, rest)| *last == 0 && !rest.contains(&0))
     }
 
-    /// Whether the loader can write to what the map operation maps.
+    /// Whether the loader can write to what the map operation maps, and nobody but this instance sees it.
     pub(super) fn is_writable(&self, op: &Op) -> bool {
-        self.has_bytes(op) && op.prot & PROT_WRITE != 0 && op.flags & OP_SHARED == 0
+        let own = op.flags & OP_SHARED == 0 || op.kind == OP_MAP_ANON;
+        self.has_bytes(op) && op.prot & PROT_WRITE != 0 && own
     }
 
     /// Whether there is something to read and write once everything is mapped: descriptors come later, and behind the end of

@@ -135,7 +135,8 @@ impl<'a> Memory<'a> {
     }
 
     fn writable(&self, addr: u64, len: u64) -> bool {
-        self.covers(addr, len, |op| op.prot & PROT_WRITE != 0 && op.flags & OP_SHARED == 0)
+        let own = |op: &Op| op.flags & OP_SHARED == 0 || op.kind == OP_MAP_ANON;
+        self.covers(addr, len, |op| op.prot & PROT_WRITE != 0 && own(op))
     }
 }
 
