@@ -6,6 +6,7 @@ it is run as well. The loader (what runs before a program) has a closed list of 
 """
 
 import json
+import os
 import pathlib
 import re
 import shutil
@@ -77,10 +78,30 @@ def normal_dependencies(data, name):
     return {packages[one]["name"] for one in found}
 
 
+def numbers(version):
+    """A version as something to compare; what is before a release counts as the release before it."""
+    release, _, early = version.partition("+")[0].partition("-")
+    return [int(part) for part in release.split(".")], not early
+
+
+def matches(version, requirement):
+    """Whether a version is one of `<1.2.3`, `>=1.0.0, <1.2.3`; an empty requirement is for all."""
+    compare = {"<": lambda a, b: a < b, "<=": lambda a, b: a <= b, "=": lambda a, b: a == b,
+               ">": lambda a, b: a > b, ">=": lambda a, b: a >= b}
+    for part in filter(None, map(str.strip, requirement.split(","))):
+        sign, bound = re.fullmatch(r"(<=|>=|<|>|=)\s*([0-9]+\.[0-9]+\.[0-9]+)", part).groups()
+        if not compare[sign](numbers(version), numbers(bound)):
+            return False
+    return True
+
+
 def check(data, policy, problems):
     allowed = set(policy["licenses"]["allow"])
-    banned = {entry["name"] for entry in policy["bans"]["deny"]}
+    exceptions = {entry["name"]: set(entry["allow"]) for entry in policy["licenses"]["exceptions"]}
     versions = {}
+    registries = {package["source"] for package in data["packages"] if package["source"]}
+    if len(registries) > 1:
+        problems.append(f"packages come from several registries: {', '.join(sorted(registries))}")
     for package in data["packages"]:
         name = f"{package['name']} {package['version']}"
         source = package["source"]
@@ -89,12 +110,13 @@ def check(data, policy, problems):
         versions.setdefault(package["name"], []).append(package["version"])
         if not source.startswith("registry+"):
             problems.append(f"{name}: comes from {source}, not from the registry")
-        if package["name"] in banned:
-            problems.append(f"{name}: is banned by deny.toml")
+        for entry in policy["bans"]["deny"]:
+            if entry["name"] == package["name"] and matches(package["version"], entry.get("version", "")):
+                problems.append(f"{name}: is banned by deny.toml: {entry['reason']}")
         licence = package["license"]
         if licence is None:
             problems.append(f"{name}: names no licence")
-        elif not any(choice <= allowed for choice in alternatives(licence)):
+        elif not any(choice <= allowed | exceptions.get(package["name"], set()) for choice in alternatives(licence)):
             problems.append(f"{name}: licence {licence} is not allowed by deny.toml")
     return {name: found for name, found in versions.items() if len(found) > 1}
 
@@ -104,6 +126,7 @@ def main():
     problems = []
     data = metadata("Cargo.toml")
     duplicates = check(data, policy, problems)
+    check(metadata("fuzz/Cargo.toml"), policy, problems)
     if len(duplicates) > MOST_DUPLICATES:
         problems.append(f"{len(duplicates)} crates in more than one version: {', '.join(sorted(duplicates))}")
     more = normal_dependencies(data, "snapfn-loader") - LOADER
@@ -119,7 +142,12 @@ def main():
         return 1
     print(f"{len(data['packages'])} packages, {len(duplicates)} in more than one version: as deny.toml wants them")
     if shutil.which("cargo-deny"):
-        return subprocess.run(["cargo", "deny", "--offline", "check", "licenses", "bans", "sources"], cwd=ROOT).returncode
+        checks = ["licenses", "bans", "sources"]
+        # Where somebody has fetched the database of advisories.
+        cargo_home = pathlib.Path(os.environ.get("CARGO_HOME", pathlib.Path.home() / ".cargo"))
+        if any(cargo_home.glob("advisory-db*/*")):
+            checks.append("advisories")
+        return subprocess.run(["cargo", "deny", "--offline", "check", *checks], cwd=ROOT).returncode
     return 0
 
 
