@@ -41,21 +41,26 @@ pub struct Behaviour {
 }
 
 /// All behaviours that have a bit.
-pub const BEHAVIOURS: [Behaviour; 3] = [
+pub const BEHAVIOURS: [Behaviour; 4] = [
     Behaviour { bit: KERNEL_RSEQ, name: "restartable sequences (rseq)", since: release(4, 18) },
     Behaviour { bit: KERNEL_PIDFD, name: "pidfd_open", since: release(5, 3) },
     Behaviour { bit: KERNEL_MEMFD_EXEC, name: "MFD_EXEC and MFD_NOEXEC_SEAL", since: release(6, 3) },
+    Behaviour { bit: KERNEL_MDWE, name: "PR_SET_MDWE", since: release(6, 3) },
 ];
 
 /// Every snapshot needs this release: MAP_FIXED_NOREPLACE.
 pub const OLDEST_KERNEL: u32 = release(4, 17);
 
-/// The behaviours that a plan with these threads and descriptors needs.
-pub fn behaviours(threads: &[Thread], fds: &[Fd]) -> u64 {
+/// The behaviours that a plan with these threads, descriptors and settings needs.
+pub fn behaviours(threads: &[Thread], fds: &[Fd], settings: &[Setting]) -> u64 {
+    const PR_SET_MDWE: u32 = 65;
     const MFD_EXEC_FLAGS: u64 = 0x18;
     let mut bits = 0;
     if threads.iter().any(|thread| thread.rseq != 0) {
         bits |= KERNEL_RSEQ;
+    }
+    if settings.iter().any(|setting| setting.kind == SETTING_PRCTL && setting.which == PR_SET_MDWE) {
+        bits |= KERNEL_MDWE;
     }
     for fd in fds {
         bits |= match fd.kind {
@@ -229,7 +234,9 @@ mod tests {
             &["AVX512F", "feature 63", "feature 64"],
         );
         has(HostNeeds { kernel: release(6, 13), ..needs() }, host(), &["Linux 6.13"]);
-        has(HostNeeds { behaviours: KERNEL_PIDFD | KERNEL_MEMFD_EXEC, ..needs() }, host(), &["MFD_EXEC"]);
+        let newer = KERNEL_PIDFD | KERNEL_MEMFD_EXEC | KERNEL_MDWE;
+        has(HostNeeds { behaviours: newer, ..needs() }, host(), &["MFD_EXEC", "PR_SET_MDWE"]);
+        has(HostNeeds { behaviours: newer, ..needs() }, Host { kernel: release(6, 3), ..host() }, &[]);
         has(HostNeeds { behaviours: KERNEL_PIDFD, ..needs() }, Host { lacks: KERNEL_PIDFD, ..host() }, &["pidfd"]);
         has(HostNeeds { behaviours: 1 << 60, ..needs() }, host(), &["behaviour 60"]);
         has(HostNeeds { page_shift: 14, ..needs() }, host(), &["16384"]);

@@ -28,7 +28,7 @@ pub(super) fn add(tables: &mut PlanTables, tracer: &Tracer, image: &Image, threa
         cpu: features.0,
         cpu_seen: host.cpu.0,
         xcr0: host.xcr0,
-        behaviours: requirements::behaviours(&tables.threads, &tables.fds),
+        behaviours: requirements::behaviours(&tables.threads, &tables.fds, &tables.settings),
         xstate_size: xstate_size(),
         kernel: OLDEST_KERNEL,
         level: cpu.level(),

@@ -652,3 +652,5 @@ pub const KERNEL_RSEQ: u64 = 1;
 pub const KERNEL_PIDFD: u64 = 2;
 /// [`HostNeeds::behaviours`]: the flags MFD_EXEC and MFD_NOEXEC_SEAL of `memfd_create`.
 pub const KERNEL_MEMFD_EXEC: u64 = 4;
+/// [`HostNeeds::behaviours`]: `prctl(PR_SET_MDWE)`, memory that was writable never becomes executable.
+pub const KERNEL_MDWE: u64 = 8;
