@@ -248,6 +248,42 @@ fn short_values_are_taken_out_of_the_environment_only() {
     assert_eq!(outcome.out(), "q7#Z 0\n", "{outcome}");
 }
 
+/// A program that goes wrong is worse than a fragment that stays.
+#[test]
+fn other_text_that_shares_something_with_a_value_stays() {
+    let bench = Bench::new().unwrap();
+    let source = r#"
+        #include <snap.h>
+        #include <stdio.h>
+        #include <stdlib.h>
+        #include <string.h>
+        int main(void) {
+            const char *texts[] = {
+                "0123456789", "0123456789abcdef", "Password1234 is weak", "2024-01-01T00:00:00", "MyPassword123",
+                "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/",
+            };
+            const char *names[] = {"API_TOKEN", "DB_PASSWORD", "APP_SECRET", "APP_CREDENTIALS"};
+            char *kept[6], *copies[4];
+            for (int i = 0; i < 6; i++) kept[i] = strdup(texts[i]);
+            for (int i = 0; i < 4; i++) copies[i] = strdup(getenv(names[i]));
+            snap_ready();
+            for (int i = 0; i < 6; i++) if (strcmp(kept[i], texts[i])) return 10 + i;
+            for (int i = 0; i < 4; i++) printf("%d", copies[i][0]);
+            return puts(""), 0;
+        }"#;
+    let exe = bench.compile("texts", source, &["-O1"]).unwrap();
+    let values = ["my-01234567-token", "Password123", "Summer2024-01-01", "user1:abcdef0123456789"];
+    let names = ["API_TOKEN", "DB_PASSWORD", "APP_SECRET", "APP_CREDENTIALS"];
+    let env: Vec<String> =
+        names.iter().zip(values).flat_map(|(name, value)| ["--env".to_owned(), format!("{name}={value}")]).collect();
+    let made = create(&bench, &env.iter().map(String::as_str).collect::<Vec<_>>(), &exe, &[]);
+    assert_eq!(made.status, "0", "{made}");
+    // That the C library has "01234567" in it is nothing to speak of.
+    assert!(!made.err().contains("stored as it is"), "{made}");
+    let outcome = bench.snaprun(&["it"]).run().unwrap();
+    assert_eq!((outcome.status.as_str(), outcome.out().as_str()), ("0", "0000\n"), "{outcome}");
+}
+
 #[test]
 fn a_mapped_file_with_the_value_is_refused_and_the_program_keeps_its_secrets() {
     let bench = Bench::new().unwrap();

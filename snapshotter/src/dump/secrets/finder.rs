@@ -1,29 +1,33 @@
 //! Finding copies of secrets in bytes, whole or in part.
 //!
 //! A freed copy has lost its first 16 bytes to malloc's lists, one in a chunk that was cut up has less. So a secret is
-//! looked for by its pieces of 16 bytes, which also covers every whole copy; and a token (as opposed to a URL or a
-//! sentence, parts of which others have as well) by those of 8.
+//! looked for by those pieces that are unmistakable, and what is around one is part of the copy as far as it agrees with
+//! the secret. A secret without such pieces could have been thought of by anybody: it is looked for as a whole, and where
+//! it is a part of a longer word, that word is none of it.
 
-use aho_corasick::{AhoCorasick, BuildError, Input, MatchKind};
-use std::collections::HashSet;
+use super::pieces::{SMALL, distinct, unmistakable};
+use aho_corasick::{AhoCorasick, BuildError, MatchKind};
+use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 
 /// Fewer bytes of memory declared by `snap_secret()` than these are not looked for elsewhere.
 pub(crate) const MIN_RANGE: usize = 8;
 /// Shorter values of environment variables are not looked for: they would be found where they mean something else.
 pub(crate) const MIN_VALUE: usize = 6;
-/// Pieces that longer secrets are looked for by.
-const PIECE: usize = 16;
-/// Long enough where the secret is a token and the piece no word.
-const SMALL: usize = 8;
+/// Bytes with zeros among them, as binary keys may have, are looked for from this length on: less could be a pointer.
+const MIN_BINARY: usize = 12;
+/// "aaaaaaaa" is everywhere.
+const MIN_DISTINCT: usize = 4;
 /// Longer secrets are looked for by a piece at every 8th byte only, which still covers whole copies.
 const LONG: usize = 512;
-/// Of a still longer one, only this much.
+/// Of what is looked for as a whole, as many bytes have to agree.
+const MAX_WHOLE: usize = 4096;
+/// Of a still longer secret, only this much.
 const MAX: usize = 1 << 20;
 /// Bytes searched at a time.
 const CHUNK: usize = 1 << 20;
-/// What a register holds.
-const REGISTER: usize = 8;
+/// A piece that a secret has more often than this is looked for at its first places.
+const MAX_PLACES: usize = 16;
 
 /// A secret, and how it is spoken of.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,66 +37,68 @@ pub(super) struct Secret {
     pub(super) min: usize,
 }
 
-fn distinct(bytes: &[u8]) -> usize {
-    bytes.iter().collect::<HashSet<_>>().len()
+/// Where a pattern comes from.
+#[derive(Clone, Debug)]
+struct Place {
+    secret: usize,
+    /// First byte of the pattern in the secret.
+    at: usize,
+    /// The bytes around it that make a whole copy.
+    whole: Range<usize>,
+    role: Role,
 }
 
-/// A value that was drawn at random rather than written by somebody: neither a URL, a path nor a sentence.
-fn is_token(run: &[u8]) -> bool {
-    let written = run.starts_with(b"/") || run.contains(&b' ') || run.windows(3).any(|three| three == b"://");
-    !written && !is_wordy(run)
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Role {
+    /// Nobody else can have it.
+    Unmistakable,
+    /// Counts unless it is a part of a longer word.
+    Word,
 }
 
-/// Without digits, and every word in lower case, in upper case, or with a capital first letter.
-fn is_wordy(text: &[u8]) -> bool {
-    let is_word = |word: &[u8]| {
-        let rest = word.get(1..).unwrap_or_default();
-        rest.iter().all(u8::is_ascii_lowercase) || word.iter().all(u8::is_ascii_uppercase)
-    };
-    text.iter().all(|byte| (b' '..=b'~').contains(byte) && !byte.is_ascii_digit())
-        && text.split(|byte| !byte.is_ascii_alphabetic()).all(is_word)
-}
-
-/// What is looked for. A piece with a zero byte could be a pointer or a small number that others have as well; only as
-/// a whole is such a secret unmistakable.
-fn pieces(secret: &Secret) -> Vec<&[u8]> {
-    let bytes = &secret.bytes[..secret.bytes.len().min(MAX)];
-    let mut found: Vec<&[u8]> = Vec::new();
-    for run in bytes.split(|byte| *byte == 0).filter(|run| run.len() >= secret.min) {
-        let step = if run.len() <= LONG { 1 } else { 8 };
-        if is_token(run) {
-            found.extend(run.windows(SMALL).step_by(step).filter(|piece| !is_wordy(piece)));
-        }
-        if run.len() <= PIECE {
-            found.push(run);
+/// What is looked for of a secret, as ranges of its bytes, with what a whole copy is and how it counts. `public` are pieces
+/// that others have as well.
+fn patterns(bytes: &[u8], min: usize, public: &HashSet<Vec<u8>>) -> Vec<(Range<usize>, Range<usize>, Role)> {
+    let mut found = Vec::new();
+    let mut start = 0;
+    for part in bytes.split(|byte| *byte == 0) {
+        let run = start..start + part.len();
+        start = run.end + 1;
+        if part.len() < min || distinct(part) < MIN_DISTINCT {
             continue;
         }
-        found.extend(run.windows(PIECE).step_by(step));
-        found.push(&run[run.len() - PIECE..]);
-        // What a freed copy has left.
-        if (PIECE + MIN_RANGE..2 * PIECE).contains(&run.len()) {
-            found.push(&run[PIECE..]);
+        let step = if part.len() <= LONG { 1 } else { 8 };
+        let mut pieces = unmistakable(part, step);
+        pieces.retain(|piece| !public.contains(&part[piece.clone()]));
+        if pieces.is_empty() {
+            let role = if part.len() > MAX_WHOLE { Role::Unmistakable } else { Role::Word };
+            found.push((run.start..run.end.min(run.start + MAX_WHOLE), run, role));
+        } else {
+            let pieces = pieces.into_iter().map(|piece| run.start + piece.start..run.start + piece.end);
+            found.extend(pieces.map(|piece| (piece, run.clone(), Role::Unmistakable)));
         }
     }
+    // A piece with a zero byte could be a pointer or a small number; only as a whole is such a secret unmistakable.
     let start = bytes.iter().position(|byte| *byte != 0).unwrap_or(bytes.len());
     let end = bytes.iter().rposition(|byte| *byte != 0).map_or(start, |last| last + 1);
-    if end - start >= 12 && bytes[start..end].contains(&0) {
-        found.push(&bytes[start..end.min(start + 4096)]);
+    let all = &bytes[start..end];
+    if all.len() >= MIN_BINARY && all.contains(&0) && distinct(all) >= MIN_DISTINCT {
+        found.push((start..end.min(start + MAX_WHOLE), start..end, Role::Unmistakable));
     }
-    // "aaaaaaaa" is everywhere.
-    found.retain(|piece| distinct(piece) >= 4);
     found
 }
 
-/// Finds the pieces of all secrets.
+/// Finds the secrets.
 #[derive(Debug)]
 pub(super) struct Finder {
     machine: AhoCorasick,
-    /// By pattern: which secret.
-    of: Vec<usize>,
-    longest: usize,
+    secrets: Vec<Vec<u8>>,
+    /// By pattern.
+    places: Vec<Vec<Place>>,
     /// What a register can hold of a secret.
-    registers: HashSet<[u8; REGISTER]>,
+    registers: HashSet<[u8; SMALL]>,
+    /// No copy is longer.
+    longest: usize,
 }
 
 /// A copy: where, and of which secret.
@@ -100,87 +106,188 @@ pub(super) struct Finder {
 pub(super) struct Copy {
     pub(super) range: Range<u64>,
     pub(super) secret: usize,
+    /// All of it is there.
+    pub(super) whole: bool,
+}
+
+/// A character of a name, a word or a number.
+fn is_word(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || byte == b'_'
+}
+
+/// Whether the word at an end of `range` goes on beyond it. `more`: bytes before and behind `bytes` are not known.
+fn is_part_of_word(bytes: &[u8], range: &Range<usize>, more: [bool; 2]) -> bool {
+    let (before, behind) = (&bytes[..range.start], &bytes[range.end..]);
+    let goes_on = |edge: Option<&u8>, next: Option<&u8>, more: bool| {
+        next.map_or(more, |next| is_word(*next) && edge.is_some_and(|edge| is_word(*edge)))
+    };
+    // `-pVALUE` is an option and its value.
+    let option = matches!(before, [.., b'-', letter] if letter.is_ascii_alphabetic());
+    (goes_on(bytes.get(range.start), before.last(), more[0]) && !option)
+        || goes_on(bytes[range.clone()].last(), behind.first(), more[1])
 }
 
 impl Finder {
-    /// `None` when there is nothing to look for.
-    pub(super) fn new(secrets: &[Secret]) -> Result<Option<Self>, BuildError> {
-        let (mut patterns, mut of, mut registers) = (Vec::new(), Vec::new(), HashSet::new());
-        for (index, secret) in secrets.iter().enumerate() {
-            for piece in pieces(secret) {
-                patterns.push(piece);
-                of.push(index);
-                let words = piece.windows(REGISTER).filter(|word| !word.contains(&0) && distinct(word) >= 4);
-                registers.extend(words.filter_map(|word| <[u8; REGISTER]>::try_from(word).ok()));
+    /// `None` when there is nothing to look for. `public`: pieces that prove nothing.
+    pub(super) fn new(secrets: &[Secret], public: &HashSet<Vec<u8>>) -> Result<Option<Self>, BuildError> {
+        let mut places: HashMap<&[u8], Vec<Place>> = HashMap::new();
+        let mut registers = HashSet::new();
+        for (secret, Secret { bytes, min, .. }) in secrets.iter().enumerate() {
+            let bytes = &bytes[..bytes.len().min(MAX)];
+            for (pattern, whole, role) in patterns(bytes, *min, public) {
+                let known = places.entry(&bytes[pattern.clone()]).or_default();
+                if known.len() < MAX_PLACES {
+                    known.push(Place { secret, at: pattern.start, whole, role });
+                }
+            }
+            for run in bytes.split(|byte| *byte == 0).filter(|run| run.len() >= *min) {
+                let words = unmistakable(run, 1).into_iter().map(|piece| &run[piece]);
+                let words = words.filter(|word| !public.contains(*word));
+                registers.extend(words.filter_map(|word| <[u8; SMALL]>::try_from(word).ok()));
             }
         }
-        if patterns.is_empty() {
+        if places.is_empty() {
             return Ok(None);
         }
-        let longest = patterns.iter().map(|piece| piece.len()).max().unwrap_or(0);
-        let machine = AhoCorasick::builder().match_kind(MatchKind::LeftmostLongest).build(&patterns)?;
-        Ok(Some(Finder { machine, of, longest, registers }))
+        let (patterns, places): (Vec<&[u8]>, Vec<Vec<Place>>) = places.into_iter().unzip();
+        let machine = AhoCorasick::builder().match_kind(MatchKind::Standard).build(&patterns)?;
+        let secrets: Vec<Vec<u8>> =
+            secrets.iter().map(|secret| secret.bytes[..secret.bytes.len().min(MAX)].to_vec()).collect();
+        let longest = secrets.iter().map(Vec::len).max().unwrap_or(0);
+        Ok(Some(Finder { machine, secrets, places, registers, longest }))
     }
 
-    /// All copies in `bytes`, those that overlap or touch joined.
-    fn copies(&self, bytes: &[u8], base: u64, out: &mut Vec<Copy>) {
-        let mut from = 0;
-        while let Some(found) = self.machine.find(Input::new(bytes).range(from..)) {
-            from = found.start() + 1;
-            let range = base + found.start() as u64..base + found.end() as u64;
-            let secret = self.of[found.pattern()];
-            match out.last_mut() {
-                Some(last) if range.start <= last.range.end => last.range.end = last.range.end.max(range.end),
-                _ => out.push(Copy { range, secret }),
+    /// How far the bytes around `found`, a pattern of `place`, agree with the secret.
+    fn extent(&self, bytes: &[u8], found: &Range<usize>, place: &Place) -> Range<usize> {
+        let secret = &self.secrets[place.secret];
+        let agree = |(a, b): &(&u8, &u8)| a == b;
+        let before = bytes[..found.start].iter().rev().zip(secret[..place.at].iter().rev()).take_while(agree).count();
+        let behind = &secret[place.at + found.len()..];
+        let behind = bytes[found.end..].iter().zip(behind).take_while(agree).count();
+        found.start - before..found.end + behind
+    }
+
+    /// One pass of [`Finder::take`].
+    fn pass(&self, bytes: &[u8], more: [bool; 2]) -> Vec<(Range<usize>, usize, bool)> {
+        let mut out: Vec<(Range<usize>, usize, bool)> = Vec::new();
+        for hit in self.machine.find_overlapping_iter(bytes) {
+            let found = hit.range();
+            for place in &self.places[hit.pattern()] {
+                let inside = |(range, secret, _): &(Range<usize>, usize, bool)| {
+                    *secret == place.secret && range.start <= found.start && found.end <= range.end
+                };
+                if out.last().is_some_and(inside) || (place.role == Role::Word && is_part_of_word(bytes, &found, more))
+                {
+                    continue;
+                }
+                let range = self.extent(bytes, &found, place);
+                let whole = found.start - range.start >= place.at - place.whole.start
+                    && range.end - found.start >= place.whole.end - place.at;
+                out.push((range, place.secret, whole));
+            }
+        }
+        out
+    }
+
+    /// Blanks all copies in `bytes`, and adds them to `out`; `bytes` begin at `base`. A secret beside which another was
+    /// is no longer part of a word, hence the repetition.
+    fn take(&self, bytes: &mut [u8], base: u64, more: [bool; 2], out: &mut Vec<Copy>) {
+        loop {
+            let found = self.pass(bytes, more);
+            if found.is_empty() {
+                return;
+            }
+            for (range, secret, whole) in found {
+                bytes[range.clone()].fill(0);
+                out.push(Copy { range: base + range.start as u64..base + range.end as u64, secret, whole });
             }
         }
     }
 
-    /// All copies in `[start, end)`, which `read` reads in pieces of any length.
+    /// All copies in `[start, end)`, which `read` reads in pieces of any length; those that overlap or touch joined.
     pub(super) fn search<E>(
         &self,
         range: Range<u64>,
         mut read: impl FnMut(u64, &mut [u8]) -> Result<(), E>,
     ) -> Result<Vec<Copy>, E> {
         let mut out = Vec::new();
-        let mut buffer = vec![0u8; CHUNK.max(2 * self.longest)];
+        self.chunks(range, &mut read, |bytes, base, more| self.take(bytes, base, more, &mut out))?;
+        Ok(joined(out))
+    }
+
+    /// The pieces that occur in `[start, end)`, be it as parts of something else.
+    pub(super) fn pieces_in<E>(
+        &self,
+        range: Range<u64>,
+        mut read: impl FnMut(u64, &mut [u8]) -> Result<(), E>,
+    ) -> Result<HashSet<Vec<u8>>, E> {
+        let mut out = HashSet::new();
+        self.chunks(range, &mut read, |bytes, _, _| {
+            let found = self.machine.find_overlapping_iter(&*bytes).map(|hit| hit.range());
+            out.extend(found.map(|range| bytes[range].to_vec()));
+        })?;
+        Ok(out)
+    }
+
+    /// Reads `range` so that every copy, and two bytes on both sides of it, lie in one piece as a whole.
+    fn chunks<E>(
+        &self,
+        range: Range<u64>,
+        read: &mut impl FnMut(u64, &mut [u8]) -> Result<(), E>,
+        mut visit: impl FnMut(&mut [u8], u64, [bool; 2]),
+    ) -> Result<(), E> {
+        let overlap = self.longest + 2;
+        let mut buffer = vec![0u8; CHUNK.max(2 * overlap)];
         let mut at = range.start;
         while at < range.end {
             let size = (range.end - at).min(buffer.len() as u64) as usize;
             read(at, &mut buffer[..size])?;
-            self.copies(&buffer[..size], at, &mut out);
-            if at + size as u64 == range.end {
+            let end = at + size as u64;
+            visit(&mut buffer[..size], at, [at > range.start, end < range.end]);
+            if end == range.end {
                 break;
             }
-            // A copy may lie across the end of this piece.
-            at += (size - self.longest.saturating_sub(1)) as u64;
+            at = end - overlap as u64;
         }
-        Ok(out)
+        Ok(())
     }
 
     /// Blanks all copies; returns which secrets they were of.
     pub(super) fn blank(&self, bytes: &mut [u8]) -> Vec<usize> {
         let mut found = Vec::new();
-        self.copies(bytes, 0, &mut found);
-        for copy in &found {
-            bytes[copy.range.start as usize..copy.range.end as usize].fill(0);
-        }
-        found.into_iter().map(|copy| copy.secret).collect()
+        self.take(bytes, 0, [false; 2], &mut found);
+        joined(found).into_iter().map(|copy| copy.secret).collect()
     }
 
-    /// Blanks 8 bytes and more of any secret, at any place of a register file; returns whether there were any.
+    /// Blanks all copies in a register file, and at any place of it the unmistakable words of 8 bytes; returns whether
+    /// there were any.
     pub(super) fn blank_registers(&self, bytes: &mut [u8]) -> bool {
+        let copies = self.blank(bytes);
         let hits: Vec<usize> = bytes
-            .windows(REGISTER)
+            .windows(SMALL)
             .enumerate()
-            .filter(|(_, word)| <[u8; REGISTER]>::try_from(*word).is_ok_and(|word| self.registers.contains(&word)))
+            .filter(|(_, word)| <[u8; SMALL]>::try_from(*word).is_ok_and(|word| self.registers.contains(&word)))
             .map(|(at, _)| at)
             .collect();
         for at in &hits {
-            bytes[*at..at + REGISTER].fill(0);
+            bytes[*at..at + SMALL].fill(0);
         }
-        !hits.is_empty()
+        !copies.is_empty() || !hits.is_empty()
     }
+}
+
+/// In ascending order, those that overlap or touch as one.
+fn joined(mut copies: Vec<Copy>) -> Vec<Copy> {
+    copies.sort_by_key(|copy| copy.range.start);
+    copies.dedup_by(|next, last| {
+        let touches = next.range.start <= last.range.end;
+        if touches {
+            last.range.end = last.range.end.max(next.range.end);
+            last.whole |= next.whole;
+        }
+        touches
+    });
+    copies
 }
 
 #[cfg(test)]
@@ -192,7 +299,11 @@ mod tests {
     }
 
     fn finder(bytes: &[u8]) -> Finder {
-        Finder::new(&[secret(bytes)]).unwrap().unwrap()
+        Finder::new(&[secret(bytes)], &HashSet::new()).unwrap().unwrap()
+    }
+
+    fn finder_of(bytes: &[u8], min: usize) -> Finder {
+        Finder::new(&[Secret { min, ..secret(bytes) }], &HashSet::new()).unwrap().unwrap()
     }
 
     const TEXT: &[u8] = b"wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY";
@@ -216,7 +327,7 @@ mod tests {
 
     #[test]
     fn what_a_freed_copy_has_left_is_found() {
-        for len in [24, 28, 32, 40] {
+        for len in [28, 32, 40] {
             let text = &TEXT[..len];
             let mut memory = [&[7u8; 16], &text[16..], &[9u8; 8]].concat();
             finder(text).blank(&mut memory);
@@ -236,7 +347,7 @@ mod tests {
     #[test]
     fn what_could_be_anything_is_not_looked_for() {
         for bytes in [&[0u8; 64][..], b"aaaaaaaaaaaaaaaa", b"short", &0x7f12_3456_7890u64.to_le_bytes()] {
-            assert!(Finder::new(&[secret(bytes)]).unwrap().is_none(), "{bytes:?}");
+            assert!(Finder::new(&[secret(bytes)], &HashSet::new()).unwrap().is_none(), "{bytes:?}");
         }
         // Two pointers: only both together.
         let pair = [0x2aaa_1234_5678u64.to_le_bytes(), 0x2aaa_8765_4321u64.to_le_bytes()].concat();
@@ -270,15 +381,98 @@ mod tests {
     }
 
     #[test]
-    fn words_are_not_taken_for_random() {
-        for piece in ["https://", "password", "us-east-", "Password", "example.", "/usr/lib"] {
-            assert!(is_wordy(piece.as_bytes()), "{piece}");
+    fn other_text_stays_what_it_is() {
+        for (value, text) in [
+            ("my-01234567-token", "0123456789"),
+            ("my-01234567-token", "0123456789abcdefghijklmnopqrstuvwxyz"),
+            ("Password123", "Password1234 is weak"),
+            ("Password123", "MyPassword123, Password123_old"),
+            ("Summer2024-01-01", "2024-01-01T00:00:00"),
+            ("Summer2024-01-01", "Summer2024-01-010"),
+            ("user1:abcdef0123456789", "0123456789abcdef"),
+            ("user1:abcdef0123456789", "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"),
+            ("secret", "secrets of client_secret"),
+            ("postgres://localhost/app", "postgres://localhost/app_test"),
+        ] {
+            let find = finder_of(value.as_bytes(), MIN_VALUE);
+            let mut memory = text.as_bytes().to_vec();
+            assert_eq!(find.blank(&mut memory), [0usize; 0], "{value}: {text}");
+            assert!(!find.blank_registers(&mut memory), "{value}: {text}");
+            assert_eq!(memory, text.as_bytes());
         }
-        for piece in [&b"a8F3kQ0z"[..], b"3f9a7c21", b"vcWXBVTG", &[0x91, 0x02, 0xff, 0x41, 0x1b, 0x80, 0x7f, 0x33]] {
-            assert!(!is_wordy(piece), "{piece:?}");
+    }
+
+    #[test]
+    fn whole_values_are_found_in_any_surroundings_but_a_longer_word() {
+        for value in ["my-01234567-token", "Password123", "Summer2024-01-01", "user1:abcdef0123456789", "hunter2"] {
+            let find = finder_of(value.as_bytes(), MIN_VALUE);
+            for (before, behind) in
+                [("", ""), ("https://u:", "@host"), ("\0", "\0"), ("mysql -p", " db"), ("\"", "\",")]
+            {
+                let mut memory = [before, value, behind].concat().into_bytes();
+                find.blank(&mut memory);
+                assert_eq!(memory, [before.as_bytes(), &vec![0; value.len()], behind.as_bytes()].concat(), "{value}");
+            }
         }
-        assert!(is_token(b"github_pat_11ABCDEFG0aBcDeF"));
-        assert!(!is_token(b"postgres://user:pa55W0rd@db.example:5432/app") && !is_token(b"/home/me/.key2"));
+        // A token is no part of any word.
+        let mut memory = [b"bearer", TEXT, b"0"].concat();
+        finder(TEXT).blank(&mut memory);
+        assert_eq!(memory, [&b"bearer"[..], &[0; 40], b"0"].concat());
+    }
+
+    #[test]
+    fn a_secret_beside_another_is_found() {
+        let secrets = [secret(TEXT), secret(b"Password123")];
+        let find = Finder::new(&secrets, &HashSet::new()).unwrap().unwrap();
+        let mut memory = [TEXT, b"Password123"].concat();
+        find.blank(&mut memory);
+        assert!(memory.iter().all(|byte| *byte == 0));
+    }
+
+    #[test]
+    fn what_agrees_around_a_piece_is_part_of_the_copy() {
+        let value = b"abcdefgh-3f9a7c21d0-aaaaaaaa";
+        let mut memory = [b"xx", &value[4..24], b"xx"].concat();
+        let find = finder(value);
+        let read = |_: u64, bytes: &mut [u8]| {
+            bytes.copy_from_slice(&memory);
+            Ok::<(), ()>(())
+        };
+        let part = Copy { range: 2..22, secret: 0, whole: false };
+        assert_eq!(find.search(0..memory.len() as u64, read).unwrap(), [part]);
+        find.blank(&mut memory);
+        assert_eq!(memory, [b"xx", &[0; 20][..], b"xx"].concat());
+    }
+
+    #[test]
+    fn pieces_that_others_have_prove_nothing() {
+        let value = b"x509v3extensions-here";
+        let library = b"....x509v3extensions....".to_vec();
+        let read = |_: u64, bytes: &mut [u8]| {
+            bytes.copy_from_slice(&library);
+            Ok::<(), ()>(())
+        };
+        let public = finder(value).pieces_in(0..library.len() as u64, read).unwrap();
+        assert!(!public.is_empty());
+        let find = Finder::new(&[secret(value)], &public).unwrap().unwrap();
+        assert_eq!(find.blank(&mut library.clone()), [0usize; 0]);
+        assert_eq!(find.blank(&mut value.to_vec()), [0]);
+    }
+
+    #[test]
+    fn a_word_at_the_edge_of_a_chunk_is_judged_by_what_is_behind_it() {
+        let find = finder_of(b"Password123", MIN_VALUE);
+        for (shift, behind, expected) in (0..30).flat_map(|shift| [(shift, b'4', 0), (shift, b' ', 1)]) {
+            let mut memory = vec![b'.'; CHUNK + 100];
+            let at = CHUNK - shift;
+            memory[at..at + 11].copy_from_slice(b"Password123");
+            memory[at + 11] = behind;
+            let read = |from: u64, bytes: &mut [u8]| {
+                bytes.copy_from_slice(&memory[from as usize..from as usize + bytes.len()]);
+                Ok::<(), ()>(())
+            };
+            assert_eq!(find.search(0..memory.len() as u64, read).unwrap().len(), expected, "{shift} {behind}");
+        }
     }
 
     #[test]

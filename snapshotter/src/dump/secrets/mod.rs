@@ -2,7 +2,7 @@
 //! copies of both.
 //!
 //! ```text
-//!  names    which variables                finder   copies in bytes, whole or in part
+//!  names    which variables    finder   copies in bytes, whole or in part    pieces   what proves a copy
 //!  collect  the secrets, and where the environment holds them
 //!  Secrets::scrub    registers, descriptors' contents, arguments; ranges of memory that are written as zeros
 //!  Secrets::verify   nothing of them is left in what was written
@@ -11,6 +11,7 @@
 
 mod finder;
 mod names;
+mod pieces;
 
 pub(crate) use names::SecretNames;
 
@@ -22,13 +23,16 @@ use super::refuse::{Blocker, DumpError};
 use super::threads::ThreadState;
 use crate::tracee::maps::Vma;
 use crate::tracee::{TraceError, Tracer};
-use finder::{Finder, MIN_RANGE, MIN_VALUE, Secret};
+use finder::{Copy, Finder, MIN_RANGE, MIN_VALUE, Secret};
 use snapfn_format::snap::{FILE_DATA, STEP_SEND, reg};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 
 const KEEP: &str = "remove it before the snapshot point, or allow it with --keep-env NAME";
+
+/// So many bytes of a secret in a file that is no program are taken for the secret's.
+const TELLING: u64 = 16;
 
 /// What was left out, by name: in how many places.
 pub(crate) type Scrubbed = BTreeMap<String, u64>;
@@ -44,6 +48,11 @@ pub(super) struct Secrets {
 
 fn name_of(text: &[u8]) -> &[u8] {
     text.split(|byte| *byte == b'=').next().unwrap_or_default()
+}
+
+fn build(secrets: &[Secret], public: &HashSet<Vec<u8>>) -> Result<Option<Finder>, DumpError> {
+    let too_large = |error| TraceError::Split(format!("secrets are too large to be looked for: {error}"));
+    Ok(Finder::new(secrets, public).map_err(too_large)?)
 }
 
 impl Secrets {
@@ -88,8 +97,7 @@ impl Secrets {
             }
         }
         tracer.registered.secrets.extend(ranges);
-        let finder = Finder::new(&all)
-            .map_err(|error| TraceError::Split(format!("secrets are too large to be looked for: {error}")))?;
+        let finder = build(&all, &HashSet::new())?;
         Ok(Secrets { names: names.clone(), all, finder, scrubbed })
     }
 
@@ -113,6 +121,7 @@ impl Secrets {
         process: &mut ProcessState,
         fds: &mut FdTables,
     ) -> Result<(), DumpError> {
+        self.mapped_files(image)?;
         let Some(finder) = self.finder.take() else { return Ok(()) };
         for thread in threads {
             for register in &mut thread.record.regs[reg::R15..=reg::RDI] {
@@ -145,28 +154,47 @@ impl Secrets {
         }
         self.finder = Some(finder);
         found.into_iter().for_each(|secret| self.count(secret));
-        self.mapped_files(image)
+        Ok(())
     }
 
     /// Files that the program maps are stored as they are. A program or library that has the value in it has been
-    /// shipped with it; anything else is refused.
-    fn mapped_files(&self, image: &Image) -> Result<(), DumpError> {
+    /// shipped with it; anything else is refused. A piece that is in one of them is nothing that only the secret has.
+    fn mapped_files(&mut self, image: &Image) -> Result<(), DumpError> {
         let Some(finder) = &self.finder else { return Ok(()) };
         let mut blockers = Vec::new();
+        let mut public = HashSet::new();
         for file in &image.files {
-            let system = TraceError::system("reading a mapped file");
-            let opened = File::open(&file.path).map_err(TraceError::system("opening a mapped file"))?;
-            let copies = finder.search(0..file.size, |at, bytes| opened.read_exact_at(bytes, at)).map_err(system)?;
-            let Some(secret) = copies.first().and_then(|copy| self.all.get(copy.secret)) else { continue };
+            let system = TraceError::system;
+            let opened = File::open(&file.path).map_err(system("opening a mapped file"))?;
+            let read = |at: u64, bytes: &mut [u8]| opened.read_exact_at(bytes, at);
+            let copies = finder.search(0..file.size, read).map_err(system("reading a mapped file"))?;
+            public.extend(finder.pieces_in(0..file.size, read).map_err(system("reading a mapped file"))?);
             let path = file.original.display();
+            let name = |copy: &Copy| self.all.get(copy.secret).map_or("a secret", |secret| &secret.name);
             if file.kind == FILE_DATA {
-                let what = format!("contains the value of {} and would be stored as it is", secret.name);
-                blockers.push(Blocker { subject: format!("mapped file {path}"), what, remedy: KEEP });
-            } else {
-                eprintln!("snapshotter: {path} contains the value of {}, and is stored as it is", secret.name);
+                let telling = |copy: &&Copy| copy.whole || copy.range.end - copy.range.start >= TELLING;
+                if let Some(copy) = copies.iter().find(telling) {
+                    let extent = if copy.whole { "" } else { "a part of " };
+                    let what = format!("contains {extent}the value of {} and would be stored as it is", name(copy));
+                    blockers.push(Blocker { subject: format!("mapped file {path}"), what, remedy: KEEP });
+                }
+                continue;
+            }
+            if let Some(copy) = copies.iter().find(|copy| copy.whole) {
+                eprintln!("snapshotter: {path} contains the value of {}, and is stored as it is", name(copy));
+            }
+            // The file in the store lacks the writable segments. Who cannot read the original does without them.
+            if let Ok(original) = File::open(&file.original) {
+                let len = original.metadata().map_or(0, |metadata| metadata.len());
+                let read = |at: u64, bytes: &mut [u8]| original.read_exact_at(bytes, at);
+                public.extend(finder.pieces_in(0..len, read).unwrap_or_default());
             }
         }
-        if blockers.is_empty() { Ok(()) } else { Err(DumpError::Refused(blockers)) }
+        if !blockers.is_empty() {
+            return Err(DumpError::Refused(blockers));
+        }
+        self.finder = build(&self.all, &public)?;
+        Ok(())
     }
 
     /// Looks through the file that is about to be committed: a path or a name may hold what no record blanks.
@@ -176,14 +204,13 @@ impl Secrets {
     {
         let Some(finder) = &self.finder else { return Ok(()) };
         let copies = finder.search(0..len, read)?;
-        match copies.first().and_then(|copy| self.all.get(copy.secret)) {
-            None => Ok(()),
-            Some(secret) => Err(DumpError::Refused(vec![Blocker {
-                subject: secret.name.clone(),
-                what: "its value is part of a path or name that a snapshot has to keep".to_owned(),
-                remedy: KEEP,
-            }])),
-        }
+        let Some(copy) = copies.first() else { return Ok(()) };
+        let extent = if copy.whole { "its value" } else { "a part of its value" };
+        Err(DumpError::Refused(vec![Blocker {
+            subject: self.all.get(copy.secret).map_or_else(String::new, |secret| secret.name.clone()),
+            what: format!("{extent} is in a path or name that a snapshot has to keep"),
+            remedy: KEEP,
+        }]))
     }
 
     pub(super) fn into_scrubbed(self) -> Scrubbed {
