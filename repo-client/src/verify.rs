@@ -38,6 +38,10 @@ pub(crate) fn run(stores: &Stores, names: &[OsString], failures: &mut Failures) 
     if failures.wrong_usage() {
         return Ok(());
     }
+    for (path, mode) in stores.iter().flat_map(Store::writable_directories) {
+        let why = format!("others may exchange files in it (mode {mode:04o}); take their right to write to it");
+        failures.add(path.display(), why);
+    }
     let total: u64 = tasks.0.values().map(|task| task.blob.size).sum();
     let bar = progress_bar(total);
     for task in tasks.0.values() {

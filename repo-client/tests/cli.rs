@@ -9,7 +9,7 @@ use common::snapshot;
 use snapfn_store::{Digest, Kind, Ref, Store};
 use std::fs;
 use std::os::unix::fs::symlink;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use tempfile::TempDir;
 
@@ -192,6 +192,25 @@ fn verify_accepts_what_is_sound() {
     assert!(f.run(0, &["verify", "--all"]).0.starts_with("checked 3 files"));
     fs::copy(f.store.path(Kind::Snap, f.snap), f.dir.path().join("copy.snap")).unwrap();
     assert!(f.run(0, &["verify", "copy.snap"]).0.starts_with("checked 1 file "));
+}
+
+#[test]
+fn verify_names_directories_that_others_may_write_to() {
+    use std::os::unix::fs::PermissionsExt;
+    let f = fixture();
+    let mode = |path: &Path, mode| fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+    let snap = f.store.root().join("snap");
+    for open in [0o777, 0o775, 0o1757] {
+        mode(&snap, open);
+        let (out, err) = f.run(1, &["verify", "--all"]);
+        one_line(&err, &snap.to_string_lossy(), &format!("exchange files in it (mode {open:04o})"));
+        assert!(out.ends_with("1 failure\n"), "{out}");
+    }
+    mode(&snap, 0o755);
+    mode(f.store.root(), 0o777);
+    one_line(&f.run(1, &["verify", "fn:v1"]).1, &f.store.root().to_string_lossy(), "exchange files");
+    mode(f.store.root(), 0o755);
+    assert!(f.run(0, &["verify", "--all"]).0.contains("all sound"));
 }
 
 #[test]

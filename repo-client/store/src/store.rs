@@ -84,11 +84,13 @@ impl Store {
             .mode(0o700)
             .create(&self.root)
             .map_err(|e| StoreError::io("create", &self.root, e))?;
-        for dir in Kind::ALL.map(Kind::dir).into_iter().chain(["refs", "pulled", "roots", "sets", "tmp"]) {
-            make_dir(&self.root.join(dir))?;
-        }
-        Ok(())
+        directories().try_for_each(|dir| make_dir(&self.root.join(dir)))
     }
+}
+
+/// The directories of every store.
+pub(crate) fn directories() -> impl Iterator<Item = &'static str> {
+    Kind::ALL.map(Kind::dir).into_iter().chain(["refs", "pulled", "roots", "sets", "tmp"])
 }
 
 /// Makes one directory of mode 0755 whatever the umask; the root alone decides who gets in. A tag's directory may be removed

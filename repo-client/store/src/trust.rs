@@ -1,7 +1,7 @@
 //! Opening stored files whatever is exchanged meanwhile, and whose they must be. `snaprun` does the same without a libc:
 //! keep the two alike.
 
-use crate::store::{absent, describe};
+use crate::store::{absent, describe, directories};
 use crate::{Digest, Kind, Store, StoreError, Stores};
 use nix::fcntl::{AT_FDCWD, OFlag, openat};
 use nix::sys::stat::Mode;
@@ -9,7 +9,7 @@ use std::fs::{File, Metadata};
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use thiserror::Error;
 
 /// Permission to write for group or others.
@@ -30,6 +30,14 @@ impl Store {
     /// The root. It may be reached by symbolic links, since the user has named it so; below it none is followed.
     fn open_root(&self) -> io::Result<OwnedFd> {
         Ok(openat(AT_FDCWD, self.root(), DIRECTORY, Mode::empty())?)
+    }
+
+    /// The root and the directories in it that group or others may write to, with their modes: whoever may can exchange one
+    /// file for another there.
+    pub fn writable_directories(&self) -> Vec<(PathBuf, u32)> {
+        let all = [self.root().to_path_buf()].into_iter().chain(directories().map(|dir| self.root().join(dir)));
+        let mode = |path: PathBuf| path.metadata().ok().map(|meta| (path, meta.mode() & 0o7777));
+        all.filter_map(mode).filter(|(_, mode)| mode & OTHERS_WRITE != 0).collect()
     }
 
     fn open_below(&self, kind: Kind, digest: Digest) -> io::Result<File> {
