@@ -41,7 +41,7 @@ pub(crate) const PROBES: &[Probe] = &[
         "droppable-memory",
         Level::Optional,
         "6.11 and later",
-        "such memory comes back as private memory, which is never emptied",
+        "such memory is zero in every instance, and droppable again",
         "nothing: libcs use MADV_WIPEONFORK instead",
         droppable,
     ),

@@ -25,8 +25,8 @@ pub(crate) const PROBES: &[Probe] = &[
         "set-mm-map-exe-file",
         Level::Optional,
         "5.9 and later, with CAP_CHECKPOINT_RESTORE",
-        "/proc/self/exe of a restored instance names the program",
-        "/proc/self/exe is snaprun in restored instances",
+        "nothing: instances need no privileges, and /proc/self/exe is snaprun in all of them",
+        "nothing",
         set_exe_file,
     )
     .privileged(),
