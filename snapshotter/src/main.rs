@@ -37,8 +37,38 @@ fn main() -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("snapshotter: {error:#}");
+            eprintln!("snapshotter: {}", message(&error));
             ExitCode::FAILURE
         }
+    }
+}
+
+/// An error and its causes in one line. Many errors say their cause themselves; it is not said twice.
+fn message(error: &anyhow::Error) -> String {
+    let mut text = String::new();
+    for cause in error.chain().map(ToString::to_string) {
+        match text.is_empty() {
+            true => text = cause,
+            false if text.contains(&cause) => {}
+            false => text = format!("{text}: {cause}"),
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use anyhow::Context;
+    use std::io;
+
+    #[test]
+    fn every_cause_is_said_once() {
+        let source = || io::Error::from_raw_os_error(2);
+        let own = tracee::TraceError::Exec { path: "./nosuch".into(), source: source() };
+        let expected = format!("cannot run ./nosuch: {}", source());
+        assert_eq!(message(&own.into()), expected);
+        let added = Err::<(), _>(source()).context("--cwd").unwrap_err();
+        assert_eq!(message(&added), format!("--cwd: {}", source()));
     }
 }
