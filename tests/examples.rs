@@ -42,6 +42,48 @@ fn python() {
     run("python");
 }
 
+/// What Python makes of entries that are odd, doubled or without a value.
+#[test]
+fn python_takes_the_environment_as_at_an_ordinary_start() {
+    const PYTHON: &str = "/usr/bin/python3";
+    // No library makes such a vector, so it is made by hand.
+    const EXECVE: &str = r#"if 1:
+        import ctypes, sys
+        def vector(words):
+            return (ctypes.c_char_p * (len(words) + 1))(*words, None)
+        env = [word.encode() for word in ENTRIES]
+        ctypes.CDLL(None).execve(sys.argv[1].encode(), vector([word.encode() for word in sys.argv[1:]]), vector(env))
+        sys.exit(3)"#;
+    if !std::path::Path::new(PYTHON).exists() {
+        assert!(!place::strict(), "python3 is not installed");
+        return;
+    }
+    let bench = Bench::new().unwrap();
+    let script = bench.out().join("environment.py");
+    let program = "import os, sys, snapfn\nsnapfn.ready()\nprint(sorted(os.environ.items()))\n";
+    std::fs::write(&script, program).unwrap();
+    let script = script.to_str().unwrap();
+    let path = format!("PYTHONPATH={}", place::root().join("examples/python").display());
+    let created =
+        bench.snapshotter(&["create", "--tag", "odd", "--env", &path, "--at", "ready", "--", PYTHON, "-B", script]);
+    let created = created.unwrap();
+    assert_eq!(created.status, "0", "{created}");
+    let store = format!("SNAPFN_STORE={}", bench.store().display());
+    for odd in [&[][..], &["=odd"], &["TWICE=first", "TWICE=second"], &["=odd", "=other", "NOTHING", "EMPTY="]] {
+        let entries = [&["LANG=C.UTF-8", &path, &store][..], odd].concat();
+        let start = |words: &[&str]| {
+            let mut run = bench.snaprun(&[]);
+            let prelude = EXECVE.replace("ENTRIES", &format!("{entries:?}"));
+            run.argv = [&[PYTHON, "-c", &prelude][..], words].concat().into_iter().map(str::to_owned).collect();
+            run.run().unwrap()
+        };
+        let snaprun = bench.snaprun(&[]).argv.remove(0);
+        let (ordinary, instance) = (start(&[PYTHON, "-B", script]), start(&[&snaprun, "odd"]));
+        assert_eq!(ordinary.status, "0", "{ordinary}");
+        assert_eq!((instance.out(), &*instance.status), (ordinary.out(), "0"), "{odd:?}: {instance}");
+    }
+}
+
 #[test]
 fn worker() {
     run("worker");

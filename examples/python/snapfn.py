@@ -95,13 +95,22 @@ def _take_arguments():
 
 
 def _take_environment():
-    instance = dict(entry.partition("=")[::2] for entry in _strings(_info.envp))
+    instance = {}
+    for entry in _strings(_info.envp):
+        key, sign, value = entry.partition("=")
+        if sign:  # as at an ordinary start: of entries with one name the first, and none without a value
+            instance.setdefault(key, value)
+    # An ordinary start takes `=value` as well, but putenv and unsetenv refuse the empty name.
+    unnamed = instance.pop("", None)
+    os.environ._data.pop(b"", None)
     for key in list(os.environ):
         if key not in instance:
             del os.environ[key]
     for key, value in instance.items():
         if os.environ.get(key) != value:
             os.environ[key] = value
+    if unnamed is not None:
+        os.environ._data[b""] = os.fsencode(unnamed)
 
 
 def ready():
