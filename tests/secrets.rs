@@ -362,6 +362,19 @@ fn copies_of_private_files_are_private() {
 }
 
 #[test]
+fn a_program_with_the_value_is_named_once_for_all_variants() {
+    let bench = Bench::new().unwrap();
+    let value = secret(43, 33);
+    let source =
+        format!("#include <stdio.h>\n#include <snap.h>\nint main(void) {{ snap_ready(); return puts(\"{value}\"); }}");
+    let exe = bench.compile("shipped", &source, &["-O2"]).unwrap();
+    let made = create(&bench, &["--variants", "3", "--env", &format!("DB_PASSWORD={value}")], &exe, &[]);
+    assert_eq!(made.status, "0", "{made}");
+    let line = format!("snapshotter: {exe} contains the value of DB_PASSWORD, and is stored as it is");
+    assert_eq!(made.err().lines().collect::<Vec<_>>(), [line], "{made}");
+}
+
+#[test]
 fn snapshots_are_private_unless_shared() {
     use std::os::unix::fs::PermissionsExt;
     let bench = Bench::new().unwrap();

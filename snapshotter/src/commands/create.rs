@@ -36,6 +36,9 @@ pub(crate) fn run(args: &CreateArgs) -> Result<()> {
 
 /// Says what somebody may want to know before the snapshot is passed on.
 fn notices(args: &CreateArgs, dumped: &Dumped) {
+    for line in &dumped.shipped {
+        eprintln!("snapshotter: {line}");
+    }
     if dumped.writable_code > 0 {
         eprintln!(
             "snapshotter: note: {} KiB of memory are writable and executable, as in the program",

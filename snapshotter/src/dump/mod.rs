@@ -67,6 +67,8 @@ pub(crate) struct Dumped {
     pub(crate) hooks: bool,
     /// Secrets that were left out.
     pub(crate) scrubbed: Scrubbed,
+    /// Programs and libraries that are stored although a secret is in them, a line each.
+    pub(crate) shipped: Vec<String>,
 }
 
 /// Choices of the user.
@@ -186,6 +188,7 @@ pub(crate) fn dump(
     needs::add(&mut tables, tracer, &image, &threads, options.cpu);
     let core = core_notes::build(tracer, &image, &threads, &args)?;
     let stored = write::write(tracer, &image, &tables, &core, &fds, &secrets, transaction)?;
+    let (scrubbed, shipped) = secrets.into_found();
     Ok(Dumped {
         stored,
         ops: tables.ops.len(),
@@ -200,6 +203,7 @@ pub(crate) fn dump(
             .collect(),
         files: image.files.iter().map(|file| file.original.clone()).collect(),
         hooks: has_hooks(tables.process.at, tables.process.info),
-        scrubbed: secrets.into_scrubbed(),
+        scrubbed,
+        shipped,
     })
 }

@@ -44,6 +44,7 @@ pub(super) struct Secrets {
     all: Vec<Secret>,
     finder: Option<Finder>,
     scrubbed: Scrubbed,
+    shipped: Vec<String>,
 }
 
 fn name_of(text: &[u8]) -> &[u8] {
@@ -98,7 +99,7 @@ impl Secrets {
         }
         tracer.registered.secrets.extend(ranges);
         let finder = build(&all, &HashSet::new())?;
-        Ok(Secrets { names: names.clone(), all, finder, scrubbed })
+        Ok(Secrets { names: names.clone(), all, finder, scrubbed, shipped: Vec::new() })
     }
 
     /// Whether the variable's value is the instance's own, whatever the program has made of it.
@@ -181,7 +182,7 @@ impl Secrets {
                 continue;
             }
             if let Some(copy) = copies.iter().find(|copy| copy.whole) {
-                eprintln!("snapshotter: {path} contains the value of {}, and is stored as it is", name(copy));
+                self.shipped.push(format!("{path} contains the value of {}, and is stored as it is", name(copy)));
             }
             // The file in the store lacks the writable segments. Who cannot read the original does without them.
             if let Ok(original) = File::open(&file.original) {
@@ -213,8 +214,9 @@ impl Secrets {
         }]))
     }
 
-    pub(super) fn into_scrubbed(self) -> Scrubbed {
-        self.scrubbed
+    /// What was left out, and a line about every program or library that is stored although it contains a secret.
+    pub(super) fn into_found(self) -> (Scrubbed, Vec<String>) {
+        (self.scrubbed, self.shipped)
     }
 }
 
