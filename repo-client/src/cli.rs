@@ -156,7 +156,7 @@ pub(crate) enum Command {
     /// Look for credentials in snapshots and in the files that they map
     ///
     /// Keys and tokens of well-known forms (AWS, GitHub, GitLab, Slack, Google, Stripe, npm, PyPI, private keys, JSON Web
-    /// Tokens and others). Programs and libraries are not searched. Exit status 1 when something is found; it is never
+    /// Tokens and others). Libraries are not searched. Exit status 1 when something is found; it is never
     /// shown in full.
     Scan {
         /// Snapshots in the store, with all variants, or snapshot files

@@ -323,6 +323,17 @@ fn scan_finds_credentials_and_never_shows_them() {
     assert!(err.contains("memory at 0x170000000f9c") && err.contains("ghp_aZ3b…"), "{err}");
     let path = f.store.path(Kind::Snap, snap);
     f.run(1, &["scan", path.to_str().unwrap()]);
+    // One that was compiled into the program; libraries are as they were shipped.
+    let tx = f.store.begin().unwrap();
+    let code = tx.put_bytes(Kind::Code, token.as_bytes()).unwrap().digest;
+    let other = tx.put_bytes(Kind::Code, b"nothing").unwrap().digest;
+    for (files, findings) in [([code, other], 1), ([other, code], 0)] {
+        let snap = tx.put_bytes(Kind::Snap, &snapshot("/opt/fn", &files.map(|file| (Kind::Code, file)), 0)).unwrap();
+        tx.set_ref(&Ref::parse("built").unwrap(), snap.digest).unwrap();
+        let err = f.run(findings, &["scan", "built"]).1;
+        assert_eq!(err.contains(&format!("code/{code}")), findings == 1, "{err}");
+    }
+    drop(tx);
     f.run(1, &["scan", "missing"]);
     f.run(2, &["scan", "host.example/x"]);
 }

@@ -17,7 +17,9 @@ use patterns::{LONGEST, Patterns};
 pub use place::Place;
 use place::Places;
 use serde::Serialize;
-use snapfn_store::{Kind, StoreError, Stores, SummaryError, summarize};
+use snapfn_format::snap::{FILE_CODE, FILE_DATA};
+use snapfn_store::{Kind, SnapshotMeta, StoreError, Stores, SummaryError};
+use std::collections::BTreeSet;
 use std::fmt;
 use std::fs::File;
 use std::io;
@@ -77,14 +79,23 @@ fn redact(found: &[u8]) -> String {
     format!("{shown}…, {} bytes", found.len())
 }
 
-/// Searches a snapshot and the files that it maps. Programs and libraries are left alone: they are as they were shipped.
+/// Searches a snapshot, the program that it is of, and the files that it maps. Libraries are left alone: they are as they were
+/// shipped.
 pub fn scan_snapshot(
     stores: &Stores,
     snapshot: &File,
     progress: &mut dyn FnMut(u64),
 ) -> Result<Vec<Finding>, ScanError> {
     let mut findings = scan_file(snapshot, progress)?;
-    for (kind, digest) in summarize(snapshot)?.files.into_iter().filter(|(kind, _)| *kind == Kind::Data) {
+    let meta = SnapshotMeta::read(snapshot)?;
+    let plan = meta.plan().map_err(SummaryError::from)?;
+    let exe = plan.bytes(plan.header.process.exe);
+    let searched = plan.files.iter().filter_map(|file| match file.kind {
+        FILE_DATA => Some((Kind::Data, file.digest)),
+        FILE_CODE if plan.bytes(file.path) == exe => Some((Kind::Code, file.digest)),
+        _ => None,
+    });
+    for (kind, digest) in searched.collect::<BTreeSet<_>>() {
         let (store, blob) = stores.locate(kind, digest)?;
         let file = store.open(blob.kind, blob.digest)?;
         let found = scan_file(&file, progress)?;

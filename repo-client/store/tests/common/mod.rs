@@ -33,7 +33,10 @@ pub(crate) fn snapshot(program: &str, files: &[(Kind, Digest)], page_fill: u8) -
     tables.files.push(File { kind: FILE_SELF, ..File::default() });
     for (kind, digest) in files {
         let kind = if *kind == Kind::Code { FILE_CODE } else { FILE_DATA };
-        tables.files.push(File { kind, digest: *digest, size: PAGE, path: BytesRef::default(), ..File::default() });
+        // The first is the program's.
+        let is_exe = kind == FILE_CODE && tables.files.iter().all(|file| file.kind != FILE_CODE);
+        let path = if is_exe { tables.process.exe } else { BytesRef::default() };
+        tables.files.push(File { kind, digest: *digest, size: PAGE, path, ..File::default() });
     }
     let (map, rx, rw) = (OP_MAP_FILE, PROT_READ | PROT_EXEC, PROT_READ | PROT_WRITE);
     tables.ops.push(Op { kind: map, prot: rx, addr: base, len: PAGE, offset: 2 * PAGE, ..Op::default() });
