@@ -152,8 +152,8 @@ static __inline__ uint64_t snap_generation(void) {
     return snap_state_()->info.generation;
 }
 
-/* Keeps memory out of the snapshot; it is zero in every instance. Returns 1 where that was noted, 0 in an ordinary
- * run. Keeps errno. */
+/* Keeps memory out of the snapshot; it is zero in every instance. Returns 1 where that was noted; 0 in an ordinary
+ * run, and where [ptr, ptr + len) is empty or not all memory of the program. Keeps errno. */
 static __inline__ int snap_secret(const void *ptr, size_t len) {
     int saved = errno;
     int noted = prctl(SNAP_PRCTL, SNAP_OP_SECRET, (unsigned long)ptr, (unsigned long)len, 0UL) >= 0;

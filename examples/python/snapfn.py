@@ -61,7 +61,7 @@ def on_restore(function, *args):
 
 def secret(buffer):
     """Keeps the content of a bytearray (or another writable buffer) out of the snapshot, wherever the program has
-    copies of it. False in an ordinary run."""
+    copies of it. False in an ordinary run, and for an empty buffer."""
     content = (ctypes.c_char * len(buffer)).from_buffer(buffer)
     _secrets.append(content)  # while this exists, a bytearray cannot move
     return _libc.prctl(_PRCTL, _SECRET, ctypes.addressof(content), len(buffer), 0) >= 0

@@ -3,6 +3,7 @@
 use super::Tid;
 use std::fs;
 use std::io;
+use std::ops::Range;
 use std::path::PathBuf;
 
 /// One virtual memory area.
@@ -50,6 +51,14 @@ impl Vma {
 /// Reads the memory map of a process.
 pub(crate) fn read(pid: Tid) -> io::Result<Vec<Vma>> {
     parse(&fs::read(format!("/proc/{pid}/smaps"))?)
+}
+
+/// Whether all of `range` is mapped in a process.
+pub(crate) fn covers(pid: Tid, range: Range<u64>) -> bool {
+    // Not smaps, for which the kernel walks all page tables.
+    let vmas = fs::read(format!("/proc/{pid}/maps")).and_then(|text| parse(&text)).unwrap_or_default();
+    let reach = |at, vma: &Vma| if vma.contains(at) { vma.end } else { at };
+    vmas.iter().fold(range.start, reach) >= range.end
 }
 
 /// Parses the text of smaps (or of maps: without flags).

@@ -8,6 +8,7 @@ use super::spawn::Spawned;
 use super::timeout::{self, Entered};
 use super::{TraceError, maps, symbols};
 use crate::cli::Point;
+use snapfn_format::layout::USER_END;
 use snapfn_format::snap::{AT_MAIN, AT_READY, AT_SYMBOL, AT_SYSCALL, reg};
 use std::collections::{BTreeMap, HashSet};
 use std::path::PathBuf;
@@ -360,18 +361,17 @@ impl Tracer {
             syscall.is_some_and(|(wanted, fd)| wanted == number && fd.is_none_or(|fd| args[0] as u32 == fd as u32));
         let protocol = number == SYS_PRCTL && args[0] == PROTOCOL;
         if protocol {
-            match args[1] {
-                OP_INFO => self.registered.info = args[2],
-                OP_SECRET => {
-                    self.registered.secrets.push((args[2], args[3]));
-                    let bytes = self.memory.read_vec(args[2], args[3].min(1 << 20)).ok();
-                    self.registered.seen.extend(bytes.map(|bytes| (args[2], bytes)));
+            let answer = match args[1] {
+                OP_INFO => {
+                    self.registered.info = args[2];
+                    Some(0)
                 }
-                _ => {}
-            }
-            if matches!(args[1], OP_INFO | OP_SECRET) {
+                OP_SECRET => Some(self.register_secret(args[2], args[3]).map_or_else(|error| -error as u64, |()| 0)),
+                _ => None,
+            };
+            if answer.is_some() {
                 // Answered by us: the call itself is skipped.
-                self.tasks.entry(tid).or_default().answer = Some(0);
+                self.tasks.entry(tid).or_default().answer = answer;
                 let mut regs = ptrace::get_regs(tid).map_err(system("registers"))?;
                 regs[reg::ORIG_RAX] = u64::MAX;
                 ptrace::set_regs(tid, &regs).map_err(system("registers"))?;
@@ -394,6 +394,19 @@ impl Tracer {
             instance[reg::RAX] = 1;
         }
         Ok(Some(Reached { tid, at: AT_READY, at_entry: true, instance, survivor: again, bare_entry: false }))
+    }
+
+    /// Notes that `len` bytes at `addr` are not to be stored. An error, as the kernel would answer it: EINVAL for a range
+    /// that is none, EFAULT where not all of it is the program's memory.
+    fn register_secret(&mut self, addr: u64, len: u64) -> Result<(), i64> {
+        let end = addr.checked_add(len).filter(|_| len > 0).ok_or(i64::from(libc::EINVAL))?;
+        if end > USER_END || !maps::covers(self.pid, addr..end) {
+            return Err(i64::from(libc::EFAULT));
+        }
+        self.registered.secrets.push((addr, len));
+        let bytes = self.memory.read_vec(addr, len.min(1 << 20)).ok();
+        self.registered.seen.extend(bytes.map(|bytes| (addr, bytes)));
+        Ok(())
     }
 
     /// Looks for the wanted symbol in files mapped since the last time; sets the breakpoint when it is there.
