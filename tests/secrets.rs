@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)] // a test fails by panicking
 
 use std::fs;
+use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 
 use aho_corasick::AhoCorasick;
@@ -211,6 +212,54 @@ fn what_is_not_the_programs_memory_cannot_be_declared() {
     assert_eq!(made.status, "0", "{made}");
     let outcome = bench.snaprun(&["it"]).run().unwrap();
     assert_eq!(outcome.out(), "1 1 1 all of it is to stay here\n", "{outcome}");
+}
+
+/// It is stored like any other, so that must be said.
+#[test]
+fn memory_kept_out_of_core_dumps_is_noted() {
+    let bench = Bench::new().unwrap();
+    let source = r#"
+        #define _GNU_SOURCE
+        #include <snap.h>
+        #include <stdio.h>
+        #include <string.h>
+        #include <sys/mman.h>
+        int main(int argc, char **argv) {
+            char *pages = mmap(0, 5 * 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+            madvise(pages, 5 * 4096, MADV_NOHUGEPAGE);
+            /* One is never written, one cannot be read. */
+            memset(pages, 'x', 4 * 4096);
+            mprotect(pages + 3 * 4096, 4096, PROT_NONE);
+            if (argv[1][0] == 'd') madvise(pages, 5 * 4096, MADV_DONTDUMP);
+            if (argc > 2) snap_secret(pages, strcmp(argv[2], "all") ? 4096 : 3 * 4096);
+            snap_ready();
+            if (argc > 2 && !strcmp(argv[2], "stay")) {
+                puts("there");
+                fflush(stdout);
+                getchar();
+            }
+            return 0;
+        }"#;
+    let exe = bench.compile("hidden", source, &["-O1"]).unwrap();
+    for (args, kib) in [(&["plain"][..], None), (&["dd"], Some(12)), (&["dd", "some"], Some(8)), (&["dd", "all"], None)]
+    {
+        let expected = |text: &str| match kib {
+            Some(kib) => text.contains(&format!("note: {kib} KiB of memory that the program keeps out of core dumps")),
+            None => !text.contains("core dumps"),
+        };
+        let made = create(&bench, &[], &exe, args);
+        assert!(made.status == "0" && expected(&made.err()), "{args:?}: {made}");
+        let checked = bench.snapshotter(&[&["check", "--at", "ready", "--", &exe], args].concat()).unwrap();
+        assert!(checked.status == "0" && expected(&checked.out()), "{args:?}: {checked}");
+    }
+    // Nobody has noted anything of a process that was started in the ordinary way.
+    let argv = vec![exe, "dd".to_owned(), "stay".to_owned()];
+    let mut child = Run { argv, ..bench.command("snapshotter", &[]) }.spawn_interactive().unwrap();
+    BufReader::new(child.stdout.as_mut().unwrap()).read_line(&mut String::new()).unwrap();
+    let checked = bench.command("snapshotter", &["check", "--pid", &child.id().to_string()]).run().unwrap();
+    drop(child.stdin.take());
+    child.wait().unwrap();
+    assert!(checked.out().contains("note: 12 KiB of memory that the program keeps"), "{checked}");
 }
 
 #[test]

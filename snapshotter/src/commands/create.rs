@@ -1,7 +1,7 @@
 //! `snapshotter create`
 
 use super::start::Started;
-use super::text::how_to_start;
+use super::text::{dontdump, how_to_start};
 use crate::cli::CreateArgs;
 use crate::dump::{self, DumpError, Dumped, ElfStore, SecretNames};
 use crate::pin::Cpu;
@@ -44,6 +44,9 @@ fn notices(args: &CreateArgs, dumped: &Dumped) {
             "snapshotter: note: {} KiB of memory are writable and executable, as in the program",
             dumped.writable_code / 1024
         );
+    }
+    if let Some(note) = dontdump(dumped.dontdump) {
+        eprintln!("snapshotter: note: {note}");
     }
     if args.run.cpu != Cpu::Native {
         for (path, how) in &dumped.own_dispatch {
@@ -133,6 +136,7 @@ fn publish(args: &CreateArgs, reference: &Option<Ref>, transaction: &Transaction
             "variants": variants.iter().map(|dumped| dumped.stored.digest.to_string()).collect::<Vec<_>>(),
             "cpu_level": args.run.cpu.level(),
             "writable_code": dumped.writable_code,
+            "dontdump": dumped.dontdump,
         });
         println!("{value}");
     } else {

@@ -38,8 +38,8 @@ pub(crate) use verify::{VerifyError, verify};
 
 use crate::cli::{Memory as MemoryMode, Segments};
 use crate::pin::{Cpu, own_dispatch};
-use crate::tracee::maps::Vma;
-use crate::tracee::{Frozen, Reached, Tracer};
+use crate::tracee::maps::{self, Vma};
+use crate::tracee::{Frozen, Reached, TraceError, Tracer};
 use fds::FdTables;
 use process::ProcessState;
 use secrets::Secrets;
@@ -59,6 +59,8 @@ pub(crate) struct Dumped {
     pub(crate) code_pages: u64,
     /// Memory that is writable and executable at once, in bytes.
     pub(crate) writable_code: u64,
+    /// Memory that the program keeps out of core dumps, in bytes.
+    pub(crate) dontdump: u64,
     /// Libraries that look at the CPU themselves, with what pins them.
     pub(crate) own_dispatch: Vec<(PathBuf, &'static str)>,
     /// Files of the image, as the program named them.
@@ -150,6 +152,12 @@ pub(crate) fn blockers(
     }
 }
 
+/// Bytes that a snapshot of the frozen program would hold although it keeps them out of core dumps.
+pub(crate) fn dontdump(tracer: &Tracer) -> Result<u64, TraceError> {
+    let vmas = maps::read(tracer.pid).map_err(TraceError::system("/proc/PID/smaps"))?;
+    Ok(memory::dontdump(tracer, &vmas))
+}
+
 /// Whether a program that stands at `at` and has registered `info` can make itself new: it has marked its point.
 pub(crate) fn has_hooks(at: u32, info: u64) -> bool {
     at == AT_READY && info != 0
@@ -167,6 +175,7 @@ pub(crate) fn dump(
     let vmas = refuse::look(tracer, frozen)?;
     let KernelState { mut threads, mut process, mut fds } = gather(tracer, reached, frozen, &vmas, options)?;
     let mut environment = environ::gather(tracer, &vmas)?;
+    let dontdump = memory::dontdump(tracer, &vmas);
     let mut secrets = Secrets::collect(tracer, &vmas, &options.secret_names, &options.initial_env)?;
     environment.changes.retain(|(kind, name, _)| *kind != ENV_SET || !secrets.is_secret_name(name));
     let image = memory::gather(tracer, &vmas, &threads, elves, options)?;
@@ -196,6 +205,7 @@ pub(crate) fn dump(
         data_pages: image.data_pages(),
         code_pages: image.code_pages(),
         writable_code: tables.ops.iter().filter(|op| is_wx(op)).map(|op| op.len).sum(),
+        dontdump,
         own_dispatch: image
             .files
             .iter()

@@ -2,7 +2,7 @@
 
 use super::super::source::{print, print_json};
 use super::super::start::Started;
-use super::super::text::printable;
+use super::super::text::{dontdump, printable};
 use super::Args;
 use crate::cli::{Memory, RunArgs, Segments};
 use crate::dump::{self, Blocker, DumpOptions, ElfStore, SecretNames};
@@ -56,9 +56,11 @@ fn of_program(args: &Args) -> Result<Blockers> {
     let mut started = Started::reach(&args.run, &args.program, &mut elves)?;
     let options = started.dump_options();
     let blockers = dump::blockers(&started.tracer, &started.reached, &started.frozen, &options);
+    let kept = dump::dontdump(&started.tracer);
     started.tracer.kill();
     end_children();
-    Ok(result(program.to_string_lossy().into_owned(), None, blockers?, Vec::new()))
+    let notes = dontdump(kept?).into_iter().collect();
+    Ok(result(program.to_string_lossy().into_owned(), None, blockers?, notes))
 }
 
 /// Kills everything that descends from this process.
@@ -103,9 +105,10 @@ fn of_process(pid: Tid, args: &RunArgs) -> Result<Blockers> {
         secret_names: SecretNames::new(false, &[], &[]),
     };
     let blockers = dump::blockers(&attached.tracer, &attached.reached, &attached.frozen, &options);
+    let kept = dump::dontdump(&attached.tracer);
     let exe = attached.tracer.booted.exe.clone();
     attached.detach().with_context(|| format!("letting process {pid} go on"))?;
-    let notes = vec![
+    let mut notes = vec![
         "a snapshot is not taken from a running process: `snapshotter create -- PROGRAM` starts it, laid out so that \
          its instances can have the same addresses"
             .to_owned(),
@@ -113,6 +116,7 @@ fn of_process(pid: Tid, args: &RunArgs) -> Result<Blockers> {
          user, groups and process group are not looked at"
             .to_owned(),
     ];
+    notes.extend(dontdump(kept?));
     Ok(result(exe.to_string_lossy().into_owned(), Some(pid), blockers?, notes))
 }
 

@@ -104,6 +104,25 @@ pub(in crate::dump) fn written(tracer: &Tracer, vmas: &[Vma]) -> Vec<(u64, u64)>
     runs
 }
 
+/// Bytes that the program has written and keeps out of core dumps (MADV_DONTDUMP) but not out of snapshots: neither
+/// inaccessible nor given to `snap_secret()`. The kernel marks its own mappings alike, which hold nothing of the program.
+pub(in crate::dump) fn dontdump(tracer: &Tracer, vmas: &[Vma]) -> u64 {
+    let marked: Vec<Vma> = vmas.iter().filter(|vma| vma.has("dd") && vma.prot != 0).cloned().collect();
+    let mut secrets = tracer.registered.secrets.clone();
+    secrets.sort_unstable();
+    let left = |(start, end): (u64, u64)| {
+        // What of the run lies before, between and behind the secrets.
+        let (mut at, mut sum) = (start, 0);
+        for (addr, len) in &secrets {
+            let (from, to) = ((*addr).clamp(at, end), addr.saturating_add(*len).clamp(at, end));
+            sum += from - at;
+            at = to;
+        }
+        sum + (end - at)
+    };
+    written(tracer, &marked).into_iter().map(left).sum()
+}
+
 /// The state of each page of an anonymous region, from /proc/PID/pagemap; `None` where a file stands behind it
 /// or the page table cannot be read.
 pub(super) fn page_states(tracer: &Tracer, region: &Region) -> Result<Option<Vec<PageState>>, TraceError> {

@@ -14,7 +14,7 @@ mod parts;
 mod regions;
 
 pub(super) use check::check;
-pub(super) use contents::{read_image, written};
+pub(super) use contents::{dontdump, read_image, written};
 
 use super::DumpOptions;
 use super::elf_store::{ElfStore, StoredFile};
