@@ -39,7 +39,7 @@ pub(crate) use verify::{VerifyError, verify};
 use crate::cli::{Memory as MemoryMode, Segments};
 use crate::pin::{Cpu, own_dispatch};
 use crate::tracee::maps::{self, Vma};
-use crate::tracee::{Frozen, Reached, TraceError, Tracer};
+use crate::tracee::{Frozen, Reached, Tracer};
 use fds::FdTables;
 use process::ProcessState;
 use secrets::Secrets;
@@ -152,10 +152,10 @@ pub(crate) fn blockers(
     }
 }
 
-/// Bytes that a snapshot of the frozen program would hold although it keeps them out of core dumps.
-pub(crate) fn dontdump(tracer: &Tracer) -> Result<u64, TraceError> {
-    let vmas = maps::read(tracer.pid).map_err(TraceError::system("/proc/PID/smaps"))?;
-    Ok(memory::dontdump(tracer, &vmas))
+/// Bytes that a snapshot of the frozen program would hold although it keeps them out of core dumps. 0 where its memory map
+/// cannot be read, which stands in the way of a snapshot anyway.
+pub(crate) fn dontdump(tracer: &Tracer) -> u64 {
+    maps::read(tracer.pid).map_or(0, |vmas| memory::dontdump(tracer, &vmas))
 }
 
 /// Whether a program that stands at `at` and has registered `info` can make itself new: it has marked its point.

@@ -59,7 +59,7 @@ fn of_program(args: &Args) -> Result<Blockers> {
     let kept = dump::dontdump(&started.tracer);
     started.tracer.kill();
     end_children();
-    let notes = dontdump(kept?).into_iter().collect();
+    let notes = dontdump(kept).into_iter().collect();
     Ok(result(program.to_string_lossy().into_owned(), None, blockers?, notes))
 }
 
@@ -116,7 +116,7 @@ fn of_process(pid: Tid, args: &RunArgs) -> Result<Blockers> {
          user, groups and process group are not looked at"
             .to_owned(),
     ];
-    notes.extend(dontdump(kept?));
+    notes.extend(dontdump(kept));
     Ok(result(exe.to_string_lossy().into_owned(), Some(pid), blockers?, notes))
 }
 
