@@ -155,8 +155,9 @@ fn python() {
         &bench,
         &["--tag", "draws", "--at", "ready", "--env", &path, "--", PYTHON, "-B", script.to_str().unwrap()],
     );
-    assert!(!made.err().contains("random"), "{made}");
-    let mut draws = vec!["random", "secrets", "uuid4", "uuid1", "ssl", "urandom", "tempfile", "authkey", "hook"];
+    assert_eq!(made.err(), "", "{made}");
+    let mut draws =
+        vec!["random", "secrets", "uuid4", "uuid1", "ssl", "sqlite", "urandom", "tempfile", "authkey", "hook"];
     let has_numpy = Command::new(PYTHON).args(["-c", "import numpy"]).output().is_ok_and(|o| o.status.success());
     if has_numpy {
         draws.extend(["numpy", "default_rng"]);
@@ -166,16 +167,99 @@ fn python() {
     all_differ(&bench, "draws", &draws);
 }
 
+/// The notes of `create` and `check` about a program that maps a file with the name of a known library.
+fn notes(flags: &[&str], source: &str) -> [bool; 2] {
+    let bench = Bench::new().unwrap();
+    let library = bench.out().join("libgsl.so.27");
+    std::fs::write(bench.out().join("gsl.c"), "int known(void) { return 1; }").unwrap();
+    let mut build = Command::new(place::driver(false, &bench.out()));
+    build.args(["-shared", "-fPIC", "-o"]).arg(&library).arg(bench.out().join("gsl.c"));
+    assert!(build.status().unwrap().success());
+    let rpath = format!("-Wl,--no-as-needed,-rpath,{}", bench.out().display());
+    let flags = [flags, &[&rpath, library.to_str().unwrap()]].concat();
+    let exe = bench.compile("known", source, &flags).unwrap();
+    let made = created(&bench, &["--tag", "known", "--", &exe]);
+    let checked = bench.snapshotter(&["check", "known"]).unwrap();
+    [made.err(), checked.out()].map(|text| text.contains("gsl_rng_set()"))
+}
+
 #[test]
 fn known_generators_without_a_hook_are_named() {
-    if !Path::new("/usr/bin/python3").exists() {
+    let source = r#"
+        #include <snap.h>
+        static void hook(void *arg) { (void)arg; }
+        int main(void) {
+        #ifdef HOOK
+            snap_on_restore(hook, 0);
+        #endif
+        #ifdef READY
+            snap_ready();
+        #endif
+            return (long)hook == 1;
+        }"#;
+    assert_eq!(notes(&["-O2"], source), [true, true], "no snap_ready()");
+    assert_eq!(notes(&["-O2", "-DREADY"], source), [true, true], "snap_ready() and no hook");
+    assert_eq!(notes(&["-O2", "-DREADY", "-DHOOK"], source), [false, false], "a hook");
+}
+
+/// `snapfn.ready()` seeds Python's own generators; of others, `snapfn.on_restore` tells.
+#[test]
+fn known_generators_in_python_are_named() {
+    const PYTHON: &str = "/usr/bin/python3";
+    if !Path::new(PYTHON).exists() {
         return skip("python3 is not installed");
     }
     let bench = Bench::new().unwrap();
-    let made = created(&bench, &["--tag", "bare", "--at", "main", "--", "/usr/bin/python3", "-c", "pass"]);
-    assert!(made.err().contains("random.seed()"), "{made}");
-    let checked = bench.snapshotter(&["check", "bare"]).unwrap();
-    assert!(checked.out().contains("random.seed()"), "{checked}");
+    let path = format!("PYTHONPATH={}", place::root().join("examples/python").display());
+    let load = "import snapfn, ctypes; ctypes.CDLL('./libgnutls.so.30');";
+    let built = bench.compile("other", "int main(void) { return 0; }", &["-shared", "-fPIC"]).unwrap();
+    std::fs::rename(built, bench.work().join("libgnutls.so.30")).unwrap();
+    let cases = [
+        ("pass", "main", true, false),
+        ("snapfn.ready()", "ready", false, true),
+        ("snapfn.on_restore(print); snapfn.ready()", "ready", false, false),
+    ];
+    for (program, at, python, gnutls) in cases {
+        let program = if at == "main" { program.to_owned() } else { format!("{load} {program}") };
+        let made = created(&bench, &["--tag", "named", "--at", at, "--env", &path, "--", PYTHON, "-B", "-c", &program]);
+        let checked = bench.snapshotter(&["check", "named"]).unwrap();
+        for text in [made.err(), checked.out()] {
+            assert_eq!(text.contains("random.seed()"), python, "{program}: {text}");
+            assert_eq!(text.contains("gnutls_rnd_refresh()"), gnutls, "{program}: {text}");
+        }
+    }
+}
+
+#[test]
+fn sqlite() {
+    if !Path::new("/usr/include/sqlite3.h").exists() {
+        return skip("libsqlite3-dev is not installed");
+    }
+    let source = r#"
+        #include <snap.h>
+        #include <sqlite3.h>
+        #include <stdio.h>
+        static int draw(void *name, int columns, char **values, char **names) {
+            (void)columns, (void)names;
+            if (name) printf("%s %s\n", (char *)name, values[0]);
+            return 0;
+        }
+        static void reseed(void *arg) {
+            (void)arg;
+            sqlite3_randomness(0, NULL);
+        }
+        int main(void) {
+            sqlite3 *database;
+            sqlite3_open(":memory:", &database);
+            sqlite3_exec(database, "SELECT random()", draw, NULL, NULL);
+            snap_on_restore(reseed, NULL);
+            snap_ready();
+            sqlite3_exec(database, "SELECT hex(randomblob(8))", draw, "randomblob", NULL);
+            return 0;
+        }"#;
+    let bench = Bench::new().unwrap();
+    bench.snapshot("sqlite", source, &["-O2", "-Wl,--no-as-needed", "-lsqlite3"], "ready").unwrap();
+    all_differ(&bench, "sqlite", &["randomblob"]);
 }
 
 /// Twenty protected frames are live in each of five threads; every one returns.

@@ -41,6 +41,10 @@
 #define SNAP_OP_INFO 1UL      /* a: struct snap_info to fill in a restored instance */
 #define SNAP_OP_SECRET 2UL    /* a, b: address and length of memory that is never stored */
 
+/* What is done in an instance before the program goes on; tools that warn of equal random numbers look at it. */
+#define SNAP_HOOKS_OWN 1U      /* functions of the program's choice are called */
+#define SNAP_HOOKS_LANGUAGE 2U /* the generators that its language brings are seeded anew */
+
 #ifdef __cplusplus
 extern "C" {
 #endif
@@ -53,7 +57,7 @@ struct snap_info {
     char **argv;
     char **envp;
     uint64_t generation; /* different in every instance */
-    uint64_t reserved;
+    uint64_t hooks;      /* in: a sum of SNAP_HOOKS_… */
 };
 
 /* Everything below that ends in an underscore is private. */
@@ -109,6 +113,7 @@ static __inline__ int snap_ready(void) {
     fflush(NULL);
 #endif
     state->info.size = (uint32_t)sizeof state->info;
+    state->info.hooks = state->first ? SNAP_HOOKS_OWN : 0;
     prctl(SNAP_PRCTL, SNAP_OP_INFO, (unsigned long)&state->info, 0UL, 0UL);
     if (prctl(SNAP_PRCTL, SNAP_OP_READY, 0UL, 0UL, 0UL) == 1) {
         state->info.restored = 1;

@@ -3,7 +3,7 @@
     import snapfn
     ...                      # imports, tables, configuration
     snapfn.ready()           # True in an instance; sys.argv and os.environ are its own from here on, and so is
-                             # what random, numpy.random, ssl, tempfile, uuid and multiprocessing draw
+                             # what random, numpy.random, ssl, sqlite3, tempfile, uuid and multiprocessing draw
 
     snapfn.on_restore(fn)    # before: also call fn() in every instance (reconnect, make a Generator again)
     snapfn.secret(buffer)    # before: keep a bytearray out of the snapshot; it is zeros in every instance
@@ -20,6 +20,7 @@ import sys
 
 _PRCTL = 0x534E4150
 _READY, _INFO, _SECRET = 0, 1, 2
+_HOOKS_OWN, _HOOKS_LANGUAGE = 1, 2
 
 
 class _Info(ctypes.Structure):
@@ -30,7 +31,7 @@ class _Info(ctypes.Structure):
         ("argv", ctypes.POINTER(ctypes.c_char_p)),
         ("envp", ctypes.POINTER(ctypes.c_char_p)),
         ("generation", ctypes.c_uint64),
-        ("reserved", ctypes.c_uint64),
+        ("hooks", ctypes.c_uint64),
     ]
 
 
@@ -75,6 +76,11 @@ def reseed():
         modules["numpy.random"].seed()
     if "ssl" in modules:
         modules["ssl"].RAND_add(os.urandom(48), 48.0)
+    if "_sqlite3" in modules:
+        try:
+            ctypes.CDLL(getattr(modules["_sqlite3"], "__file__", None)).sqlite3_randomness(0, None)
+        except (AttributeError, OSError):
+            pass  # SQLite is part of the module and exports nothing: random() goes on as it was
     if "tempfile" in modules:
         modules["tempfile"]._name_sequence = None
     if "uuid" in modules:
@@ -119,6 +125,7 @@ def ready():
     for stream in (sys.stdout, sys.stderr):
         stream.flush()
     running = sys.modules["asyncio"]._get_running_loop() if "asyncio" in sys.modules else None
+    _info.hooks = _HOOKS_LANGUAGE | (_HOOKS_OWN if _hooks else 0)
     _libc.prctl(_PRCTL, _INFO, ctypes.addressof(_info), 0, 0)
     if _libc.prctl(_PRCTL, _READY, 0, 0, 0) != 1:
         return False

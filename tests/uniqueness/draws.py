@@ -4,6 +4,7 @@ import multiprocessing
 import os
 import random
 import secrets
+import sqlite3
 import ssl
 import sys
 import tempfile
@@ -24,6 +25,8 @@ for _ in range(3):
     if numpy:
         numpy.random.random()
 multiprocessing.current_process()
+database = sqlite3.connect(":memory:")
+database.execute("SELECT random()")
 snapfn.ready()
 draws = {
     "random": "%016x" % random.getrandbits(64),
@@ -32,6 +35,7 @@ draws = {
     "uuid4": uuid.uuid4().hex,
     "uuid1": uuid.uuid1().hex,
     "ssl": ssl.RAND_bytes(8).hex(),
+    "sqlite": database.execute("SELECT hex(randomblob(8))").fetchone()[0],
     "urandom": os.urandom(8).hex(),
     "tempfile": next(tempfile._get_candidate_names()),
     "authkey": bytes(multiprocessing.current_process().authkey).hex(),

@@ -285,15 +285,8 @@ fn stdio_can_be_left_out() {
 fn the_record_has_the_documented_layout() {
     for compiler in compilers() {
         let sandbox = Sandbox::new();
-        let checks = [
-            ("size", 0),
-            ("restored", 4),
-            ("argc", 8),
-            ("argv", 16),
-            ("envp", 24),
-            ("generation", 32),
-            ("reserved", 40),
-        ];
+        let checks =
+            [("size", 0), ("restored", 4), ("argc", 8), ("argv", 16), ("envp", 24), ("generation", 32), ("hooks", 40)];
         let asserts: String = checks
             .map(|(field, at)| format!("_Static_assert(offsetof(struct snap_info, {field}) == {at}, \"{field}\");\n"))
             .concat();

@@ -2,7 +2,7 @@
 
 use super::text::printable;
 use snapfn_format::FormatError;
-use snapfn_format::snap::{Plan, peek_header};
+use snapfn_format::snap::{FILE_CODE, FILE_DATA, FILE_SELF, OP_MAP_FILE, OP_READ, Op, Plan, peek_header};
 use snapfn_store::{Digest, Kind, NameError, Store, StoreError, Stores, Target, Untrusted};
 use std::ffi::{OsStr, OsString};
 use std::fmt::Display;
@@ -146,6 +146,26 @@ impl Snapshot {
     /// Fills `buffer` from `offset` on.
     pub(crate) fn read_at(&self, buffer: &mut [u8], offset: u64) -> Result<(), ExamineError> {
         self.file.read_exact_at(buffer, offset).map_err(ExamineError::io("read", &self.path))
+    }
+
+    /// The word at `addr`, a multiple of 8, of the memory that a start makes of it: from this file, or from one of the
+    /// store. Zero where nothing is stored.
+    pub(crate) fn word(&self, plan: &Plan<'_>, stores: &Stores, addr: u64) -> Result<u64, ExamineError> {
+        let covers = |op: &&Op| matches!(op.kind, OP_MAP_FILE | OP_READ) && (op.addr..op.addr + op.len).contains(&addr);
+        // What is read into a mapping comes after it.
+        let Some(op) = plan.ops.iter().rfind(covers) else { return Ok(0) };
+        let Some(source) = plan.files.get(usize::from(op.file)) else { return Ok(0) };
+        let offset = op.offset + (addr - op.addr);
+        let mut word = [0; 8];
+        let stored = match source.kind {
+            FILE_SELF => return self.read_at(&mut word, offset).map(|()| u64::from_le_bytes(word)),
+            FILE_CODE => stores.find(Kind::Code, source.digest),
+            FILE_DATA => stores.find(Kind::Data, source.digest),
+            _ => None,
+        };
+        let Some(path) = stored else { return Ok(0) };
+        open_regular(&path)?.read_exact_at(&mut word, offset).map_err(ExamineError::io("read", &path))?;
+        Ok(u64::from_le_bytes(word))
     }
 
     fn format(&self, source: FormatError) -> ExamineError {

@@ -38,13 +38,14 @@ pub(crate) use verify::{VerifyError, verify};
 
 use crate::cli::{Memory as MemoryMode, Segments};
 use crate::pin::{Cpu, own_dispatch};
+use crate::prng::Hooks;
 use crate::tracee::maps::{self, Vma};
-use crate::tracee::{Frozen, Reached, Tracer};
+use crate::tracee::{Frozen, Reached, TraceError, Tracer};
 use fds::FdTables;
 use process::ProcessState;
 use secrets::Secrets;
+use snapfn_format::snap::ENV_SET;
 use snapfn_format::snap::is_wx;
-use snapfn_format::snap::{AT_READY, ENV_SET};
 use snapfn_store::{Stored, Transaction};
 use std::path::PathBuf;
 use threads::ThreadState;
@@ -65,8 +66,8 @@ pub(crate) struct Dumped {
     pub(crate) own_dispatch: Vec<(PathBuf, &'static str)>,
     /// Files of the image, as the program named them.
     pub(crate) files: Vec<PathBuf>,
-    /// The program is told of a restore.
-    pub(crate) hooks: bool,
+    /// What the program does in an instance before it goes on.
+    pub(crate) hooks: Hooks,
     /// Secrets that were left out.
     pub(crate) scrubbed: Scrubbed,
     /// Programs and libraries that are stored although a secret is in them, a line each.
@@ -158,11 +159,6 @@ pub(crate) fn dontdump(tracer: &Tracer) -> u64 {
     maps::read(tracer.pid).map_or(0, |vmas| memory::dontdump(tracer, &vmas))
 }
 
-/// Whether a program that stands at `at` and has registered `info` can make itself new: it has marked its point.
-pub(crate) fn has_hooks(at: u32, info: u64) -> bool {
-    at == AT_READY && info != 0
-}
-
 /// Dumps the frozen program. On a refusal nothing has been written and the tasks can be released.
 pub(crate) fn dump(
     tracer: &mut Tracer,
@@ -198,6 +194,8 @@ pub(crate) fn dump(
     let core = core_notes::build(tracer, &image, &threads, &args)?;
     let stored = write::write(tracer, &image, &tables, &core, &fds, &secrets, transaction)?;
     let (scrubbed, shipped) = secrets.into_found();
+    let word = |addr| tracer.memory.read_u64(addr).map_err(TraceError::system("reading struct snap_info"));
+    let hooks = Hooks::read(tables.process.at, tables.process.info, word)?;
     Ok(Dumped {
         stored,
         ops: tables.ops.len(),
@@ -212,7 +210,7 @@ pub(crate) fn dump(
             .filter_map(|file| Some((file.original.clone(), own_dispatch(&file.original)?)))
             .collect(),
         files: image.files.iter().map(|file| file.original.clone()).collect(),
-        hooks: has_hooks(tables.process.at, tables.process.info),
+        hooks,
         scrubbed,
         shipped,
     })

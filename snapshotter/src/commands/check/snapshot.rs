@@ -7,8 +7,7 @@ use crate::commands::source::{ExamineError, Snapshot};
 use crate::commands::space::{path, text};
 use crate::commands::text::hex;
 use crate::commands::xstate;
-use crate::dump::has_hooks;
-use crate::prng;
+use crate::prng::{self, Hooks};
 use snapfn_format::PAGE;
 use snapfn_format::snap::*;
 use snapfn_kernel_tests::{Outcome, requirements};
@@ -24,7 +23,7 @@ pub(super) fn check(snapshot: &Snapshot, host: &Host, stores: &Stores) -> Result
     let mut findings = Findings::default();
     findings.one(snapshot, host, stores)?;
     findings.uniqueness(snapshot);
-    findings.generators(&plan);
+    findings.generators(snapshot, &plan, stores);
     for (number, digest, variant) in snapshot.others() {
         let mut own = Findings { compared: findings.compared.clone(), ..Findings::default() };
         match variant.and_then(|variant| own.one(&variant, host, stores)) {
@@ -77,9 +76,11 @@ impl Findings {
     }
 
     /// Random number generators that are the same in every instance.
-    fn generators(&mut self, plan: &Plan<'_>) {
+    fn generators(&mut self, snapshot: &Snapshot, plan: &Plan<'_>, stores: &Stores) {
         let paths: Vec<_> = plan.files.iter().map(|file| path(plan, file.path)).collect();
-        let hooks = has_hooks(plan.header.process.at, plan.header.process.info);
+        let process = &plan.header.process;
+        // What cannot be read is said elsewhere; without it, nothing vouches for the generators.
+        let hooks = Hooks::read(process.at, process.info, |addr| snapshot.word(plan, stores, addr)).unwrap_or_default();
         let found = prng::warnings(paths.iter().map(PathBuf::as_path), hooks);
         for (file, warning) in found {
             self.add(Verdict::Note, file, warning);
