@@ -420,3 +420,32 @@ fn hooks_run_in_order_before_ready_returns() {
         assert_eq!(outcome.out(), "hook first 1\nhook second 1\nhook third 1\nready 1\n", "{outcome}");
     }
 }
+
+/// A library's own registration is of no use where the executable marks the point; its function is, if that registers it.
+#[test]
+fn hooks_of_another_object_are_not_called() {
+    let library = r#"
+        #include <snap.h>
+        #include <stdio.h>
+        void renew(void *who) { printf("renewed by %s\n", (char *)who); }
+        void attach(void) { snap_on_restore(renew, (void *)"the library"); }
+        int generation(void) { return snap_generation() != 0; }"#;
+    let source = r#"
+        #include <snap.h>
+        #include <stdio.h>
+        void renew(void *who);
+        void attach(void);
+        int generation(void);
+        int main(void) {
+            attach();
+            snap_on_restore(renew, (void *)"the executable");
+            snap_ready();
+            printf("generation %d %d\n", snap_generation() != 0, generation());
+            return 0;
+        }"#;
+    let bench = Bench::new().unwrap();
+    let library = bench.compile("library.so", library, &["-shared", "-fPIC"]).unwrap();
+    bench.snapshot("hooks", source, &["-O2", "-Wl,--no-as-needed", &library], "ready").unwrap();
+    let outcome = bench.snaprun(&["hooks"]).run().unwrap();
+    assert_eq!(outcome.out(), "renewed by the executable\ngeneration 1 0\n", "{outcome}");
+}

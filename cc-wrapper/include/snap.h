@@ -125,7 +125,11 @@ static __inline__ int snap_ready(void) {
 }
 
 /* Has `fn(arg)` called in every restored instance, in the order of registration, before snap_ready() returns: to
- * reseed, reconnect, read a clock again. Returns 0, or -1 without memory. */
+ * reseed, reconnect, read a clock again. Returns 0, or -1 without memory.
+ *
+ * Only the snap_ready() of the same executable or shared library calls it: each has a list of its own, and what a
+ * library registers is never called where the executable marks the point. Have a library export what is to be called,
+ * and the executable register it. */
 static __inline__ int snap_on_restore(void (*fn)(void *), void *arg) {
     struct snap_state_ *state = snap_state_();
     struct snap_hook_ *hook = (struct snap_hook_ *)malloc(sizeof *hook);
@@ -152,7 +156,8 @@ static __inline__ char **snap_envp(void) {
     return snap_state_()->info.envp;
 }
 
-/* A number that no other instance has; 0 in an ordinary run. */
+/* A number that no other instance has; 0 in an ordinary run. Like arguments and environment, it is known only in the
+ * executable or shared library that has called snap_ready(). */
 static __inline__ uint64_t snap_generation(void) {
     return snap_state_()->info.generation;
 }
