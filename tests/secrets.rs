@@ -312,6 +312,29 @@ fn names_decide() {
 }
 
 #[test]
+fn choices_of_variables_are_never_in_vain_without_a_word() {
+    let bench = Bench::new().unwrap();
+    let source = "#include <snap.h>\nint main(void) { snap_ready(); return 0; }";
+    let exe = bench.compile("plain", source, &["-O1"]).unwrap();
+    let env = ["--env", "API_KEY=some-value", "--env", "QUEUE_URL=amqp://me:pw@host/"];
+    let run = |options: &[&str]| create(&bench, &[&env[..], options].concat(), &exe, &[]);
+    let plain = run(&[]);
+    assert!(plain.out().contains("left out: the values of API_KEY"), "{plain}");
+    assert!(plain.err().contains("note: the value of QUEUE_URL has a password"), "{plain}");
+    for option in ["--scrub-env", "--keep-env"] {
+        let chosen = run(&[option, "queue_*"]);
+        assert!(chosen.status == "0" && !chosen.err().contains("note: the value"), "{chosen}");
+        let vain = run(&[option, "NOSUCH"]);
+        assert!(vain.status == "0" && vain.err().contains(&format!("note: {option} NOSUCH: ")), "{vain}");
+        for bad in ["", "[A-Z]*", "API_KEY=x"] {
+            assert_eq!(run(&[option, bad]).status, "2", "{option} {bad}");
+        }
+    }
+    let kept = run(&["--keep-env", "*KEY*"]);
+    assert!(kept.status == "0" && !kept.out().contains("left out"), "{kept}");
+}
+
+#[test]
 fn short_values_are_taken_out_of_the_environment_only() {
     let bench = Bench::new().unwrap();
     let source = r#"

@@ -1,6 +1,7 @@
 //! The command line.
 
 use crate::commands;
+use crate::dump::pattern;
 use crate::pin::Cpu;
 use clap::{Args, Parser, Subcommand};
 use std::ffi::OsString;
@@ -142,11 +143,11 @@ pub(crate) struct CreateArgs {
     pub(crate) variants: u8,
     /// Leave the values of environment variables with such names out of the snapshot, wherever their bytes occur in
     /// the program; an instance has its starter's. In addition to those that are left out anyway (*_TOKEN, *_KEY,
-    /// *_SECRET, *PASSWORD*, AWS_* and others, see docs/secrets.md). `*` stands for any characters (repeatable)
-    #[arg(long, value_name = "PATTERN")]
+    /// *_SECRET, *PASSWORD*, AWS_* and others, see docs/secrets.md). `*` stands for any characters, `?` for one (repeatable)
+    #[arg(long, value_name = "PATTERN", value_parser = pattern)]
     pub(crate) scrub_env: Vec<String>,
-    /// Let the value of this variable be in the snapshot, whatever its name (repeatable)
-    #[arg(long, value_name = "NAME")]
+    /// Let the values of environment variables with such names be in the snapshot, whatever else matches them (repeatable)
+    #[arg(long, value_name = "PATTERN", value_parser = pattern)]
     pub(crate) keep_env: Vec<String>,
     /// Leave out only what --scrub-env names
     #[arg(long)]

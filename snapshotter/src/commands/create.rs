@@ -45,7 +45,7 @@ fn notices(args: &CreateArgs, dumped: &Dumped) {
             dumped.writable_code / 1024
         );
     }
-    if let Some(note) = dontdump(dumped.dontdump) {
+    for note in dumped.variables.iter().cloned().chain(dontdump(dumped.dontdump)) {
         eprintln!("snapshotter: note: {note}");
     }
     if args.run.cpu != Cpu::Native {

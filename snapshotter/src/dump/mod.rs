@@ -33,7 +33,7 @@ mod write;
 pub(crate) use elf_store::ElfStore;
 pub(crate) use fds::duplicate;
 pub(crate) use refuse::{Blocker, DumpError};
-pub(crate) use secrets::{Scrubbed, SecretNames};
+pub(crate) use secrets::{Scrubbed, SecretNames, pattern};
 pub(crate) use verify::{VerifyError, verify};
 
 use crate::cli::{Memory as MemoryMode, Segments};
@@ -70,6 +70,8 @@ pub(crate) struct Dumped {
     pub(crate) hooks: Hooks,
     /// Secrets that were left out.
     pub(crate) scrubbed: Scrubbed,
+    /// What is to be said of environment variables, a line each.
+    pub(crate) variables: Vec<String>,
     /// Programs and libraries that are stored although a secret is in them, a line each.
     pub(crate) shipped: Vec<String>,
 }
@@ -193,7 +195,7 @@ pub(crate) fn dump(
     needs::add(&mut tables, tracer, &image, &threads, options.cpu);
     let core = core_notes::build(tracer, &image, &threads, &args)?;
     let stored = write::write(tracer, &image, &tables, &core, &fds, &secrets, transaction)?;
-    let (scrubbed, shipped) = secrets.into_found();
+    let (scrubbed, shipped, variables) = secrets.into_found();
     let word = |addr| tracer.memory.read_u64(addr).map_err(TraceError::system("reading struct snap_info"));
     let hooks = Hooks::read(tables.process.at, tables.process.info, word)?;
     Ok(Dumped {
@@ -212,6 +214,7 @@ pub(crate) fn dump(
         files: image.files.iter().map(|file| file.original.clone()).collect(),
         hooks,
         scrubbed,
+        variables,
         shipped,
     })
 }

@@ -13,7 +13,7 @@ mod finder;
 mod names;
 mod pieces;
 
-pub(crate) use names::SecretNames;
+pub(crate) use names::{SecretNames, pattern};
 
 use super::environ;
 use super::fds::FdTables;
@@ -44,6 +44,8 @@ pub(super) struct Secrets {
     all: Vec<Secret>,
     finder: Option<Finder>,
     scrubbed: Scrubbed,
+    /// What the user may want to know of the variables, a line each.
+    notes: Vec<String>,
     shipped: Vec<String>,
 }
 
@@ -81,7 +83,12 @@ impl Secrets {
         }
         let mut ranges = Vec::new();
         let mut scrubbed = Scrubbed::new();
-        for (addr, text) in environ::strings(tracer, vmas) {
+        let current = environ::strings(tracer, vmas);
+        let texts = given.iter().chain(current.values());
+        let variables: Vec<_> =
+            texts.map(|text| (name_of(text), text.get(name_of(text).len() + 1..).unwrap_or_default())).collect();
+        let notes = names.notes(&variables);
+        for (addr, text) in current {
             if let Some((name, value)) = secret_value(&text) {
                 ranges.push((addr + (text.len() - value.len()) as u64, value.len() as u64));
                 *scrubbed.entry(name.clone()).or_default() += 1;
@@ -99,7 +106,7 @@ impl Secrets {
         }
         tracer.registered.secrets.extend(ranges);
         let finder = build(&all, &HashSet::new())?;
-        Ok(Secrets { names: names.clone(), all, finder, scrubbed, shipped: Vec::new() })
+        Ok(Secrets { names: names.clone(), all, finder, scrubbed, notes, shipped: Vec::new() })
     }
 
     /// Whether the variable's value is the instance's own, whatever the program has made of it.
@@ -214,9 +221,9 @@ impl Secrets {
         }]))
     }
 
-    /// What was left out, and a line about every program or library that is stored although it contains a secret.
-    pub(super) fn into_found(self) -> (Scrubbed, Vec<String>) {
-        (self.scrubbed, self.shipped)
+    /// What was left out; a line about every program or library that is stored although it contains a secret; notes on variables.
+    pub(super) fn into_found(self) -> (Scrubbed, Vec<String>, Vec<String>) {
+        (self.scrubbed, self.shipped, self.notes)
     }
 }
 
