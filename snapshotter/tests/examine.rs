@@ -155,7 +155,10 @@ fn inspect_html_is_one_harmless_page() {
     let mut f = fixture();
     f.sample.paths[0] = "/opt/<script>alert('1')</script>&\"\x1b[2J".into();
     f.put("evil", &f.sample.file());
+    fs::write(f.path("page.html"), "an older one").unwrap();
+    fs::set_permissions(f.path("page.html"), fs::Permissions::from_mode(0o644)).unwrap();
     let (out, _) = f.run(0, &["inspect", "evil", "--html", "page.html"]);
+    assert_eq!(fs::metadata(f.path("page.html")).unwrap().permissions().mode() & 0o777, 0o600);
     assert_eq!(out, "");
     let page = fs::read_to_string(f.path("page.html")).unwrap();
     assert!(page.contains("/opt/&lt;script&gt;alert(&#39;1&#39;)&lt;/script&gt;&amp;&quot;\\u{1b}[2J"), "{page}");

@@ -18,10 +18,10 @@ use report::Report;
 pub(super) use report::comm;
 use snapfn_store::Stores;
 use std::ffi::OsString;
-use std::fs::File;
-use std::io::Write;
-use std::os::unix::fs::OpenOptionsExt;
-use std::path::PathBuf;
+use std::fs::{File, Permissions};
+use std::io::{self, Write};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
@@ -36,6 +36,16 @@ pub(crate) struct Args {
     html: Option<PathBuf>,
 }
 
+/// Writes a file for its owner alone, also in the place of one for all: a report has the program's arguments. What is no
+/// regular file (a terminal, a pipe) stays as it is.
+fn write_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let mut file = File::options().write(true).create(true).truncate(true).mode(0o600).open(path)?;
+    if file.metadata()?.is_file() {
+        file.set_permissions(Permissions::from_mode(0o600))?;
+    }
+    file.write_all(bytes)
+}
+
 pub(crate) fn run(args: &Args) -> Result<(), ExamineError> {
     let stores = Stores::from_env();
     let snapshot = Snapshot::open(&stores, &args.name)?;
@@ -43,10 +53,7 @@ pub(crate) fn run(args: &Args) -> Result<(), ExamineError> {
     let space = Space::new(&plan, &stores);
     let report = Report::new(&snapshot, &plan, &space, &stores);
     if let Some(out) = &args.html {
-        // It has the arguments.
-        let file = File::options().write(true).create(true).truncate(true).mode(0o600).open(out);
-        let written = file.and_then(|mut file| file.write_all(html::page(&report).as_bytes()));
-        written.map_err(ExamineError::io("write", out))?;
+        write_private(out, html::page(&report).as_bytes()).map_err(ExamineError::io("write", out))?;
     }
     match (args.json, &args.html) {
         (true, _) => print_json(&report),
