@@ -87,16 +87,12 @@ fn openssl() {
 }
 
 /// OpenSSL tells a new process by its ID. In another PID namespace an instance can have the very ID of the snapshot.
-#[test]
-fn openssl_with_the_process_id_of_the_snapshot() {
-    if !Path::new("/usr/include/openssl/rand.h").exists() {
-        return skip("libssl-dev is not installed");
-    }
+/// `flags` are those with which openssl.c is compiled.
+fn openssl_as_the_snapshot(bench: &Bench, flags: &[&str]) {
     if !is_root() {
         return skip("a PID namespace with chosen IDs takes root");
     }
-    let bench = Bench::new().unwrap();
-    let exe = bench.compile("openssl", &source("openssl.c"), LINKED).unwrap();
+    let exe = bench.compile("openssl", &source("openssl.c"), flags).unwrap();
     let snapshotter = bench.command("snapshotter", &["create", "--tag", "same", "--at", "ready", "--", &exe]);
     let namespace = |words: &[String]| {
         let mut command = Command::new("unshare");
@@ -128,6 +124,64 @@ fn openssl_with_the_process_id_of_the_snapshot() {
         }
     }
     assert_eq!(seen.len(), 20, "{seen:?}");
+}
+
+#[test]
+fn openssl_with_the_process_id_of_the_snapshot() {
+    if !Path::new("/usr/include/openssl/rand.h").exists() {
+        return skip("libssl-dev is not installed");
+    }
+    openssl_as_the_snapshot(&Bench::new().unwrap(), LINKED);
+}
+
+const ARCHIVE: &str = "/usr/lib/x86_64-linux-gnu/libcrypto.a";
+
+/// Before the source, where the linker would take nothing from an archive that nothing has asked for yet.
+const FROM_ARCHIVE: &[&str] = &["-O2", "-u", "RAND_bytes", "-u", "RAND_priv_bytes", ARCHIVE];
+
+#[test]
+fn openssl_in_a_stripped_static_program() {
+    if !Path::new(ARCHIVE).exists() {
+        return skip("libssl-dev is not installed");
+    }
+    openssl_as_the_snapshot(&Bench::new().unwrap(), &[FROM_ARCHIVE, &["-static", "-s"]].concat());
+}
+
+#[test]
+fn openssl_hidden_in_a_library() {
+    if !Path::new(ARCHIVE).exists() {
+        return skip("libssl-dev is not installed");
+    }
+    let wrapper = r#"
+        #include <openssl/rand.h>
+        int own_bytes(unsigned char *to, int len) { return RAND_bytes(to, len); }
+        int own_priv_bytes(unsigned char *to, int len) { return RAND_priv_bytes(to, len); }"#;
+    let bench = Bench::new().unwrap();
+    let hidden = ["-shared", "-fPIC", "-s", "-Wl,--exclude-libs,ALL"];
+    let library = bench.compile("wrapper.so", wrapper, &[FROM_ARCHIVE, &hidden].concat()).unwrap();
+    let own = ["-DRAND_bytes=own_bytes", "-DRAND_priv_bytes=own_priv_bytes"];
+    openssl_as_the_snapshot(&bench, &[&own[..], &["-O2", "-Wl,--no-as-needed", &library]].concat());
+}
+
+/// As packages bring along a copy of their own.
+#[test]
+fn openssl_under_another_name() {
+    let Ok(mut library) = std::fs::read("/usr/lib/x86_64-linux-gnu/libcrypto.so.3") else {
+        return skip("libssl3 is not installed");
+    };
+    if !Path::new("/usr/include/openssl/rand.h").exists() {
+        return skip("libssl-dev is not installed");
+    }
+    let (name, other) = (b"libcrypto.so.3\0", b"librandom.so.3\0");
+    let places: Vec<_> = (0..library.len()).filter(|at| library[*at..].starts_with(name)).collect();
+    for at in places {
+        library[at..at + other.len()].copy_from_slice(other);
+    }
+    let bench = Bench::new().unwrap();
+    let file = bench.out().join("librandom.so.3");
+    std::fs::write(&file, library).unwrap();
+    let rpath = format!("-Wl,--no-as-needed,-rpath,{}", bench.out().display());
+    openssl_as_the_snapshot(&bench, &["-O2", &rpath, file.to_str().unwrap()]);
 }
 
 #[test]

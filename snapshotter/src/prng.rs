@@ -1,7 +1,7 @@
 //! Random number generators in user space that come back from a snapshot as they were.
 //!
 //! Whoever draws from the kernel (getrandom, /dev/urandom, glibc's arc4random since 2.36, C++ random_device, libsodium)
-//! is not here, and neither is OpenSSL, which looks at the process ID before each draw: the instance's is another, and
+//! is not here, and neither is OpenSSL 3, which looks at the process ID before each draw: the instance's is another, and
 //! the one that it remembers is not stored. docs/uniqueness.md has the table with the reasons. What an application keeps
 //! itself (a std::mt19937, a seed in a variable) nobody can see.
 
@@ -103,6 +103,11 @@ const KNOWN: &[Known] = &[
         "libmbedcrypto.so",
         "generators of Mbed TLS (CTR_DRBG, HMAC_DRBG) keep their state for many draws",
         "call mbedtls_ctr_drbg_reseed() or mbedtls_hmac_drbg_reseed() in a function given to snap_on_restore()",
+    ),
+    Known::new(
+        "libcrypto.so.1.1",
+        "OpenSSL 1.1.1 tells an instance by its process ID at most, which in a container may be that of the snapshot",
+        "call RAND_poll() in a function given to snap_on_restore()",
     ),
     Known::new(
         "libgsl.so",

@@ -1,63 +1,74 @@
 //! OpenSSL's generators reseed when the process ID is not the one of their last use. An instance in another PID
 //! namespace (a container) may by chance have the ID that the snapshot had, so the remembered one is not stored.
 //!
-//! The word is found by its surroundings: the generator (`struct prov_drbg_st`, OpenSSL 3) begins with pointers to its
-//! functions, of which at least four in a row are libcrypto's, and has `fork_id` not far behind. OpenSSL 1.1.1 keeps a
-//! fork count instead, which a restore cannot change.
+//! The word is found by its surroundings, since OpenSSL may be linked into anything, under any name and without
+//! symbols. A generator of OpenSSL 3 (`struct prov_drbg_st`) has:
+//!
+//! ```text
+//!  instantiate, uninstantiate, reseed, generate     four pointers in a row to code of one file
+//!  parent, up to seven functions of it, …           ≤ 9 words
+//!  fork_id | flags, strength, max_request           the ID; 128, 192 or 256 bits; 64 KiB
+//! ```
+//! OpenSSL 1.1.1 has it in other surroundings, and is named as a generator that may repeat (`prng.rs`).
 
-use super::memory::{Content, Image, read_image};
+use super::memory::{Image, read_image};
 use super::refuse::DumpError;
+use crate::tracee::Tracer;
 use crate::tracee::maps::Vma;
-use crate::tracee::{Tracer, symbols};
 use snapfn_format::snap::PROT_EXEC;
 use std::ops::Range;
+use zerocopy::IntoBytes;
 
 /// Words between the first pointer and the process ID, at most.
 const REACH: usize = 24;
 const POINTERS: usize = 4;
+/// Words that tell it, with its own.
+const TAIL: usize = 3;
+const STRENGTHS: [u32; 3] = [128, 192, 256];
+const MAX_REQUEST: u64 = 1 << 16;
+/// Words that are looked at in one piece.
+const PIECE: usize = 1 << 17;
 
-/// Code of libcrypto, or of a program that it is linked into.
-fn code(tracer: &Tracer, vmas: &[Vma]) -> Vec<Range<u64>> {
-    let exe = tracer.booted.exe.to_string_lossy();
-    let linked_in = symbols::find(&tracer.booted.exe, &["RAND_bytes"]).is_some_and(|symbol| symbol.value != 0);
-    let is_code = |vma: &&Vma| vma.prot & PROT_EXEC != 0 && vma.has_file();
-    let is_crypto = |vma: &&Vma| {
-        let name = vma.name.rsplit('/').next().unwrap_or_default();
-        name.starts_with("libcrypto.so") || (linked_in && (vma.name == exe || vma.name.contains("/code/")))
-    };
-    vmas.iter().filter(is_code).filter(is_crypto).map(|vma| vma.start..vma.end).collect()
+/// Code of programs and libraries, a range for each.
+fn code(vmas: &[Vma]) -> Vec<Range<u64>> {
+    let mut ranges: Vec<Range<u64>> = Vec::new();
+    for vma in vmas.iter().filter(|vma| vma.prot & PROT_EXEC != 0 && vma.has_file()) {
+        match ranges.last_mut() {
+            Some(last) if last.end == vma.start => last.end = vma.end,
+            _ => ranges.push(vma.start..vma.end),
+        }
+    }
+    ranges
 }
 
-/// Index of every aligned word of `words` whose lower half is `pid` and which a row of pointers to `code` precedes.
+/// Index of every word of `words` whose lower half is the `pid` that a generator remembers.
 fn remembered(words: &[u64], pid: u32, code: &[Range<u64>]) -> Vec<usize> {
-    let is_code = |word: &u64| code.iter().any(|range| range.contains(word));
     let follows_functions = |at: usize| {
         let before = &words[at.saturating_sub(REACH)..at];
-        before.windows(POINTERS).any(|row| row.iter().all(is_code))
+        before.windows(POINTERS).any(|row| code.iter().any(|range| row.iter().all(|word| range.contains(word))))
     };
-    (0..words.len()).filter(|at| words[*at] as u32 == pid && follows_functions(*at)).collect()
+    let is_it = |tail: &[u64]| tail[0] as u32 == pid && STRENGTHS.contains(&(tail[1] as u32)) && tail[2] == MAX_REQUEST;
+    let tails = words.windows(TAIL).enumerate();
+    tails.filter(|(at, tail)| is_it(tail) && follows_functions(*at)).map(|(at, _)| at).collect()
 }
 
 /// The ranges that are not to be stored.
 pub(super) fn remembered_pids(tracer: &Tracer, vmas: &[Vma], image: &Image) -> Result<Vec<(u64, u64)>, DumpError> {
-    let code = code(tracer, vmas);
+    let code = code(vmas);
     let mut found = Vec::new();
-    if code.is_empty() {
-        return Ok(found);
-    }
-    let stored = image.parts.iter().filter(|part| matches!(part.content, Content::Map | Content::Read));
-    for part in stored {
-        let mut bytes = vec![0u8; 1 << 20];
-        let mut at = part.addr;
-        while at < part.addr + part.len {
-            let size = (part.addr + part.len - at).min(bytes.len() as u64);
-            read_image(tracer, at, &mut bytes[..size as usize])?;
-            let words: Vec<u64> =
-                bytes[..size as usize].as_chunks::<8>().0.iter().map(|word| u64::from_le_bytes(*word)).collect();
-            let hits = remembered(&words, tracer.pid as u32, &code);
+    let mut words = vec![0u64; PIECE];
+    for range in image.stored_ranges() {
+        let mut at = range.start;
+        loop {
+            let count = ((range.end - at) / 8).min(PIECE as u64) as usize;
+            read_image(tracer, at, words[..count].as_mut_bytes())?;
+            let hits = remembered(&words[..count], tracer.pid as u32, &code);
             found.extend(hits.into_iter().map(|index| (at + 8 * index as u64, 4)));
+            if at + 8 * count as u64 == range.end {
+                break;
+            }
             // The next piece begins early enough to see a whole generator.
-            at += if size == bytes.len() as u64 { size - 8 * (REACH + 1) as u64 } else { size };
+            at += 8 * (count - REACH - TAIL) as u64;
         }
     }
     found.sort_unstable();
@@ -67,18 +78,34 @@ pub(super) fn remembered_pids(tracer: &Tracer, vmas: &[Vma], image: &Image) -> R
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::single_range_in_vec_init, reason = "a list of one range")]
     use super::*;
+
+    const CODE: [Range<u64>; 2] = [0x1000..0x2000, 0x3000..0x4000];
+
+    fn generator() -> Vec<u64> {
+        let mut words = vec![7u64; 60];
+        words[10..14].copy_from_slice(&[0x1100, 0x1200, 0x1300, 0x1400]);
+        words[22..25].copy_from_slice(&[4242 | 1 << 32, 256, MAX_REQUEST]); // flags in the upper half
+        words
+    }
 
     #[test]
     fn the_word_behind_the_functions_is_found() {
-        let code = [0x1000..0x2000];
-        let mut words = vec![7u64; 60];
-        words[10..14].copy_from_slice(&[0x1100, 0x1200, 0x1300, 0x1400]);
-        words[22] = 4242 | 1 << 32; // flags in the upper half
+        let mut words = generator();
         words[50] = 4242;
-        assert_eq!(remembered(&words, 4242, &code), [22]);
-        words[12] = 0x3000;
-        assert_eq!(remembered(&words, 4242, &code), [0usize; 0]);
+        assert_eq!(remembered(&words, 4242, &CODE), [22]);
+        assert_eq!(remembered(&words[..25], 4242, &CODE), [22]);
+        assert_eq!(remembered(&words, 4243, &CODE), [0usize; 0]);
+    }
+
+    #[test]
+    fn what_only_looks_like_it_is_left_alone() {
+        for (at, word) in [(12, 0x5000), (12, 0x3300), (23, 7), (23, 0), (24, MAX_REQUEST + 1), (24, 0)] {
+            let mut words = generator();
+            words[at] = word;
+            assert_eq!(remembered(&words, 4242, &CODE), [0usize; 0], "{at} {word:#x}");
+        }
+        assert_eq!(remembered(&generator()[15..], 4242, &CODE), [0usize; 0]);
+        assert_eq!(remembered(&generator()[..24], 4242, &CODE), [0usize; 0]);
     }
 }

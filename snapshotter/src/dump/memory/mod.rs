@@ -25,6 +25,7 @@ use crate::tracee::maps::Vma;
 use crate::tracee::{Tracer, symbols};
 use snapfn_format::PAGE;
 use snapfn_format::snap::{PROT_EXEC, PROT_READ, PROT_WRITE, reg, resident};
+use std::ops::Range;
 use std::path::PathBuf;
 
 /// A part of the image; parts are page-aligned, in ascending order of address, and disjoint but for
@@ -97,6 +98,18 @@ impl Image {
 
     pub(super) fn code_pages(&self) -> u64 {
         self.pages(|content| matches!(content, Content::File(..)))
+    }
+
+    /// Stored memory, adjacent parts joined.
+    pub(super) fn stored_ranges(&self) -> Vec<Range<u64>> {
+        let mut ranges: Vec<Range<u64>> = Vec::new();
+        for part in self.parts.iter().filter(|part| matches!(part.content, Content::Map | Content::Read)) {
+            match ranges.last_mut() {
+                Some(last) if last.end == part.addr => last.end += part.len,
+                _ => ranges.push(part.addr..part.addr + part.len),
+            }
+        }
+        ranges
     }
 
     fn pages(&self, wanted: impl Fn(Content) -> bool) -> u64 {

@@ -17,7 +17,7 @@ pub(crate) use names::{SecretNames, pattern};
 
 use super::environ;
 use super::fds::FdTables;
-use super::memory::{Content, Image, read_image};
+use super::memory::{Image, read_image};
 use super::process::ProcessState;
 use super::refuse::{Blocker, DumpError};
 use super::threads::ThreadState;
@@ -154,7 +154,7 @@ impl Secrets {
                 state.blank = copies.into_iter().map(|copy| copy.range).collect();
             }
         }
-        for range in stored_ranges(image) {
+        for range in image.stored_ranges() {
             let copies = finder.search(range, |at, bytes| read_image(tracer, at, bytes))?;
             let ranges = copies.iter().map(|copy| (copy.range.start, copy.range.end - copy.range.start));
             tracer.registered.secrets.extend(ranges);
@@ -225,16 +225,4 @@ impl Secrets {
     pub(super) fn into_found(self) -> (Scrubbed, Vec<String>, Vec<String>) {
         (self.scrubbed, self.shipped, self.notes)
     }
-}
-
-/// Stored memory, adjacent parts joined.
-fn stored_ranges(image: &Image) -> Vec<std::ops::Range<u64>> {
-    let mut ranges: Vec<std::ops::Range<u64>> = Vec::new();
-    for part in image.parts.iter().filter(|part| matches!(part.content, Content::Map | Content::Read)) {
-        match ranges.last_mut() {
-            Some(last) if last.end == part.addr => last.end += part.len,
-            _ => ranges.push(part.addr..part.addr + part.len),
-        }
-    }
-    ranges
 }
