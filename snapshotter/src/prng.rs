@@ -76,7 +76,7 @@ const KNOWN: &[Known] = &[
     Known::new(
         "libsqlite3.so",
         SQLITE,
-        "call sqlite3_randomness(0, NULL) in a function given to snap_on_restore(); the program sqlite3 has no command for it",
+        "call sqlite3_randomness(0, NULL) in a function given to snap_on_restore(); give the program sqlite3 `.testctrl prng_seed 0` as an instance's first input",
     )
     .of_language(),
     Known::new(
