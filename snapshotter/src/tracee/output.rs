@@ -27,14 +27,19 @@ impl Output {
         Output { tail, readers }
     }
 
-    /// The last lines, indented, for the end of a message. Waits a moment for what is still in the pipes.
-    pub(crate) fn tail(&self) -> String {
+    /// Waits a moment for what is still in the pipes; longer is in vain, where a child of the program has them, too.
+    pub(crate) fn drain(&self) {
         for _ in 0..50 {
             if self.readers.iter().all(JoinHandle::is_finished) {
                 break;
             }
             std::thread::sleep(Duration::from_millis(2));
         }
+    }
+
+    /// The last lines, indented, for the end of a message.
+    pub(crate) fn tail(&self) -> String {
+        self.drain();
         let bytes = self.tail.lock().map(|tail| tail.clone()).unwrap_or_default();
         let text = String::from_utf8_lossy(&bytes);
         let lines: Vec<&str> = text.lines().rev().take(8).collect();

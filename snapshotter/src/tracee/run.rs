@@ -135,6 +135,7 @@ impl Tracer {
                 Ok(nix::sys::wait::WaitStatus::StillAlive) => std::thread::sleep(Duration::from_millis(10)),
                 _ => {
                     self.tasks.clear();
+                    self.spawned.output.drain();
                     return true;
                 }
             }
