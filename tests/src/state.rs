@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used)] // a test fails by panicking
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::chown;
 use std::path::PathBuf;
 
 use crate::bench::Bench;
@@ -30,7 +30,7 @@ impl Default for State {
         let bench = Bench::new().unwrap();
         let mut bin = place::bin();
         if run::is_root() {
-            fs::set_permissions(bench.store(), fs::Permissions::from_mode(0o777)).unwrap();
+            chown(bench.store(), Some(run::PLAIN_USER), Some(run::PLAIN_USER)).unwrap();
             let copies = bench.out().join("bin");
             fs::create_dir(&copies).unwrap();
             for name in ["snapshotter", "snapboot", "snaprun"] {
