@@ -7,8 +7,10 @@ use crate::token::Tokens;
 use std::fmt;
 use std::io::{self, BufReader, Read, Write};
 use std::net::TcpStream;
-use std::sync::{Arc, Mutex, OnceLock};
-use std::time::Duration;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
+use std::thread;
+use std::time::{Duration, Instant};
 
 /// A request that is sent twice is kept in memory; a longer one is sent once.
 const MAX_DUPLICATE: u64 = 32 << 20;
@@ -87,6 +89,7 @@ impl ProxyBuilder {
             elsewhere: OnceLock::new(),
             tickets: Mutex::default(),
             records: Mutex::default(),
+            open: AtomicUsize::new(0),
         });
         let serve = |is_registry: bool| {
             let shared = Arc::clone(&shared);
@@ -129,13 +132,13 @@ impl Proxy {
     /// What has happened so far.
     #[must_use]
     pub fn records(&self) -> Vec<Record> {
-        self.shared.records.lock().unwrap().clone()
+        self.shared.settled().clone()
     }
 
     /// Takes what has happened, so that the next part of a test starts from nothing.
     #[must_use]
     pub fn take_records(&self) -> Vec<Record> {
-        std::mem::take(&mut self.shared.records.lock().unwrap())
+        std::mem::take(&mut self.shared.settled())
     }
 
     /// Changes the rule for faults.
@@ -159,6 +162,24 @@ struct Shared {
     /// Blobs that were redirected: the original requests.
     tickets: Mutex<Vec<Head>>,
     records: Mutex<Vec<Record>>,
+    /// Requests that have no record yet.
+    open: AtomicUsize,
+}
+
+/// A request that has no record yet.
+struct Open<'a>(&'a AtomicUsize);
+
+impl<'a> Open<'a> {
+    fn new(count: &'a AtomicUsize) -> Self {
+        count.fetch_add(1, Ordering::SeqCst);
+        Open(count)
+    }
+}
+
+impl Drop for Open<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::SeqCst);
+    }
 }
 
 impl fmt::Debug for Shared {
@@ -175,8 +196,19 @@ enum Then {
 }
 
 impl Shared {
+    /// The records, when requests whose answers a client has seen have theirs: a record is complete, and made, after the answer.
+    /// A request that a fault holds up is not waited for.
+    fn settled(&self) -> MutexGuard<'_, Vec<Record>> {
+        let end = Instant::now() + Duration::from_secs(1);
+        while self.open.load(Ordering::SeqCst) > 0 && Instant::now() < end {
+            thread::sleep(Duration::from_millis(1));
+        }
+        self.records.lock().unwrap()
+    }
+
     fn serve(&self, client: &mut Connection, live: &Live, is_registry: bool) -> io::Result<()> {
         while let Some(mut request) = Head::read(&mut client.from)? {
+            let _open = Open::new(&self.open);
             let fault = (self.choice.lock().unwrap())(&request);
             let mut record = Record {
                 is_registry,
