@@ -51,9 +51,11 @@ pub const BEHAVIOURS: [Behaviour; 4] = [
 /// Every snapshot needs this release: MAP_FIXED_NOREPLACE.
 pub const OLDEST_KERNEL: u32 = release(4, 17);
 
+/// `prctl` that keeps memory which was writable from becoming executable.
+pub const PR_SET_MDWE: u32 = 65;
+
 /// The behaviours that a plan with these threads, descriptors and settings needs.
 pub fn behaviours(threads: &[Thread], fds: &[Fd], settings: &[Setting]) -> u64 {
-    const PR_SET_MDWE: u32 = 65;
     const MFD_EXEC_FLAGS: u64 = 0x18;
     let mut bits = 0;
     if threads.iter().any(|thread| thread.rseq != 0) {

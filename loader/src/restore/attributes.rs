@@ -9,12 +9,12 @@ use crate::print::Out;
 use crate::sys::{self, Errno, nr};
 use core::ffi::CStr;
 use core::fmt::{self, Write};
+use snapfn_format::requirements::PR_SET_MDWE;
 use snapfn_format::snap::*;
 
 const PR_SET_DUMPABLE: u32 = 4;
 const PR_SET_NAME: u32 = 15;
 const PR_SET_TIMERSLACK: u32 = 29;
-const PR_SET_MDWE: u32 = 65;
 const PR_SET_MEMORY_MERGE: u32 = 67;
 const SCHED_RESET_ON_FORK: u32 = 0x4000_0000;
 
