@@ -182,7 +182,7 @@ impl Args {
         self.binds <= BINDS_MAX && Binds::is_valid(text)
     }
 
-    /// All `--bind` options of a command line that has been parsed.
+    /// All `--bind` options of a command line that has been parsed up to its NAME.
     #[cold]
     pub fn parse_binds(&self, initial: &InitialStack) -> Binds {
         let mut binds = Binds::NONE;
