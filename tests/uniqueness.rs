@@ -475,31 +475,162 @@ fn hooks_run_in_order_before_ready_returns() {
     }
 }
 
-/// A library's own registration is of no use where the executable marks the point; its function is, if that registers it.
+/// A library that registers functions, and one that only the program's own code knows of.
+const LIBRARY: &str = r#"
+    #include <snap.h>
+    #include <stdio.h>
+    static void renew(void *who) {
+        printf("%s in " NAME " %d %s\n", (char *)who, snap_generation() != 0, snap_argv() ? snap_argv()[1] : "-");
+    }
+    void attach(char *who) { snap_on_restore(renew, who); }"#;
+
+/// Whoever marks the point calls the functions of all, in one order: those of libraries that are linked, opened by name, or
+/// seen by nobody else; and generation and arguments are known in each.
 #[test]
-fn hooks_of_another_object_are_not_called() {
-    let library = r#"
-        #include <snap.h>
-        #include <stdio.h>
-        void renew(void *who) { printf("renewed by %s\n", (char *)who); }
-        void attach(void) { snap_on_restore(renew, (void *)"the library"); }
-        int generation(void) { return snap_generation() != 0; }"#;
+fn hooks_of_all_libraries_run_in_order() {
     let source = r#"
         #include <snap.h>
+        #include <dlfcn.h>
         #include <stdio.h>
-        void renew(void *who);
-        void attach(void);
-        int generation(void);
-        int main(void) {
-            attach();
-            snap_on_restore(renew, (void *)"the executable");
-            snap_ready();
-            printf("generation %d %d\n", snap_generation() != 0, generation());
+        void attach(const char *who);
+        static void own(void *who) { printf("%s %d %s\n", (char *)who, snap_generation() != 0, snap_argv()[1]); }
+        int main(int argc, char **argv) {
+            void *opened = dlopen(argv[1], RTLD_NOW | RTLD_LOCAL);
+            void (*attach_opened)(const char *) = (void (*)(const char *))dlsym(opened, "attach");
+            attach_opened("first");
+            snap_on_restore(own, (void *)"second");
+            attach("third");
+            attach_opened("fourth");
+            snap_on_restore(own, (void *)"fifth");
+            printf("ready %d\n", snap_ready());
+            /* Of an instance, another snapshot can be taken. */
+            attach("sixth");
+            printf("again %d\n", snap_ready());
             return 0;
         }"#;
     let bench = Bench::new().unwrap();
-    let library = bench.compile("library.so", library, &["-shared", "-fPIC"]).unwrap();
-    bench.snapshot("hooks", source, &["-O2", "-Wl,--no-as-needed", &library], "ready").unwrap();
-    let outcome = bench.snaprun(&["hooks"]).run().unwrap();
-    assert_eq!(outcome.out(), "renewed by the executable\ngeneration 1 0\n", "{outcome}");
+    let library = |name: &str| {
+        bench.compile(&format!("{name}.so"), LIBRARY, &["-shared", "-fPIC", &format!("-DNAME=\"{name}\"")]).unwrap()
+    };
+    let (linked, opened) = (library("linked"), library("opened"));
+    let exe = bench.compile("hooks", source, &["-O2", "-Wl,--no-as-needed", &linked]).unwrap();
+    let ordinary = Command::new(&exe).arg(&opened).output().unwrap();
+    assert_eq!(String::from_utf8_lossy(&ordinary.stdout), "ready 0\nagain 0\n");
+    created(&bench, &["--tag", "hooks", "--", &exe, &opened]);
+    let called = "first in opened 1 x\nsecond 1 x\nthird in linked 1 x\nfourth in opened 1 x\nfifth 1 x\n";
+    let outcome = bench.snaprun(&["hooks", "x"]).run().unwrap();
+    assert_eq!(outcome.out(), format!("{called}ready 1\nagain 1\n"), "{outcome}");
+
+    let snaprun = place::binary("snaprun");
+    let snaprun = snaprun.to_str().unwrap();
+    created(&bench, &["--tag", "more", "--at", "ready", "--", snaprun, "hooks", "y"]);
+    let outcome = bench.snaprun(&["more", "x"]).run().unwrap();
+    assert_eq!(outcome.out(), format!("{called}sixth in linked 1 x\nagain 1\n"), "{outcome}");
+}
+
+/// Where the second snapshot is not taken by `snap_ready()`, too.
+#[test]
+fn generations_from_a_snapshot_of_an_instance_differ() {
+    let source = r#"
+        #include <snap.h>
+        #include <stdio.h>
+        #include <unistd.h>
+        int main(void) {
+            snap_ready();
+            getppid();
+            printf("generation %llx\nargument-%s\n", (unsigned long long)snap_generation(), snap_argv()[1]);
+            return 0;
+        }"#;
+    let bench = Bench::new().unwrap();
+    let exe = bench.compile("once", source, &["-O1"]).unwrap();
+    created(&bench, &["--tag", "once", "--", &exe]);
+    let snaprun = place::binary("snaprun");
+    created(&bench, &["--tag", "twice", "--at", "syscall:getppid", "--", snaprun.to_str().unwrap(), "once", "old"]);
+    all_differ(&bench, "twice", &["generation"]);
+    let outcome = bench.snaprun(&["twice", "new"]).run().unwrap();
+    assert!(outcome.out().ends_with("\nargument-new\n"), "{outcome}");
+}
+
+/// A function whose library is gone would end every instance.
+#[test]
+fn hooks_of_an_unloaded_library_are_refused() {
+    let source = r#"
+        #include <snap.h>
+        #include <dlfcn.h>
+        int main(int argc, char **argv) {
+            void *library = dlopen(argv[1], RTLD_NOW);
+            ((void (*)(const char *))dlsym(library, "attach"))("gone");
+            dlclose(library);
+            return snap_ready();
+        }"#;
+    let bench = Bench::new().unwrap();
+    let library = bench.compile("gone.so", LIBRARY, &["-shared", "-fPIC", "-DNAME=\"gone\""]).unwrap();
+    let exe = bench.compile("unloads", source, &["-O2"]).unwrap();
+    let made = bench.snapshotter(&["create", "--tag", "unloads", "--", &exe, &library]).unwrap();
+    assert_eq!(made.status, "1", "{made}");
+    assert!(made.err().contains("has a function where no code is; keep its memory, and do not unload"), "{made}");
+    // At another point nobody calls it.
+    created(&bench, &["--tag", "unloads", "--at", "syscall:exit_group", "--", &exe, &library]);
+}
+
+/// Other languages make these calls, too.
+#[test]
+fn what_cannot_be_a_hook_or_a_structure_to_fill_is_an_error() {
+    let source = r#"
+        #define _GNU_SOURCE
+        #include <snap.h>
+        #include <stdio.h>
+        #include <sys/mman.h>
+        static int call(unsigned long op, void *p) {
+            errno = 0;
+            return prctl(SNAP_PRCTL, op, (unsigned long)p, 0UL, 0UL) == 0 ? 0 : errno;
+        }
+        static void hook(void *info) { printf("called %d\n", ((struct snap_info *)info)->generation != 0); }
+        int main(void) {
+            static struct snap_info info = {.size = sizeof info}, small = {.size = 47};
+            static struct snap_hook one = {.fn = hook, .arg = &info, .info = &info}, two = {.fn = hook, .arg = &info};
+            char *page = mmap(0, 8192, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+            munmap(page + 4096, 4096);
+            int answers[] = {
+                call(SNAP_OP_INFO, NULL), call(SNAP_OP_INFO, (char *)&info + 4), call(SNAP_OP_INFO, &small),
+                call(SNAP_OP_INFO, page + 4096 - 40), call(SNAP_OP_HOOK, NULL), call(SNAP_OP_HOOK, page + 4096 - 24),
+                call(SNAP_OP_HOOK, &one), call(SNAP_OP_HOOK, &one), call(SNAP_OP_HOOK, (char *)&two + 4),
+                call(SNAP_OP_HOOK, &two), call(SNAP_OP_HOOK, &one),
+            };
+            int ready = snap_ready();
+            for (unsigned i = 0; i < sizeof answers / sizeof *answers; i++) printf("%d ", answers[i]);
+            printf("%d\n", ready);
+            return 0;
+        }"#;
+    let bench = Bench::new().unwrap();
+    bench.snapshot("calls", source, &["-O1"], "ready").unwrap();
+    let outcome = bench.snaprun(&["calls"]).run().unwrap();
+    assert_eq!(outcome.out(), "called 1\ncalled 1\n14 22 22 14 14 14 0 22 22 0 22 1\n", "{outcome}");
+}
+
+/// Python's helper calls what modules in C have registered, before what was registered in Python.
+#[test]
+fn hooks_of_modules_in_c_are_called_by_python() {
+    const PYTHON: &str = "/usr/bin/python3";
+    if !Path::new(PYTHON).exists() {
+        return skip("python3 is not installed");
+    }
+    let bench = Bench::new().unwrap();
+    let library = bench.compile("module.so", LIBRARY, &["-shared", "-fPIC", "-DNAME=\"module\""]).unwrap();
+    let script = bench.work().join("script.py");
+    let text = "import ctypes, snapfn, sys\n\
+                module = ctypes.CDLL(sys.argv[1])\n\
+                snapfn.on_restore(print, 'third')\n\
+                module.attach(b'first'); module.attach(b'second')\n\
+                print('ready', snapfn.ready())\n";
+    std::fs::write(&script, text).unwrap();
+    let path = format!("PYTHONPATH={}", place::root().join("examples/python").display());
+    let script = script.to_str().unwrap();
+    let made = created(
+        &bench,
+        &["--tag", "module", "--at", "ready", "--env", &path, "--", PYTHON, "-u", "-B", script, &library],
+    );
+    assert_eq!(made.err(), "", "{made}");
+    let outcome = bench.snaprun(&["module", "x"]).run().unwrap();
+    assert_eq!(outcome.out(), "first in module 1 x\nsecond in module 1 x\nthird\nready True\n", "{outcome}");
 }

@@ -12,9 +12,10 @@
  *     }
  *
  * C99 and C++98 and later (also -ansi), gcc and clang, Linux. There is no library to link: a program that is started
- * in the ordinary way pays two failing system calls, one that only includes this header pays nothing.
+ * in the ordinary way pays two failing system calls, and one for each function that it registers; one that only
+ * includes this header pays nothing.
  *
- * The functions are for one thread at a time. What they share is one object per executable or shared library.
+ * The functions are for one thread at a time. They may be called from shared libraries, too.
  * Define SNAP_NO_STDIO for a program without <stdio.h>; snap_ready() then flushes nothing. A C++ program that has
  * called std::ios::sync_with_stdio(false) flushes its own streams first.
  */
@@ -40,6 +41,7 @@
 #define SNAP_OP_READY 0UL     /* take the snapshot here; 1 in a restored instance */
 #define SNAP_OP_INFO 1UL      /* a: struct snap_info to fill in a restored instance */
 #define SNAP_OP_SECRET 2UL    /* a, b: address and length of memory that is never stored */
+#define SNAP_OP_HOOK 3UL      /* a: struct snap_hook to call in a restored instance */
 
 /* What is done in an instance before the program goes on; tools that warn of equal random numbers look at it. */
 #define SNAP_HOOKS_OWN 1U      /* functions of the program's choice are called */
@@ -50,6 +52,7 @@ extern "C" {
 #endif
 
 /* Filled at restore, before SNAP_OP_READY returns. */
+struct snap_hook;
 struct snap_info {
     uint32_t size;     /* in: sizeof(struct snap_info) */
     uint32_t restored; /* 1 in a restored instance */
@@ -58,20 +61,19 @@ struct snap_info {
     char **envp;
     uint64_t generation; /* different in every instance */
     uint64_t hooks;      /* in: a sum of SNAP_HOOKS_… */
+    struct snap_hook *first; /* what was registered by SNAP_OP_HOOK, in order, wherever in the program */
 };
 
-/* Everything below that ends in an underscore is private. */
-struct snap_hook_ {
-    struct snap_hook_ *next;
+/* What the one that marks the point does for all others: it fills their structures, then calls their functions. */
+struct snap_hook {
+    struct snap_hook *next; /* set by the snapshotter */
     void (*fn)(void *);
     void *arg;
+    struct snap_info *info; /* NULL: none */
 };
-struct snap_state_ {
-    struct snap_info info;
-    struct snap_hook_ *first;
-    struct snap_hook_ **last; /* null while the list is empty */
-};
-extern struct snap_state_ snapfn_state_ __attribute__((visibility("hidden")));
+
+/* Everything below that ends in an underscore is private. One object per executable or shared library. */
+extern struct snap_info snapfn_info_ __attribute__((visibility("hidden")));
 
 /* C has no definition that is emitted where it is used and merged with its copies; the assembler does. `.ifndef`
  * keeps one copy per assembled file (the code may be inlined often, and LTO joins files), the group one per link. */
@@ -87,9 +89,9 @@ extern struct snap_state_ snapfn_state_ __attribute__((visibility("hidden")));
             ".popsection\n"                       \
             ".endif\n")
 
-static __inline__ struct snap_state_ *snap_state_(void) {
-    SNAP_DEFINE_(".bss.snapfn_state_,\"awG\",%nobits,snapfn_state_,comdat", "8", "snapfn_state_", ".zero 64");
-    return &snapfn_state_;
+static __inline__ struct snap_info *snap_info_(void) {
+    SNAP_DEFINE_(".bss.snapfn_info_,\"awG\",%nobits,snapfn_info_,comdat", "8", "snapfn_info_", ".zero 56");
+    return &snapfn_info_;
 }
 
 /* Tells tools that read the file that the program marks a snapshot point: a note (name SNAPFN, type 1) in a loaded
@@ -105,61 +107,65 @@ static __inline__ struct snap_state_ *snap_state_(void) {
  * after the functions of snap_on_restore() have run. Flushes stdio first, or every instance would print again what
  * was buffered. Keeps errno. */
 static __inline__ int snap_ready(void) {
-    struct snap_state_ *state = snap_state_();
-    struct snap_hook_ *hook;
+    struct snap_info *info = snap_info_();
+    struct snap_hook *hook;
     int saved = errno;
     SNAP_MARK_();
 #ifndef SNAP_NO_STDIO
     fflush(NULL);
 #endif
-    state->info.size = (uint32_t)sizeof state->info;
-    state->info.hooks = state->first ? SNAP_HOOKS_OWN : 0;
-    prctl(SNAP_PRCTL, SNAP_OP_INFO, (unsigned long)&state->info, 0UL, 0UL);
+    info->size = (uint32_t)sizeof *info;
+    info->hooks = 0;
+    prctl(SNAP_PRCTL, SNAP_OP_INFO, (unsigned long)info, 0UL, 0UL);
     if (prctl(SNAP_PRCTL, SNAP_OP_READY, 0UL, 0UL, 0UL) == 1) {
-        state->info.restored = 1;
+        for (hook = info->first; hook; hook = hook->next) {
+            if (!hook->info) continue;
+            hook->info->argc = info->argc;
+            hook->info->argv = info->argv;
+            hook->info->envp = info->envp;
+            hook->info->generation = info->generation;
+            hook->info->restored = 1;
+        }
+        info->restored = 1;
         errno = saved;
-        for (hook = state->first; hook; hook = hook->next) hook->fn(hook->arg);
+        for (hook = info->first; hook; hook = hook->next) hook->fn(hook->arg);
     }
     errno = saved;
-    return state->info.restored != 0;
+    return info->restored != 0;
 }
 
 /* Has `fn(arg)` called in every restored instance, in the order of registration, before snap_ready() returns: to
- * reseed, reconnect, read a clock again. Returns 0, or -1 without memory.
- *
- * Only the snap_ready() of the same executable or shared library calls it: each has a list of its own, and what a
- * library registers is never called where the executable marks the point. Have a library export what is to be called,
- * and the executable register it. */
+ * reseed, reconnect, read a clock again. A shared library that calls this, or that `fn` is in, stays loaded. Returns 0,
+ * or -1 without memory. Keeps errno. */
 static __inline__ int snap_on_restore(void (*fn)(void *), void *arg) {
-    struct snap_state_ *state = snap_state_();
-    struct snap_hook_ *hook = (struct snap_hook_ *)malloc(sizeof *hook);
+    int saved = errno;
+    struct snap_hook *hook = (struct snap_hook *)malloc(sizeof *hook);
     if (!hook) return -1;
     hook->next = NULL;
     hook->fn = fn;
     hook->arg = arg;
-    if (state->last)
-        *state->last = hook;
-    else
-        state->first = hook;
-    state->last = &hook->next;
+    hook->info = snap_info_();
+    /* In an ordinary run nobody calls it. */
+    if (prctl(SNAP_PRCTL, SNAP_OP_HOOK, (unsigned long)hook, 0UL, 0UL) < 0) free(hook);
+    errno = saved;
     return 0;
 }
 
 /* The arguments and environment of this instance; 0 and NULL in an ordinary run. */
 static __inline__ int64_t snap_argc(void) {
-    return snap_state_()->info.argc;
+    return snap_info_()->argc;
 }
 static __inline__ char **snap_argv(void) {
-    return snap_state_()->info.argv;
+    return snap_info_()->argv;
 }
 static __inline__ char **snap_envp(void) {
-    return snap_state_()->info.envp;
+    return snap_info_()->envp;
 }
 
-/* A number that no other instance has; 0 in an ordinary run. Like arguments and environment, it is known only in the
- * executable or shared library that has called snap_ready(). */
+/* A number that no other instance has; 0 in an ordinary run. Like arguments and environment, it is known where
+ * snap_ready() or, before that, snap_on_restore() was called: in that executable or shared library. */
 static __inline__ uint64_t snap_generation(void) {
-    return snap_state_()->info.generation;
+    return snap_info_()->generation;
 }
 
 /* Keeps memory out of the snapshot; it is zero in every instance. Returns 1 where that was noted; 0 in an ordinary

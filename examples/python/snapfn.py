@@ -32,6 +32,18 @@ class _Info(ctypes.Structure):
         ("envp", ctypes.POINTER(ctypes.c_char_p)),
         ("generation", ctypes.c_uint64),
         ("hooks", ctypes.c_uint64),
+        ("first", ctypes.c_void_p),  # a _Hook
+    ]
+
+
+class _Hook(ctypes.Structure):
+    """What an extension module has registered by snap_on_restore() of snap.h."""
+
+    _fields_ = [
+        ("next", ctypes.c_void_p),
+        ("function", ctypes.PYFUNCTYPE(None, ctypes.c_void_p)),  # may use Python's API
+        ("argument", ctypes.c_void_p),
+        ("info", ctypes.POINTER(_Info)),
     ]
 
 
@@ -55,7 +67,8 @@ def _strings(vector, count=None):
 
 
 def on_restore(function, *args):
-    """Has `function(*args)` called in every instance, in the order of registration, before ready() returns."""
+    """Has `function(*args)` called in every instance, in the order of registration, before ready() returns, and after
+    what extension modules have registered in C."""
     _hooks.append((function, args))
     return function
 
@@ -119,6 +132,19 @@ def _take_environment():
         os.environ._data[b""] = os.fsencode(unnamed)
 
 
+def _call_modules():
+    modules, at = [], _info.first
+    while at:
+        modules.append(_Hook.from_address(at))
+        at = modules[-1].next
+    for hook in modules:
+        if hook.info:
+            for field in ("restored", "argc", "argv", "envp", "generation"):
+                setattr(hook.info.contents, field, getattr(_info, field))
+    for hook in modules:
+        hook.function(hook.argument)
+
+
 def ready():
     """Marks the snapshot point. True in a restored instance."""
     gc.collect()
@@ -135,6 +161,7 @@ def ready():
     if "asyncio" in sys.modules:
         # asyncio takes a running loop for another process's when the PID has changed: name it again.
         sys.modules["asyncio"]._set_running_loop(running)
+    _call_modules()
     for function, args in _hooks:
         function(*args)
     return True

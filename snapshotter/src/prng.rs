@@ -5,12 +5,11 @@
 //! the one that it remembers is not stored. docs/uniqueness.md has the table with the reasons. What an application keeps
 //! itself (a std::mt19937, a seed in a variable) nobody can see.
 
+use crate::tracee::protocol::{HOOKS_OWN, INFO_HOOKS};
 use snapfn_format::snap::AT_READY;
 use std::path::Path;
 
-/// Where `struct snap_info` says what is done in an instance before the program goes on.
-const HOOKS_AT: u64 = 40;
-const HOOKS_OWN: u64 = 1;
+/// In `struct snap_info`, as [`HOOKS_OWN`].
 const HOOKS_LANGUAGE: u64 = 2;
 
 /// What a program does in an instance before it goes on.
@@ -30,7 +29,7 @@ impl Hooks {
         if at != AT_READY || info == 0 {
             return Ok(Self::default());
         }
-        let hooks = word(info + HOOKS_AT)?;
+        let hooks = word(info + INFO_HOOKS)?;
         Ok(Hooks { own: hooks & HOOKS_OWN != 0, language: hooks & HOOKS_LANGUAGE != 0 })
     }
 }

@@ -39,6 +39,7 @@ const RESTORED: &str = r#"
 static char *new_argv[] = {(char *)"fn", (char *)"x", NULL};
 static char *new_envp[] = {(char *)"A=1", NULL};
 static struct snap_info *info;
+static struct snap_hook *first, **last = &first;
 static int ready_calls;
 int prctl(int option, ...) {
     va_list list;
@@ -50,7 +51,12 @@ int prctl(int option, ...) {
     if (option != SNAP_PRCTL) abort();
     if (op == SNAP_OP_INFO) {
         info = (struct snap_info *)a;
-        if (info->size != 48) abort();
+        if (info->size != sizeof *info) abort();
+        return 0;
+    }
+    if (op == SNAP_OP_HOOK) {
+        *last = (struct snap_hook *)a;
+        last = &(*last)->next;
         return 0;
     }
     if (op == SNAP_OP_READY && ready_calls++ == 0) {
@@ -60,6 +66,7 @@ int prctl(int option, ...) {
         info->argv = new_argv;
         info->envp = new_envp;
         info->generation = 5;
+        info->first = first;
         return 1;
     }
     errno = EINVAL;
@@ -216,10 +223,10 @@ fn state_is_shared_between_languages_and_compilers() {
         return;
     }
     let sandbox = Sandbox::new();
-    sandbox.write("a.c", "#include <snap.h>\nvoid *a(void) { snap_ready(); return (void *)snap_state_(); }\n");
+    sandbox.write("a.c", "#include <snap.h>\nvoid *a(void) { snap_ready(); return (void *)snap_info_(); }\n");
     sandbox.write(
         "b.cc",
-        "#include <snap.h>\nextern \"C\" void *a(void);\nint main() { snap_ready(); return a() != (void *)snap_state_(); }\n",
+        "#include <snap.h>\nextern \"C\" void *a(void);\nint main() { snap_ready(); return a() != (void *)snap_info_(); }\n",
     );
     succeed(driver(&sandbox, "snapcc", "gcc").args(["-c", "a.c"]));
     succeed(driver(&sandbox, "snapc++", "clang++").args(["b.cc", "a.o", "-o", "prog"]));
@@ -287,12 +294,19 @@ fn the_record_has_the_documented_layout() {
         let sandbox = Sandbox::new();
         let checks =
             [("size", 0), ("restored", 4), ("argc", 8), ("argv", 16), ("envp", 24), ("generation", 32), ("hooks", 40)];
-        let asserts: String = checks
-            .map(|(field, at)| format!("_Static_assert(offsetof(struct snap_info, {field}) == {at}, \"{field}\");\n"))
-            .concat();
+        let asserts = |of: &str, fields: &[(&str, u32)]| -> String {
+            let line =
+                |(field, at): &(&str, u32)| format!("_Static_assert(offsetof(struct {of}, {field}) == {at}, \"\");\n");
+            fields.iter().map(line).collect()
+        };
+        let info = asserts("snap_info", &[&checks[..], &[("first", 48)]].concat());
+        let hook = asserts("snap_hook", &[("next", 0), ("fn", 8), ("arg", 16), ("info", 24)]);
         sandbox.write(
             "m.c",
-            &format!("#include <snap.h>\n{asserts}_Static_assert(sizeof(struct snap_info) == 48, \"size\");\n"),
+            &format!(
+                "#include <snap.h>\n{info}{hook}_Static_assert(sizeof(struct snap_info) == 56, \"\");\n\
+                 _Static_assert(sizeof(struct snap_hook) == 32, \"\");\n"
+            ),
         );
         succeed(driver(&sandbox, "snapcc", compiler).args(["-c", "m.c"]));
     }

@@ -205,7 +205,7 @@ fn the_page_has_the_info_structure() {
         assert!(section().contains(&row), "{row}");
         offset += size;
     }
-    assert_eq!(offset, 48);
+    assert_eq!(offset, 56);
     for define in header.lines().filter(|line| line.starts_with("#define SNAP_OP_")) {
         let mut words = define.split_whitespace().skip(1);
         let (name, value) = (words.next().unwrap(), words.next().unwrap().trim_end_matches("UL"));

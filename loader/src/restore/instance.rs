@@ -3,7 +3,7 @@
 use super::RestoreError;
 use crate::address::Binds;
 use crate::auxv::{InitialStack, at};
-use crate::memory::{read_u64, write_u64};
+use crate::memory::{read_u64, write_u32, write_u64};
 use crate::sys;
 use crate::timing::Clock;
 use snapfn_format::PAGE;
@@ -174,7 +174,7 @@ pub(super) unsafe fn write_environment(plan: &Plan<'_>, variables: impl Iterator
 }
 
 impl Vectors {
-    /// Fills the registered `struct snap_info` (48 bytes; see FORMAT.md).
+    /// Fills the registered `struct snap_info`, between its size and its list of hooks (FORMAT.md).
     ///
     /// # Safety
     /// `info` is writable.
@@ -183,7 +183,7 @@ impl Vectors {
         let _ = sys::getrandom(&mut generation);
         // SAFETY: the caller's promise.
         unsafe {
-            write_u64(info, 48 | 1 << 32);
+            write_u32(info + 4, 1);
             self.publish_counts(info);
             write_u64(info + 16, self.argv);
             write_u64(info + 32, u64::from_le_bytes(generation) | 1);

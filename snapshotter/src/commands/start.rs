@@ -6,6 +6,7 @@ use crate::pin::{Cpu, bind_now};
 use crate::tracee::adopt::{Adopted, adopt};
 use crate::tracee::bind;
 use crate::tracee::boot::boot;
+use crate::tracee::protocol::Registered;
 use crate::tracee::{Frozen, Reached, SpawnOptions, Task, TraceError, Tracer, spawn};
 use crate::vdso;
 use anyhow::{Context, Result, bail};
@@ -117,9 +118,13 @@ fn reach(args: &RunArgs, options: &SpawnOptions, elves: &mut ElfStore) -> Result
                     Resolve::Program => bind::executable(pid, &booted).map(|()| booted),
                     Resolve::All | Resolve::Lazy => Ok(booted),
                 })
-                .map(|booted| Adopted { booted, tasks: BTreeMap::from([(pid, Task::default())]) })
+                .map(|booted| Adopted {
+                    booted,
+                    tasks: BTreeMap::from([(pid, Task::default())]),
+                    registered: Registered::default(),
+                })
         };
-        let Adopted { booted, tasks } = match adopted {
+        let Adopted { booted, tasks, registered } = match adopted {
             Ok(adopted) => adopted,
             Err(error) => {
                 crate::tracee::ptrace::kill(pid, libc::SIGKILL);
@@ -132,6 +137,7 @@ fn reach(args: &RunArgs, options: &SpawnOptions, elves: &mut ElfStore) -> Result
         let point = args.at.clone().unwrap_or(default);
         let is_instance = spawned.is_instance;
         let mut tracer = Tracer::new(spawned, booted, tasks)?;
+        tracer.registered = registered;
         if is_instance && point == Point::Main {
             tracer.kill();
             bail!("an instance is past main already: use --at ready, syscall:NAME or symbol:NAME");

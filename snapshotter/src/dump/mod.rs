@@ -12,6 +12,7 @@ mod core_notes;
 mod elf_store;
 mod environ;
 mod fds;
+mod hooks;
 mod memory;
 mod mutexes;
 mod needs;
@@ -123,6 +124,7 @@ fn gather(
     };
     let fds = fds::gather(tracer, &mut blockers)?;
     memory::check(vmas, tracer, options.allow_wx, &mut blockers);
+    hooks::check(tracer, reached.at, vmas, &mut blockers);
     refuse::children(tracer.pid, &mut blockers)?;
     refuse::tracees(frozen, &mut blockers);
     match own {

@@ -7,6 +7,7 @@
 
 use super::boot::{Booted, ElfSource, is_kernels, restore_limits};
 use super::memory::Memory;
+use super::protocol::Registered;
 use super::ptrace::{self, Event, Stop, Tid};
 use super::remote::Remote;
 use super::run::Task;
@@ -26,10 +27,11 @@ pub(crate) fn is_snaprun(program: &Path) -> bool {
     goblin::elf::Elf::parse(&bytes).is_ok_and(|elf| (LOADER_START..LOADER_END).contains(&elf.entry))
 }
 
-/// An instance that stands where its snapshot was taken, and its other tasks.
+/// An instance that stands where its snapshot was taken, its other tasks, and what its program has registered.
 pub(crate) struct Adopted {
     pub(crate) booted: Booted,
     pub(crate) tasks: BTreeMap<Tid, Task>,
+    pub(crate) registered: Registered,
 }
 
 /// What the plan says, with its references resolved.
@@ -91,8 +93,10 @@ pub(crate) fn adopt(pid: Tid, output: &Output, source: &mut dyn ElfSource) -> Re
     let Some(origin) = origin else {
         return Err(TraceError::Split("snaprun did not restore anything".into()));
     };
+    let registered = Registered::of_instance(&memory, origin.header.process.info);
+    let registered = registered.map_err(system("struct snap_info and the hooks"))?;
     let booted = booted(pid, &memory, origin, kernel_ranges, source)?;
-    Ok(Adopted { booted, tasks })
+    Ok(Adopted { booted, tasks, registered })
 }
 
 /// Children must not inherit the layout. The two bytes of code that this borrows are put back.

@@ -30,6 +30,12 @@ impl Memory {
         Ok(bytes)
     }
 
+    pub(crate) fn read_u32(&self, addr: u64) -> io::Result<u32> {
+        let mut bytes = [0; 4];
+        self.read(addr, &mut bytes)?;
+        Ok(u32::from_le_bytes(bytes))
+    }
+
     pub(crate) fn read_u64(&self, addr: u64) -> io::Result<u64> {
         let mut bytes = [0; 8];
         self.read(addr, &mut bytes)?;

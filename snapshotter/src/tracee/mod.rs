@@ -6,6 +6,7 @@
 //!  bind      what ld.so is told before it runs
 //!  adopt     instead: an instance made by snaprun, which is to be dumped again
 //!  run       until the snapshot point; errors name the program's end and its last output
+//!  protocol  what it tells us on its way there: its structure to fill, hooks, secrets
 //!  attach    instead: a process that somebody else has started, to look at it
 //!  freeze    all tasks stopped and taken out of their system calls; timeout: what is left of theirs
 //!  ptrace    requests and waits        remote  system calls in the tracee       memory  its memory
@@ -20,6 +21,7 @@ mod error;
 pub(crate) mod freeze;
 pub(crate) mod memory;
 mod output;
+pub(crate) mod protocol;
 pub(crate) mod ptrace;
 pub(crate) mod remote;
 mod run;

@@ -3,12 +3,12 @@
 use super::boot::Booted;
 use super::breakpoint::Breakpoint;
 use super::memory::Memory;
+use super::protocol::{OP_READY, PROTOCOL, Registered};
 use super::ptrace::{self, Event, Regs, Stop, Tid};
 use super::spawn::Spawned;
 use super::timeout::{self, Entered};
 use super::{TraceError, maps, symbols};
 use crate::cli::Point;
-use snapfn_format::layout::USER_END;
 use snapfn_format::snap::{AT_MAIN, AT_READY, AT_SYMBOL, AT_SYSCALL, reg};
 use std::collections::{BTreeMap, HashSet};
 use std::path::PathBuf;
@@ -17,11 +17,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
 use std::time::Duration;
 
-/// `prctl` option of the snapshot protocol ("SNAP"), and its operations.
-const PROTOCOL: u64 = 0x534e_4150;
-const OP_READY: u64 = 0;
-const OP_INFO: u64 = 1;
-const OP_SECRET: u64 = 2;
 const SYS_PRCTL: u64 = libc::SYS_prctl as u64;
 /// Instructions between `_start` and the call that receives `main`; musl's static-pie relocates itself meanwhile.
 const MAIN_STEPS: usize = 100_000;
@@ -43,17 +38,6 @@ pub(crate) struct Reached {
     pub(crate) survivor: Regs,
     /// The point is `e_entry` of a program without a C library: its stack pointer names the vectors.
     pub(crate) bare_entry: bool,
-}
-
-/// What the program has told us through the protocol.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Registered {
-    /// Address of its `struct snap_info`.
-    pub(crate) info: u64,
-    /// `(address, length)` of secrets.
-    pub(crate) secrets: Vec<(u64, u64)>,
-    /// What was in them when they were declared, up to 1 MiB of each.
-    pub(crate) seen: Vec<(u64, Vec<u8>)>,
 }
 
 /// A task of the program.
@@ -362,14 +346,7 @@ impl Tracer {
             syscall.is_some_and(|(wanted, fd)| wanted == number && fd.is_none_or(|fd| args[0] as u32 == fd as u32));
         let protocol = number == SYS_PRCTL && args[0] == PROTOCOL;
         if protocol {
-            let answer = match args[1] {
-                OP_INFO => {
-                    self.registered.info = args[2];
-                    Some(0)
-                }
-                OP_SECRET => Some(self.register_secret(args[2], args[3]).map_or_else(|error| -error as u64, |()| 0)),
-                _ => None,
-            };
+            let answer = self.registered.serve(self.pid, &self.memory, args[1], args[2], args[3]);
             if answer.is_some() {
                 // Answered by us: the call itself is skipped.
                 self.tasks.entry(tid).or_default().answer = answer;
@@ -391,23 +368,11 @@ impl Tracer {
         again[reg::ORIG_RAX] = u64::MAX;
         let mut instance = again;
         if is_ready {
+            self.registered.publish(&self.memory).map_err(system("struct snap_info"))?;
             instance[reg::RIP] = regs[reg::RIP];
             instance[reg::RAX] = 1;
         }
         Ok(Some(Reached { tid, at: AT_READY, at_entry: true, instance, survivor: again, bare_entry: false }))
-    }
-
-    /// Notes that `len` bytes at `addr` are not to be stored. An error, as the kernel would answer it: EINVAL for a range
-    /// that is none, EFAULT where not all of it is the program's memory.
-    fn register_secret(&mut self, addr: u64, len: u64) -> Result<(), i64> {
-        let end = addr.checked_add(len).filter(|_| len > 0).ok_or(i64::from(libc::EINVAL))?;
-        if end > USER_END || !maps::covers(self.pid, addr..end) {
-            return Err(i64::from(libc::EFAULT));
-        }
-        self.registered.secrets.push((addr, len));
-        let bytes = self.memory.read_vec(addr, len.min(1 << 20)).ok();
-        self.registered.seen.extend(bytes.map(|bytes| (addr, bytes)));
-        Ok(())
     }
 
     /// Looks for the wanted symbol in files mapped since the last time; sets the breakpoint when it is there.
