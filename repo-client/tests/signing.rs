@@ -56,7 +56,10 @@ fn sign_and_verify() {
     let (_, err) = snaprepo(at, 1, &["keygen", "third"], &[]);
     assert!(err.contains("no terminal") && !at.join("third").exists(), "{err}");
     let (_, err) = snaprepo(at, 1, &["keygen", "key", "--no-password"], &[]);
-    assert!(err.contains("key: cannot write"), "{err}");
+    assert!(err.contains("key: key exists; name another file"), "{err}");
+    fs::write(at.join("fourth.pub"), "not ours").unwrap();
+    let (_, err) = snaprepo(at, 1, &["keygen", "fourth", "--no-password"], &[]);
+    assert!(err.contains("fourth: fourth.pub exists;") && !at.join("fourth").exists(), "{err}");
 
     let (_, err) = snaprepo(at, 1, &["verify", &image, "--key", "key.pub", "--plain-http"], &[]);
     assert!(err.contains("is not signed"), "{err}");

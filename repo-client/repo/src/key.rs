@@ -30,6 +30,9 @@ pub enum KeyError {
         /// Why.
         source: io::Error,
     },
+    /// A key is never written over another file.
+    #[error("{} exists; name another file for the new key, or remove this one", .0.display())]
+    Exists(PathBuf),
     /// Not a key of the kind that is needed.
     #[error("{name} is not a minisign {kind} key ({why}); `minisign -G` and `snaprepo keygen` make a pair")]
     Format {
@@ -179,7 +182,7 @@ impl SecretKey {
     }
 
     /// Makes a pair: the secret key in `path` (readable by the owner only), the public one in `path.pub`. Neither may
-    /// exist. Without a password the secret key is not protected.
+    /// exist, and on an error neither is left. Without a password the secret key is not protected.
     pub fn generate(path: &Path, password: Option<String>) -> Result<PathBuf, KeyError> {
         let failed = |error: minisign::PError| KeyError::Generate(error.to_string());
         let pair = match password {
@@ -191,7 +194,7 @@ impl SecretKey {
         public.push(".pub");
         let public = PathBuf::from(public);
         write_new(path, 0o600, &pair.sk.to_box(None).map_err(failed)?.into_string())?;
-        write_new(&public, 0o644, &pair.pk.to_box().map_err(failed)?.into_string())?;
+        write_new(&public, 0o644, &pair.pk.to_box().map_err(failed)?.into_string()).inspect_err(|_| remove(path))?;
         Ok(public)
     }
 }
@@ -211,10 +214,16 @@ fn read_file(path: &Path) -> Result<String, KeyError> {
 
 fn write_new(path: &Path, mode: u32, text: &str) -> Result<(), KeyError> {
     use std::os::unix::fs::OpenOptionsExt as _;
-    let file = fs::OpenOptions::new().write(true).create_new(true).mode(mode).open(path);
-    let written = file.and_then(|mut file| {
-        io::Write::write_all(&mut file, text.as_bytes())?;
-        file.sync_all()
-    });
-    written.map_err(|source| KeyError::Write { path: path.to_owned(), source })
+    let failed = |source| KeyError::Write { path: path.to_owned(), source };
+    let mut file = match fs::OpenOptions::new().write(true).create_new(true).mode(mode).open(path) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Err(KeyError::Exists(path.to_owned())),
+        file => file.map_err(failed)?,
+    };
+    let written = io::Write::write_all(&mut file, text.as_bytes()).and_then(|()| file.sync_all());
+    written.inspect_err(|_| remove(path)).map_err(failed)
+}
+
+/// Removes a file that was begun here. That it failed is reported; a rest that cannot be removed is not worth a second error.
+fn remove(path: &Path) {
+    let _ = fs::remove_file(path);
 }

@@ -183,7 +183,7 @@ fn keys_that_cannot_be_used() {
     assert!(matches!(wrong, Err(KeyError::Password { .. })), "{wrong:?}");
     let right = SecretKey::read(&protected, || Some("pass".into())).unwrap();
     assert_eq!(right.id(), PublicKey::read(&public).unwrap().to_string());
-    assert!(matches!(SecretKey::generate(&protected, None), Err(KeyError::Write { .. })), "nothing is replaced");
+    assert!(matches!(SecretKey::generate(&protected, None), Err(KeyError::Exists(_))), "nothing is replaced");
     use std::os::unix::fs::PermissionsExt as _;
     assert_eq!(fs::metadata(&protected).unwrap().permissions().mode() & 0o777, 0o600);
     // One in the place of the other, and no byte of the secret one in the message.
