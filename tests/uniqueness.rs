@@ -569,8 +569,42 @@ fn hooks_of_an_unloaded_library_are_refused() {
     let made = bench.snapshotter(&["create", "--tag", "unloads", "--", &exe, &library]).unwrap();
     assert_eq!(made.status, "1", "{made}");
     assert!(made.err().contains("has a function where no code is; keep its memory, and do not unload"), "{made}");
-    // At another point nobody calls it.
-    created(&bench, &["--tag", "unloads", "--at", "syscall:exit_group", "--", &exe, &library]);
+    // At another point nobody calls it, which is said.
+    let point = ["--at", "syscall:exit_group", "--", &exe, &library];
+    for of in [&["create", "--tag", "unloads"][..], &["check"]] {
+        let made = bench.snapshotter(&[of, &point].concat()).unwrap();
+        assert_eq!(made.status, "0", "{made}");
+        let text = format!("{}{}", made.out(), made.err());
+        assert!(text.contains("are not called, since this is not the point of a snap_ready(): 1;"), "{made}");
+    }
+}
+
+/// So is a structure to fill.
+#[test]
+fn a_structure_whose_memory_is_gone_is_refused() {
+    let source = r#"
+        #define _GNU_SOURCE
+        #include <snap.h>
+        #include <stdio.h>
+        #include <sys/mman.h>
+        int main(int argc, char **argv) {
+            struct snap_info *info = mmap(0, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+            info->size = sizeof *info;
+            prctl(SNAP_PRCTL, SNAP_OP_INFO, (unsigned long)info, 0UL, 0UL);
+            if (argv[1][0] == 'u') munmap(info, 4096);
+            else mprotect(info, 4096, PROT_READ);
+            prctl(SNAP_PRCTL, SNAP_OP_READY, 0UL, 0UL, 0UL);
+            puts("goes on");
+            return 0;
+        }"#;
+    let bench = Bench::new().unwrap();
+    let exe = bench.compile("gone", source, &["-O1"]).unwrap();
+    for how in ["unmapped", "read-only"] {
+        let made = bench.snapshotter(&["create", "--at", "ready", "--", &exe, how]).unwrap();
+        assert_eq!(made.status, "1", "{made}");
+        assert!(made.err().contains("struct snap_info at") && made.err().contains("in no writable memory;"), "{made}");
+        assert!(made.err().contains("\ngoes on\n"), "{made}");
+    }
 }
 
 /// Other languages make these calls, too.

@@ -1,7 +1,7 @@
 //! `snapshotter create`
 
 use super::start::Started;
-use super::text::{dontdump, how_to_start};
+use super::text::{dontdump, how_to_start, uncalled};
 use crate::cli::CreateArgs;
 use crate::dump::{self, DumpError, Dumped, ElfStore, SecretNames};
 use crate::pin::Cpu;
@@ -45,7 +45,7 @@ fn notices(args: &CreateArgs, dumped: &Dumped) {
             dumped.writable_code / 1024
         );
     }
-    for note in dumped.variables.iter().cloned().chain(dontdump(dumped.dontdump)) {
+    for note in dumped.variables.iter().cloned().chain(dontdump(dumped.dontdump)).chain(uncalled(dumped.uncalled)) {
         eprintln!("snapshotter: note: {note}");
     }
     if args.run.cpu != Cpu::Native {

@@ -40,6 +40,16 @@ pub(crate) fn dontdump(bytes: u64) -> Option<String> {
     })
 }
 
+/// What is to be said of `count` hooks that nobody calls, if there are any.
+pub(crate) fn uncalled(count: usize) -> Option<String> {
+    (count > 0).then(|| {
+        format!(
+            "functions given to snap_on_restore() that are not called, since this is not the point of a snap_ready(): {count}; \
+             what they make new is the same in every instance"
+        )
+    })
+}
+
 /// Whether standard output takes colours.
 pub(crate) fn colours() -> bool {
     std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())

@@ -1,4 +1,5 @@
-//! What the program has registered for its instances must still be there: a library that was unloaded takes it along.
+//! What the program has registered for its instances: it must still be there (a library that was unloaded takes it along),
+//! and somebody must call it.
 
 use super::refuse::Blocker;
 use crate::tracee::Tracer;
@@ -13,6 +14,11 @@ fn is(vmas: &[Vma], protection: u16, range: Range<u64>) -> bool {
     vmas.iter().fold(range.start, reach) >= range.end
 }
 
+/// How many hooks nobody is going to call: only `SNAP_OP_READY` returns to whoever does.
+pub(crate) fn uncalled(tracer: &Tracer, at: u32) -> usize {
+    if at == AT_READY { 0 } else { tracer.registered.hooks.len() }
+}
+
 /// Adds a blocker for each `struct snap_info` and hook that an instance could not use.
 pub(super) fn check(tracer: &Tracer, at: u32, vmas: &[Vma], blockers: &mut Vec<Blocker>) {
     let registered = &tracer.registered;
@@ -22,8 +28,7 @@ pub(super) fn check(tracer: &Tracer, at: u32, vmas: &[Vma], blockers: &mut Vec<B
         let subject = format!("struct snap_info at {:x}", registered.info);
         block(subject, "is in no writable memory", "keep its memory, and the library that it is in");
     }
-    // At other points nobody calls them.
-    for hook in registered.hooks.iter().filter(|_| at == AT_READY) {
+    for hook in registered.hooks.iter().filter(|_| uncalled(tracer, at) == 0) {
         let word = |offset| tracer.memory.read_u64(hook + offset).unwrap_or(0);
         let (function, info) = (word(HOOK_FUNCTION), word(HOOK_INFO));
         let what = match () {

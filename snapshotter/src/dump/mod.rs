@@ -33,6 +33,7 @@ mod write;
 
 pub(crate) use elf_store::ElfStore;
 pub(crate) use fds::duplicate;
+pub(crate) use hooks::uncalled;
 pub(crate) use refuse::{Blocker, DumpError};
 pub(crate) use secrets::{Scrubbed, SecretNames, pattern};
 pub(crate) use verify::{VerifyError, verify};
@@ -63,6 +64,8 @@ pub(crate) struct Dumped {
     pub(crate) writable_code: u64,
     /// Memory that the program keeps out of core dumps, in bytes.
     pub(crate) dontdump: u64,
+    /// Hooks that nobody calls at this point.
+    pub(crate) uncalled: usize,
     /// Libraries that look at the CPU themselves, with what pins them.
     pub(crate) own_dispatch: Vec<(PathBuf, &'static str)>,
     /// Files of the image, as the program named them.
@@ -208,6 +211,7 @@ pub(crate) fn dump(
         code_pages: image.code_pages(),
         writable_code: tables.ops.iter().filter(|op| is_wx(op)).map(|op| op.len).sum(),
         dontdump,
+        uncalled: hooks::uncalled(tracer, reached.at),
         own_dispatch: image
             .files
             .iter()

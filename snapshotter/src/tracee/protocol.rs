@@ -108,12 +108,15 @@ impl Registered {
 
     /// At the snapshot point: tells the program, and those who look at the snapshot, where its hooks are.
     pub(super) fn publish(&self, memory: &Memory) -> io::Result<()> {
-        if self.info == 0 || self.hooks.is_empty() || memory.read_u32(self.info)? < INFO_WHOLE {
+        if self.info == 0 || memory.read_u32(self.info)? < INFO_WHOLE {
+            return Ok(());
+        }
+        memory.write(self.info + INFO_FIRST, &self.first_hook.to_le_bytes())?;
+        if self.hooks.is_empty() {
             return Ok(());
         }
         let kinds = memory.read_u64(self.info + INFO_HOOKS)? | HOOKS_OWN;
-        memory.write(self.info + INFO_HOOKS, &kinds.to_le_bytes())?;
-        memory.write(self.info + INFO_FIRST, &self.first_hook.to_le_bytes())
+        memory.write(self.info + INFO_HOOKS, &kinds.to_le_bytes())
     }
 }
 

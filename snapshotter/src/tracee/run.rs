@@ -192,6 +192,8 @@ impl Tracer {
         }
         let ready = *point == Point::Ready;
         let mut reached = self.event_loop(Some((ready, syscall)))?;
+        // Where that memory is gone, the dump names it.
+        let _ = self.registered.publish(&self.memory);
         reached.at = match point {
             Point::Main => AT_MAIN,
             Point::Symbol(_) => AT_SYMBOL,
@@ -368,7 +370,6 @@ impl Tracer {
         again[reg::ORIG_RAX] = u64::MAX;
         let mut instance = again;
         if is_ready {
-            self.registered.publish(&self.memory).map_err(system("struct snap_info"))?;
             instance[reg::RIP] = regs[reg::RIP];
             instance[reg::RAX] = 1;
         }

@@ -2,7 +2,7 @@
 
 use super::super::source::{print, print_json};
 use super::super::start::Started;
-use super::super::text::{dontdump, printable};
+use super::super::text::{dontdump, printable, uncalled};
 use super::Args;
 use crate::cli::{Memory, RunArgs, Segments};
 use crate::dump::{self, Blocker, DumpOptions, ElfStore, SecretNames};
@@ -57,9 +57,10 @@ fn of_program(args: &Args) -> Result<Blockers> {
     let options = started.dump_options();
     let blockers = dump::blockers(&started.tracer, &started.reached, &started.frozen, &options);
     let kept = dump::dontdump(&started.tracer);
+    let idle = dump::uncalled(&started.tracer, started.reached.at);
     started.tracer.kill();
     end_children();
-    let notes = dontdump(kept).into_iter().collect();
+    let notes = dontdump(kept).into_iter().chain(uncalled(idle)).collect();
     Ok(result(program.to_string_lossy().into_owned(), None, blockers?, notes))
 }
 
