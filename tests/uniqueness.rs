@@ -528,64 +528,137 @@ fn hooks_of_all_libraries_run_in_order() {
     assert_eq!(outcome.out(), format!("{called}sixth in linked 1 x\nagain 1\n"), "{outcome}");
 }
 
-/// Where the second snapshot is not taken by `snap_ready()`, too.
+/// Generation and arguments of snapshots of an instance, in the executable and in a library: where the second point is no
+/// `snap_ready()`, and where it is a second one. A hook that was registered before the first point is called at the second.
 #[test]
-fn generations_from_a_snapshot_of_an_instance_differ() {
+fn snapshots_of_an_instance_have_their_own_generation_everywhere() {
+    let library = r#"
+        #include <snap.h>
+        #include <stdio.h>
+        static void renew(void *arg) { (void)arg; dprintf(1, "library-hook %d\n", snap_generation() != 0); }
+        void attach(void) { snap_on_restore(renew, NULL); }
+        void show(void) {
+            printf("library %llx\n", (unsigned long long)snap_generation());
+            printf("library-argument-%s\n", snap_argv() ? snap_argv()[1] : "none");
+        }"#;
     let source = r#"
         #include <snap.h>
         #include <stdio.h>
         #include <unistd.h>
+        void attach(void);
+        void show(void);
         int main(void) {
-            snap_ready();
+            attach();
             getppid();
-            printf("generation %llx\nargument-%s\n", (unsigned long long)snap_generation(), snap_argv()[1]);
+            snap_ready();
+            getpgrp();
+            snap_ready();
+            printf("own %llx\nargument-%s\n", (unsigned long long)snap_generation(), snap_argv()[1]);
+            show();
             return 0;
         }"#;
     let bench = Bench::new().unwrap();
-    let exe = bench.compile("once", source, &["-O1"]).unwrap();
-    created(&bench, &["--tag", "once", "--", &exe]);
+    let library = bench.compile("library.so", library, &["-shared", "-fPIC"]).unwrap();
+    let exe = bench.compile("points", source, &["-O1", "-Wl,--no-as-needed", &library]).unwrap();
     let snaprun = place::binary("snaprun");
-    created(&bench, &["--tag", "twice", "--at", "syscall:getppid", "--", snaprun.to_str().unwrap(), "once", "old"]);
-    all_differ(&bench, "twice", &["generation"]);
-    let outcome = bench.snaprun(&["twice", "new"]).run().unwrap();
-    assert!(outcome.out().ends_with("\nargument-new\n"), "{outcome}");
-}
-
-/// A function whose library is gone would end every instance.
-#[test]
-fn hooks_of_an_unloaded_library_are_refused() {
-    let source = r#"
-        #include <snap.h>
-        #include <dlfcn.h>
-        int main(int argc, char **argv) {
-            void *library = dlopen(argv[1], RTLD_NOW);
-            ((void (*)(const char *))dlsym(library, "attach"))("gone");
-            dlclose(library);
-            return snap_ready();
-        }"#;
-    let bench = Bench::new().unwrap();
-    let library = bench.compile("gone.so", LIBRARY, &["-shared", "-fPIC", "-DNAME=\"gone\""]).unwrap();
-    let exe = bench.compile("unloads", source, &["-O2"]).unwrap();
-    let made = bench.snapshotter(&["create", "--tag", "unloads", "--", &exe, &library]).unwrap();
-    assert_eq!(made.status, "1", "{made}");
-    assert!(made.err().contains("has a function where no code is; keep its memory, and do not unload"), "{made}");
-    // At another point nobody calls it, which is said.
-    let point = ["--at", "syscall:exit_group", "--", &exe, &library];
-    for of in [&["create", "--tag", "unloads"][..], &["check"]] {
-        let made = bench.snapshotter(&[of, &point].concat()).unwrap();
-        assert_eq!(made.status, "0", "{made}");
-        let text = format!("{}{}", made.out(), made.err());
-        assert!(text.contains("are not called, since this is not the point of a snap_ready(): 1;"), "{made}");
+    for (first, second, hook) in
+        [("ready", "syscall:getpgrp", false), ("ready", "ready", true), ("syscall:getppid", "ready", true)]
+    {
+        bench.snapshotter(&["create", "--tag", "once", "--at", first, "--", &exe]).unwrap();
+        created(&bench, &["--tag", "twice", "--at", second, "--", snaprun.to_str().unwrap(), "once", "old"]);
+        let outcome = bench.snaprun(&["twice", "new"]).run().unwrap();
+        let (out, hooks) = (outcome.out(), outcome.out().matches("library-hook 1\n").count());
+        assert_eq!(hooks, usize::from(hook), "{first}, {second}: {outcome}");
+        assert!(
+            out.contains("\nargument-new\n") && out.contains("\nlibrary-argument-new\n"),
+            "{first}, {second}: {outcome}"
+        );
+        let value =
+            |name: &str| out.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')).unwrap().to_owned();
+        assert_eq!(value("own"), value("library"), "one start, one number");
+        let mut seen = BTreeSet::new();
+        for _ in 0..5 {
+            let outcome = bench.snaprun(&["twice", "new"]).run().unwrap();
+            assert!(seen.insert(outcome.out().to_owned()), "{first}, {second}: {outcome}");
+        }
     }
 }
 
-/// So is a structure to fill.
+/// A function whose library is gone is not called, and nothing is written to what lies in its place.
 #[test]
-fn a_structure_whose_memory_is_gone_is_refused() {
+fn hooks_of_an_unloaded_library_are_forgotten() {
+    let other = r#"
+        #include <stdio.h>
+        #include <string.h>
+        static unsigned char data[8192] = {1};
+        static void other(void) { puts("another function"); }
+        void *functions[64] = {(void *)other};
+        void prepare(void) { memset(data, 7, sizeof data); }
+        int changed(void) {
+            int count = 0;
+            for (unsigned i = 0; i < sizeof data; i++) count += data[i] != 7;
+            return count;
+        }"#;
+    let source = r#"
+        #include <snap.h>
+        #include <dlfcn.h>
+        static void own(void *arg) { (void)arg; puts("own"); }
+        int main(int argc, char **argv) {
+            void *library = dlopen(argv[1], RTLD_NOW);
+            void (*attach)(const char *) = (void (*)(const char *))dlsym(library, "attach");
+            attach("gone");
+            snap_on_restore(own, NULL);
+            attach("gone");
+            dlclose(library);
+            void *next = dlopen(argv[2], RTLD_NOW);
+            int (*changed)(void) = (int (*)(void))dlsym(next, "changed");
+            ((void (*)(void))dlsym(next, "prepare"))();
+            int ready = snap_ready();
+            printf("ready %d, changed %d\n", ready, changed());
+            return 0;
+        }"#;
+    let bench = Bench::new().unwrap();
+    let gone = bench.compile("gone.so", LIBRARY, &["-shared", "-fPIC", "-DNAME=\"gone\""]).unwrap();
+    let next = bench.compile("next.so", other, &["-shared", "-fPIC"]).unwrap();
+    let exe = bench.compile("unloads", source, &["-O2"]).unwrap();
+    created(&bench, &["--tag", "unloads", "--", &exe, &gone, &next]);
+    let outcome = bench.snaprun(&["unloads"]).run().unwrap();
+    assert_eq!(outcome.out(), "own\nready 1, changed 0\n", "{outcome}");
+}
+
+/// At another point, and where nobody has a structure with the list, hooks are not called, which is said.
+#[test]
+fn hooks_that_nobody_calls_are_noted() {
+    let source = r#"
+        #include <snap.h>
+        #include <unistd.h>
+        static void hook(void *arg) { (void)arg; }
+        int main(void) {
+            snap_on_restore(hook, NULL);
+            getppid();
+            return prctl(SNAP_PRCTL, SNAP_OP_READY, 0UL, 0UL, 0UL) == 1;
+        }"#;
+    let bench = Bench::new().unwrap();
+    let exe = bench.compile("idle", source, &["-O1"]).unwrap();
+    for at in ["syscall:getppid", "ready"] {
+        for of in [&["create", "--tag", "idle"][..], &["check"]] {
+            let made = bench.snapshotter(&[of, &["--at", at, "--", &exe]].concat()).unwrap();
+            assert_eq!(made.status, "0", "{made}");
+            let text = format!("{}{}", made.out(), made.err());
+            assert!(
+                text.contains("functions given to snap_on_restore() that nobody calls at this point: 1;"),
+                "{made}"
+            );
+        }
+    }
+}
+
+/// A structure that cannot be filled is refused by name, one that is gone is forgotten; the program goes on.
+#[test]
+fn structures_that_cannot_be_filled() {
     let source = r#"
         #define _GNU_SOURCE
         #include <snap.h>
-        #include <stdio.h>
         #include <sys/mman.h>
         int main(int argc, char **argv) {
             struct snap_info *info = mmap(0, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
@@ -593,18 +666,45 @@ fn a_structure_whose_memory_is_gone_is_refused() {
             prctl(SNAP_PRCTL, SNAP_OP_INFO, (unsigned long)info, 0UL, 0UL);
             if (argv[1][0] == 'u') munmap(info, 4096);
             else mprotect(info, 4096, PROT_READ);
-            prctl(SNAP_PRCTL, SNAP_OP_READY, 0UL, 0UL, 0UL);
-            puts("goes on");
+            int ready = prctl(SNAP_PRCTL, SNAP_OP_READY, 0UL, 0UL, 0UL) == 1;
+            printf("ready %d\n", ready);
             return 0;
         }"#;
     let bench = Bench::new().unwrap();
     let exe = bench.compile("gone", source, &["-O1"]).unwrap();
-    for how in ["unmapped", "read-only"] {
-        let made = bench.snapshotter(&["create", "--at", "ready", "--", &exe, how]).unwrap();
-        assert_eq!(made.status, "1", "{made}");
-        assert!(made.err().contains("struct snap_info at") && made.err().contains("in no writable memory;"), "{made}");
-        assert!(made.err().contains("\ngoes on\n"), "{made}");
-    }
+    let made = bench.snapshotter(&["create", "--at", "ready", "--", &exe, "read-only"]).unwrap();
+    assert_eq!(made.status, "1", "{made}");
+    assert!(made.err().contains("struct snap_info at") && made.err().contains("in no writable memory;"), "{made}");
+    assert!(made.err().contains("\nready 0\n"), "{made}");
+    created(&bench, &["--tag", "unmapped", "--at", "ready", "--", &exe, "unmapped"]);
+    let outcome = bench.snaprun(&["unmapped"]).run().unwrap();
+    assert_eq!(outcome.out(), "ready 1\n", "{outcome}");
+}
+
+/// A function that registers itself again is called once in every instance, also while a snapshot of an instance is made.
+#[test]
+fn hooks_that_register_hooks() {
+    let source = r#"
+        #include <snap.h>
+        static int calls;
+        static void hook(void *arg) {
+            if (++calls > 9) abort();
+            snap_on_restore(hook, arg);
+        }
+        int main(void) {
+            snap_on_restore(hook, NULL);
+            snap_ready();
+            snap_ready();
+            printf("%d\n", calls);
+            return 0;
+        }"#;
+    let bench = Bench::new().unwrap();
+    bench.snapshot("first", source, &["-O1"], "ready").unwrap();
+    assert_eq!(bench.snaprun(&["first"]).run().unwrap().out(), "1\n");
+    let snaprun = place::binary("snaprun");
+    created(&bench, &["--tag", "second", "--at", "ready", "--", snaprun.to_str().unwrap(), "first"]);
+    // Once in the instance that the snapshot was taken of, which has registered it once more, and now both.
+    assert_eq!(bench.snaprun(&["second"]).run().unwrap().out(), "3\n");
 }
 
 /// Other languages make these calls, too.
@@ -621,7 +721,8 @@ fn what_cannot_be_a_hook_or_a_structure_to_fill_is_an_error() {
         }
         static void hook(void *info) { printf("called %d\n", ((struct snap_info *)info)->generation != 0); }
         int main(void) {
-            static struct snap_info info = {.size = sizeof info}, small = {.size = 47};
+            static struct snap_info info = {.size = sizeof info}, small = {.size = 55};
+            static struct snap_hook bad = {.fn = hook, .info = &small};
             static struct snap_hook one = {.fn = hook, .arg = &info, .info = &info}, two = {.fn = hook, .arg = &info};
             char *page = mmap(0, 8192, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
             munmap(page + 4096, 4096);
@@ -629,7 +730,7 @@ fn what_cannot_be_a_hook_or_a_structure_to_fill_is_an_error() {
                 call(SNAP_OP_INFO, NULL), call(SNAP_OP_INFO, (char *)&info + 4), call(SNAP_OP_INFO, &small),
                 call(SNAP_OP_INFO, page + 4096 - 40), call(SNAP_OP_HOOK, NULL), call(SNAP_OP_HOOK, page + 4096 - 24),
                 call(SNAP_OP_HOOK, &one), call(SNAP_OP_HOOK, &one), call(SNAP_OP_HOOK, (char *)&two + 4),
-                call(SNAP_OP_HOOK, &two), call(SNAP_OP_HOOK, &one),
+                call(SNAP_OP_HOOK, &two), call(SNAP_OP_HOOK, &one), call(SNAP_OP_HOOK, &bad),
             };
             int ready = snap_ready();
             for (unsigned i = 0; i < sizeof answers / sizeof *answers; i++) printf("%d ", answers[i]);
@@ -639,7 +740,7 @@ fn what_cannot_be_a_hook_or_a_structure_to_fill_is_an_error() {
     let bench = Bench::new().unwrap();
     bench.snapshot("calls", source, &["-O1"], "ready").unwrap();
     let outcome = bench.snaprun(&["calls"]).run().unwrap();
-    assert_eq!(outcome.out(), "called 1\ncalled 1\n14 22 22 14 14 14 0 22 22 0 22 1\n", "{outcome}");
+    assert_eq!(outcome.out(), "called 1\ncalled 1\n14 22 22 14 14 14 0 22 22 0 22 22 1\n", "{outcome}");
 }
 
 /// Python's helper calls what modules in C have registered, before what was registered in Python.

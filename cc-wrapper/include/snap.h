@@ -51,25 +51,26 @@
 extern "C" {
 #endif
 
-/* Filled at restore, before SNAP_OP_READY returns. */
 struct snap_hook;
+
+/* Filled at restore, before SNAP_OP_READY returns. */
 struct snap_info {
     uint32_t size;     /* in: sizeof(struct snap_info) */
     uint32_t restored; /* 1 in a restored instance */
     int64_t argc;
     char **argv;
     char **envp;
-    uint64_t generation; /* different in every instance */
-    uint64_t hooks;      /* in: a sum of SNAP_HOOKS_… */
+    uint64_t generation;     /* different in every instance */
+    uint64_t hooks;          /* in: a sum of SNAP_HOOKS_… */
     struct snap_hook *first; /* what was registered by SNAP_OP_HOOK, in order, wherever in the program */
 };
 
-/* What the one that marks the point does for all others: it fills their structures, then calls their functions. */
+/* A function that whoever marks the point calls in a restored instance. */
 struct snap_hook {
     struct snap_hook *next; /* set by the snapshotter */
     void (*fn)(void *);
     void *arg;
-    struct snap_info *info; /* NULL: none */
+    struct snap_info *info; /* in: to be filled, too; NULL: none */
 };
 
 /* Everything below that ends in an underscore is private. One object per executable or shared library. */
@@ -118,15 +119,6 @@ static __inline__ int snap_ready(void) {
     info->hooks = 0;
     prctl(SNAP_PRCTL, SNAP_OP_INFO, (unsigned long)info, 0UL, 0UL);
     if (prctl(SNAP_PRCTL, SNAP_OP_READY, 0UL, 0UL, 0UL) == 1) {
-        for (hook = info->first; hook; hook = hook->next) {
-            if (!hook->info) continue;
-            hook->info->argc = info->argc;
-            hook->info->argv = info->argv;
-            hook->info->envp = info->envp;
-            hook->info->generation = info->generation;
-            hook->info->restored = 1;
-        }
-        info->restored = 1;
         errno = saved;
         for (hook = info->first; hook; hook = hook->next) hook->fn(hook->arg);
     }
@@ -135,8 +127,8 @@ static __inline__ int snap_ready(void) {
 }
 
 /* Has `fn(arg)` called in every restored instance, in the order of registration, before snap_ready() returns: to
- * reseed, reconnect, read a clock again. A shared library that calls this, or that `fn` is in, stays loaded. Returns 0,
- * or -1 without memory. Keeps errno. */
+ * reseed, reconnect, read a clock again. Where `fn` is in a shared library that is unloaded, it is not called. Returns
+ * 0, or -1 without memory. Keeps errno otherwise. */
 static __inline__ int snap_on_restore(void (*fn)(void *), void *arg) {
     int saved = errno;
     struct snap_hook *hook = (struct snap_hook *)malloc(sizeof *hook);
@@ -145,6 +137,7 @@ static __inline__ int snap_on_restore(void (*fn)(void *), void *arg) {
     hook->fn = fn;
     hook->arg = arg;
     hook->info = snap_info_();
+    hook->info->size = (uint32_t)sizeof *hook->info;
     /* In an ordinary run nobody calls it. */
     if (prctl(SNAP_PRCTL, SNAP_OP_HOOK, (unsigned long)hook, 0UL, 0UL) < 0) free(hook);
     errno = saved;
@@ -162,8 +155,8 @@ static __inline__ char **snap_envp(void) {
     return snap_info_()->envp;
 }
 
-/* A number that no other instance has; 0 in an ordinary run. Like arguments and environment, it is known where
- * snap_ready() or, before that, snap_on_restore() was called: in that executable or shared library. */
+/* A number that no other instance has; 0 in an ordinary run. Like arguments and environment, it is known in every
+ * executable and shared library that has called snap_ready() or snap_on_restore() before the point. */
 static __inline__ uint64_t snap_generation(void) {
     return snap_info_()->generation;
 }

@@ -43,7 +43,7 @@ class _Hook(ctypes.Structure):
         ("next", ctypes.c_void_p),
         ("function", ctypes.PYFUNCTYPE(None, ctypes.c_void_p)),  # may use Python's API
         ("argument", ctypes.c_void_p),
-        ("info", ctypes.POINTER(_Info)),
+        ("info", ctypes.c_void_p),
     ]
 
 
@@ -133,16 +133,11 @@ def _take_environment():
 
 
 def _call_modules():
-    modules, at = [], _info.first
+    at = _info.first
     while at:
-        modules.append(_Hook.from_address(at))
-        at = modules[-1].next
-    for hook in modules:
-        if hook.info:
-            for field in ("restored", "argc", "argv", "envp", "generation"):
-                setattr(hook.info.contents, field, getattr(_info, field))
-    for hook in modules:
+        hook = _Hook.from_address(at)
         hook.function(hook.argument)
+        at = hook.next
 
 
 def ready():

@@ -173,20 +173,25 @@ pub(super) unsafe fn write_environment(plan: &Plan<'_>, variables: impl Iterator
     slot
 }
 
+/// A number that no other instance has.
+pub(super) fn generation() -> u64 {
+    let mut generation = [0u8; 8];
+    let _ = sys::getrandom(&mut generation);
+    u64::from_le_bytes(generation) | 1
+}
+
 impl Vectors {
-    /// Fills the registered `struct snap_info`, between its size and its list of hooks (FORMAT.md).
+    /// Fills a registered `struct snap_info`, between its size and its list of hooks (FORMAT.md).
     ///
     /// # Safety
     /// `info` is writable.
-    pub(super) unsafe fn publish(&self, info: u64) {
-        let mut generation = [0u8; 8];
-        let _ = sys::getrandom(&mut generation);
+    pub(super) unsafe fn publish(&self, info: u64, generation: u64) {
         // SAFETY: the caller's promise.
         unsafe {
             write_u32(info + 4, 1);
             self.publish_counts(info);
             write_u64(info + 16, self.argv);
-            write_u64(info + 32, u64::from_le_bytes(generation) | 1);
+            write_u64(info + 32, generation);
             write_u64(info + 40, 0);
         }
     }

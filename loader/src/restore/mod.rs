@@ -36,7 +36,7 @@ use crate::{memory, vdso};
 use core::fmt;
 use instance::Vectors;
 use snapfn_format::layout::{LOADER_END, LOADER_START};
-use snapfn_format::snap::{FD_TEMPORARY, Plan, resident};
+use snapfn_format::snap::{FD_TEMPORARY, PATCH_INFO, Plan, resident};
 
 /// Why an instance could not be made. The process can only exit after it.
 #[derive(Clone, Copy, Debug)]
@@ -277,11 +277,21 @@ unsafe fn make_threads<'a>(
 
 /// What the program has asked to be told of this start.
 unsafe fn publish(plan: &Plan<'_>, vectors: &Vectors) {
-    let info = plan.header.process.info;
-    if info != 0 {
+    let mut generation = 0;
+    for info in infos(plan) {
+        if generation == 0 {
+            generation = instance::generation();
+        }
         // SAFETY: the caller's promise.
-        unsafe { vectors.publish(info) };
+        unsafe { vectors.publish(info, generation) };
     }
+}
+
+/// Each `struct snap_info` of the program. The first is the one of whoever marks the point.
+fn infos(plan: &Plan<'_>) -> impl Iterator<Item = u64> {
+    let first = plan.header.process.info;
+    let others = plan.patches.iter().filter(move |patch| first != 0 && patch.kind == PATCH_INFO);
+    (first != 0).then_some(first).into_iter().chain(others.map(|patch| patch.addr))
 }
 
 /// The last steps, with everything in place and all signals blocked if there are any: what would have been in the way

@@ -19,7 +19,8 @@
 use super::instance::{Vectors, copy_auxv, has_bare_stack, write_environment};
 use super::{Instance, RestoreError, Sources, patch};
 use super::{
-    descriptors, enter, fds, fill_slots, make_threads, map_image, maps, patch_image, process, publish, signals, threads,
+    descriptors, enter, fds, fill_slots, infos, make_threads, map_image, maps, patch_image, process, publish, signals,
+    threads,
 };
 use crate::auxv::InitialStack;
 use crate::memory::{bytes, c_str, write_u64};
@@ -134,9 +135,7 @@ unsafe fn prepare_and_wait<'a>(
         request.place_streams()?;
         let (vectors, initial) = request.install(plan, initial, &area);
         threads::patch_counts(plan, &vectors);
-        if plan.header.process.info != 0 {
-            vectors.publish_counts(plan.header.process.info);
-        }
+        infos(plan).for_each(|info| vectors.publish_counts(info));
         if !early.protections {
             patch::memory(plan, &vectors, canary);
             maps::protect(plan)?;
@@ -167,7 +166,7 @@ impl Early {
             patch.place == PATCH_MEMORY && (patch.kind == PATCH_ARGC || (bare && patch.kind == PATCH_ENVP))
         };
         let covers_info =
-            |op: &Op| op.kind == OP_PROTECT && (op.addr..op.addr + op.len).contains(&plan.header.process.info);
+            |op: &Op| op.kind == OP_PROTECT && infos(plan).any(|info| (op.addr..op.addr + op.len).contains(&info));
         Early {
             descriptors: fds::is_only_streams(plan),
             protections: !plan.patches.iter().any(late_word)

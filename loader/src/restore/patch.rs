@@ -28,13 +28,13 @@ pub(super) fn value(kind: u16, vectors: &Vectors, canary: u64) -> u64 {
     }
 }
 
-/// Applies all memory patches but those that need TIDs.
+/// Applies all memory patches of words but those that need TIDs.
 ///
 /// # Safety
 /// The plan is valid and mapped.
 pub(super) unsafe fn memory(plan: &Plan<'_>, vectors: &Vectors, canary: u64) {
     for patch in plan.patches.iter().take_while(|patch| patch.place == PATCH_MEMORY) {
-        if !matches!(patch.kind, PATCH_TID | PATCH_TID_FUTEX) {
+        if !matches!(patch.kind, PATCH_TID | PATCH_TID_FUTEX | PATCH_INFO) {
             // SAFETY: validated: aligned, in a writable private mapping.
             unsafe { write_u64(patch.addr, value(patch.kind, vectors, canary)) };
         }

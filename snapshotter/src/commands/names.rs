@@ -41,6 +41,7 @@ pub(crate) fn patch(kind: u16) -> &'static str {
         PATCH_CANARY => "canary",
         PATCH_STACK => "stack",
         PATCH_TID => "tid",
+        PATCH_INFO => "info",
         _ => "tid futex",
     }
 }

@@ -44,8 +44,8 @@ pub(crate) fn dontdump(bytes: u64) -> Option<String> {
 pub(crate) fn uncalled(count: usize) -> Option<String> {
     (count > 0).then(|| {
         format!(
-            "functions given to snap_on_restore() that are not called, since this is not the point of a snap_ready(): {count}; \
-             what they make new is the same in every instance"
+            "functions given to snap_on_restore() that nobody calls at this point: {count}; what they make new is the same in \
+             every instance. snap_ready() calls them"
         )
     })
 }

@@ -12,7 +12,6 @@ mod core_notes;
 mod elf_store;
 mod environ;
 mod fds;
-mod hooks;
 mod memory;
 mod mutexes;
 mod needs;
@@ -21,6 +20,7 @@ mod patches;
 mod plan;
 mod process;
 mod refuse;
+mod registered;
 mod scheduling;
 mod scratch;
 mod secrets;
@@ -33,8 +33,8 @@ mod write;
 
 pub(crate) use elf_store::ElfStore;
 pub(crate) use fds::duplicate;
-pub(crate) use hooks::uncalled;
 pub(crate) use refuse::{Blocker, DumpError};
+pub(crate) use registered::uncalled;
 pub(crate) use secrets::{Scrubbed, SecretNames, pattern};
 pub(crate) use verify::{VerifyError, verify};
 
@@ -127,7 +127,7 @@ fn gather(
     };
     let fds = fds::gather(tracer, &mut blockers)?;
     memory::check(vmas, tracer, options.allow_wx, &mut blockers);
-    hooks::check(tracer, reached.at, vmas, &mut blockers);
+    registered::check(tracer, vmas, &mut blockers);
     refuse::children(tracer.pid, &mut blockers)?;
     refuse::tracees(frozen, &mut blockers);
     match own {
@@ -211,7 +211,7 @@ pub(crate) fn dump(
         code_pages: image.code_pages(),
         writable_code: tables.ops.iter().filter(|op| is_wx(op)).map(|op| op.len).sum(),
         dontdump,
-        uncalled: hooks::uncalled(tracer, reached.at),
+        uncalled: registered::uncalled(tracer, reached.at),
         own_dispatch: image
             .files
             .iter()

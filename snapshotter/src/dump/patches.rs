@@ -54,6 +54,10 @@ pub(super) fn find(
     for variable in words.environ {
         patches.push(Patch { addr: *variable, kind: PATCH_ENVP, place: PATCH_MEMORY, arg: 0 });
     }
+    // The first has a place in the process record.
+    for info in tracer.registered.infos.iter().skip(1) {
+        patches.push(Patch { addr: *info, kind: PATCH_INFO, place: PATCH_MEMORY, arg: 0 });
+    }
     patches.extend_from_slice(words.owners);
     patches.sort_by_key(|patch| patch.addr);
     patches.dedup_by_key(|patch| patch.addr);

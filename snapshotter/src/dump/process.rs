@@ -76,7 +76,7 @@ pub(super) fn gather(
             auxv: request.auxv,
             auxv_len: request.auxv_len,
             argv0: tracer.memory.read_u64(request.argv).map_err(system("argument vector"))?,
-            info: tracer.registered.info,
+            info: tracer.registered.infos.first().copied().unwrap_or(0),
             at: reached.at,
             umask: if umask == options.initial_umask { u32::MAX } else { umask },
             pid: tracer.pid as u32,

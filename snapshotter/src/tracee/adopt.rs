@@ -14,7 +14,7 @@ use super::run::Task;
 use super::{Output, TraceError, maps};
 use snapfn_format::boot::BootRequest;
 use snapfn_format::layout::{LOADER_END, LOADER_PLAN, LOADER_START};
-use snapfn_format::snap::{BytesRef, HEADER_OFFSET, OP_MAP_FILE, Plan, SnapHeader, reg, resident};
+use snapfn_format::snap::{BytesRef, HEADER_OFFSET, OP_MAP_FILE, PATCH_INFO, Plan, SnapHeader, reg, resident};
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
@@ -39,6 +39,8 @@ struct Origin {
     header: SnapHeader,
     exe: PathBuf,
     work_len: u64,
+    /// Each `struct snap_info`.
+    infos: Vec<u64>,
     /// Where the first page of each file is mapped.
     images: Vec<(PathBuf, u64)>,
 }
@@ -93,7 +95,7 @@ pub(crate) fn adopt(pid: Tid, output: &Output, source: &mut dyn ElfSource) -> Re
     let Some(origin) = origin else {
         return Err(TraceError::Split("snaprun did not restore anything".into()));
     };
-    let registered = Registered::of_instance(&memory, origin.header.process.info);
+    let registered = Registered::of_instance(&memory, origin.infos.clone());
     let registered = registered.map_err(system("struct snap_info and the hooks"))?;
     let booted = booted(pid, &memory, origin, kernel_ranges, source)?;
     Ok(Adopted { booted, tasks, registered })
@@ -134,7 +136,9 @@ fn read_plan(memory: &Memory, source: &mut dyn ElfSource) -> Result<Origin, Trac
     let images = first_pages
         .filter_map(|op| plan.files.get(usize::from(op.file)).map(|file| (path(file.path), op.addr)))
         .collect();
-    Ok(Origin { header, exe, work_len: resident::work_len(plan.threads.len() as u64, largest), images })
+    let others = plan.patches.iter().filter(|patch| patch.kind == PATCH_INFO).map(|patch| patch.addr);
+    let infos = Some(header.process.info).filter(|info| *info != 0).into_iter().chain(others).collect();
+    Ok(Origin { header, exe, work_len: resident::work_len(plan.threads.len() as u64, largest), infos, images })
 }
 
 fn booted(

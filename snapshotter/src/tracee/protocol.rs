@@ -4,7 +4,6 @@ use super::maps;
 use super::memory::Memory;
 use super::ptrace::Tid;
 use snapfn_format::layout::USER_END;
-use std::collections::BTreeSet;
 use std::io;
 
 /// `prctl` option of the protocol ("SNAP"), and its operations.
@@ -14,29 +13,34 @@ const OP_INFO: u64 = 1;
 const OP_SECRET: u64 = 2;
 const OP_HOOK: u64 = 3;
 
-/// `struct snap_info`: what is filled in an instance, where it says what is done there, and where the list of hooks starts.
-pub(crate) const INFO_LEN: u64 = 48;
+/// `struct snap_info`: its size, where it says what is done in an instance, and where the list of hooks starts.
+const INFO_LEN: u64 = 56;
 pub(crate) const INFO_HOOKS: u64 = 40;
 const INFO_FIRST: u64 = 48;
-/// Its size where it has all these fields.
-const INFO_WHOLE: u32 = 56;
 /// Functions of the program's choice are called.
 pub(crate) const HOOKS_OWN: u64 = 1;
 
-/// `struct snap_hook`: the next one, the function, its argument, and a `struct snap_info` to fill.
-pub(crate) const HOOK_LEN: u64 = 32;
-pub(crate) const HOOK_FUNCTION: u64 = 8;
-pub(crate) const HOOK_INFO: u64 = 24;
+/// `struct snap_hook`: the next one, the function, its argument, and the `struct snap_info` of whoever registers it.
+const HOOK_LEN: u64 = 32;
+const HOOK_FUNCTION: u64 = 8;
+const HOOK_INFO: u64 = 24;
+
+/// A function to call in an instance.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Hook {
+    record: u64,
+    function: u64,
+}
 
 /// What the program has told us.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Registered {
-    /// Address of its `struct snap_info`.
-    pub(crate) info: u64,
-    /// Addresses of its hooks. What links them is in the program's memory, in the order of registration.
-    pub(crate) hooks: BTreeSet<u64>,
-    first_hook: u64,
-    last_hook: u64,
+    /// Addresses of `struct snap_info`s. The first is the one of whoever marks the point, if he has one.
+    pub(crate) infos: Vec<u64>,
+    /// That one, or 0.
+    marker: u64,
+    /// In the order of registration.
+    hooks: Vec<Hook>,
     /// `(address, length)` of secrets.
     pub(crate) secrets: Vec<(u64, u64)>,
     /// What was in them when they were declared, up to 1 MiB of each.
@@ -44,19 +48,25 @@ pub(crate) struct Registered {
 }
 
 impl Registered {
-    /// What an instance's program has registered before the snapshot that it comes from.
-    pub(super) fn of_instance(memory: &Memory, info: u64) -> io::Result<Self> {
-        let mut registered = Registered { info, ..Registered::default() };
-        if info == 0 || memory.read_u32(info)? < INFO_WHOLE {
-            return Ok(registered);
-        }
-        let mut hook = memory.read_u64(info + INFO_FIRST)?;
-        registered.first_hook = hook;
-        while hook != 0 && registered.hooks.insert(hook) {
-            registered.last_hook = hook;
-            hook = memory.read_u64(hook)?;
+    /// What an instance's program had registered when its snapshot was taken: `infos` of its plan, and the hooks.
+    pub(super) fn of_instance(memory: &Memory, infos: Vec<u64>) -> io::Result<Self> {
+        let marker = infos.first().copied().unwrap_or(0);
+        let mut registered = Registered { infos, marker, ..Registered::default() };
+        let mut record = if marker == 0 { 0 } else { memory.read_u64(marker + INFO_FIRST)? };
+        while record != 0 && !registered.has_hook(record) {
+            registered.hooks.push(Hook { record, function: memory.read_u64(record + HOOK_FUNCTION)? });
+            record = memory.read_u64(record)?;
         }
         Ok(registered)
+    }
+
+    fn has_hook(&self, record: u64) -> bool {
+        self.hooks.iter().any(|hook| hook.record == record)
+    }
+
+    /// How many hooks nobody is going to call: only whoever marks the point does, and finds them by its structure.
+    pub(crate) fn uncalled(&self, is_marked: bool) -> usize {
+        if is_marked && self.marker != 0 { 0 } else { self.hooks.len() }
     }
 
     /// Serves an operation: what the call returns instead of being executed. `None` for those that are none of ours.
@@ -71,12 +81,10 @@ impl Registered {
     }
 
     fn note_info(&mut self, pid: Tid, memory: &Memory, addr: u64) -> Result<(), i32> {
-        mapped(pid, addr, INFO_LEN)?;
-        let size = memory.read_u32(addr).map_err(|_| libc::EFAULT)?;
-        if !addr.is_multiple_of(8) || u64::from(size) < INFO_LEN {
-            return Err(libc::EINVAL);
-        }
-        self.info = addr;
+        check_info(pid, memory, addr)?;
+        self.infos.retain(|other| *other != addr);
+        self.infos.insert(0, addr);
+        self.marker = addr;
         Ok(())
     }
 
@@ -89,35 +97,57 @@ impl Registered {
         Ok(())
     }
 
-    /// Links a hook behind those before it, whichever executable or shared library they are from.
-    fn note_hook(&mut self, pid: Tid, memory: &Memory, addr: u64) -> Result<(), i32> {
-        mapped(pid, addr, HOOK_LEN)?;
-        if !addr.is_multiple_of(8) || self.hooks.contains(&addr) {
+    fn note_hook(&mut self, pid: Tid, memory: &Memory, record: u64) -> Result<(), i32> {
+        mapped(pid, record, HOOK_LEN)?;
+        let word = |offset| memory.read_u64(record + offset).map_err(|_| libc::EFAULT);
+        let (function, info) = (word(HOOK_FUNCTION)?, word(HOOK_INFO)?);
+        if !record.is_multiple_of(8) || self.has_hook(record) {
             return Err(libc::EINVAL);
         }
-        memory.write(addr, &[0; 8]).map_err(|_| libc::EFAULT)?;
-        match self.last_hook {
-            0 => self.first_hook = addr,
-            // Where that one's memory is gone, there is no snapshot: the dump looks at all of them.
-            last => drop(memory.write(last, &addr.to_le_bytes())),
+        if info != 0 {
+            check_info(pid, memory, info)?;
+            if !self.infos.contains(&info) {
+                self.infos.push(info);
+            }
         }
-        self.last_hook = addr;
-        self.hooks.insert(addr);
+        self.hooks.push(Hook { record, function });
         Ok(())
     }
 
-    /// At the snapshot point: tells the program, and those who look at the snapshot, where its hooks are.
-    pub(super) fn publish(&self, memory: &Memory) -> io::Result<()> {
-        if self.info == 0 || memory.read_u32(self.info)? < INFO_WHOLE {
-            return Ok(());
+    /// Forgets what goes with the memory that a system call takes away: a library that is unloaded is not called, and what
+    /// comes to lie at its place is not written to.
+    pub(super) fn forget_unmapped(&mut self, number: u64, args: &[u64; 6]) {
+        let fixed = args[3] & libc::MAP_FIXED as u64 != 0;
+        let unmaps = number == libc::SYS_munmap as u64 || number == libc::SYS_mmap as u64 && fixed;
+        if !unmaps || self.infos.is_empty() && self.hooks.is_empty() {
+            return;
         }
-        memory.write(self.info + INFO_FIRST, &self.first_hook.to_le_bytes())?;
-        if self.hooks.is_empty() {
-            return Ok(());
+        let (start, end) = (args[0], args[0].saturating_add(args[1]));
+        let stays = |addr: u64, len: u64| addr >= end || addr.saturating_add(len) <= start;
+        self.infos.retain(|info| stays(*info, INFO_LEN));
+        self.hooks.retain(|hook| stays(hook.record, HOOK_LEN) && stays(hook.function, 1));
+        if !self.infos.contains(&self.marker) {
+            self.marker = 0;
         }
-        let kinds = memory.read_u64(self.info + INFO_HOOKS)? | HOOKS_OWN;
-        memory.write(self.info + INFO_HOOKS, &kinds.to_le_bytes())
     }
+
+    /// At the snapshot point: links the hooks and tells the program, and those who look at the snapshot, where they are.
+    pub(super) fn publish(&self, memory: &Memory) -> io::Result<()> {
+        let (Some(info), Some(first)) = (self.infos.first(), self.hooks.first()) else { return Ok(()) };
+        let next = self.hooks.iter().skip(1).map(|hook| hook.record).chain([0]);
+        for (hook, next) in self.hooks.iter().zip(next) {
+            memory.write(hook.record, &next.to_le_bytes())?;
+        }
+        let kinds = memory.read_u64(info + INFO_HOOKS)? | HOOKS_OWN;
+        memory.write(info + INFO_HOOKS, &kinds.to_le_bytes())?;
+        memory.write(info + INFO_FIRST, &first.record.to_le_bytes())
+    }
+}
+
+fn check_info(pid: Tid, memory: &Memory, addr: u64) -> Result<(), i32> {
+    mapped(pid, addr, INFO_LEN)?;
+    let size = memory.read_u32(addr).map_err(|_| libc::EFAULT)?;
+    if addr.is_multiple_of(8) && u64::from(size) >= INFO_LEN { Ok(()) } else { Err(libc::EINVAL) }
 }
 
 /// An error, as the kernel would answer it: EINVAL for a range that is none, EFAULT where not all of it is the program's

@@ -360,6 +360,7 @@ impl Tracer {
         }
         let is_ready = ready && protocol && args[1] == OP_READY;
         if !is_ready && !wanted {
+            self.registered.forget_unmapped(number, &args);
             return Ok(None);
         }
         let regs = ptrace::get_regs(tid).map_err(system("registers"))?;

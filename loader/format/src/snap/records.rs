@@ -184,6 +184,8 @@ pub const PATCH_TID_FUTEX: u16 = 6;
 
 /// [`Patch::kind`]: the address of the new vectors, argument count first: the stack pointer at `e_entry`.
 pub const PATCH_STACK: u16 = 7;
+/// [`Patch::kind`]: a `struct snap_info` besides the one of [`Process::info`]. Only in memory.
+pub const PATCH_INFO: u16 = 8;
 
 /// [`Patch::place`]: `addr` is an address in memory.
 pub const PATCH_MEMORY: u16 = 0;
@@ -202,6 +204,11 @@ record! {
         /// Index of the thread where one is meant.
         arg: u32,
     }
+}
+
+impl Patch {
+    /// What the loader fills of a `struct snap_info`, in bytes.
+    pub const INFO_LEN: u64 = 48;
 }
 
 /// Number of words in `struct user_regs_struct`.

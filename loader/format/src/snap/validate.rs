@@ -42,7 +42,7 @@ impl<'a> Plan<'a> {
         self.validate_files()?;
         let maps = self.validate_ops()?;
         self.validate_threads(&maps)?;
-        self.validate_patches()?;
+        self.validate_patches(&maps)?;
         self.validate_fds()?;
         self.validate_environment(&maps)?;
         self.validate_rest()?;
@@ -230,13 +230,13 @@ impl<'a> Plan<'a> {
         }
     }
 
-    fn validate_patches(&self) -> Result<(), FormatError> {
+    fn validate_patches(&self, all: &Maps<'_, '_>) -> Result<(), FormatError> {
         let mut maps = self.ops.iter().filter(|op| op.is_map()).peekable();
         let mut previous = 0;
         let mut registers = false;
         for (index, patch) in self.patches.iter().enumerate() {
             let width = match patch.kind {
-                PATCH_ARGV | PATCH_ENVP | PATCH_ARGC | PATCH_CANARY | PATCH_STACK => 8,
+                PATCH_ARGV | PATCH_ENVP | PATCH_ARGC | PATCH_CANARY | PATCH_STACK | PATCH_INFO => 8,
                 PATCH_TID | PATCH_TID_FUTEX => 4,
                 _ => return bad("patch", index),
             };
@@ -244,11 +244,14 @@ impl<'a> Plan<'a> {
             let ok = match patch.place {
                 PATCH_REGISTER => {
                     registers = true;
-                    thread_ok && (patch.addr as usize) < REGS && width == 8
+                    thread_ok && (patch.addr as usize) < REGS && width == 8 && patch.kind != PATCH_INFO
                 }
                 PATCH_MEMORY => {
                     while maps.next_if(|map| map.addr + map.len <= patch.addr).is_some() {}
-                    let inside = maps.peek().is_some_and(|map| within(patch.addr, width, map) && self.is_writable(map));
+                    let inside = match patch.kind {
+                        PATCH_INFO => all.writable(patch.addr, Patch::INFO_LEN),
+                        _ => maps.peek().is_some_and(|map| within(patch.addr, width, map) && self.is_writable(map)),
+                    };
                     let ordered = !registers && (index == 0 || patch.addr > previous);
                     previous = patch.addr;
                     inside && ordered && patch.addr % width == 0 && (thread_ok || width == 8 && patch.arg == 0)
@@ -343,7 +346,7 @@ impl<'a> Plan<'a> {
         let memory = [
             (p.at_random, 16, "AT_RANDOM address"),
             (p.auxv, p.auxv_len, "auxiliary vector"),
-            (p.info, 48, "snap_info address"),
+            (p.info, Patch::INFO_LEN, "snap_info address"),
         ];
         for (addr, len, name) in memory {
             if addr != 0 && !maps.writable(addr, len) {

@@ -146,6 +146,9 @@ fn check_words(plan: &Plan<'_>, memory: &Memory<'_>) {
         let of_thread = matches!(patch.kind, PATCH_TID | PATCH_TID_FUTEX);
         let width = if of_thread { 4 } else { 8 };
         match patch.place {
+            PATCH_MEMORY if patch.kind == PATCH_INFO => {
+                assert!(patch.addr % 8 == 0 && memory.writable(patch.addr, Patch::INFO_LEN))
+            }
             PATCH_MEMORY => assert!(patch.addr % width == 0 && memory.writable(patch.addr, width)),
             _ => assert!((patch.addr as usize) < REGS && (patch.arg as usize) < plan.threads.len()),
         }

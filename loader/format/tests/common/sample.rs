@@ -140,6 +140,7 @@ impl Sample {
             memory(tls + 40, PATCH_CANARY, 0),
             memory(tls + 128, PATCH_TID, 0),
             memory(tls + 136, PATCH_TID_FUTEX, 1),
+            memory(tls + 144, PATCH_INFO, 0),
             register(reg::RDI, PATCH_ARGC, 0),
             register(reg::RSI, PATCH_ARGV, 0),
         ]

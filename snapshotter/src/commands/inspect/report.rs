@@ -144,6 +144,8 @@ pub(super) struct Patches {
     pub(super) stack: usize,
     pub(super) tid: usize,
     pub(super) tid_futex: usize,
+    /// `struct snap_info`s besides the one of whoever marks the point.
+    pub(super) info: usize,
 }
 
 #[derive(Debug, Serialize)]
@@ -370,6 +372,7 @@ fn patches(plan: &Plan<'_>) -> Patches {
             PATCH_CANARY => &mut count.canary,
             PATCH_STACK => &mut count.stack,
             PATCH_TID => &mut count.tid,
+            PATCH_INFO => &mut count.info,
             _ => &mut count.tid_futex,
         } += 1;
     }

@@ -151,6 +151,7 @@ fn patches(report: &Report) -> Section {
         (p.stack, "argument count's address"),
         (p.tid, "TID"),
         (p.tid_futex, "TID in a futex"),
+        (p.info, "arguments and generation of a library"),
     ];
     counts("PATCHED WORDS", p.total, &parts)
 }
