@@ -624,6 +624,25 @@ fn hooks_of_an_unloaded_library_are_forgotten() {
     created(&bench, &["--tag", "unloads", "--", &exe, &gone, &next]);
     let outcome = bench.snaprun(&["unloads"]).run().unwrap();
     assert_eq!(outcome.out(), "own\nready 1, changed 0\n", "{outcome}");
+
+    // After a first snapshot the program has a list of them.
+    let source = r#"
+        #include <snap.h>
+        #include <dlfcn.h>
+        int main(int argc, char **argv) {
+            void *library = dlopen(argv[1], RTLD_NOW);
+            ((void (*)(const char *))dlsym(library, "attach"))("there");
+            snap_ready();
+            dlclose(library);
+            printf("ready %d\n", snap_ready());
+            return 0;
+        }"#;
+    let exe = bench.compile("later", source, &["-O2"]).unwrap();
+    created(&bench, &["--tag", "first", "--", &exe, &gone]);
+    let snaprun = place::binary("snaprun");
+    created(&bench, &["--tag", "second", "--at", "ready", "--", snaprun.to_str().unwrap(), "first", "x"]);
+    let outcome = bench.snaprun(&["second", "x"]).run().unwrap();
+    assert_eq!(outcome.out(), "ready 1\n", "{outcome}");
 }
 
 /// At another point, and where nobody has a structure with the list, hooks are not called, which is said.

@@ -41,6 +41,8 @@ pub(crate) struct Registered {
     marker: u64,
     /// In the order of registration.
     hooks: Vec<Hook>,
+    /// The program has a list from an earlier snapshot.
+    has_list: bool,
     /// `(address, length)` of secrets.
     pub(crate) secrets: Vec<(u64, u64)>,
     /// What was in them when they were declared, up to 1 MiB of each.
@@ -57,6 +59,7 @@ impl Registered {
             registered.hooks.push(Hook { record, function: memory.read_u64(record + HOOK_FUNCTION)? });
             record = memory.read_u64(record)?;
         }
+        registered.has_list = !registered.hooks.is_empty();
         Ok(registered)
     }
 
@@ -133,14 +136,17 @@ impl Registered {
 
     /// At the snapshot point: links the hooks and tells the program, and those who look at the snapshot, where they are.
     pub(super) fn publish(&self, memory: &Memory) -> io::Result<()> {
-        let (Some(info), Some(first)) = (self.infos.first(), self.hooks.first()) else { return Ok(()) };
+        let Some(info) = self.infos.first().filter(|_| self.has_list || !self.hooks.is_empty()) else { return Ok(()) };
+        let first = self.hooks.first().map_or(0, |hook| hook.record);
         let next = self.hooks.iter().skip(1).map(|hook| hook.record).chain([0]);
         for (hook, next) in self.hooks.iter().zip(next) {
             memory.write(hook.record, &next.to_le_bytes())?;
         }
-        let kinds = memory.read_u64(info + INFO_HOOKS)? | HOOKS_OWN;
-        memory.write(info + INFO_HOOKS, &kinds.to_le_bytes())?;
-        memory.write(info + INFO_FIRST, &first.record.to_le_bytes())
+        if first != 0 {
+            let kinds = memory.read_u64(info + INFO_HOOKS)? | HOOKS_OWN;
+            memory.write(info + INFO_HOOKS, &kinds.to_le_bytes())?;
+        }
+        memory.write(info + INFO_FIRST, &first.to_le_bytes())
     }
 }
 
