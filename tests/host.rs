@@ -18,6 +18,7 @@ use snapfn_tests::trial::{self, Trial};
 
 const PROGRAM: &str = r#"
     #include <snap.h>
+    #include <fcntl.h>
     #include <signal.h>
     #include <stdio.h>
     #include <stdlib.h>
@@ -33,6 +34,11 @@ const PROGRAM: &str = r#"
             __asm__("mov %%fs:0x28, %0" : "=r"(canary));
             return printf("%d %016lx %016lx %016lx %016lx\n", (int)getpid(), canary, random[0], random[1],
                 (unsigned long)snap_generation()) < 0;
+        }
+        if (argc > 1 && !strcmp(argv[1], "descriptors")) {
+            int open = 0;
+            for (int fd = 3; fd < 1024; fd++) open += fcntl(fd, F_GETFD) >= 0;
+            return printf("%d\n", open) < 0;
         }
         if (argc > 1 && !strcmp(argv[1], "abort")) abort();
         if (argc > 1 && !strcmp(argv[1], "wait")) for (;;) pause();
@@ -176,6 +182,21 @@ fn instances_of_a_pool_are_all_different() {
         }
     }
     assert!(columns.iter().all(|column| column.len() == 20), "{columns:?}");
+}
+
+/// Threads of the host open files at any moment, in C often without close-on-exec.
+#[test]
+fn prepared_instances_keep_no_descriptors_of_the_host() {
+    let bench = Bench::new().unwrap();
+    let snapshot = snapshot(&bench);
+    let inherited = nix::unistd::dup(std::io::stderr()).unwrap();
+    let pool = Pool::new(&snapshot, 1).unwrap();
+    let output =
+        |mut command: snapfn::Command| String::from_utf8(command.arg("descriptors").output().unwrap().stdout).unwrap();
+    assert_eq!(output(pool.command()), "0\n");
+    // An ordinary child has it, as after any fork and execve.
+    assert_ne!(output(snapshot.command()), "0\n");
+    drop(inherited);
 }
 
 #[test]

@@ -1,4 +1,6 @@
 /* worker SNAPSHOT: a fresh prepared instance for each of three requests, with C. */
+#define _GNU_SOURCE
+#include <fcntl.h>
 #include <snapfn.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -15,7 +17,8 @@ int main(int argc, char **argv) {
     if (!pool) return fprintf(stderr, "worker: %s\n", error), 1;
     for (int i = 0; i < 3; i++) {
         int request[2], status;
-        if (pipe(request) || write(request[1], requests[i], strlen(requests[i])) < 0) return 1;
+        /* Without close-on-exec, an ordinary child that another thread starts meanwhile would keep the pipe open. */
+        if (pipe2(request, O_CLOEXEC) || write(request[1], requests[i], strlen(requests[i])) < 0) return 1;
         close(request[1]);
         struct snapfn_start start = {.use_fds = 1, .fds = {request[0], 1, 2}};
         struct snapfn_child *child = snapfn_pool_spawn(pool, &start, error, sizeof error);
