@@ -679,24 +679,112 @@ fn structures_that_cannot_be_filled() {
         #define _GNU_SOURCE
         #include <snap.h>
         #include <sys/mman.h>
+        #include <unistd.h>
+        static void hook(void *arg) { (void)arg; }
         int main(int argc, char **argv) {
-            struct snap_info *info = mmap(0, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+            int shared = argv[1][0] == 's', file = shared ? memfd_create("info", 0) : -1;
+            if (shared && ftruncate(file, 4096)) return 1;
+            struct snap_info *info =
+                mmap(0, 4096, PROT_READ | PROT_WRITE, shared ? MAP_SHARED : MAP_PRIVATE | MAP_ANONYMOUS, file, 0);
             info->size = sizeof *info;
+            snap_on_restore(hook, NULL);
             prctl(SNAP_PRCTL, SNAP_OP_INFO, (unsigned long)info, 0UL, 0UL);
             if (argv[1][0] == 'u') munmap(info, 4096);
-            else mprotect(info, 4096, PROT_READ);
+            if (argv[1][0] == 'r') mprotect(info, 4096, PROT_READ);
             int ready = prctl(SNAP_PRCTL, SNAP_OP_READY, 0UL, 0UL, 0UL) == 1;
-            printf("ready %d\n", ready);
+            if (argv[1][0] == 'u') return printf("ready %d\n", ready) < 0;
+            printf("ready %d, written %d\n", ready, info->first != NULL || info->hooks != 0);
             return 0;
         }"#;
     let bench = Bench::new().unwrap();
     let exe = bench.compile("gone", source, &["-O1"]).unwrap();
-    let made = bench.snapshotter(&["create", "--at", "ready", "--", &exe, "read-only"]).unwrap();
-    assert_eq!(made.status, "1", "{made}");
-    assert!(made.err().contains("struct snap_info at") && made.err().contains("in no writable memory;"), "{made}");
-    assert!(made.err().contains("\nready 0\n"), "{made}");
+    for how in ["read-only", "shared"] {
+        let made = bench.snapshotter(&["create", "--at", "ready", "--", &exe, how]).unwrap();
+        assert_eq!(made.status, "1", "{made}");
+        let text = made.err();
+        assert!(
+            text.contains("struct snap_info at") && text.contains("in no writable memory of the program"),
+            "{made}"
+        );
+        assert!(text.contains("\nready 0, written 0\n"), "{made}");
+    }
     created(&bench, &["--tag", "unmapped", "--at", "ready", "--", &exe, "unmapped"]);
     let outcome = bench.snaprun(&["unmapped"]).run().unwrap();
+    assert_eq!(outcome.out(), "ready 1\n", "{outcome}");
+}
+
+/// Only memory that is really taken away takes hooks along, and never those of others.
+#[test]
+fn hooks_whose_memory_is_taken_away() {
+    let source = r#"
+        #define _GNU_SOURCE
+        #include <snap.h>
+        #include <sys/mman.h>
+        static void own(void *name) { puts((const char *)name); }
+        int main(int argc, char **argv) {
+            char *page = mmap(0, 8192, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+            struct snap_hook *raw = (struct snap_hook *)(page + 1024);
+            raw->fn = own;
+            raw->arg = (void *)"raw";
+            snap_on_restore(own, (void *)"first");
+            prctl(SNAP_PRCTL, SNAP_OP_HOOK, (unsigned long)raw, 0UL, 0UL);
+            snap_on_restore(own, (void *)"last");
+            switch (argv[1][0]) {
+            case 'u': munmap(page, 512); break;
+            case 'm': mremap(page, 8192, 8192, MREMAP_MAYMOVE | MREMAP_FIXED, page + (1 << 24)); break;
+            case 's': mremap(page, 8192, 4096, 0); break;
+            case 'f': mmap(page, 4096, PROT_READ | PROT_WRITE, MAP_FIXED | MAP_PRIVATE | MAP_ANONYMOUS, -1, 0); break;
+            case 'x': munmap(page + 1, 8192); break;
+            case 'y': mmap(page, 8192, PROT_READ, MAP_PRIVATE | MAP_FIXED, 999, 0); break;
+            }
+            printf("ready %d\n", snap_ready());
+            return 0;
+        }"#;
+    let bench = Bench::new().unwrap();
+    let exe = bench.compile("taken", source, &["-O1"]).unwrap();
+    for (how, raw) in [
+        ("none", true),
+        ("unmapped in part", false),
+        ("moved", false),
+        ("shrunk", true),
+        ("fixed", false),
+        ("x: not unmapped", true),
+        ("y: not mapped", true),
+    ] {
+        created(&bench, &["--tag", "taken", "--", &exe, how]);
+        let outcome = bench.snaprun(&["taken"]).run().unwrap();
+        let expected = if raw { "first\nraw\nlast\nready 1\n" } else { "first\nlast\nready 1\n" };
+        assert_eq!(outcome.out(), expected, "{how}: {outcome}");
+    }
+}
+
+/// Three points, marked by two objects; the library whose hook the first list had is gone by the second.
+#[test]
+fn lists_of_hooks_are_those_of_the_last_point() {
+    let marks = "#include <snap.h>\nint mark(void) { return snap_ready(); }";
+    let source = r#"
+        #include <snap.h>
+        #include <dlfcn.h>
+        int mark(void);
+        int main(int argc, char **argv) {
+            void *library = dlopen(argv[1], RTLD_NOW);
+            ((void (*)(const char *))dlsym(library, "attach"))("there");
+            snap_ready();
+            dlclose(library);
+            mark();
+            printf("ready %d\n", snap_ready());
+            return 0;
+        }"#;
+    let bench = Bench::new().unwrap();
+    let gone = bench.compile("gone.so", LIBRARY, &["-shared", "-fPIC", "-DNAME=\"gone\""]).unwrap();
+    let marks = bench.compile("marks.so", marks, &["-shared", "-fPIC"]).unwrap();
+    let exe = bench.compile("three", source, &["-O1", "-Wl,--no-as-needed", &marks]).unwrap();
+    let snaprun = place::binary("snaprun");
+    let snaprun = snaprun.to_str().unwrap();
+    created(&bench, &["--tag", "one", "--at", "ready", "--", &exe, &gone]);
+    created(&bench, &["--tag", "two", "--at", "ready", "--", snaprun, "one", "x"]);
+    created(&bench, &["--tag", "three", "--at", "ready", "--", snaprun, "two", "x"]);
+    let outcome = bench.snaprun(&["three", "x"]).run().unwrap();
     assert_eq!(outcome.out(), "ready 1\n", "{outcome}");
 }
 

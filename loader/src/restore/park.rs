@@ -165,8 +165,9 @@ impl Early {
         let late_word = |patch: &Patch| {
             patch.place == PATCH_MEMORY && (patch.kind == PATCH_ARGC || (bare && patch.kind == PATCH_ENVP))
         };
-        let covers_info =
-            |op: &Op| op.kind == OP_PROTECT && infos(plan).any(|info| (op.addr..op.addr + op.len).contains(&info));
+        let covers_info = |op: &Op| {
+            op.kind == OP_PROTECT && infos(plan).any(|info| info < op.addr + op.len && op.addr < info + Patch::INFO_LEN)
+        };
         Early {
             descriptors: fds::is_only_streams(plan),
             protections: !plan.patches.iter().any(late_word)

@@ -127,7 +127,7 @@ fn gather(
     };
     let fds = fds::gather(tracer, &mut blockers)?;
     memory::check(vmas, tracer, options.allow_wx, &mut blockers);
-    registered::check(tracer, vmas, &mut blockers);
+    registered::check(tracer, reached.at, vmas, &mut blockers);
     refuse::children(tracer.pid, &mut blockers)?;
     refuse::tracees(frozen, &mut blockers);
     match own {
@@ -177,6 +177,7 @@ pub(crate) fn dump(
 ) -> Result<Dumped, DumpError> {
     let vmas = refuse::look(tracer, frozen)?;
     let KernelState { mut threads, mut process, mut fds } = gather(tracer, reached, frozen, &vmas, options)?;
+    tracer.registered.publish(&tracer.memory).map_err(TraceError::system("linking the hooks"))?;
     let mut environment = environ::gather(tracer, &vmas)?;
     let dontdump = memory::dontdump(tracer, &vmas);
     let mut secrets = Secrets::collect(tracer, &vmas, &options.secret_names, &options.initial_env)?;

@@ -14,7 +14,9 @@ use super::run::Task;
 use super::{Output, TraceError, maps};
 use snapfn_format::boot::BootRequest;
 use snapfn_format::layout::{LOADER_END, LOADER_PLAN, LOADER_START};
-use snapfn_format::snap::{BytesRef, HEADER_OFFSET, OP_MAP_FILE, PATCH_INFO, Plan, SnapHeader, reg, resident};
+use snapfn_format::snap::{
+    AT_READY, BytesRef, HEADER_OFFSET, OP_MAP_FILE, PATCH_INFO, Plan, SnapHeader, reg, resident,
+};
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
@@ -95,7 +97,7 @@ pub(crate) fn adopt(pid: Tid, output: &Output, source: &mut dyn ElfSource) -> Re
     let Some(origin) = origin else {
         return Err(TraceError::Split("snaprun did not restore anything".into()));
     };
-    let registered = Registered::of_instance(&memory, origin.infos.clone());
+    let registered = Registered::of_instance(&memory, origin.infos.clone(), origin.header.process.at == AT_READY);
     let registered = registered.map_err(system("struct snap_info and the hooks"))?;
     let booted = booted(pid, &memory, origin, kernel_ranges, source)?;
     Ok(Adopted { booted, tasks, registered })

@@ -3,8 +3,11 @@
 use super::maps;
 use super::memory::Memory;
 use super::ptrace::Tid;
+use snapfn_format::PAGE;
 use snapfn_format::layout::USER_END;
+use std::collections::HashSet;
 use std::io;
+use std::ops::Range;
 
 /// `prctl` option of the protocol ("SNAP"), and its operations.
 pub(super) const PROTOCOL: u64 = 0x534e_4150;
@@ -21,15 +24,16 @@ const INFO_FIRST: u64 = 48;
 pub(crate) const HOOKS_OWN: u64 = 1;
 
 /// `struct snap_hook`: the next one, the function, its argument, and the `struct snap_info` of whoever registers it.
-const HOOK_LEN: u64 = 32;
+pub(crate) const HOOK_LEN: u64 = 32;
 const HOOK_FUNCTION: u64 = 8;
 const HOOK_INFO: u64 = 24;
 
 /// A function to call in an instance.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Hook {
-    record: u64,
-    function: u64,
+pub(crate) struct Hook {
+    /// Address of its `struct snap_hook`.
+    pub(crate) record: u64,
+    pub(crate) function: u64,
 }
 
 /// What the program has told us.
@@ -40,9 +44,9 @@ pub(crate) struct Registered {
     /// That one, or 0.
     marker: u64,
     /// In the order of registration.
-    hooks: Vec<Hook>,
-    /// The program has a list from an earlier snapshot.
-    has_list: bool,
+    pub(crate) hooks: Vec<Hook>,
+    /// Their records.
+    known: HashSet<u64>,
     /// `(address, length)` of secrets.
     pub(crate) secrets: Vec<(u64, u64)>,
     /// What was in them when they were declared, up to 1 MiB of each.
@@ -51,20 +55,16 @@ pub(crate) struct Registered {
 
 impl Registered {
     /// What an instance's program had registered when its snapshot was taken: `infos` of its plan, and the hooks.
-    pub(super) fn of_instance(memory: &Memory, infos: Vec<u64>) -> io::Result<Self> {
-        let marker = infos.first().copied().unwrap_or(0);
+    pub(super) fn of_instance(memory: &Memory, infos: Vec<u64>, is_marked: bool) -> io::Result<Self> {
+        let first = infos.first().copied();
+        let marker = first.filter(|_| is_marked).unwrap_or(0);
         let mut registered = Registered { infos, marker, ..Registered::default() };
-        let mut record = if marker == 0 { 0 } else { memory.read_u64(marker + INFO_FIRST)? };
-        while record != 0 && !registered.has_hook(record) {
+        let mut record = first.map_or(Ok(0), |info| memory.read_u64(info + INFO_FIRST))?;
+        while record != 0 && registered.known.insert(record) {
             registered.hooks.push(Hook { record, function: memory.read_u64(record + HOOK_FUNCTION)? });
             record = memory.read_u64(record)?;
         }
-        registered.has_list = !registered.hooks.is_empty();
         Ok(registered)
-    }
-
-    fn has_hook(&self, record: u64) -> bool {
-        self.hooks.iter().any(|hook| hook.record == record)
     }
 
     /// How many hooks nobody is going to call: only whoever marks the point does, and finds them by its structure.
@@ -104,7 +104,7 @@ impl Registered {
         mapped(pid, record, HOOK_LEN)?;
         let word = |offset| memory.read_u64(record + offset).map_err(|_| libc::EFAULT);
         let (function, info) = (word(HOOK_FUNCTION)?, word(HOOK_INFO)?);
-        if !record.is_multiple_of(8) || self.has_hook(record) {
+        if !record.is_multiple_of(8) || self.known.contains(&record) {
             return Err(libc::EINVAL);
         }
         if info != 0 {
@@ -113,40 +113,77 @@ impl Registered {
                 self.infos.push(info);
             }
         }
+        self.known.insert(record);
         self.hooks.push(Hook { record, function });
         Ok(())
     }
 
-    /// Forgets what goes with the memory that a system call takes away: a library that is unloaded is not called, and what
-    /// comes to lie at its place is not written to.
-    pub(super) fn forget_unmapped(&mut self, number: u64, args: &[u64; 6]) {
-        let fixed = args[3] & libc::MAP_FIXED as u64 != 0;
-        let unmaps = number == libc::SYS_munmap as u64 || number == libc::SYS_mmap as u64 && fixed;
-        if !unmaps || self.infos.is_empty() && self.hooks.is_empty() {
+    /// Forgets what goes with memory that is taken away: a library that is unloaded is not called, and what comes to lie at
+    /// its place is not written to.
+    pub(super) fn forget(&mut self, gone: &Range<u64>) {
+        if gone.is_empty() {
             return;
         }
-        let (start, end) = (args[0], args[0].saturating_add(args[1]));
-        let stays = |addr: u64, len: u64| addr >= end || addr.saturating_add(len) <= start;
+        let stays = |addr: u64, len: u64| addr >= gone.end || addr.saturating_add(len) <= gone.start;
         self.infos.retain(|info| stays(*info, INFO_LEN));
-        self.hooks.retain(|hook| stays(hook.record, HOOK_LEN) && stays(hook.function, 1));
+        let known = &mut self.known;
+        self.hooks.retain(|hook| {
+            let kept = stays(hook.record, HOOK_LEN) && stays(hook.function, 1);
+            kept || !known.remove(&hook.record)
+        });
         if !self.infos.contains(&self.marker) {
             self.marker = 0;
         }
     }
 
-    /// At the snapshot point: links the hooks and tells the program, and those who look at the snapshot, where they are.
-    pub(super) fn publish(&self, memory: &Memory) -> io::Result<()> {
-        let Some(info) = self.infos.first().filter(|_| self.has_list || !self.hooks.is_empty()) else { return Ok(()) };
-        let first = self.hooks.first().map_or(0, |hook| hook.record);
+    /// Links the hooks and tells the program, and those who look at the snapshot, where they are: what a snapshot is about
+    /// to be taken of, which does not go on.
+    pub(crate) fn publish(&self, memory: &Memory) -> io::Result<()> {
         let next = self.hooks.iter().skip(1).map(|hook| hook.record).chain([0]);
         for (hook, next) in self.hooks.iter().zip(next) {
             memory.write(hook.record, &next.to_le_bytes())?;
         }
-        if first != 0 {
-            let kinds = memory.read_u64(info + INFO_HOOKS)? | HOOKS_OWN;
-            memory.write(info + INFO_HOOKS, &kinds.to_le_bytes())?;
+        let list = self.hooks.first().map_or(0, |hook| hook.record);
+        for (index, info) in self.infos.iter().enumerate() {
+            // Another one marked an earlier point, and has the list of then.
+            let first = if index == 0 { list } else { 0 };
+            if memory.read_u64(info + INFO_FIRST)? != first {
+                memory.write(info + INFO_FIRST, &first.to_le_bytes())?;
+            }
         }
-        memory.write(info + INFO_FIRST, &first.to_le_bytes())
+        match self.infos.first().filter(|_| list != 0) {
+            None => Ok(()),
+            Some(info) => {
+                let kinds = memory.read_u64(info + INFO_HOOKS)? | HOOKS_OWN;
+                memory.write(info + INFO_HOOKS, &kinds.to_le_bytes())
+            }
+        }
+    }
+}
+
+/// What a system call that has returned `result` has taken away of the program's memory.
+pub(super) fn taken_away(number: u64, args: &[u64; 6], result: u64) -> [Range<u64>; 2] {
+    const NONE: Range<u64> = 0..0;
+    let range =
+        |start: u64, len: u64| start..start.saturating_add(len.checked_next_multiple_of(PAGE).unwrap_or(u64::MAX));
+    if (result as i64) < 0 && (result as i64) >= -4095 {
+        return [NONE; 2];
+    }
+    match number as i64 {
+        libc::SYS_munmap | libc::SYS_mmap => [range(args[0], args[1]), NONE],
+        // In place: the end, where it shrinks. Else the old one and what was there.
+        libc::SYS_mremap if result == args[0] => [range(args[0], args[2]).end..range(args[0], args[1]).end, NONE],
+        libc::SYS_mremap => [range(args[0], args[1]), range(result, args[2])],
+        _ => [NONE; 2],
+    }
+}
+
+/// Whether a system call may take memory away.
+pub(super) fn may_take(number: u64, args: &[u64; 6]) -> bool {
+    match number as i64 {
+        libc::SYS_munmap | libc::SYS_mremap => true,
+        libc::SYS_mmap => args[3] & libc::MAP_FIXED as u64 != 0,
+        _ => false,
     }
 }
 

@@ -3,7 +3,7 @@
 use super::boot::Booted;
 use super::breakpoint::Breakpoint;
 use super::memory::Memory;
-use super::protocol::{OP_READY, PROTOCOL, Registered};
+use super::protocol::{OP_READY, PROTOCOL, Registered, may_take, taken_away};
 use super::ptrace::{self, Event, Regs, Stop, Tid};
 use super::spawn::Spawned;
 use super::timeout::{self, Entered};
@@ -45,6 +45,8 @@ pub(crate) struct Reached {
 pub(crate) struct Task {
     /// What its system call is made to return instead of being executed.
     pub(crate) answer: Option<u64>,
+    /// The call that it is in, where that may take memory away, and its arguments.
+    pub(super) takes: Option<(u64, [u64; 6])>,
     /// The system call that it entered last.
     pub(crate) entered: Option<Entered>,
 }
@@ -192,8 +194,6 @@ impl Tracer {
         }
         let ready = *point == Point::Ready;
         let mut reached = self.event_loop(Some((ready, syscall)))?;
-        // Where that memory is gone, the dump names it.
-        let _ = self.registered.publish(&self.memory);
         reached.at = match point {
             Point::Main => AT_MAIN,
             Point::Symbol(_) => AT_SYMBOL,
@@ -337,6 +337,10 @@ impl Tracer {
                 regs[reg::RAX] = value;
                 ptrace::set_regs(tid, &regs).map_err(system("registers"))?;
             }
+            if let Some((number, args)) = self.tasks.get_mut(&tid).and_then(|task| task.takes.take()) {
+                let result = ptrace::get_regs(tid).map_err(system("registers"))?[reg::RAX];
+                taken_away(number, &args, result).iter().for_each(|gone| self.registered.forget(gone));
+            }
             if self.wanted.is_some() {
                 self.look_for_symbol()?;
             }
@@ -360,7 +364,8 @@ impl Tracer {
         }
         let is_ready = ready && protocol && args[1] == OP_READY;
         if !is_ready && !wanted {
-            self.registered.forget_unmapped(number, &args);
+            let takes = Some((number, args)).filter(|(number, args)| may_take(*number, args));
+            self.tasks.entry(tid).or_default().takes = takes;
             return Ok(None);
         }
         let regs = ptrace::get_regs(tid).map_err(system("registers"))?;
