@@ -214,6 +214,12 @@ impl Bench {
 }
 
 impl Bench {
+    /// `snapshotter create ARGS…`, which must succeed.
+    pub fn created(&self, args: &[&str]) -> Result<Outcome, String> {
+        let made = self.snapshotter(&[&["create"], args].concat())?;
+        if made.status == "0" { Ok(made) } else { Err(made.to_string()) }
+    }
+
     /// The files of the store but for those that the next attempt finds again: the lock, and complete splits of executables
     /// and libraries, which are named by their content. Names, snapshots and temporary files are among what is listed.
     #[must_use]

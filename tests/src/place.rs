@@ -85,3 +85,25 @@ pub fn ordinary_only() -> bool {
 pub fn strict() -> bool {
     env::var_os("SNAPFN_STRICT_TESTS").is_some_and(|v| v == "1")
 }
+
+/// Says that a test cannot run here, which fails it where none may be left out.
+///
+/// # Panics
+/// Where [`strict`] says so.
+pub fn skip(why: &str) {
+    assert!(!strict(), "cannot run here: {why}");
+    eprintln!("skipped: {why}");
+}
+
+/// The distribution's own.
+pub const PYTHON: &str = "/usr/bin/python3";
+
+/// Whether it is there; else the test is skipped.
+#[must_use]
+pub fn has_python() -> bool {
+    let is_there = Path::new(PYTHON).exists();
+    if !is_there {
+        skip("python3 is not installed");
+    }
+    is_there
+}

@@ -219,7 +219,7 @@ fn every_truncation_is_refused() {
 #[test]
 fn refusals_name_what_is_wrong() {
     type Change = fn(&mut PlanTables);
-    let cases: [(&str, Change); 50] = [
+    let cases: [(&str, Change); 51] = [
         ("operation in record 7", |t| t.ops[7].file = 1),
         ("operation in record 7", |t| t.ops[7].file = 3),
         ("file index in record 7", |t| t.ops[7].file = t.files.len() as u16),
@@ -256,6 +256,7 @@ fn refusals_name_what_is_wrong() {
         ("patch in record 5", |t| t.patches[5].addr += 4),
         ("patch in record 5", |t| t.patches[5].addr = (t.patches[5].addr | (PAGE - 1)) + PAGE - 7),
         ("patch in record 6", |t| t.patches[6].kind = PATCH_INFO),
+        ("patch in record 5", |t| t.process.info = 0),
         ("descriptor in record 4", |t| t.fds[4].source = 4),
         ("descriptor in record 5", |t| t.fds[5].source = 7),
         ("descriptor in record 10", |t| t.fds[10].a = 10),

@@ -277,11 +277,12 @@ unsafe fn make_threads<'a>(
 
 /// What the program has asked to be told of this start.
 unsafe fn publish(plan: &Plan<'_>, vectors: &Vectors) {
-    let mut generation = 0;
+    // Most programs have none: their patches are not looked through.
+    if plan.header.process.info == 0 {
+        return;
+    }
+    let generation = instance::generation();
     for info in infos(plan) {
-        if generation == 0 {
-            generation = instance::generation();
-        }
         // SAFETY: the caller's promise.
         unsafe { vectors.publish(info, generation) };
     }
@@ -289,9 +290,8 @@ unsafe fn publish(plan: &Plan<'_>, vectors: &Vectors) {
 
 /// Each `struct snap_info` of the program. The first is the one of whoever marks the point.
 fn infos(plan: &Plan<'_>) -> impl Iterator<Item = u64> {
-    let first = plan.header.process.info;
-    let others = plan.patches.iter().filter(move |patch| first != 0 && patch.kind == PATCH_INFO);
-    (first != 0).then_some(first).into_iter().chain(others.map(|patch| patch.addr))
+    let others = plan.patches.iter().filter(|patch| patch.kind == PATCH_INFO).map(|patch| patch.addr);
+    Some(plan.header.process.info).filter(|info| *info != 0).into_iter().chain(others)
 }
 
 /// The last steps, with everything in place and all signals blocked if there are any: what would have been in the way

@@ -165,13 +165,15 @@ impl Early {
         let late_word = |patch: &Patch| {
             patch.place == PATCH_MEMORY && (patch.kind == PATCH_ARGC || (bare && patch.kind == PATCH_ENVP))
         };
-        let covers_info = |op: &Op| {
-            op.kind == OP_PROTECT && infos(plan).any(|info| info < op.addr + op.len && op.addr < info + Patch::INFO_LEN)
+        let is_protected = |info: u64| {
+            let covers = |op: &Op| info < op.addr + op.len && op.addr < info + Patch::INFO_LEN;
+            plan.ops.iter().any(|op| op.kind == OP_PROTECT && covers(op))
         };
         Early {
             descriptors: fds::is_only_streams(plan),
             protections: !plan.patches.iter().any(late_word)
-                && !plan.ops.iter().any(|op| op.kind == OP_MAP_FD || covers_info(op)),
+                && !plan.ops.iter().any(|op| op.kind == OP_MAP_FD)
+                && !infos(plan).any(is_protected),
         }
     }
 }

@@ -34,7 +34,6 @@ mod write;
 pub(crate) use elf_store::ElfStore;
 pub(crate) use fds::duplicate;
 pub(crate) use refuse::{Blocker, DumpError};
-pub(crate) use registered::uncalled;
 pub(crate) use secrets::{Scrubbed, SecretNames, pattern};
 pub(crate) use verify::{VerifyError, verify};
 
@@ -127,7 +126,7 @@ fn gather(
     };
     let fds = fds::gather(tracer, &mut blockers)?;
     memory::check(vmas, tracer, options.allow_wx, &mut blockers);
-    registered::check(tracer, reached.at, vmas, &mut blockers);
+    registered::check(tracer, vmas, &mut blockers);
     refuse::children(tracer.pid, &mut blockers)?;
     refuse::tracees(frozen, &mut blockers);
     match own {
@@ -212,7 +211,7 @@ pub(crate) fn dump(
         code_pages: image.code_pages(),
         writable_code: tables.ops.iter().filter(|op| is_wx(op)).map(|op| op.len).sum(),
         dontdump,
-        uncalled: registered::uncalled(tracer, reached.at),
+        uncalled: tracer.registered.uncalled(reached.at),
         own_dispatch: image
             .files
             .iter()

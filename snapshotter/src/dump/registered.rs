@@ -2,33 +2,30 @@
 
 use super::refuse::Blocker;
 use crate::tracee::Tracer;
-use crate::tracee::maps::Vma;
+use crate::tracee::maps::{self, Vma};
 use crate::tracee::protocol::HOOK_LEN;
-use snapfn_format::snap::{AT_READY, PROT_EXEC, PROT_READ, PROT_WRITE, Patch};
-
-/// How many hooks nobody is going to call.
-pub(crate) fn uncalled(tracer: &Tracer, at: u32) -> usize {
-    tracer.registered.uncalled(at == AT_READY)
-}
+use snapfn_format::snap::{PROT_EXEC, PROT_READ, PROT_WRITE, Patch};
 
 /// Adds a blocker for each `struct snap_info` that the loader could not fill, and for each hook that could not be called.
-pub(super) fn check(tracer: &Tracer, at: u32, vmas: &[Vma], blockers: &mut Vec<Blocker>) {
-    let all = |start: u64, len: u64, fits: &dyn Fn(&Vma) -> bool| {
-        let reach = |at, vma: &Vma| if vma.contains(at) && fits(vma) { vma.end } else { at };
-        vmas.iter().fold(start, reach) >= start.saturating_add(len)
-    };
-    // As where shared memory is brought back: that of a file is the file's.
-    let own = |vma: &Vma| vma.prot & PROT_WRITE != 0 && !(vma.shared && vma.has_file());
+pub(super) fn check(tracer: &Tracer, vmas: &[Vma], blockers: &mut Vec<Blocker>) {
+    // Shared memory of a file is the file's.
+    let own = |vma: &Vma, protection| vma.prot & protection != 0 && !(vma.shared && vma.has_file());
     let mut block = |subject, what: &str, remedy| blockers.push(Blocker { subject, what: what.to_owned(), remedy });
-    for info in tracer.registered.infos.iter().filter(|info| !all(**info, Patch::INFO_LEN, &own)) {
-        let subject = format!("struct snap_info at {info:x}");
-        block(subject, "is in no writable memory of the program's own", "keep it in a variable of static lifetime");
+    for info in &tracer.registered.infos {
+        if !maps::all(vmas, *info..info + Patch::INFO_LEN, |vma| own(vma, PROT_WRITE)) {
+            let subject = format!("struct snap_info at {info:x}");
+            block(subject, "is in no writable memory of the program's own", "keep it in a variable of static lifetime");
+        }
     }
-    for hook in tracer.registered.hooks.iter().filter(|_| at == AT_READY) {
-        let is_there = all(hook.record, HOOK_LEN, &|vma| vma.prot & PROT_READ != 0);
-        if !is_there || !all(hook.function, 1, &|vma| vma.prot & PROT_EXEC != 0) {
-            let subject = format!("hook at {:x}, function {:x}", hook.record, hook.function);
-            block(subject, "is no longer there", "keep its record and its code up to the snapshot point");
+    for (hook, function) in &tracer.registered.hooks {
+        let is_there = maps::all(vmas, *hook..hook + HOOK_LEN, |vma| own(vma, PROT_READ));
+        if !is_there || !vmas.iter().any(|vma| vma.contains(*function) && vma.prot & PROT_EXEC != 0) {
+            let subject = format!("hook at {hook:x}, function {function:x}");
+            block(
+                subject,
+                "is no longer in memory of the program's own",
+                "keep its record and its code up to the snapshot point",
+            );
         }
     }
 }

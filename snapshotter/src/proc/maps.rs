@@ -57,7 +57,12 @@ pub(crate) fn read(pid: Tid) -> io::Result<Vec<Vma>> {
 pub(crate) fn covers(pid: Tid, range: Range<u64>) -> bool {
     // Not smaps, for which the kernel walks all page tables.
     let vmas = fs::read(format!("/proc/{pid}/maps")).and_then(|text| parse(&text)).unwrap_or_default();
-    let reach = |at, vma: &Vma| if vma.contains(at) { vma.end } else { at };
+    all(&vmas, range, |_| true)
+}
+
+/// Whether all of `range` is mapped, in areas that fit.
+pub(crate) fn all(vmas: &[Vma], range: Range<u64>, fits: impl Fn(&Vma) -> bool) -> bool {
+    let reach = |at, vma: &Vma| if vma.contains(at) && fits(vma) { vma.end } else { at };
     vmas.iter().fold(range.start, reach) >= range.end
 }
 

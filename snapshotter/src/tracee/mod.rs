@@ -6,7 +6,7 @@
 //!  bind      what ld.so is told before it runs
 //!  adopt     instead: an instance made by snaprun, which is to be dumped again
 //!  run       until the snapshot point; errors name the program's end and its last output
-//!  protocol  what it tells us on its way there: its structure to fill, hooks, secrets
+//!  protocol  what it tells us on its way there: structures to fill, hooks, secrets; unmapping: what is gone of them
 //!  attach    instead: a process that somebody else has started, to look at it
 //!  freeze    all tasks stopped and taken out of their system calls; timeout: what is left of theirs
 //!  ptrace    requests and waits        remote  system calls in the tracee       memory  its memory
@@ -28,6 +28,7 @@ mod run;
 mod spawn;
 pub(crate) mod symbols;
 mod timeout;
+mod unmapping;
 
 pub(crate) use crate::proc::maps;
 pub(crate) use crate::proc::status::Status;

@@ -3,10 +3,11 @@
 use super::boot::Booted;
 use super::breakpoint::Breakpoint;
 use super::memory::Memory;
-use super::protocol::{OP_READY, PROTOCOL, Registered, may_take, taken_away};
+use super::protocol::{OP_READY, PROTOCOL, Registered};
 use super::ptrace::{self, Event, Regs, Stop, Tid};
 use super::spawn::Spawned;
 use super::timeout::{self, Entered};
+use super::unmapping::Unmapping;
 use super::{TraceError, maps, symbols};
 use crate::cli::Point;
 use snapfn_format::snap::{AT_MAIN, AT_READY, AT_SYMBOL, AT_SYSCALL, reg};
@@ -41,12 +42,12 @@ pub(crate) struct Reached {
 }
 
 /// A task of the program.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Task {
     /// What its system call is made to return instead of being executed.
     pub(crate) answer: Option<u64>,
-    /// The call that it is in, where that may take memory away, and its arguments.
-    pub(super) takes: Option<(u64, [u64; 6])>,
+    /// The call that it is in, where that takes memory away.
+    pub(super) unmapping: Option<Unmapping>,
     /// The system call that it entered last.
     pub(crate) entered: Option<Entered>,
 }
@@ -337,9 +338,9 @@ impl Tracer {
                 regs[reg::RAX] = value;
                 ptrace::set_regs(tid, &regs).map_err(system("registers"))?;
             }
-            if let Some((number, args)) = self.tasks.get_mut(&tid).and_then(|task| task.takes.take()) {
+            if let Some(call) = self.tasks.get_mut(&tid).and_then(|task| task.unmapping.take()) {
                 let result = ptrace::get_regs(tid).map_err(system("registers"))?[reg::RAX];
-                taken_away(number, &args, result).iter().for_each(|gone| self.registered.forget(gone));
+                call.gone(result).iter().for_each(|gone| self.registered.forget(gone));
             }
             if self.wanted.is_some() {
                 self.look_for_symbol()?;
@@ -364,8 +365,7 @@ impl Tracer {
         }
         let is_ready = ready && protocol && args[1] == OP_READY;
         if !is_ready && !wanted {
-            let takes = Some((number, args)).filter(|(number, args)| may_take(*number, args));
-            self.tasks.entry(tid).or_default().takes = takes;
+            self.tasks.entry(tid).or_default().unmapping = Unmapping::entered(number, &args);
             return Ok(None);
         }
         let regs = ptrace::get_regs(tid).map_err(system("registers"))?;

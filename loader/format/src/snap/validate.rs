@@ -249,7 +249,7 @@ impl<'a> Plan<'a> {
                 PATCH_MEMORY => {
                     while maps.next_if(|map| map.addr + map.len <= patch.addr).is_some() {}
                     let inside = match patch.kind {
-                        PATCH_INFO => all.writable(patch.addr, Patch::INFO_LEN),
+                        PATCH_INFO => self.header.process.info != 0 && all.writable(patch.addr, Patch::INFO_LEN),
                         _ => maps.peek().is_some_and(|map| within(patch.addr, width, map) && self.is_writable(map)),
                     };
                     let ordered = !registers && (index == 0 || patch.addr > previous);

@@ -57,7 +57,7 @@ fn of_program(args: &Args) -> Result<Blockers> {
     let options = started.dump_options();
     let blockers = dump::blockers(&started.tracer, &started.reached, &started.frozen, &options);
     let kept = dump::dontdump(&started.tracer);
-    let idle = dump::uncalled(&started.tracer, started.reached.at);
+    let idle = started.tracer.registered.uncalled(started.reached.at);
     started.tracer.kill();
     end_children();
     let notes = dontdump(kept).into_iter().chain(uncalled(idle)).collect();
