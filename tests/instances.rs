@@ -1,9 +1,10 @@
-//! Many instances of one snapshot at once, each with its own memory, arguments and input.
+//! Many instances of one snapshot at once, each with its own memory, arguments and input; and snapshots of instances.
 #![allow(clippy::unwrap_used)] // a test fails by panicking
 
 use std::collections::BTreeSet;
 
 use snapfn_tests::bench::Bench;
+use snapfn_tests::place;
 use snapfn_tests::run::finish;
 
 const PROGRAM: &str = r#"
@@ -147,4 +148,21 @@ fn the_working_directory_is_the_instances_unless_the_snapshot_names_one() {
     assert_eq!(bench.snaprun(&["where"]).run().unwrap().out(), "/\n");
     create(&["--cwd", "/usr"]);
     assert_eq!(bench.snaprun(&["where"]).run().unwrap().out(), "/usr\n");
+}
+
+/// A program without a C library has its stack pointer at the argument vectors, which an instance that is to be dumped again has
+/// in a mapping of its own: there must be a stack in front of them.
+#[test]
+fn a_snapshot_of_an_instance_without_a_c_library() {
+    let bench = Bench::new().unwrap();
+    let source = std::fs::read_to_string(place::tests().join("corpus/nolibc_ready.c")).unwrap();
+    let exe =
+        bench.compile("bare", &source, &["-nostdlib", "-static", "-ffreestanding", "-fno-stack-protector"]).unwrap();
+    let snaprun = place::binary("snaprun");
+    bench.created(&["--tag", "once", "--at", "main", "--", &exe]).unwrap();
+    for at in ["ready", "syscall:write"] {
+        bench.created(&["--tag", "twice", "--at", at, "--", snaprun.to_str().unwrap(), "once", "argument"]).unwrap();
+        let outcome = bench.snaprun(&["twice", "other"]).run().unwrap();
+        assert_eq!((outcome.out(), outcome.status.as_str()), ("good\n".into(), "42"), "{at}: {outcome}");
+    }
 }

@@ -63,12 +63,13 @@ impl InitialStack {
     }
 
     /// A copy of the vectors and their strings in a mapping of its own, where `mmap` puts it: for an instance that
-    /// is to be dumped again, whose snapshot cannot hold the kernel's own stack.
+    /// is to be dumped again, whose snapshot cannot hold the kernel's own stack. `room` bytes, a multiple of the page size,
+    /// are free in front of it.
     ///
     /// # Safety
     /// `self` is the initial stack of this process.
     #[cold]
-    pub unsafe fn moved(&self) -> sys::Result<Self> {
+    pub unsafe fn moved(&self, room: u64) -> sys::Result<Self> {
         const ADDRESSES: [u64; 4] = [at::RANDOM, at::EXECFN, at::PLATFORM, at::BASE_PLATFORM];
         let start = self.argv - 8;
         let text_end = |text: &CStr| text.as_ptr() as u64 + text.to_bytes_with_nul().len() as u64;
@@ -86,7 +87,7 @@ impl InitialStack {
         let len = (end - start).next_multiple_of(snapfn_format::PAGE);
         // SAFETY: a new mapping with room for all of it; every address below lies in the copied block.
         unsafe {
-            let copy = sys::mmap(0, len, 3, sys::MAP_PRIVATE | sys::MAP_ANONYMOUS, -1, 0)?;
+            let copy = room + sys::mmap(0, room + len, 3, sys::MAP_PRIVATE | sys::MAP_ANONYMOUS, -1, 0)?;
             memory::write_bytes(copy, memory::bytes(start, end - start));
             let moved = InitialStack::at(copy);
             let shift =

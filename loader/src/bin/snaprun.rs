@@ -304,7 +304,7 @@ fn run<'a>(initial: &InitialStack, args: &Args, binds: Option<&'a Binds>, clock:
     let instance = Instance { first_arg: args.name, binds, report: args.report, clock };
     // SAFETY: this process runs nothing else; `initial` is its initial stack.
     let error = unsafe {
-        match if args.keep { initial.moved() } else { Ok(*initial) } {
+        match if args.keep { initial.moved(restore::bare_stack(&plan)) } else { Ok(*initial) } {
             Ok(initial) if args.park => restore::park(&plan, &sources, &initial, &instance, args.populate),
             Ok(initial) => restore::restore(&plan, &sources, &initial, &instance),
             Err(errno) => RestoreError::System("mmap of the arguments", errno),

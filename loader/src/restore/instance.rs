@@ -85,6 +85,13 @@ pub(super) fn has_bare_stack(plan: &Plan<'_>) -> bool {
     plan.patches.iter().any(|patch| patch.kind == PATCH_STACK)
 }
 
+/// Bytes of stack that belong in front of vectors which are not the kernel's: those of a program that has its stack pointer
+/// there, as large as a main thread's usually may become.
+pub fn bare_stack(plan: &Plan<'_>) -> u64 {
+    const LEN: u64 = 8 << 20;
+    if has_bare_stack(plan) { LEN } else { 0 }
+}
+
 /// What a program that reads the vector itself must find for `kind` instead of the loader's value.
 unsafe fn program_value(process: &Process, kind: u64) -> Option<u64> {
     const OURS: [u64; 7] = [at::PHDR, at::PHENT, at::PHNUM, at::BASE, at::ENTRY, at::EXECFN, at::SYSINFO_EHDR];

@@ -22,7 +22,7 @@ mod signals;
 mod threads;
 mod timers;
 
-pub use instance::Instance;
+pub use instance::{Instance, bare_stack};
 pub use maps::Sources;
 pub use park::{Populate, park};
 

@@ -16,7 +16,7 @@
 //!  +2 MiB  the strings as they were received, arguments first
 //! ```
 
-use super::instance::{Vectors, copy_auxv, has_bare_stack, write_environment};
+use super::instance::{Vectors, bare_stack, copy_auxv, has_bare_stack, write_environment};
 use super::{Instance, RestoreError, Sources, patch};
 use super::{
     descriptors, enter, fds, fill_slots, infos, make_threads, map_image, maps, patch_image, process, publish, signals,
@@ -39,9 +39,6 @@ const ENVP: u64 = 1 << 20;
 const STRINGS: u64 = 2 << 20;
 /// The program's own environment changes come on top of a request's variables.
 const AREA: u64 = STRINGS + STRINGS_MAX as u64;
-/// A program without a C library has its stack pointer at the vectors: its stack lies in front of them, as large as a
-/// main thread's usually may become.
-const BARE_STACK: u64 = 8 << 20;
 /// Strings that fit here need no page fault after the release.
 const STRINGS_FIRST: u64 = 2 * PAGE;
 
@@ -112,7 +109,7 @@ unsafe fn prepare_and_wait<'a>(
     unsafe {
         map_image(plan, sources)?;
         fill_slots(plan, initial);
-        let area = Area::new(if has_bare_stack(plan) { BARE_STACK } else { 0 })?;
+        let area = Area::new(bare_stack(plan))?;
         let canary = patch_image(plan, initial, &area.vectors());
         let early = Early::of(plan);
         if early.descriptors {
