@@ -118,7 +118,7 @@ install -m 644 "$root/cc-wrapper/include/snap.h" "$root/loader/host/capi/include
 install -m 644 "$release/libsnapfn_c.a" "$stage/lib/libsnapfn.a"
 install -m 755 "$release/libsnapfn_c.so" "$stage/lib/libsnapfn.so.0"
 ln -s libsnapfn.so.0 "$stage/lib/libsnapfn.so"
-install -m 644 "$root/docs/man/snaprun.1" "$root/docs/man/snapcc.1" "$stage/$man/"
+install -m 644 "$root/docs/reference/man/snaprun.1" "$root/docs/reference/man/snapcc.1" "$stage/$man/"
 echo '.so man1/snapcc.1' >"$stage/$man/snapc++.1"
 for binary in snapshotter snaprepo; do
     for kind in man bash zsh fish; do

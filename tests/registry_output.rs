@@ -1,4 +1,5 @@
-//! What `snaprepo push` and `pull` show: bars on a terminal, lines elsewhere, events as docs/registry.md has them.
+//! What `snaprepo push` and `pull` show: bars on a terminal, lines elsewhere, the events of
+//! docs/howto/registry.md.
 #![allow(clippy::unwrap_used)] // a test fails by panicking
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -62,9 +63,10 @@ fn bars_are_for_terminals() {
     }
 }
 
-/// The table of events in docs/registry.md: names, and their fields.
+/// The table of events in docs/howto/registry.md: names, and their fields.
 fn documented() -> BTreeMap<String, BTreeSet<String>> {
-    let text = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/registry.md")).unwrap();
+    let text =
+        std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/howto/registry.md")).unwrap();
     let rows = text
         .lines()
         .skip_while(|line| !line.starts_with("| `event` |"))

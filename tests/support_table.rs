@@ -28,7 +28,7 @@ fn rust_tests() -> String {
 
 #[test]
 fn no_cell_is_empty_and_every_test_is_there() {
-    let text = fs::read_to_string(place::root().join("docs/support.md")).unwrap();
+    let text = fs::read_to_string(place::root().join("docs/reference/support.md")).unwrap();
     let tests = rust_tests();
     let kinds = fs::read_to_string(place::tests().join("state_refused.rs")).unwrap();
     let rows = rows(&text);
@@ -71,7 +71,7 @@ fn no_cell_is_empty_and_every_test_is_there() {
 /// What is refused is documented, too.
 #[test]
 fn every_refused_kind_has_a_row() {
-    let text = fs::read_to_string(place::root().join("docs/support.md")).unwrap();
+    let text = fs::read_to_string(place::root().join("docs/reference/support.md")).unwrap();
     let kinds = fs::read_to_string(place::tests().join("state_refused.rs")).unwrap();
     for kind in kinds.lines().filter_map(|line| line.trim().strip_prefix("(\"")?.split_once("\", &[")) {
         assert!(text.contains(&format!("refused.c {}", kind.0)), "{} has no row", kind.0);

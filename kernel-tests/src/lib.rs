@@ -5,7 +5,7 @@
 //! user of a host what works, what does not, and what follows, and by whoever changes the code
 //! and wonders whether a workaround is still needed. The doc comment of each experiment says what
 //! the behaviour looks like (symptom), what provokes it (sequence), which kernels have it, what
-//! the project does about it and when that can go; `docs/kernel.md` is the index.
+//! the project does about it and when that can go; `docs/internals/kernel.md` is the index.
 //!
 //! ```text
 //!  caller ──fork──▶ experiment (no capabilities, own process group, no allocation)

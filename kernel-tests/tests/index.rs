@@ -1,4 +1,4 @@
-//! docs/kernel.md lists every probe, as the probes themselves describe themselves.
+//! docs/internals/kernel.md lists every probe, as the probes themselves describe themselves.
 //!
 //! `SNAPFN_BLESS=1` writes the table anew.
 
@@ -8,7 +8,7 @@ use std::fmt::Write;
 
 use snapfn_kernel_tests::{Level, Outcome, Report, probes, run_all};
 
-const PAGE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/kernel.md");
+const PAGE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/internals/kernel.md");
 const START: &str = "<!-- table: start -->\n";
 const END: &str = "<!-- table: end -->";
 
@@ -29,14 +29,15 @@ fn table() -> String {
 
 #[test]
 fn the_index_lists_every_probe() {
-    let page = std::fs::read_to_string(PAGE).expect("docs/kernel.md");
+    let page = std::fs::read_to_string(PAGE).expect("docs/internals/kernel.md");
     let (head, rest) = page.split_once(START).expect("the start of the table is marked");
     let (seen, tail) = rest.split_once(END).expect("the end of the table is marked");
     if std::env::var_os("SNAPFN_BLESS").is_some() {
-        std::fs::write(PAGE, format!("{head}{START}{}{END}{tail}", table())).expect("docs/kernel.md is writable");
+        std::fs::write(PAGE, format!("{head}{START}{}{END}{tail}", table()))
+            .expect("docs/internals/kernel.md is writable");
         return;
     }
-    assert_eq!(seen, table(), "docs/kernel.md is out of date; SNAPFN_BLESS=1 writes the table anew");
+    assert_eq!(seen, table(), "docs/internals/kernel.md is out of date; SNAPFN_BLESS=1 writes the table anew");
 }
 
 #[test]

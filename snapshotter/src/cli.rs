@@ -143,7 +143,8 @@ pub(crate) struct CreateArgs {
     pub(crate) variants: u8,
     /// Leave the values of environment variables with such names out of the snapshot, wherever their bytes occur in
     /// the program; an instance has its starter's. In addition to those that are left out anyway (*_TOKEN, *_KEY,
-    /// *_SECRET, *PASSWORD*, AWS_* and others, see docs/secrets.md). `*` stands for any characters, `?` for one (repeatable)
+    /// *_SECRET, *PASSWORD*, AWS_* and others, see docs/howto/secrets.md). `*` stands for any characters, `?` for one
+    /// (repeatable)
     #[arg(long, value_name = "PATTERN", value_parser = pattern)]
     pub(crate) scrub_env: Vec<String>,
     /// Let the values of environment variables with such names be in the snapshot, whatever else matches them (repeatable)

@@ -1,5 +1,5 @@
 //! A request to a prepared instance: what it is started with. The same bytes go from a client to a pool and from there
-//! to the instance, and from the library to its own instances; docs/pool.md has the tables.
+//! to the instance, and from the library to its own instances; docs/howto/pool.md has the tables.
 //!
 //! ```text
 //!  RequestHeader   with the descriptors (SCM_RIGHTS) of its first byte: those of STREAMS and DIRECTORY, in this order

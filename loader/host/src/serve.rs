@@ -1,4 +1,4 @@
-//! The pool as a program: serves a Unix socket. docs/pool.md has the protocol.
+//! The pool as a program: serves a Unix socket. docs/howto/pool.md has the protocol.
 //!
 //! A thread per client: it reads one request, sends it to a prepared instance (or starts an ordinary one), tells the
 //! PID, and then waits for the end of the one or the other. A client that goes takes its instance along.

@@ -43,7 +43,7 @@ pub enum ConfigError {
         source: io::Error,
     },
     /// A file says what is not understood.
-    #[error("{}:{line}: {why}; docs/registry.md has the settings", .path.display())]
+    #[error("{}:{line}: {why}; docs/howto/registry.md has the settings", .path.display())]
     Content {
         /// The file.
         path: PathBuf,

@@ -1,4 +1,4 @@
-//! `check`: what works on this host, what does not, and what follows. docs/inspect.md describes the output.
+//! `check`: what works on this host, what does not, and what follows. docs/reference/inspect.md describes the output.
 //!
 //! ```text
 //!  check [NAME]                    host, snapshot, installed, package     can snapshots be made and started here

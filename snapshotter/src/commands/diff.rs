@@ -1,4 +1,4 @@
-//! `diff`: what differs between two snapshots. docs/inspect.md describes the output.
+//! `diff`: what differs between two snapshots. docs/reference/inspect.md describes the output.
 //!
 //! Addresses are random per snapshot, so regions are compared by name (path, `[heap]`, `[stack]`, …) and by the
 //! distance from their start, or from their end where they grow down; stored pages by their SHA-256.

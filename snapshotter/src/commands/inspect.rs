@@ -1,4 +1,4 @@
-//! `inspect`: what is in a snapshot. docs/inspect.md describes the output.
+//! `inspect`: what is in a snapshot. docs/reference/inspect.md describes the output.
 //!
 //! ```text
 //!  Snapshot ─▶ Plan + Space ─▶ Report ─┬─▶ JSON

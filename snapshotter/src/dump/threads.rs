@@ -45,8 +45,8 @@ const PKRU_DEFAULT: u32 = 0x5555_5554;
 ///
 /// Only live components are named, and the area ends with the last of them: a kernel takes an area that is longer than its
 /// own for one without AVX, and its own has no room for AMX tiles before the process has asked for them, though ptrace gives
-/// an area that has (`sigreturn-long-xstate` in docs/kernel.md). `portable`: protection keys, which are always live where
-/// there are any, are left out while no key is in use; instances then have access by every key.
+/// an area that has (`sigreturn-long-xstate` in docs/internals/kernel.md). `portable`: protection keys, which are always
+/// live where there are any, are left out while no key is in use; instances then have access by every key.
 fn frame_xstate(raw: &[u8], portable: bool) -> Result<Vec<u8>, TraceError> {
     const MAGIC1: u32 = 0x4650_5853;
     const MAGIC2: u32 = 0x4650_5845;

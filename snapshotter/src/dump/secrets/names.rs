@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-/// Matched without regard to case. docs/secrets.md lists them.
+/// Matched without regard to case. docs/howto/secrets.md lists them.
 const DEFAULTS: &[&str] = &[
     "*_TOKEN",
     "*_KEY",
