@@ -1,0 +1,10 @@
+//! What a C library's start-up would give: entry point, system calls, raw memory, the kernel's vectors, output.
+
+pub mod arch;
+pub mod auxv;
+#[cfg(not(fuzzing))] // a fuzz target has the entry, allocator and panic handler of an ordinary program
+pub mod entry;
+pub mod memory;
+pub mod print;
+pub mod sys;
+pub mod vdso;
