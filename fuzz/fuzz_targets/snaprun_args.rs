@@ -3,10 +3,10 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use snapfn_loader::address::{ADDRESS_MAX, Address, Shown, Spec};
-use snapfn_loader::args::{self, Action};
-use snapfn_loader::auxv::InitialStack;
-use snapfn_loader::store::{Link, Target, parse_image};
+use snapfn_loader::restore::address::{ADDRESS_MAX, Address, Shown, Spec};
+use snapfn_loader::runtime::auxv::InitialStack;
+use snapfn_loader::start::args::{self, Action};
+use snapfn_loader::start::store::{Link, Target, parse_image};
 use std::ffi::{CString, OsStr};
 use std::os::unix::ffi::OsStrExt;
 

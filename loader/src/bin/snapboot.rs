@@ -5,7 +5,9 @@
 
 use core::fmt::Write;
 use snapfn_format::boot::{BOOT_MAGIC, BootRequest};
-use snapfn_loader::{boot, print::Out, sys};
+use snapfn_loader::boot;
+use snapfn_loader::runtime::print::Out;
+use snapfn_loader::runtime::sys;
 
 /// Entered with the request's address as stack pointer argument; an ordinary start has argc there.
 #[unsafe(no_mangle)]

@@ -10,17 +10,18 @@ use core::fmt::{self, Write};
 use snapfn_format::layout::LOADER_PLAN;
 use snapfn_format::snap::{FILE_HOST, META_MAX, Plan, peek_header};
 use snapfn_format::{FormatError, PAGE};
-use snapfn_loader::address::Binds;
-use snapfn_loader::args::{self, Action, Args, UsageError};
-use snapfn_loader::auxv::InitialStack;
-use snapfn_loader::from::{self, PoolError};
-use snapfn_loader::print::{Out, Text};
+use snapfn_loader::restore::address::Binds;
 use snapfn_loader::restore::{self, Instance, RestoreError, Sources};
-use snapfn_loader::store::{Stores, Target, Untrusted, open_regular};
-use snapfn_loader::sys::{self, Errno};
-use snapfn_loader::timens::{self, TimensError};
-use snapfn_loader::timing::{self, Clock, Moment};
-use snapfn_loader::{dry_run, fallback, memory, pull};
+use snapfn_loader::runtime::auxv::InitialStack;
+use snapfn_loader::runtime::memory;
+use snapfn_loader::runtime::print::{Out, Text};
+use snapfn_loader::runtime::sys::{self, Errno};
+use snapfn_loader::start::args::{self, Action, Args, UsageError};
+use snapfn_loader::start::pool_client::{self, PoolError};
+use snapfn_loader::start::store::{Stores, Target, Untrusted, open_regular};
+use snapfn_loader::start::timens::{self, TimensError};
+use snapfn_loader::start::timing::{self, Clock, Moment};
+use snapfn_loader::start::{dry_run, fallback, pull};
 
 const HELP: &str = "\
 Starts an instance of a snapshot: the process becomes the program.
@@ -198,8 +199,8 @@ fn pool(initial: &InitialStack, args: &Args) -> ! {
     let arg = |index| initial.arg(index).unwrap_or_default();
     let name = arg(args.name);
     let error = match args.action {
-        Action::Pool => from::exec_pool(arg(args.pool), arg(args.pool + 1), args, name, initial),
-        _ => from::run(name, args.name + 1, initial),
+        Action::Pool => pool_client::exec_pool(arg(args.pool), arg(args.pool + 1), args, name, initial),
+        _ => pool_client::run(name, args.name + 1, initial),
     };
     fail(Some(name), &Failure::Pool(error), 2)
 }

@@ -1,8 +1,8 @@
 //! Mapping one ELF image from its code segment and init data files.
 
 use super::{BootError, step};
-use crate::memory;
-use crate::sys::{self, Errno};
+use crate::runtime::memory;
+use crate::runtime::sys::{self, Errno};
 use snapfn_format::PAGE;
 use snapfn_format::init::{Init, PROT_EXEC, SegmentKind};
 

@@ -8,9 +8,9 @@
 mod image;
 mod stack;
 
-use crate::auxv::{InitialStack, at};
-use crate::sys::{self, Errno};
-use crate::{memory, vdso};
+use crate::runtime::auxv::{InitialStack, at};
+use crate::runtime::sys::{self, Errno};
+use crate::runtime::{memory, vdso};
 use image::{Image, Source};
 use snapfn_format::FormatError;
 use snapfn_format::PAGE;

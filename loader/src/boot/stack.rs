@@ -7,9 +7,9 @@
 
 use super::image::Image;
 use super::{BootError, step};
-use crate::auxv::{InitialStack, at};
-use crate::memory;
-use crate::sys::{self, Errno};
+use crate::runtime::auxv::{InitialStack, at};
+use crate::runtime::memory;
+use crate::runtime::sys::{self, Errno};
 use core::ffi::CStr;
 use snapfn_format::boot::BootRequest;
 use snapfn_format::page_down;

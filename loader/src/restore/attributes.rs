@@ -5,8 +5,8 @@
 //! executable pages).
 
 use super::RestoreError;
-use crate::print::Out;
-use crate::sys::{self, Errno, nr};
+use crate::runtime::print::Out;
+use crate::runtime::sys::{self, Errno, nr};
 use core::ffi::CStr;
 use core::fmt::{self, Write};
 use snapfn_format::requirements::PR_SET_MDWE;

@@ -1,11 +1,11 @@
 //! The arguments and environment of this start.
 
 use super::RestoreError;
-use crate::address::Binds;
-use crate::auxv::{InitialStack, at};
-use crate::memory::{read_u64, write_u32, write_u64};
-use crate::sys;
-use crate::timing::Clock;
+use crate::restore::address::Binds;
+use crate::runtime::auxv::{InitialStack, at};
+use crate::runtime::memory::{read_u64, write_u32, write_u64};
+use crate::runtime::sys;
+use crate::start::timing::Clock;
 use snapfn_format::PAGE;
 use snapfn_format::snap::{ENV_SET, EnvChange, PATCH_STACK, Plan, Process};
 
@@ -37,7 +37,7 @@ pub(super) struct Vectors {
 /// End of the C string at `addr`, terminator included.
 unsafe fn string_end(addr: u64) -> u64 {
     // SAFETY: the caller passes strings of the initial stack.
-    addr + unsafe { crate::memory::c_str(addr) }.to_bytes_with_nul().len() as u64
+    addr + unsafe { crate::runtime::memory::c_str(addr) }.to_bytes_with_nul().len() as u64
 }
 
 impl Instance<'_> {
@@ -168,7 +168,7 @@ pub(super) unsafe fn write_environment(plan: &Plan<'_>, variables: impl Iterator
     };
     for variable in variables {
         // SAFETY: the caller's promise.
-        let text = unsafe { crate::memory::c_str(variable) };
+        let text = unsafe { crate::runtime::memory::c_str(variable) };
         if !changes.iter().any(|change| named(change, text.to_bytes())) {
             put(variable);
         }

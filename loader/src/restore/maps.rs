@@ -1,7 +1,7 @@
 //! The address space: one `mmap` per operation.
 
 use super::RestoreError;
-use crate::sys::{self, nr};
+use crate::runtime::sys::{self, nr};
 use core::cell::Cell;
 use snapfn_format::snap::*;
 

@@ -11,7 +11,9 @@
 //! The plan has been validated as a whole before the first of these runs.
 #![allow(unsafe_code)] // builds another program's image
 
+pub mod address;
 mod attributes;
+pub mod cpu;
 mod fds;
 mod instance;
 mod maps;
@@ -26,14 +28,14 @@ pub use instance::{Instance, bare_stack};
 pub use maps::Sources;
 pub use park::{Populate, park};
 
-use crate::address::{Address, Shown, Spec};
-use crate::auxv::{InitialStack, at};
-use crate::cpu::{self, Unfit};
-use crate::print::Text;
-use crate::sys::{self, Errno};
-use crate::timing::Moment;
-use crate::{memory, vdso};
+use crate::runtime::auxv::{InitialStack, at};
+use crate::runtime::print::Text;
+use crate::runtime::sys::{self, Errno};
+use crate::runtime::{memory, vdso};
+use crate::start::timing::Moment;
+use address::{Address, Shown, Spec};
 use core::fmt;
+use cpu::Unfit;
 use instance::Vectors;
 use snapfn_format::layout::{LOADER_END, LOADER_START};
 use snapfn_format::snap::{FD_TEMPORARY, PATCH_INFO, Plan, resident};

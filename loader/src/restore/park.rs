@@ -22,9 +22,9 @@ use super::{
     descriptors, enter, fds, fill_slots, infos, make_threads, map_image, maps, patch_image, process, publish, signals,
     threads,
 };
-use crate::auxv::InitialStack;
-use crate::memory::{bytes, c_str, write_u64};
-use crate::sys::{self, Errno, nr};
+use crate::runtime::auxv::InitialStack;
+use crate::runtime::memory::{bytes, c_str, write_u64};
+use crate::runtime::sys::{self, Errno, nr};
 use core::convert::Infallible;
 use core::ffi::CStr;
 use snapfn_format::PAGE;

@@ -1,8 +1,8 @@
 //! Words that are new in every instance.
 
 use super::instance::Vectors;
-use crate::auxv::{InitialStack, at};
-use crate::memory::{read_u64, write_bytes, write_u64};
+use crate::runtime::auxv::{InitialStack, at};
+use crate::runtime::memory::{read_u64, write_bytes, write_u64};
 use snapfn_format::snap::*;
 
 /// The new stack canary, made as the C libraries make it: from the kernel's random bytes, lowest byte zero.
@@ -49,7 +49,7 @@ pub(super) unsafe fn auxv(process: &Process, initial: &InitialStack) {
     // SAFETY: validated addresses; `initial` is the kernel's.
     unsafe {
         if let (Some(random), true) = (initial.aux_value(at::RANDOM), process.at_random != 0) {
-            write_bytes(process.at_random, crate::memory::bytes(random, 16));
+            write_bytes(process.at_random, crate::runtime::memory::bytes(random, 16));
         }
         if process.auxv == 0 {
             return;

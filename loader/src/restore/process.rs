@@ -2,7 +2,7 @@
 
 use super::instance::Vectors;
 use super::{MmMap, RestoreError};
-use crate::sys;
+use crate::runtime::sys;
 use core::ffi::CStr;
 use snapfn_format::snap::*;
 

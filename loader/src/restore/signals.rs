@@ -2,7 +2,7 @@
 
 use super::RestoreError;
 use super::threads::Frames;
-use crate::sys::{self, nr};
+use crate::runtime::sys::{self, nr};
 use snapfn_format::snap::*;
 
 /// Sent by `kill`, `sigqueue`, a message queue, `tgkill`: codes whose siginfo names the sender.

@@ -6,8 +6,8 @@ use super::RestoreError;
 use super::attributes::{self, Inherited};
 use super::instance::Vectors;
 use super::patch;
-use crate::memory::{read_u32, write_bytes, write_u32, write_u64};
-use crate::sys::{self, ThreadStart};
+use crate::runtime::memory::{read_u32, write_bytes, write_u32, write_u64};
+use crate::runtime::sys::{self, ThreadStart};
 use snapfn_format::snap::*;
 
 /// UC_FP_XSTATE | UC_SIGCONTEXT_SS | UC_STRICT_RESTORE_SS

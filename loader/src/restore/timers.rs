@@ -2,7 +2,7 @@
 
 use super::RestoreError;
 use super::threads::Frames;
-use crate::sys::{self, Errno, nr};
+use crate::runtime::sys::{self, Errno, nr};
 use snapfn_format::snap::*;
 
 const SECOND: u64 = 1_000_000_000;

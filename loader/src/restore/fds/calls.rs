@@ -1,6 +1,6 @@
 //! The system calls that make and complete descriptors.
 
-use crate::sys::{self, Result, nr};
+use crate::runtime::sys::{self, Result, nr};
 use core::ffi::CStr;
 use core::fmt::Write;
 

@@ -15,9 +15,9 @@ mod sockets;
 mod steps;
 
 use super::{RestoreError, Sources};
-use crate::address::Binds;
-use crate::auxv::InitialStack;
-use crate::sys;
+use crate::restore::address::Binds;
+use crate::runtime::auxv::InitialStack;
+use crate::runtime::sys;
 use snapfn_format::snap::*;
 
 /// O_APPEND, O_NONBLOCK, O_ASYNC, O_DIRECT, O_NOATIME: what F_SETFL can change.

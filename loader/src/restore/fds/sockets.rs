@@ -6,10 +6,10 @@
 
 use super::super::RestoreError;
 use super::{Context, calls};
-use crate::address::{self, Address, Binds, Spec};
-use crate::auxv::InitialStack;
-use crate::memory;
-use crate::sys::{self, Errno};
+use crate::restore::address::{self, Address, Binds, Spec};
+use crate::runtime::auxv::InitialStack;
+use crate::runtime::memory;
+use crate::runtime::sys::{self, Errno};
 use core::ffi::CStr;
 use snapfn_format::snap::*;
 

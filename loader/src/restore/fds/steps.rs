@@ -2,7 +2,7 @@
 
 use super::super::RestoreError;
 use super::{Context, calls};
-use crate::sys::{self, Errno};
+use crate::runtime::sys::{self, Errno};
 use core::ffi::CStr;
 use snapfn_format::snap::*;
 

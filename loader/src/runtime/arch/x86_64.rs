@@ -1,4 +1,4 @@
-//! The x86-64 half of [`super`]: the instructions themselves.
+//! x86-64.
 
 use core::arch::asm;
 
@@ -106,7 +106,7 @@ pub mod nr {
 
 /// # Safety
 /// As the system call demands.
-pub(super) unsafe fn syscall6(number: usize, args: [usize; 6]) -> usize {
+pub(in crate::runtime) unsafe fn syscall6(number: usize, args: [usize; 6]) -> usize {
     let result;
     // SAFETY: the kernel clobbers rax, rcx and r11 only; memory is what the caller answers for.
     unsafe {
@@ -138,7 +138,7 @@ core::arch::global_asm!(
     "and rsp, -16",  // the ABI's stack alignment
     "call {entry}",  // never returns
     "ud2",
-    entry = sym crate::rt::enter,
+    entry = sym crate::runtime::entry::enter,
 );
 
 /// Loads the FS and GS bases. AT_HWCAP2 bit 1 says that the instructions may be used in user mode.
@@ -202,7 +202,7 @@ pub struct ThreadStart {
 ///
 /// # Safety
 /// The stub and the frame must be complete; the thread leaves through `rt_sigreturn` and never comes back here.
-pub unsafe fn spawn_thread(start: &ThreadStart) -> super::Result<u32> {
+pub unsafe fn spawn_thread(start: &ThreadStart) -> crate::runtime::sys::Result<u32> {
     // CLONE_VM | FS | FILES | SIGHAND | THREAD | SYSVSEM | SETTLS | PARENT_SETTID | CHILD_CLEARTID
     const FLAGS: u64 = 0x100 | 0x200 | 0x400 | 0x800 | 0x10000 | 0x40000 | 0x80000 | 0x100000 | 0x200000;
     let result: usize;
@@ -225,7 +225,7 @@ pub unsafe fn spawn_thread(start: &ThreadStart) -> super::Result<u32> {
             lateout("r11") _,
         );
     }
-    super::check(result).map(|tid| tid as u32)
+    crate::runtime::sys::check(result).map(|tid| tid as u32)
 }
 
 /// The processor's time stamp counter.
@@ -240,7 +240,7 @@ pub fn timestamp() -> u64 {
 ///
 /// # Safety
 /// `path`, `argv` and `envp` as `execve` wants them; `stamp` is writable.
-pub unsafe fn spawn_exec(path: u64, argv: u64, envp: u64, stamp: u64) -> super::Result<u32> {
+pub unsafe fn spawn_exec(path: u64, argv: u64, envp: u64, stamp: u64) -> crate::runtime::sys::Result<u32> {
     let result: usize;
     // SAFETY: the child shares this stack and does not touch it: everything it needs is in registers.
     unsafe {
@@ -275,7 +275,7 @@ pub unsafe fn spawn_exec(path: u64, argv: u64, envp: u64, stamp: u64) -> super::
             options(nostack),
         );
     }
-    super::check(result).map(|pid| pid as u32)
+    crate::runtime::sys::check(result).map(|pid| pid as u32)
 }
 
 /// Jumps to the resident stub that unmaps `[base, base + len)` (the loader) and loads the frame at `sp - 8`. The stub that

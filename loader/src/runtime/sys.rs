@@ -1,10 +1,7 @@
 //! System calls without a libc. Every wrapper returns `Err(Errno)` for the kernel's negative values.
 #![allow(unsafe_code)] // system calls
 
-#[cfg(target_arch = "x86_64")]
-mod x86_64;
-#[cfg(target_arch = "x86_64")]
-pub use x86_64::*;
+pub use super::arch::*;
 
 use core::ffi::CStr;
 use core::fmt;
@@ -73,7 +70,7 @@ impl fmt::Display for Errno {
 /// A result of a system call.
 pub type Result<T> = core::result::Result<T, Errno>;
 
-fn check(value: usize) -> Result<usize> {
+pub(in crate::runtime) fn check(value: usize) -> Result<usize> {
     match value as isize {
         error @ -4095..=-1 => Err(Errno(-error as i32)),
         _ => Ok(value),

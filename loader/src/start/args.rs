@@ -1,9 +1,9 @@
 //! `snaprun`'s command line: options before NAME, the program's arguments after it.
 
-use crate::address::{BINDS_MAX, Binds};
-use crate::auxv::InitialStack;
 use crate::restore::Populate;
-use crate::timing::Form;
+use crate::restore::address::{BINDS_MAX, Binds};
+use crate::runtime::auxv::InitialStack;
+use crate::start::timing::Form;
 use core::ffi::CStr;
 
 /// What to do.

@@ -13,8 +13,8 @@
 //! files and the question who owns the store are about one directory. The root itself may be behind symbolic links, since
 //! the user has named it so; below it none is followed.
 
-use crate::auxv::{InitialStack, at};
-use crate::sys::{self, Errno, Stat};
+use crate::runtime::auxv::{InitialStack, at};
+use crate::runtime::sys::{self, Errno, Stat};
 use core::cell::Cell;
 use core::ffi::CStr;
 use core::fmt;

@@ -6,7 +6,7 @@
 //! Where a hypervisor only hides a feature from `CPUID`, the instruction works, and so does the snapshot.
 #![allow(unsafe_code)] // executes instructions that the CPU may not have, installs a signal handler
 
-use crate::sys::{self, sigaction};
+use crate::runtime::sys::{self, sigaction};
 use core::arch::{asm, naked_asm};
 use core::fmt;
 use core::mem::MaybeUninit;

@@ -1,7 +1,7 @@
 //! What a libc's start-up would give: entry, memory functions, the panic handler.
 #![allow(unsafe_code)] // process entry, memory functions
 
-use crate::sys;
+use crate::runtime::sys;
 use core::arch::asm;
 use core::panic::PanicInfo;
 

@@ -1,6 +1,6 @@
 //! `snaprun --dry-run`: the plan in words.
 
-use crate::print::{Out, Text};
+use crate::runtime::print::{Out, Text};
 use core::fmt::{self, Write};
 use snapfn_format::cpu::{self, FeatureSet};
 use snapfn_format::requirements::BEHAVIOURS;

@@ -4,10 +4,10 @@
 //! image's name among them. So nothing has to be moved, however many arguments there are.
 #![allow(unsafe_code)] // writes into the initial stack, execve
 
-use crate::auxv::{InitialStack, at};
-use crate::memory;
-use crate::store::with_path;
-use crate::sys::{self, Errno};
+use crate::runtime::auxv::{InitialStack, at};
+use crate::runtime::memory;
+use crate::runtime::sys::{self, Errno};
+use crate::start::store::with_path;
 use core::ffi::CStr;
 
 const PROGRAM: &[u8] = b"/snaprepo";

@@ -1,6 +1,6 @@
 //! Socket addresses: what `--bind` and LISTEN_FDNAMES say, and how an address is shown.
 
-use crate::print::Text;
+use crate::runtime::print::Text;
 use core::fmt;
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 

@@ -6,7 +6,7 @@
 //! of the program; capabilities are put back to what they were.
 #![allow(unsafe_code)] // system calls
 
-use crate::sys::{self, Errno, nr};
+use crate::runtime::sys::{self, Errno, nr};
 use core::ffi::CStr;
 use core::fmt::{self, Write};
 use snapfn_format::snap::Process;

@@ -1,10 +1,10 @@
 //! `--fallback`: the program started the ordinary way, where this host cannot start the snapshot.
 #![allow(unsafe_code)] // builds an argument vector, execve
 
-use crate::auxv::InitialStack;
-use crate::memory::{read_u64, write_u64};
 use crate::restore::RestoreError;
-use crate::sys::{self, Errno};
+use crate::runtime::auxv::InitialStack;
+use crate::runtime::memory::{read_u64, write_u64};
+use crate::runtime::sys::{self, Errno};
 use core::ffi::CStr;
 use snapfn_format::PAGE;
 use snapfn_format::snap::{AT_MAIN, FD_INHERIT, Plan};
@@ -47,7 +47,7 @@ pub unsafe fn start(plan: &Plan<'_>, initial: &InitialStack, first_arg: u64) -> 
             Err(errno) => return errno,
         };
         let path = vector + 8 * count;
-        crate::memory::write_bytes(path, exe);
+        crate::runtime::memory::write_bytes(path, exe);
         let mut slot = vector;
         let mut put = |addr: u64| {
             write_u64(slot, addr);
@@ -68,7 +68,7 @@ pub unsafe fn start(plan: &Plan<'_>, initial: &InitialStack, first_arg: u64) -> 
         {
             return errno;
         }
-        let path = crate::memory::c_str(path);
+        let path = crate::runtime::memory::c_str(path);
         sys::execve(path, vector as *const *const u8, initial.envp as *const *const u8)
     }
 }

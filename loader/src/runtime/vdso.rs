@@ -1,7 +1,7 @@
 //! Filling the slots of the synthetic vDSO from the host's.
 #![allow(unsafe_code)] // reads the vDSO image, writes the slot page
 
-use crate::memory::{self, write_u64};
+use crate::runtime::memory::{self, write_u64};
 use snapfn_format::snap::resident::{ENTRIES, ENTRY_SIZE, FALLBACKS, FUNCTIONS, SLOTS};
 use snapfn_format::vdso::{functions, image_len};
 

@@ -1,7 +1,7 @@
 //! The kernel's initial stack: argc, argv, envp and the auxiliary vector.
 #![allow(unsafe_code)] // walks the kernel's vectors
 
-use crate::{memory, sys};
+use crate::runtime::{memory, sys};
 use core::ffi::CStr;
 
 /// Auxiliary vector types.

@@ -2,10 +2,10 @@
 //! stands for it: signals go to the instance, and this process ends as it does. `--pool` executes the program behind it.
 #![allow(unsafe_code)] // system calls
 
-use crate::args::Args;
-use crate::auxv::InitialStack;
-use crate::print::{Out, Text};
-use crate::sys::{self, Errno, nr};
+use crate::runtime::auxv::InitialStack;
+use crate::runtime::print::{Out, Text};
+use crate::runtime::sys::{self, Errno, nr};
+use crate::start::args::Args;
 use core::ffi::CStr;
 use core::fmt::{self, Write};
 use snapfn_format::request::*;

@@ -7,10 +7,10 @@
 //! An ordinary start looks at one byte and takes no time stamp.
 #![allow(unsafe_code)] // the page of time stamps, clone
 
-use crate::auxv::InitialStack;
-use crate::memory::{bytes, read_u64, write_u64};
-use crate::print::{Out, Text};
-use crate::sys::{self, Errno, nr};
+use crate::runtime::auxv::InitialStack;
+use crate::runtime::memory::{bytes, read_u64, write_u64};
+use crate::runtime::print::{Out, Text};
+use crate::runtime::sys::{self, Errno, nr};
 use core::ffi::CStr;
 use core::fmt::{self, Write};
 use snapfn_format::PAGE;
@@ -251,7 +251,7 @@ pub unsafe fn observe(initial: &InitialStack, option: u64, form: Form, name: &CS
 }
 
 unsafe fn run(initial: &InitialStack, option: u64, form: Form, name: &CStr) -> sys::Result<i32> {
-    const EXECFN: u64 = crate::auxv::at::EXECFN;
+    const EXECFN: u64 = crate::runtime::auxv::at::EXECFN;
     const SHARED: u32 = 1;
     const SIG_IGN: u64 = 1;
     // SAFETY: live memory of the sizes that the calls expect; the vectors are the kernel's; new mappings are written to

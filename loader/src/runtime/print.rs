@@ -1,6 +1,6 @@
 //! Formatted output to a descriptor, buffered in a small array.
 
-use crate::sys;
+use crate::runtime::sys;
 use core::fmt::{self, Write};
 
 /// A buffered writer; flushed when dropped.
