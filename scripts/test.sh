@@ -10,8 +10,8 @@ usage() {
     cat <<'TEXT'
 Usage: scripts/test.sh [--quick] [--strict]
 
-Installs what is missing (as root), builds snapfn and runs every check: format, lints, all tests (among them the
-corpus: ordinary run = run from a snapshot), fuzz targets, installation, Lua, SQLite and Python from Debian.
+Installs what is missing (as root), builds snapfn and runs every check: format, lints, documentation, all tests (among
+them the corpus: ordinary run = run from a snapshot), fuzz targets, installation, Lua, SQLite and Python from Debian.
 
   --quick     format, lints and tests only
   --strict    a test that cannot run here fails (the same as SNAPFN_STRICT_TESTS=1)
@@ -97,6 +97,7 @@ phase build build_release || finish
 phase format cargo fmt --all --check
 phase lints cargo clippy --workspace --lib --bins --tests --examples --locked -- -D warnings
 
+phase docs scripts/docs.py
 phase dependencies scripts/dependencies.py
 
 # Every test of the workspace, with the release binaries; the counts are those of the test runner.

@@ -1,0 +1,164 @@
+#!/usr/bin/env python3
+"""Checks the documentation: links between pages, the paths that pages name, and the length of prose lines.
+
+Each rule first has to find a fault in a page that is made up for it, so a rule that no longer finds anything fails.
+"""
+
+import itertools
+import pathlib
+import re
+import subprocess
+import sys
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+# Longest line of a page, in characters. Tables and lines with a URL may be longer, since they cannot be broken.
+WIDTH = 120
+LINK = re.compile(r"!?\[(?:[^\[\]]|\[[^\]]*\])*\]\(([^)\s]+)\)")
+HEADING = re.compile(r"#{1,6}\s+(.*)")
+CODE = re.compile(r"(`+)(.+?)\1")
+PAGE = re.compile(r"\bdocs/[\w./-]+\.(?:md|svg|1)\b")
+# What has changed may speak of files that are no longer there.
+HISTORY = "CHANGELOG.md"
+
+
+def lines(text):
+    """Numbered lines of a page, each with True if it belongs to a block of code."""
+    fence = None
+    for number, line in enumerate(text.splitlines(), 1):
+        mark = re.match(r"\s*(```+|~~~+)", line)
+        if mark and (fence is None or line.strip() == fence):
+            fence = mark[1] if fence is None else None
+            yield number, line, True
+        else:
+            yield number, line, fence is not None
+
+
+def anchors(text):
+    """The anchors that a renderer gives to the headings of a page: lower case, hyphens, a number for a repeated one."""
+    seen = {}
+    for _, line, code in lines(text):
+        heading = None if code else HEADING.fullmatch(line)
+        if heading:
+            words = re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", heading[1]).replace("`", "").lower()
+            slug = re.sub(r"[^\w\- ]", "", words).replace(" ", "-")
+            count = seen[slug] = seen.get(slug, -1) + 1
+            yield slug if count == 0 else f"{slug}-{count}"
+
+
+def braces(path):
+    """The paths that `a/{b,c}.rs` stands for; a part `…` stands for files that are not named."""
+    parts = [part.split(",") for part in re.split(r"[{}]", path)]
+    return ["".join(choice) for choice in itertools.product(*parts) if "…" not in choice]
+
+
+def broken_links(pages, present):
+    for page, text in pages.items():
+        # A link may go over two lines. What is code is no link.
+        prose = "\n".join("" if code else line for _, line, code in lines(text))
+        prose = CODE.sub(lambda span: "" if "](" in span[0] else span[0], prose)
+        for link in LINK.finditer(prose):
+            target, number = link[1], prose.count("\n", 0, link.end()) + 1
+            if "://" in target or target.startswith("mailto:"):
+                continue
+            path, _, anchor = target.partition("#")
+            name = normal(pathlib.PurePosixPath(page).parent / path) if path else page
+            if name not in present:
+                yield f"{page}:{number}: the link {target} leads nowhere: there is no {name}"
+            elif anchor and anchor not in anchors(pages.get(name, "")):
+                yield f"{page}:{number}: the link {target} leads nowhere: {name} has no such heading"
+
+
+def missing_paths(pages, present):
+    """Paths in code marks that begin with a folder of the repository. A `*` or a capital word stands for any name."""
+    folders = {path.split("/")[0] for path in present if "/" in path}
+    for page, text in pages.items():
+        if page == HISTORY:
+            continue
+        for number, line, code in lines(text):
+            for _, words in [] if code else CODE.findall(line):
+                path = words.split()[0].rstrip("/") if words.split() else ""
+                if not re.fullmatch(r"[\w.{},…/-]+", path) or "/" not in path or path.split("/")[0] not in folders:
+                    continue
+                for name in braces(path):
+                    if name not in present:
+                        yield f"{page}:{number}: `{words}` names {name}, which is not there"
+
+
+def missing_pages(sources, present):
+    """Sources and scripts name pages by their path from the top of the repository."""
+    for source, text in sources.items():
+        for number, line in enumerate(text.splitlines(), 1):
+            for name in PAGE.findall(line):
+                if name not in present:
+                    yield f"{source}:{number}: there is no {name}"
+
+
+def long_lines(pages):
+    for page, text in pages.items():
+        for number, line, _ in lines(text):
+            if len(line) > WIDTH and not line.lstrip().startswith("|") and "://" not in line:
+                yield f"{page}:{number}: the line has {len(line)} characters; the most is {WIDTH}"
+
+
+def normal(path):
+    parts = []
+    for part in path.parts:
+        if part == ".." and parts:
+            parts.pop()
+        elif part != ".":
+            parts.append(part)
+    return "/".join(parts) or "."
+
+
+def prove():
+    """Every rule finds the fault in a page that was made for it, and nothing in the same page without the fault."""
+    present = {".", "A.md", "docs", "docs/b.md", "docs/c.rs"}
+    b = "# One `two`, three\n## Same\n## Same\n```\n# no heading\n[no](link.md)\n```\n"
+    a = "[b\nb](docs/b.md#one-two-three), [`s`](docs/b.md#same-1), [h](#here) `[no](link.md)`\n# Here\n`docs/{b,…}.md`\n"
+    good = {"A.md": a + "x" * WIDTH, "docs/b.md": b}
+    faults = [
+        (broken_links, "[b](docs/missing.md)"),
+        (broken_links, "[b](docs/b.md#no-heading)"),
+        (broken_links, "[h](#there)"),
+        (broken_links, "[over two\nlines](missing.md)"),
+        (missing_paths, "`docs/{b,d}.md`"),
+        (missing_paths, "`docs/missing.rs`"),
+        (missing_pages, "see docs/missing.md"),
+        (long_lines, "x" * (WIDTH + 1)),
+    ]
+    for rule, bad in faults:
+        arguments = () if rule is long_lines else (present,)
+        if list(rule(good, *arguments)):
+            sys.exit(f"docs.py: {rule.__name__} finds a fault where there is none: {list(rule(good, *arguments))}")
+        if not list(rule(good | {"docs/b.md": b + bad}, *arguments)):
+            sys.exit(f"docs.py: {rule.__name__} does not find: {bad}")
+
+
+def main():
+    prove()
+    done = subprocess.run(["git", "ls-files", "-z"], capture_output=True, text=True, cwd=ROOT, check=True)
+    files = [name for name in done.stdout.split("\0") if name and (ROOT / name).is_file()]
+    present = {"."} | set(files)
+    for name in files:
+        present.update(str(parent) for parent in pathlib.PurePosixPath(name).parents)
+    pages, sources = {}, {}
+    for name in files:
+        if name.endswith(".md"):
+            pages[name] = (ROOT / name).read_text()
+        elif name.endswith((".rs", ".c", ".h", ".sh", ".py", ".toml", ".1")) and name != "scripts/docs.py":
+            sources[name] = (ROOT / name).read_text()
+    faults = [
+        *broken_links(pages, present),
+        *missing_paths(pages, present),
+        *missing_pages(sources, present),
+        *long_lines(pages),
+    ]
+    for fault in faults:
+        print(fault)
+    if faults:
+        sys.exit(f"docs.py: {len(faults)} faults")
+    print(f"{len(pages)} pages: links, anchors, paths and line lengths are right")
+
+
+if __name__ == "__main__":
+    main()
