@@ -42,7 +42,7 @@ impl Source {
             let init = Init::parse(memory::bytes(at, size)).map_err(|error| BootError::Format(what, error))?;
             let code = sys::openat(sys::AT_FDCWD, memory::c_str(code), flags, 0).map_err(step("code segment file"))?;
             if sys::fstat(code).map_err(step("code segment file"))?.size != init.header().code_size.get() {
-                return Err(BootError::System("the code segment file has another size than recorded", Errno(0)));
+                return Err(BootError::System("the code segment file has another size than recorded", Errno::NONE));
             }
             Ok(Source { init, mapping: (at, size), code })
         }

@@ -81,7 +81,7 @@ fn describe(error: BootError, out: &mut Message<'_>) -> i32 {
 
 unsafe fn rebuild(request: &mut BootRequest) -> Result<(), BootError> {
     if request.magic != BOOT_MAGIC {
-        return Err(BootError::System("snapboot and snapshotter are of different versions", Errno(0)));
+        return Err(BootError::System("snapboot and snapshotter are of different versions", Errno::NONE));
     }
     // SAFETY: all addresses come from the snapshotter; the kernel's image is no longer needed once unmapped.
     unsafe {
@@ -141,7 +141,7 @@ unsafe fn map_resident(request: &BootRequest) -> Result<(), BootError> {
 }
 
 unsafe fn tell_kernel(request: &BootRequest, exe: &Image, stack: &stack::Built) -> Result<(), BootError> {
-    let map = crate::restore::MmMap {
+    let map = sys::MmMap {
         start_code: exe.start_code,
         end_code: exe.end_code,
         start_data: exe.start_data,

@@ -3,9 +3,9 @@
 use super::RestoreError;
 use crate::restore::address::Binds;
 use crate::runtime::auxv::{InitialStack, at};
+use crate::runtime::clock::Clock;
 use crate::runtime::memory::{read_u64, write_u32, write_u64};
 use crate::runtime::sys;
-use crate::start::timing::Clock;
 use snapfn_format::PAGE;
 use snapfn_format::snap::{ENV_SET, EnvChange, PATCH_STACK, Plan, Process};
 
@@ -16,8 +16,8 @@ pub struct Instance<'a> {
     pub first_arg: u64,
     /// Where sockets go, if not where they were.
     pub binds: Option<&'a Binds>,
-    /// The descriptor that failures are reported to, closed before the jump; −1 for standard error.
-    pub report: i32,
+    /// The descriptor that failures are reported to, closed before the jump; none: standard error.
+    pub report: Option<i32>,
     /// What the time goes to.
     pub clock: Clock,
 }

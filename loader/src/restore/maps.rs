@@ -1,7 +1,7 @@
 //! The address space: one `mmap` per operation.
 
 use super::RestoreError;
-use crate::runtime::sys::{self, nr};
+use crate::runtime::sys::{self, Errno, nr};
 use core::cell::Cell;
 use snapfn_format::snap::*;
 
@@ -38,7 +38,7 @@ impl<'f> Sources<'f> {
     }
 }
 
-fn error<'a>(what: &'static str, op: &Op, errno: sys::Errno) -> RestoreError<'a> {
+fn error<'a>(what: &'static str, op: &Op, errno: Errno) -> RestoreError<'a> {
     RestoreError::Map { what, addr: op.addr, len: op.len, errno }
 }
 
@@ -137,9 +137,9 @@ unsafe fn read<'a>(fd: i32, op: &Op) -> Result<(), RestoreError<'a>> {
     while done < op.len {
         // SAFETY: inside the mapping that the last map operation made.
         match unsafe { sys::pread_raw(fd, op.addr + done, op.len - done, op.offset + done) } {
-            Ok(0) => return Err(error("the file was cut short while reading the part", op, sys::Errno(5))),
+            Ok(0) => return Err(error("the file was cut short while reading the part", op, Errno::IO)),
             Ok(count) => done += count as u64,
-            Err(sys::Errno(4)) => {}
+            Err(Errno::INTR) => {}
             Err(errno) => return Err(error("read", op, errno)),
         }
     }

@@ -29,10 +29,10 @@ pub use maps::Sources;
 pub use park::{Populate, park};
 
 use crate::runtime::auxv::{InitialStack, at};
+use crate::runtime::clock::Moment;
 use crate::runtime::print::Text;
 use crate::runtime::sys::{self, Errno};
 use crate::runtime::{memory, vdso};
-use crate::start::timing::Moment;
 use address::{Address, Shown, Spec};
 use core::fmt;
 use cpu::Unfit;
@@ -135,38 +135,6 @@ impl Bound<'_> {
     }
 }
 
-/// The kernel's `struct prctl_mm_map`.
-#[derive(Clone, Copy, Debug)]
-#[repr(C)]
-#[allow(missing_docs)]
-pub struct MmMap {
-    pub start_code: u64,
-    pub end_code: u64,
-    pub start_data: u64,
-    pub end_data: u64,
-    pub start_brk: u64,
-    pub brk: u64,
-    pub start_stack: u64,
-    pub arg_start: u64,
-    pub arg_end: u64,
-    pub env_start: u64,
-    pub env_end: u64,
-    pub auxv: u64,
-    pub auxv_size: u32,
-    pub exe_fd: u32,
-}
-
-impl MmMap {
-    /// prctl(PR_SET_MM, PR_SET_MM_MAP): unprivileged with `exe_fd` = −1 since Linux 3.18.
-    ///
-    /// # Safety
-    /// `auxv` must be readable for `auxv_size` bytes.
-    pub unsafe fn apply(&self) -> sys::Result<()> {
-        // SAFETY: the caller's promise.
-        unsafe { sys::prctl(35, 14, core::ptr::from_ref(self) as u64, size_of::<Self>() as u64, 0) }.map(drop)
-    }
-}
-
 /// Restores `plan` and becomes the program; returns only on failure.
 ///
 /// # Safety
@@ -215,7 +183,7 @@ unsafe fn apply<'a>(
         clock.mark(Moment::Threads);
         maps::protect(plan)?;
         clock.mark(Moment::Protect);
-        enter(plan, main, instance)
+        enter(plan, main, instance, None)
     }
 }
 
@@ -297,11 +265,12 @@ fn infos(plan: &Plan<'_>) -> impl Iterator<Item = u64> {
 }
 
 /// The last steps, with everything in place and all signals blocked if there are any: what would have been in the way
-/// before, and the jump.
+/// before, and the jump. `socket` is that of a prepared instance.
 unsafe fn enter<'a>(
     plan: &Plan<'a>,
     main: u64,
     instance: &Instance<'_>,
+    socket: Option<i32>,
 ) -> Result<core::convert::Infallible, RestoreError<'a>> {
     let region = plan.header.process.resident;
     // SAFETY: the caller's promise.
@@ -312,9 +281,7 @@ unsafe fn enter<'a>(
             timers::restore(plan, &frames)?;
         }
         attributes::late(plan)?;
-        if instance.report >= 0 {
-            sys::close(instance.report);
-        }
+        instance.report.into_iter().chain(socket).for_each(sys::close);
         memory::write_u32(region + resident::WORK, 1);
         if plan.threads.len() > 1 {
             sys::futex_wake_all(region + resident::WORK);

@@ -76,7 +76,7 @@ impl Populate {
     }
 }
 
-/// Prepares an instance of `plan`, waits for a request on `instance.report` and becomes the program; returns only on
+/// Prepares an instance of `plan`, waits for a request on `socket` and becomes the program; returns only on
 /// failure.
 ///
 /// # Safety
@@ -86,10 +86,11 @@ pub unsafe fn park<'a>(
     sources: &Sources<'_>,
     initial: &InitialStack,
     instance: &Instance<'a>,
+    socket: i32,
     populate: Populate,
 ) -> RestoreError<'a> {
     // SAFETY: the caller's promise; the plan is valid.
-    match unsafe { prepare_and_wait(plan, sources, initial, instance, populate) } {
+    match unsafe { prepare_and_wait(plan, sources, initial, instance, socket, populate) } {
         Ok(never) => match never {},
         Err(error) => error,
     }
@@ -100,6 +101,7 @@ unsafe fn prepare_and_wait<'a>(
     sources: &Sources<'_>,
     initial: &InitialStack,
     instance: &Instance<'a>,
+    socket: i32,
     populate: Populate,
 ) -> Result<Infallible, RestoreError<'a>> {
     if plan.env_changes.len() > COUNT_MAX as usize {
@@ -127,7 +129,7 @@ unsafe fn prepare_and_wait<'a>(
             sys::close(stream);
         }
         sys::unblock_signals();
-        let mut request = Request::receive(instance.report, &area)?;
+        let mut request = Request::receive(socket, &area)?;
         sys::block_signals();
         request.place_streams()?;
         let (vectors, initial) = request.install(plan, initial, &area);
@@ -143,7 +145,7 @@ unsafe fn prepare_and_wait<'a>(
         process::apply(plan, &vectors)?;
         maps::map_descriptors(plan)?;
         signals::dispositions(plan)?;
-        enter(plan, main, instance)
+        enter(plan, main, instance, Some(socket))
     }
 }
 

@@ -1,8 +1,8 @@
 //! What the kernel keeps per process and every restore sets: memory layout, working directory, umask.
 
+use super::RestoreError;
 use super::instance::Vectors;
-use super::{MmMap, RestoreError};
-use crate::runtime::sys;
+use crate::runtime::sys::{self, MmMap};
 use core::ffi::CStr;
 use snapfn_format::snap::*;
 

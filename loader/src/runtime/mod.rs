@@ -2,6 +2,7 @@
 
 pub mod arch;
 pub mod auxv;
+pub mod clock;
 #[cfg(not(fuzzing))] // a fuzz target has the entry, allocator and panic handler of an ordinary program
 pub mod entry;
 pub mod memory;

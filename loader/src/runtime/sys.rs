@@ -11,6 +11,8 @@ use core::fmt;
 pub struct Errno(pub i32);
 
 impl Errno {
+    /// No error of the kernel.
+    pub const NONE: Errno = Errno(0);
     /// Not permitted.
     pub const PERM: Errno = Errno(1);
     /// No such file.
@@ -19,6 +21,12 @@ impl Errno {
     pub const INTR: Errno = Errno(4);
     /// No such device or address: a FIFO that nobody reads.
     pub const NXIO: Errno = Errno(6);
+    /// Input or output has failed.
+    pub const IO: Errno = Errno(5);
+    /// Too long a list.
+    pub const TOOBIG: Errno = Errno(7);
+    /// No such descriptor.
+    pub const BADF: Errno = Errno(9);
     /// Not now.
     pub const AGAIN: Errno = Errno(11);
     /// Out of memory.
@@ -31,6 +39,8 @@ impl Errno {
     pub const NOTDIR: Errno = Errno(20);
     /// Invalid argument.
     pub const INVAL: Errno = Errno(22);
+    /// A name is too long.
+    pub const NAMETOOLONG: Errno = Errno(36);
     /// Not implemented.
     pub const NOSYS: Errno = Errno(38);
     /// Too many symbolic links (O_NOFOLLOW met one).
@@ -268,6 +278,44 @@ pub fn umask(mask: u32) {
 /// Pointers among the arguments must be what the option expects.
 pub unsafe fn prctl(option: u32, a: u64, b: u64, c: u64, d: u64) -> Result<usize> {
     syscall!(nr::PRCTL, option, a, b, c, d)
+}
+
+/// `prctl`: the memory layout that /proc reports.
+const PR_SET_MM: u32 = 35;
+/// Second argument of [`PR_SET_MM`]: all of it, as a [`MmMap`].
+const PR_SET_MM_MAP: u64 = 14;
+
+/// The kernel's `struct prctl_mm_map`.
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+#[allow(missing_docs)]
+pub struct MmMap {
+    pub start_code: u64,
+    pub end_code: u64,
+    pub start_data: u64,
+    pub end_data: u64,
+    pub start_brk: u64,
+    pub brk: u64,
+    pub start_stack: u64,
+    pub arg_start: u64,
+    pub arg_end: u64,
+    pub env_start: u64,
+    pub env_end: u64,
+    pub auxv: u64,
+    pub auxv_size: u32,
+    pub exe_fd: u32,
+}
+
+impl MmMap {
+    /// prctl(PR_SET_MM, PR_SET_MM_MAP): unprivileged with `exe_fd` = −1 since Linux 3.18.
+    ///
+    /// # Safety
+    /// `auxv` must be readable for `auxv_size` bytes.
+    pub unsafe fn apply(&self) -> Result<()> {
+        // SAFETY: the caller's promise.
+        unsafe { prctl(PR_SET_MM, PR_SET_MM_MAP, core::ptr::from_ref(self) as u64, size_of::<Self>() as u64, 0) }
+            .map(drop)
+    }
 }
 
 /// `personality(2)`.

@@ -44,14 +44,14 @@ pub struct Args {
     pub binds: usize,
     /// `--local`: do not pull what is not there.
     pub local: bool,
-    /// `--report`: the descriptor that failures are reported to; −1 for standard error.
-    pub report: i32,
+    /// `--report`: the descriptor that failures are reported to instead of standard error.
+    pub report: Option<i32>,
     /// `--timing-page`: the descriptor of the page that `--timing` shares with its child.
     pub timing_page: Option<i32>,
     /// `--fds`: the snapshot and its other files are open already, in the plan's order.
     pub fds: Option<&'static [u8]>,
-    /// `--park`: wait for a request before the jump.
-    pub park: bool,
+    /// `--park`: the socket on which to wait for a request before the jump. Failures go there without `--report`.
+    pub park: Option<i32>,
     /// `--populate`: pages to take while waiting.
     pub populate: Populate,
     /// `--pool`: index of the size in the argument vector; the socket follows.
@@ -81,24 +81,12 @@ pub fn numbers(list: &[u8]) -> impl Iterator<Item = Option<i32>> {
     list.split(|byte| *byte == b',').map(number)
 }
 
-impl Args {
-    /// Options of programs that start instances.
-    fn set(&mut self, option: &[u8], value: &'static [u8]) -> Option<()> {
-        if option == b"--populate" {
-            self.populate = Populate::parse(value)?;
-            return Some(());
-        }
-        if option == b"--fds" {
-            self.fds = Some(value);
-            return Some(());
-        }
-        let fd = number(value)?;
-        match option {
-            b"--timing-page" => self.timing_page = Some(fd),
-            _ => self.report = fd,
-        }
-        self.park |= option == b"--park";
-        Some(())
+/// How many words behind `option` are its values.
+fn values(option: &[u8]) -> u64 {
+    match option {
+        b"--bind" | b"-b" | b"--fds" | b"--park" | b"--populate" | b"--report" | b"--timing-page" => 1,
+        b"--pool" => 2,
+        _ => 0,
     }
 }
 
@@ -113,58 +101,47 @@ pub fn parse(initial: &InitialStack) -> Result<Args, UsageError> {
         allow_wx: false,
         binds: 0,
         local: false,
-        report: -1,
+        report: None,
         timing_page: None,
         fds: None,
-        park: false,
+        park: None,
         populate: Populate::Auto,
         pool: 0,
     };
     let mut index = 1;
     while let Some(arg) = initial.arg(index) {
-        match arg.to_bytes() {
-            b"--dry-run" | b"-n" => args.action = Action::DryRun,
-            b"--help" | b"-h" => return Ok(Args { action: Action::Help, ..args }),
-            b"--version" | b"-V" => return Ok(Args { action: Action::Version, ..args }),
-            b"--local" => args.local = true,
-            b"--timens" => args.timens = true,
-            b"--timing" => args.action = Action::Timing(index, Form::Text),
-            b"--timing=json" => args.action = Action::Timing(index, Form::Json),
-            b"--fallback" => args.fallback = true,
-            b"--allow-wx" => args.allow_wx = true,
-            b"--keep-arguments" => args.keep = true,
-            b"--bind" | b"-b" => {
-                index += 1;
-                if !initial.arg(index).is_some_and(|text| args.add_bind(text.to_bytes())) {
-                    return Err(UsageError::Bind(index.min(initial.argc - 1)));
+        let option = arg.to_bytes();
+        match values(option) {
+            0 => match option {
+                b"--dry-run" | b"-n" => args.action = Action::DryRun,
+                b"--help" | b"-h" => return Ok(Args { action: Action::Help, ..args }),
+                b"--version" | b"-V" => return Ok(Args { action: Action::Version, ..args }),
+                b"--local" => args.local = true,
+                b"--timens" => args.timens = true,
+                b"--timing" => args.action = Action::Timing(index, Form::Text),
+                b"--timing=json" => args.action = Action::Timing(index, Form::Json),
+                b"--fallback" => args.fallback = true,
+                b"--allow-wx" => args.allow_wx = true,
+                b"--keep-arguments" => args.keep = true,
+                b"--from" => {
+                    args.action = Action::From;
+                    index += 1;
+                    break;
                 }
-            }
-            option if option.starts_with(b"--bind=") => {
-                if !args.add_bind(option.get(7..).unwrap_or_default()) {
-                    return Err(UsageError::Bind(index));
+                b"--" => {
+                    index += 1;
+                    break;
                 }
+                _ => match option.strip_prefix(b"--bind=") {
+                    Some(bind) => args.add_bind(bind).ok_or(UsageError::Bind(index))?,
+                    None if option.first() == Some(&b'-') => return Err(UsageError::UnknownOption(index)),
+                    None => break,
+                },
+            },
+            count => {
+                args.set(option, index, initial)?;
+                index += count;
             }
-            option @ (b"--timing-page" | b"--fds" | b"--park" | b"--report" | b"--populate") => {
-                index += 1;
-                let value = initial.arg(index).map(CStr::to_bytes).unwrap_or_default();
-                args.set(option, value).ok_or(UsageError::Value(index - 1))?;
-            }
-            b"--pool" => {
-                args.action = Action::Pool;
-                args.pool = index + 1;
-                index += 2;
-            }
-            b"--from" => {
-                args.action = Action::From;
-                index += 1;
-                break;
-            }
-            b"--" => {
-                index += 1;
-                break;
-            }
-            option if option.first() == Some(&b'-') => return Err(UsageError::UnknownOption(index)),
-            _ => break,
         }
         index += 1;
     }
@@ -176,32 +153,50 @@ pub fn parse(initial: &InitialStack) -> Result<Args, UsageError> {
 }
 
 impl Args {
-    /// Counts a `--bind`; false where it is no OLD=NEW, or one too many.
-    fn add_bind(&mut self, text: &[u8]) -> bool {
+    /// Where failures are written to.
+    pub fn failures_to(&self) -> i32 {
+        self.report.or(self.park).unwrap_or(2)
+    }
+
+    /// An option with values, at `index`.
+    fn set(&mut self, option: &[u8], index: u64, initial: &InitialStack) -> Result<(), UsageError> {
+        let value = initial.arg(index + 1).map(CStr::to_bytes).unwrap_or_default();
+        let wrong = UsageError::Value(index);
+        let descriptor = || number(value).ok_or(wrong);
+        match option {
+            b"--fds" => self.fds = Some(value),
+            b"--park" => self.park = Some(descriptor()?),
+            b"--populate" => self.populate = Populate::parse(value).ok_or(wrong)?,
+            b"--report" => self.report = Some(descriptor()?),
+            b"--timing-page" => self.timing_page = Some(descriptor()?),
+            b"--pool" => {
+                self.action = Action::Pool;
+                self.pool = index + 1;
+            }
+            // --bind: an empty value is none.
+            _ => self.add_bind(value).ok_or(UsageError::Bind((index + 1).min(initial.argc - 1)))?,
+        }
+        Ok(())
+    }
+
+    /// Counts a `--bind`; `None` where it is no OLD=NEW, or one too many.
+    fn add_bind(&mut self, text: &[u8]) -> Option<()> {
         self.binds += 1;
-        self.binds <= BINDS_MAX && Binds::is_valid(text)
+        (self.binds <= BINDS_MAX && Binds::is_valid(text)).then_some(())
     }
 
     /// All `--bind` options of a command line that has been parsed up to its NAME.
     #[cold]
     pub fn parse_binds(&self, initial: &InitialStack) -> Binds {
         let mut binds = Binds::NONE;
-        let mut options = (1..self.name).filter_map(|index| initial.arg(index)).map(|arg| arg.to_bytes());
-        while let Some(option) = options.next() {
-            let text = match option {
-                b"--bind" | b"-b" => options.next(),
-                // A value is no option.
-                b"--timing-page" | b"--fds" | b"--park" | b"--report" | b"--populate" => {
-                    options.next();
-                    None
-                }
-                b"--pool" => {
-                    options.nth(1);
-                    None
-                }
+        let mut words = (1..self.name).filter_map(|index| initial.arg(index)).map(CStr::to_bytes);
+        while let Some(option) = words.next() {
+            let value = words.by_ref().take(values(option) as usize).last();
+            let bind = match option {
+                b"--bind" | b"-b" => value,
                 _ => option.strip_prefix(b"--bind="),
             };
-            text.map(|text| binds.add(text));
+            bind.map(|text| binds.add(text));
         }
         binds
     }

@@ -1,8 +1,22 @@
-//! From a command line to a validated plan with open files, and the ways to start that are none: help, pools, `--timing`.
+//! From a command line to a validated plan with open files, and what `snaprun` does besides.
+//!
+//! ```text
+//!  args     the command line            dry_run      the plan in words
+//!  open     NAME → the open snapshot    timing       --timing: the parent that watches
+//!  plan     … → its validated plan      pool_client  --from and --pool
+//!  files    … → the open files of it    timens       --timens
+//!  store    the search path, trust      fallback, pull   execute something else instead
+//!  failure  every message and status
+//! ```
+#![allow(clippy::result_large_err)] // made once, before the process ends; there is no heap for it
 
 pub mod args;
 pub mod dry_run;
+pub mod failure;
 pub mod fallback;
+pub mod files;
+pub mod open;
+pub mod plan;
 pub mod pool_client;
 pub mod pull;
 pub mod store;

@@ -187,7 +187,7 @@ fn connect(path: &CStr) -> Result<i32, PoolError> {
     match address.get_mut(2..2 + bytes.len()) {
         // One zero stays behind it.
         Some(slot) if bytes.len() < 108 => slot.copy_from_slice(bytes),
-        _ => return Err(PoolError::Unserved(Errno(36))),
+        _ => return Err(PoolError::Unserved(Errno::NAMETOOLONG)),
     }
     let socket = call(nr::SOCKET, [AF_UNIX, SOCK_STREAM_CLOEXEC, 0, 0]).map_err(fail("socket"))?;
     // Not at the number of a stream that this process does not have.

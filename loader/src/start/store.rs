@@ -109,13 +109,12 @@ pub(crate) fn with_path<T>(parts: &[&[u8]], then: impl FnOnce(&CStr) -> sys::Res
 
 #[inline(never)]
 fn joined<T, const MAX: usize>(parts: &[&[u8]], then: impl FnOnce(&CStr) -> sys::Result<T>) -> sys::Result<T> {
-    const NAMETOOLONG: Errno = Errno(36);
     let mut bytes = [0u8; MAX];
     let mut len = 0;
     for part in parts {
         let end = len + part.len();
         // One byte stays zero.
-        bytes.get_mut(len..end).filter(|_| end < MAX).ok_or(NAMETOOLONG)?.copy_from_slice(part);
+        bytes.get_mut(len..end).filter(|_| end < MAX).ok_or(Errno::NAMETOOLONG)?.copy_from_slice(part);
         len = end;
     }
     then(CStr::from_bytes_until_nul(&bytes).unwrap_or_default())

@@ -8,32 +8,13 @@
 #![allow(unsafe_code)] // the page of time stamps, clone
 
 use crate::runtime::auxv::InitialStack;
+use crate::runtime::clock::{FAULTS, Moment, OPERATIONS};
 use crate::runtime::memory::{bytes, read_u64, write_u64};
 use crate::runtime::print::{Out, Text};
 use crate::runtime::sys::{self, Errno, nr};
 use core::ffi::CStr;
 use core::fmt::{self, Write};
 use snapfn_format::PAGE;
-
-/// The moments that are recorded, in order; each phase ends with the one of its name.
-#[allow(missing_docs)]
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u64)]
-pub enum Moment {
-    Start = 0,
-    Execve,
-    Setup,
-    Open,
-    Plan,
-    Files,
-    Map,
-    Patch,
-    Descriptors,
-    Process,
-    Threads,
-    Protect,
-    Leave,
-}
 
 /// What happens up to each moment behind the first.
 const PHASES: [(Moment, &str, &str); 12] = [
@@ -51,69 +32,8 @@ const PHASES: [(Moment, &str, &str); 12] = [
     (Moment::Leave, "leave", "signals, timers, munmap of the loader"),
 ];
 
-/// Words of the page behind the time stamps: page faults before the program, operations of the plan.
-const FAULTS: u64 = 8 * 16;
-const OPERATIONS: u64 = 8 * 17;
 /// Where the parent puts the decimal number of the page's descriptor.
 const DIGITS: u64 = 8 * 32;
-
-/// The page of time stamps, or nothing.
-#[derive(Clone, Copy, Debug)]
-pub struct Clock(u64);
-
-impl Clock {
-    /// Records nothing.
-    pub const OFF: Clock = Clock(0);
-
-    /// The page behind descriptor `fd`, which is closed. `entry` is when the process began.
-    pub fn on(fd: i32, entry: u64) -> Self {
-        const SHARED: u32 = 1;
-        // SAFETY: a new mapping, where nothing is.
-        let page = unsafe { sys::mmap(0, PAGE, 3, SHARED, fd, 0) };
-        sys::close(fd);
-        let Ok(page) = page else { return Clock::OFF };
-        // SAFETY: inside the page.
-        unsafe { write_u64(page + 8 * Moment::Execve as u64, entry) };
-        let clock = Clock(page);
-        clock.mark(Moment::Setup);
-        clock
-    }
-
-    /// Records a moment.
-    #[inline]
-    pub fn mark(self, moment: Moment) {
-        if self.0 != 0 {
-            // SAFETY: inside the page.
-            unsafe { write_u64(self.0 + 8 * moment as u64, sys::timestamp()) };
-        }
-    }
-
-    /// Records how many operations the plan has.
-    pub fn operations(self, count: usize) {
-        if self.0 != 0 {
-            // SAFETY: inside the page.
-            unsafe { write_u64(self.0 + OPERATIONS, count as u64) };
-        }
-    }
-
-    /// Where the last moment goes, by a stub; 0: nowhere.
-    pub fn last(self) -> u64 {
-        if self.0 == 0 {
-            return 0;
-        }
-        // SAFETY: inside the page.
-        unsafe { write_u64(self.0 + FAULTS, page_faults()) };
-        self.0 + 8 * Moment::Leave as u64
-    }
-}
-
-/// Page faults of this process.
-fn page_faults() -> u64 {
-    let mut usage = [0u64; 18];
-    // SAFETY: a live local of the size of `struct rusage`.
-    let _ = unsafe { sys::raw(nr::GETRUSAGE, [0, usage.as_mut_ptr() as u64, 0, 0, 0, 0]) };
-    usage[8] + usage[9]
-}
 
 fn monotonic() -> u64 {
     let mut time = [0u64; 2];
@@ -294,7 +214,7 @@ unsafe fn run(initial: &InitialStack, option: u64, form: Form, name: &CStr) -> s
         let (mut status, mut usage) = (0u32, [0u64; 18]);
         let wait = [u64::from(pid), &raw mut status as u64, 0, usage.as_mut_ptr() as u64, 0, 0];
         while let Err(errno) = call(nr::WAIT4, wait) {
-            if errno != Errno(4) {
+            if errno != Errno::INTR {
                 return Err(errno);
             }
         }

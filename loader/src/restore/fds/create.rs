@@ -169,7 +169,7 @@ pub(crate) fn file<'a>(plan: &Plan<'a>, index: usize, record: &Fd, sources: &Sou
                 let mut done = 0;
                 while done < step.b {
                     match calls::copy(made, source, offset + done, step.b - done).map_err(fail("its content"))? {
-                        0 => return Err(fail("its content")(Errno(5))),
+                        0 => return Err(fail("its content")(Errno::IO)),
                         count => done += count as u64,
                     }
                 }

@@ -107,7 +107,7 @@ pub(super) fn take_handed<'a>(context: &Context<'a, '_>, initial: &InitialStack)
         return Ok(handed);
     }
     if count as usize > HANDED_MAX {
-        return Err(RestoreError::System("more than 32 sockets in LISTEN_FDS", Errno(7)));
+        return Err(RestoreError::System("more than 32 sockets in LISTEN_FDS", Errno::TOOBIG));
     }
     let names = initial.getenv(b"LISTEN_FDNAMES").unwrap_or_default();
     let mut taken = [false; HANDED_MAX];

@@ -1,0 +1,88 @@
+//! Time stamps of a start, for `--timing`: an ordinary start takes none.
+#![allow(unsafe_code)] // the page of time stamps
+
+use super::memory::write_u64;
+use super::sys::{self, nr};
+use snapfn_format::PAGE;
+
+/// The moments that are recorded, in order; each phase ends with the one of its name.
+#[allow(missing_docs)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u64)]
+pub enum Moment {
+    Start = 0,
+    Execve,
+    Setup,
+    Open,
+    Plan,
+    Files,
+    Map,
+    Patch,
+    Descriptors,
+    Process,
+    Threads,
+    Protect,
+    Leave,
+}
+
+/// Words of the page behind the time stamps: page faults before the program, operations of the plan.
+pub(crate) const FAULTS: u64 = 8 * 16;
+pub(crate) const OPERATIONS: u64 = 8 * 17;
+
+/// The page of time stamps, or nothing.
+#[derive(Clone, Copy, Debug)]
+pub struct Clock(u64);
+
+impl Clock {
+    /// Records nothing.
+    pub const OFF: Clock = Clock(0);
+
+    /// The page behind descriptor `fd`, which is closed. `entry` is when the process began.
+    pub fn on(fd: i32, entry: u64) -> Self {
+        const SHARED: u32 = 1;
+        // SAFETY: a new mapping, where nothing is.
+        let page = unsafe { sys::mmap(0, PAGE, 3, SHARED, fd, 0) };
+        sys::close(fd);
+        let Ok(page) = page else { return Clock::OFF };
+        // SAFETY: inside the page.
+        unsafe { write_u64(page + 8 * Moment::Execve as u64, entry) };
+        let clock = Clock(page);
+        clock.mark(Moment::Setup);
+        clock
+    }
+
+    /// Records a moment.
+    #[inline]
+    pub fn mark(self, moment: Moment) {
+        if self.0 != 0 {
+            // SAFETY: inside the page.
+            unsafe { write_u64(self.0 + 8 * moment as u64, sys::timestamp()) };
+        }
+    }
+
+    /// Records how many operations the plan has.
+    pub fn operations(self, count: usize) {
+        if self.0 != 0 {
+            // SAFETY: inside the page.
+            unsafe { write_u64(self.0 + OPERATIONS, count as u64) };
+        }
+    }
+
+    /// Where the last moment goes, by a stub; 0: nowhere.
+    pub fn last(self) -> u64 {
+        if self.0 == 0 {
+            return 0;
+        }
+        // SAFETY: inside the page.
+        unsafe { write_u64(self.0 + FAULTS, page_faults()) };
+        self.0 + 8 * Moment::Leave as u64
+    }
+}
+
+/// Page faults of this process.
+fn page_faults() -> u64 {
+    let mut usage = [0u64; 18];
+    // SAFETY: a live local of the size of `struct rusage`.
+    let _ = unsafe { sys::raw(nr::GETRUSAGE, [0, usage.as_mut_ptr() as u64, 0, 0, 0, 0]) };
+    usage[8] + usage[9]
+}

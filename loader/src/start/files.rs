@@ -1,0 +1,76 @@
+//! The files that a plan maps from: opened, and checked before they are used.
+#![allow(unsafe_code)] // a mapping for the descriptors of many files
+
+use super::args;
+use super::failure::Failure;
+use super::open::Snapshot;
+use super::store::Stores;
+use crate::runtime::memory;
+use crate::runtime::sys::{self, Errno};
+use core::cell::Cell;
+use snapfn_format::layout::LOADER_PLAN;
+use snapfn_format::snap::{FILE_HOST, META_MAX, Plan};
+
+/// Descriptors of so many files are kept on the stack; a plan with more gets a mapping for them.
+const FEW: usize = 64;
+/// Where that mapping is: behind the longest plan.
+const FILE_TABLE: u64 = LOADER_PLAN + META_MAX;
+
+/// Room for the descriptors of a plan with few files.
+#[derive(Debug)]
+pub struct Few([Cell<i32>; FEW]);
+
+impl Default for Few {
+    #[inline]
+    fn default() -> Self {
+        Few([const { Cell::new(-1) }; FEW])
+    }
+}
+
+/// Opens all files of the plan, the snapshot first: their descriptors in the plan's order. `few` is used if there are few.
+/// `handed` has the descriptors of `--fds`, whose files are not opened again: they were checked when they were opened.
+pub fn open<'f>(
+    stores: &Stores,
+    plan: &Plan<'static>,
+    snapshot: &Snapshot,
+    handed: Option<&[u8]>,
+    few: &'f Few,
+) -> Result<&'f [Cell<i32>], Failure<'static>> {
+    let fds = match few.0.get(..plan.files.len()) {
+        Some(fds) => fds,
+        None => table(plan.files.len()).map_err(Failure::Unreadable)?,
+    };
+    if let Some(slot) = fds.first() {
+        slot.set(snapshot.fd);
+    }
+    let mut numbers = args::numbers(handed.unwrap_or_default()).skip(1);
+    for (file, slot) in plan.files.iter().zip(fds).skip(1) {
+        let missing = |errno| Failure::Missing(file, plan.bytes(file.path), errno);
+        if handed.is_some() {
+            slot.set(numbers.next().flatten().ok_or(missing(Errno::BADF))?);
+            continue;
+        }
+        let fd = stores.open_file(plan, file).map_err(missing)?;
+        slot.set(fd);
+        let stat = sys::fstat(fd).map_err(Failure::Unreadable)?;
+        if !stat.is_regular() || (stat.size != file.size && file.kind != FILE_HOST) {
+            return Err(Failure::WrongSize(file, stat.size));
+        }
+        if file.kind != FILE_HOST {
+            stores.trust(&stat).map_err(Failure::Untrusted)?;
+        }
+    }
+    stores.close();
+    Ok(fds)
+}
+
+#[cold]
+#[inline(never)]
+fn table(count: usize) -> sys::Result<&'static [Cell<i32>]> {
+    let flags = sys::MAP_PRIVATE | sys::MAP_ANONYMOUS | sys::MAP_FIXED_NOREPLACE;
+    // SAFETY: a range of the loader's own that nothing else uses, mapped for as long as the loader is.
+    unsafe {
+        sys::mmap(FILE_TABLE, 4 * count as u64, 3, flags, -1, 0)?;
+        Ok(memory::cells(FILE_TABLE, count))
+    }
+}

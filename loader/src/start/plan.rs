@@ -1,0 +1,37 @@
+//! From the open snapshot to its validated plan.
+#![allow(unsafe_code)] // maps the plan
+
+use super::failure::Failure;
+use super::open::Snapshot;
+use crate::runtime::memory;
+use crate::runtime::sys;
+use snapfn_format::layout::LOADER_PLAN;
+use snapfn_format::snap::{Plan, peek_header};
+use snapfn_format::{FormatError, PAGE};
+
+/// Mapped at first; longer meta parts are mapped again as a whole.
+const META_FIRST: u64 = 32 << 10;
+
+/// Maps and validates the plan, which stays mapped for as long as the loader is.
+pub fn read(snapshot: &Snapshot) -> Result<Plan<'static>, Failure<'static>> {
+    let Snapshot { fd, stat } = *snapshot;
+    if !stat.is_regular() {
+        return Err(Failure::NotRegular);
+    }
+    let map = |len| {
+        let flags = sys::MAP_PRIVATE | sys::MAP_FIXED;
+        // SAFETY: a range of the loader's own that nothing else uses; the file is read-only once in the store. One
+        // that is cut short while we read ends this process by SIGBUS, nothing more.
+        unsafe {
+            sys::mmap(LOADER_PLAN, len, 1, flags, fd, 0).map(|at| memory::bytes(at, len)).map_err(Failure::Unreadable)
+        }
+    };
+    let first = stat.size.min(META_FIRST);
+    if first < PAGE {
+        return Err(Failure::Format(FormatError::Truncated("the header")));
+    }
+    let meta = map(first)?;
+    let header = peek_header(meta, stat.size).map_err(Failure::Format)?;
+    let meta = if header.meta_len > first { map(header.meta_len)? } else { meta };
+    Plan::parse(meta, stat.size).map_err(Failure::Format)
+}
