@@ -98,6 +98,7 @@ phase format cargo fmt --all --check
 phase lints cargo clippy --workspace --lib --bins --tests --examples --locked -- -D warnings
 
 phase docs scripts/docs.py
+phase figures scripts/figures.py --check
 phase dependencies scripts/dependencies.py
 
 # Every test of the workspace, with the release binaries; the counts are those of the test runner.
