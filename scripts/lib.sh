@@ -52,7 +52,8 @@ apt_install() {
     DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends "$@" </dev/null
 }
 
-# need_rust COMPONENT...: a Rust compiler that is new enough, and rustup components.
+# need_rust COMPONENT...: a Rust compiler that is new enough, and components of it (`cargo fmt`, `cargo clippy`). Rust
+# comes from rustup where rustup is installed, else, for root, from Debian.
 need_rust() {
     command -v cargo >/dev/null || PATH=$PATH:${CARGO_HOME:-${HOME:-/root}/.cargo}/bin
     wanted=$(sed -n 's/^rust-version = "\(.*\)"/\1/p' Cargo.toml)
@@ -65,23 +66,58 @@ need_rust() {
         }
         export RUSTUP_TOOLCHAIN=stable
     fi
+    is_rust_new_enough || command -v rustup >/dev/null || install_debian_rust rustc-web cargo-web ca-certificates || true
     is_rust_new_enough || die "Rust $wanted or later is needed (found: $(rustc --version 2>/dev/null || echo none).
-Get it from https://rustup.rs, as the user who runs this script:
+On Debian 12 with its updates, root gets it by: apt-get install rustc-web cargo-web
+Elsewhere get it from https://rustup.rs, as the user who runs this script:
   curl --proto '=https' --tlsv1.2 -sSf https://sh.rustup.rs | sh -s -- -y --profile minimal
 then run this script again."
     for component in "$@"; do
         cargo "$component" --version >/dev/null 2>&1 && continue
-        name=$component
-        [ "$name" != fmt ] || name=rustfmt
-        { command -v rustup >/dev/null && rustup component add "$name" >/dev/null 2>&1; } ||
-            die "cargo $component is missing: rustup component add $name"
+        case $component in
+            fmt) name=rustfmt package=rustfmt-web ;;
+            *) name=$component package=rust-web-$component ;;
+        esac
+        if command -v rustup >/dev/null; then
+            rustup component add "$name" >/dev/null 2>&1 ||
+                die "cargo $component is missing: rustup component add $name"
+        else
+            install_debian_rust "$package" ||
+                die "cargo $component is missing; as root: apt-get install $package"
+        fi
     done
 }
 
+# install_debian_rust PACKAGE...: Debian's own compiler. Its updates bring a current one as rustc-web, since browsers
+# need it, while the package rustc stays as old as the release. Installs nothing where apt offers no version that is
+# new enough, and removes nothing: rustc-web and an older rustc exclude each other.
+install_debian_rust() {
+    [ "$(id -u)" = 0 ] && command -v apt-cache >/dev/null || return 1
+    mkdir -p "$target"
+    log=$target/apt-rust.log
+    is_debian_rust_new_enough || {
+        apt-get update -q >"$log" 2>&1
+        is_debian_rust_new_enough
+    } || return 1
+    echo "installing $*"
+    apt_install --no-remove "$@" >>"$log" 2>&1 || {
+        tail -n 5 "$log" >&2
+        return 1
+    }
+}
+
+is_debian_rust_new_enough() {
+    is_new_enough "$(apt-cache policy rustc-web 2>/dev/null | sed -n 's/^ *Candidate: \([0-9.]*\).*/\1/p')"
+}
+
 is_rust_new_enough() {
-    found=$(rustc --version 2>/dev/null | sed -n 's/^rustc \([0-9.]*\).*/\1/p')
-    [ -n "$found" ] && command -v cargo >/dev/null &&
-        [ "$(printf '%s\n%s\n' "$wanted" "$found" | sort -V | head -n 1)" = "$wanted" ]
+    command -v cargo >/dev/null &&
+        is_new_enough "$(rustc --version 2>/dev/null | sed -n 's/^rustc \([0-9.]*\).*/\1/p')"
+}
+
+# is_new_enough VERSION: whether it is the version in $wanted, or a later one; none is not.
+is_new_enough() {
+    [ -n "$1" ] && [ "$(printf '%s\n%s\n' "$wanted" "$1" | sort -V | head -n 1)" = "$wanted" ]
 }
 
 # The programs, in release mode; the C++ driver is a link to the C driver, which looks at its own name.
