@@ -43,4 +43,4 @@ need_packages gcc libc6-dev docker-registry util-linux
 need_rust
 build_release
 export SNAPFN_FAULT_RUNS="$runs" SNAPFN_FAULT_SEED="$seed" SNAPFN_KILLS="$kills" SNAPFN_STRICT_TESTS=1 SNAPFN_BIN="$bin"
-cargo test --locked -p snapfn-tests --test registry_faults --test registry_kills -- --nocapture
+cargo test --locked -p snapfn-tests --test registry -- --nocapture faults:: kills::

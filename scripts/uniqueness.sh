@@ -3,4 +3,4 @@
 # The tests do the same with 200. Build first (scripts/test.sh does).
 set -eu
 cd "$(dirname "$0")/.."
-SNAPFN_UNIQUE_INSTANCES=${1:-1000} exec cargo test --locked -p snapfn-tests --test uniqueness
+SNAPFN_UNIQUE_INSTANCES=${1:-1000} exec cargo test --locked -p snapfn-tests --test safety uniqueness::

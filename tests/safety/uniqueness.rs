@@ -22,7 +22,7 @@ fn count() -> usize {
 }
 
 fn source(name: &str) -> String {
-    std::fs::read_to_string(place::tests().join("uniqueness").join(name)).unwrap()
+    std::fs::read_to_string(place::tests().join("safety/uniqueness").join(name)).unwrap()
 }
 
 fn created(bench: &Bench, args: &[&str]) -> Outcome {
@@ -180,7 +180,7 @@ fn openssl_under_another_name() {
 #[test]
 fn cxx_random_device() {
     let bench = Bench::new().unwrap();
-    let file = place::tests().join("uniqueness/device.cc");
+    let file = place::tests().join("safety/uniqueness/device.cc");
     let exe = bench.out().join("device");
     let built =
         Command::new(place::driver(true, &bench.out())).args(["-O2", "-o"]).arg(&exe).arg(file).status().unwrap();
@@ -195,7 +195,7 @@ fn python() {
         return;
     }
     let bench = Bench::new().unwrap();
-    let script = place::tests().join("uniqueness/draws.py");
+    let script = place::tests().join("safety/uniqueness/draws.py");
     let path = format!("PYTHONPATH={}", place::root().join("examples/python").display());
     let made = created(
         &bench,

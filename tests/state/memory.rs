@@ -26,19 +26,19 @@ fn holds(name: &str, source: &str, flags: &[&str]) {
 
 #[test]
 fn all_kinds_of_memory() {
-    holds("memory", include_str!("state/mem_kinds.c"), &["-O1", "-w"]);
+    holds("memory", include_str!("mem_kinds.c"), &["-O1", "-w"]);
 }
 
 #[test]
 fn advice_and_locks() {
-    holds("advice", include_str!("state/mem_advice.c"), &["-O1"]);
+    holds("advice", include_str!("mem_advice.c"), &["-O1"]);
 }
 
 /// Ten GiB of which one page is written: neither the file nor an instance holds more than a little.
 #[test]
 fn a_sparse_reservation_costs_nothing() {
     let bench = Bench::new().unwrap();
-    let file = bench.snapshot("sparse", include_str!("state/mem_sparse.c"), &["-O1"], "ready").unwrap();
+    let file = bench.snapshot("sparse", include_str!("mem_sparse.c"), &["-O1"], "ready").unwrap();
     let size = std::fs::metadata(&file).unwrap().len();
     assert!(size < 4 << 20, "the snapshot has {size} bytes");
     let restored = bench.snaprun(&["sparse"]).run().unwrap();
@@ -47,24 +47,24 @@ fn a_sparse_reservation_costs_nothing() {
 
 #[test]
 fn owners_of_held_mutexes() {
-    holds("mutexes", include_str!("state/thread_mutex_owners.c"), &["-O1", "-pthread"]);
+    holds("mutexes", include_str!("thread_mutex_owners.c"), &["-O1", "-pthread"]);
 }
 
 #[test]
 fn blocked_threads_go_on() {
-    holds("threads", include_str!("state/thread_blocked.c"), &["-O1", "-pthread"]);
+    holds("threads", include_str!("thread_blocked.c"), &["-O1", "-pthread"]);
 }
 
 /// As the kernel itself does after any preemption.
 #[test]
 fn a_restartable_sequence_is_aborted() {
-    holds("rseq", include_str!("state/thread_rseq.c"), &["-O1", "-pthread"]);
+    holds("rseq", include_str!("thread_rseq.c"), &["-O1", "-pthread"]);
 }
 
 #[test]
 fn a_held_inheritance_mutex_is_refused_and_the_program_goes_on() {
     let bench = Bench::new().unwrap();
-    let exe = bench.compile("pi", include_str!("state/thread_mutex_owners.c"), &["-pthread"]).unwrap();
+    let exe = bench.compile("pi", include_str!("thread_mutex_owners.c"), &["-pthread"]).unwrap();
     let refused = bench.snapshotter(&["create", "--tag", "pi", "--", &exe, "hold"]).unwrap();
     assert_eq!(refused.status, "1", "{refused}");
     assert!(refused.err().contains("priority-inheritance mutex held by thread"), "{refused}");
@@ -75,7 +75,7 @@ fn a_held_inheritance_mutex_is_refused_and_the_program_goes_on() {
 #[test]
 fn ten_generations() {
     let bench = Bench::new().unwrap();
-    let exe = bench.compile("generations", include_str!("state/generations.c"), &["-O1"]).unwrap();
+    let exe = bench.compile("generations", include_str!("generations.c"), &["-O1"]).unwrap();
     let made = bench.snapshotter(&["create", "--tag", "g1", "--", &exe]).unwrap();
     assert_eq!(made.status, "0", "{made}");
     let snaprun = snapfn_tests::place::binary("snaprun").to_string_lossy().into_owned();

@@ -2,7 +2,9 @@
 #![allow(clippy::unwrap_used)] // a test fails by panicking
 
 use std::fs;
+use std::path::PathBuf;
 
+use snapfn_tests::bench::tree;
 use snapfn_tests::place;
 
 /// Cells of the rows of the first table of `text`.
@@ -16,21 +18,18 @@ fn rows(text: &str) -> Vec<Vec<String>> {
 
 /// All Rust tests, in which a program of `state/` must be named to be run.
 fn rust_tests() -> String {
-    let mut all = String::new();
-    for entry in fs::read_dir(place::tests()).unwrap().flatten() {
-        let path = entry.path();
-        if path.extension().is_some_and(|e| e == "rs") && !path.ends_with("support_table.rs") {
-            all.push_str(&fs::read_to_string(path).unwrap());
-        }
-    }
-    all
+    let is_test = |path: &PathBuf| {
+        let in_library = path.starts_with(place::tests().join("src"));
+        path.extension().is_some_and(|e| e == "rs") && !path.ends_with("support_table.rs") && !in_library
+    };
+    tree(&place::tests()).iter().filter(|path| is_test(path)).map(|path| fs::read_to_string(path).unwrap()).collect()
 }
 
 #[test]
 fn no_cell_is_empty_and_every_test_is_there() {
     let text = fs::read_to_string(place::root().join("docs/reference/support.md")).unwrap();
     let tests = rust_tests();
-    let kinds = fs::read_to_string(place::tests().join("state_refused.rs")).unwrap();
+    let kinds = fs::read_to_string(place::tests().join("state/refused.rs")).unwrap();
     let rows = rows(&text);
     let mut wrong = Vec::new();
     let mut headings = 0;
@@ -54,7 +53,7 @@ fn no_cell_is_empty_and_every_test_is_there() {
                     let stem = path.rsplit('/').next().unwrap_or_default().split('.').next().unwrap_or_default();
                     let is_run = !path.starts_with("state/")
                         || tests.contains(&format!("\"{stem}\""))
-                        || tests.contains(&format!("state/{stem}.c"));
+                        || tests.contains(&format!("{stem}.c\""));
                     place::tests().join(path).is_file() && is_run
                 }
                 (None, None) => false,
@@ -72,7 +71,7 @@ fn no_cell_is_empty_and_every_test_is_there() {
 #[test]
 fn every_refused_kind_has_a_row() {
     let text = fs::read_to_string(place::root().join("docs/reference/support.md")).unwrap();
-    let kinds = fs::read_to_string(place::tests().join("state_refused.rs")).unwrap();
+    let kinds = fs::read_to_string(place::tests().join("state/refused.rs")).unwrap();
     for kind in kinds.lines().filter_map(|line| line.trim().strip_prefix("(\"")?.split_once("\", &[")) {
         assert!(text.contains(&format!("refused.c {}", kind.0)), "{} has no row", kind.0);
     }

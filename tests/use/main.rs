@@ -1,0 +1,9 @@
+//! What one does with snapshots: many instances, pools, hooks, variants, training, debuggers, the examples.
+
+mod debuggers;
+mod examples;
+mod hooks;
+mod host;
+mod instances;
+mod tuning;
+mod variants;
