@@ -31,8 +31,8 @@ pub(crate) const PROBES: &[Probe] = &[
         "vdso-movable",
         Level::Optional,
         "all; not with CONFIG_MSEAL_SYSTEM_MAPPINGS (6.16 and later)",
-        "tells whether the kernel's vDSO can be moved or unmapped",
-        "nothing: programs never see the kernel's vDSO, so it stays where it is",
+        "a program under the snapshotter has no vDSO of the kernel's, so no thread can be in it",
+        "it stays mapped; `create` refuses a program that is in it at the point",
         vdso_movable,
     ),
 ];

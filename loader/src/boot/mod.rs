@@ -8,7 +8,7 @@
 mod image;
 mod stack;
 
-use crate::runtime::auxv::{InitialStack, at};
+use crate::runtime::auxv::InitialStack;
 use crate::runtime::sys::{self, Errno};
 use crate::runtime::{memory, vdso};
 use image::{Image, Source};
@@ -133,8 +133,7 @@ unsafe fn map_resident(request: &BootRequest) -> Result<(), BootError> {
         let len = resident::WORK - resident::SLOTS + request.work_len;
         sys::mmap(base + resident::SLOTS, len, 3, flags, -1, 0).map_err(step("mmap of the resident region"))?;
         memory::write_bytes(base, memory::bytes(request.vdso_page, PAGE));
-        let host = InitialStack::at(request.initial_sp).aux_value(at::SYSINFO_EHDR).unwrap_or(0);
-        vdso::fill_slots(base, host);
+        vdso::fill_plain(base);
         sys::mprotect(base, PAGE, 5).map_err(step("mprotect of the vDSO page"))?;
         sys::mprotect(base + resident::SLOTS, PAGE, 1).map_err(step("mprotect of the slot page"))
     }

@@ -163,7 +163,7 @@ unsafe fn apply<'a>(
         let clock = instance.clock;
         map_image(plan, sources)?;
         clock.mark(Moment::Map);
-        fill_slots(plan, initial);
+        fill_slots(plan, initial, instance);
         let mut initial = *initial;
         let vectors = instance.install(plan, &mut initial)?;
         let canary = patch_image(plan, &initial, &vectors);
@@ -197,9 +197,10 @@ unsafe fn map_image<'a>(plan: &Plan<'a>, sources: &Sources<'_>) -> Result<(), Re
 }
 
 /// Before the vectors become the program's own, which name the synthetic vDSO.
-unsafe fn fill_slots(plan: &Plan<'_>, initial: &InitialStack) {
+unsafe fn fill_slots(plan: &Plan<'_>, initial: &InitialStack, instance: &Instance<'_>) {
+    let host = initial.aux_value(at::SYSINFO_EHDR).unwrap_or(0);
     // SAFETY: the caller's promise.
-    unsafe { vdso::fill_slots(plan.header.process.resident, initial.aux_value(at::SYSINFO_EHDR).unwrap_or(0)) };
+    unsafe { vdso::fill_slots(plan.header.process.resident, if instance.is_traced { 0 } else { host }) };
 }
 
 /// Words that are new in every instance: the canary.

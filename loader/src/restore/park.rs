@@ -110,7 +110,7 @@ unsafe fn prepare_and_wait<'a>(
     // SAFETY: the caller's promise; the area is ours.
     unsafe {
         map_image(plan, sources)?;
-        fill_slots(plan, initial);
+        fill_slots(plan, initial, instance);
         let area = Area::new(bare_stack(plan))?;
         let canary = patch_image(plan, initial, &area.vectors());
         let early = Early::of(plan);

@@ -8,6 +8,18 @@ use snapfn_format::vdso::{functions, image_len};
 /// An image's headers lie in its beginning.
 const HEAD: u64 = 1024;
 
+/// Fills the slot page of the resident region at `resident` with plain system calls. That is right on every host, and it is
+/// what a program has under the snapshotter: no thread and no signal frame can then lie in the host's vDSO at the point.
+///
+/// # Safety
+/// The slot page must be writable.
+pub unsafe fn fill_plain(resident: u64) {
+    for i in 0..FUNCTIONS.len() as u64 {
+        // SAFETY: the caller's promise.
+        unsafe { write_u64(resident + SLOTS + 8 * i, resident + FALLBACKS + ENTRY_SIZE * i) };
+    }
+}
+
 /// Fills the slot page of the resident region at `resident` from the vDSO at `host` (0: none), with the plain
 /// system call where the host has no such function.
 ///
@@ -16,9 +28,7 @@ const HEAD: u64 = 1024;
 pub unsafe fn fill_slots(resident: u64, host: u64) {
     // SAFETY: the caller's promise; a vDSO has at least a page, and its length is what its headers say.
     unsafe {
-        for i in 0..FUNCTIONS.len() as u64 {
-            write_u64(resident + SLOTS + 8 * i, resident + FALLBACKS + ENTRY_SIZE * i);
-        }
+        fill_plain(resident);
         if host == 0 {
             return;
         }

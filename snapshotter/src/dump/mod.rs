@@ -8,6 +8,7 @@
 //! ```
 
 mod attributes;
+mod code;
 mod core_notes;
 mod elf_store;
 mod environ;
@@ -120,6 +121,7 @@ fn gather(
     let own = match blockers.is_empty() {
         true => {
             let threads = threads::gather(tracer, frozen, options.cpu != Cpu::Native, &mut blockers)?;
+            code::check(tracer, vmas, &threads, &mut blockers);
             Some((threads, process::gather(tracer, reached, frozen, options, &mut blockers)?))
         }
         false => None,

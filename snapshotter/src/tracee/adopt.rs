@@ -5,13 +5,14 @@
 //! memory just before it unmaps itself; once it has left through `rt_sigreturn`, the instance stands where the
 //! first snapshot was taken.
 
-use super::boot::{Booted, ElfSource, is_kernels, restore_limits};
+use super::boot::{Booted, ElfSource, restore_limits};
+use super::maps::Vma;
 use super::memory::Memory;
 use super::protocol::Registered;
 use super::ptrace::{self, Event, Stop, Tid};
 use super::remote::Remote;
 use super::run::Task;
-use super::{Output, TraceError, maps};
+use super::{Output, TraceError, clocks, maps};
 use snapfn_format::boot::BootRequest;
 use snapfn_format::layout::{LOADER_END, LOADER_PLAN, LOADER_START};
 use snapfn_format::snap::{
@@ -52,7 +53,6 @@ pub(crate) fn adopt(pid: Tid, output: &Output, source: &mut dyn ElfSource) -> Re
     let system = TraceError::system;
     let memory = Memory::open(pid).map_err(system("/proc/PID/mem"))?;
     let kernels = maps::read(pid).map_err(system("/proc/PID/smaps"))?;
-    let kernel_ranges = kernels.iter().filter(|vma| is_kernels(&vma.name)).map(|vma| (vma.start, vma.end)).collect();
     restore_limits(pid);
     reset_personality(pid, &memory)?;
     let mut tasks = BTreeMap::from([(pid, Task::default())]);
@@ -99,7 +99,7 @@ pub(crate) fn adopt(pid: Tid, output: &Output, source: &mut dyn ElfSource) -> Re
     };
     let registered = Registered::of_instance(&memory, origin.infos.clone(), origin.header.process.at == AT_READY);
     let registered = registered.map_err(system("struct snap_info and the hooks"))?;
-    let booted = booted(pid, &memory, origin, kernel_ranges, source)?;
+    let booted = booted(pid, &memory, origin, &kernels, source)?;
     Ok(Adopted { booted, tasks, registered })
 }
 
@@ -147,7 +147,7 @@ fn booted(
     pid: Tid,
     memory: &Memory,
     origin: Origin,
-    kernel_ranges: Vec<(u64, u64)>,
+    kernels: &[Vma],
     source: &mut dyn ElfSource,
 ) -> Result<Booted, TraceError> {
     let system = TraceError::system;
@@ -176,5 +176,11 @@ fn booted(
     // Interpreters are linked at 0.
     request.interp_base = files.interp.as_deref().and_then(start_of).unwrap_or(0);
     let gadget = request.resident + resident::STUB_SYSCALL;
-    Ok(Booted { exe: origin.exe, gadget, request, header, interp: files.interp, kernel_ranges })
+    // Its slots lead to plain system calls from the beginning (--keep-arguments), in all threads.
+    let regs = ptrace::get_regs(pid).map_err(system("registers"))?;
+    let remote = Remote::new(pid, gadget, &regs, false).map_err(system("remote system call"))?;
+    let vdso = clocks::take_away(pid, &remote).map_err(system("munmap of the vDSO"))?;
+    remote.finish().map_err(system("remote system call"))?;
+    let kernel_ranges = clocks::kernel_ranges(kernels, vdso);
+    Ok(Booted { exe: origin.exe, gadget, request, header, interp: files.interp, kernel_ranges, vdso })
 }

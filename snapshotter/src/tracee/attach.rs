@@ -186,6 +186,7 @@ fn booted(pid: Tid, vmas: &[Vma]) -> Booted {
         interp: None,
         kernel_ranges: ranges.map(|vma| (vma.start, vma.end)).collect(),
         gadget: 0,
+        vdso: None,
     }
 }
 

@@ -3,7 +3,7 @@
 use super::memory::Memory;
 use super::ptrace::{self, Stop, Tid};
 use super::remote::Remote;
-use super::{TraceError, maps};
+use super::{TraceError, clocks, maps};
 use goblin::elf::Elf;
 use goblin::elf::program_header::PT_LOAD;
 use snapfn_format::boot::{BOOT_DONE, BOOT_MAGIC, BOOT_REQUEST, BOOT_REQUEST_LEN, BOOT_STACK_LEN, BootRequest};
@@ -61,6 +61,8 @@ pub(crate) struct Booted {
     pub(crate) kernel_ranges: Vec<(u64, u64)>,
     /// Address of a `syscall` instruction that is ours to use.
     pub(crate) gadget: u64,
+    /// Where the kernel's vDSO was, if it has been taken away.
+    pub(crate) vdso: Option<u64>,
 }
 
 /// `snapboot` lies beside this program or in ../libexec/snapfn.
@@ -83,7 +85,7 @@ fn random_pages(span: u64) -> Result<u64, TraceError> {
 
 /// Whether the kernel keeps it: not part of the program's own image.
 pub(super) fn is_kernels(name: &str) -> bool {
-    matches!(name, "[stack]" | "[vdso]" | "[vsyscall]") || name.starts_with("[vvar")
+    matches!(name, "[stack]" | "[vsyscall]") || clocks::is_vdso(name)
 }
 
 /// Rebuilds the image of `pid`, which is at its exec stop.
@@ -141,16 +143,19 @@ pub(crate) fn boot(pid: Tid, vdso_page: &[u8], source: &mut dyn ElfSource) -> Re
     start[reg::RIP] = answer.entry;
     start[reg::RSP] = answer.sp;
     start[reg::ORIG_RAX] = u64::MAX;
-    let booted = Booted {
+    let mut booted = Booted {
         exe,
         gadget: answer.resident + resident::STUB_SYSCALL,
         request: answer,
         header: files.header,
         interp: files.interp.clone(),
-        kernel_ranges: vmas.iter().filter(|vma| is_kernels(&vma.name)).map(|vma| (vma.start, vma.end)).collect(),
+        kernel_ranges: Vec::new(),
+        vdso: None,
     };
     let remote = Remote::new(pid, booted.gadget, &start, false).map_err(system("remote system call"))?;
     remote.call(libc::SYS_munmap, &[LOADER_START, LOADER_END - LOADER_START]).map_err(system("munmap of snapboot"))?;
+    booted.vdso = clocks::take_away(pid, &remote).map_err(system("munmap of the vDSO"))?;
+    booted.kernel_ranges = clocks::kernel_ranges(&vmas, booted.vdso);
     remote.finish().map_err(system("remote system call"))?;
     Ok(booted)
 }

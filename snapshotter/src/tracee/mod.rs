@@ -4,6 +4,7 @@
 //!  spawn     fork, personality, execve; seized before its first instruction
 //!  boot      at the exec stop: map snapboot, let it rebuild the image from code segment and init data files
 //!  bind      what ld.so is told before it runs
+//!  clocks    no thread of the program enters the host's vDSO
 //!  adopt     instead: an instance made by snaprun, which is to be dumped again
 //!  run       until the snapshot point; errors name the program's end and its last output
 //!  protocol  what it tells us on its way there: structures to fill, hooks, secrets; unmapping: what is gone of them
@@ -17,6 +18,7 @@ pub(crate) mod attach;
 pub(crate) mod bind;
 pub(crate) mod boot;
 mod breakpoint;
+pub(crate) mod clocks;
 mod error;
 pub(crate) mod freeze;
 pub(crate) mod memory;

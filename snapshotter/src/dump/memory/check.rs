@@ -4,6 +4,7 @@ use super::is_ours;
 use super::regions::shared_backing;
 use crate::dump::refuse::Blocker;
 use crate::tracee::Tracer;
+use crate::tracee::clocks::is_vdso;
 use crate::tracee::maps::Vma;
 use snapfn_format::snap::{PROT_EXEC, PROT_WRITE};
 
@@ -43,6 +44,13 @@ pub(in crate::dump) fn check(vmas: &[Vma], tracer: &Tracer, allow_wx: bool, bloc
     for vma in vmas.iter().filter(|vma| !is_ours(tracer, vma)) {
         let subject = format!("memory {:x}-{:x} {}", vma.start, vma.end, vma.name).trim_end().to_owned();
         let mut add = |what: String, remedy| blockers.push(Blocker { subject: subject.clone(), what, remedy });
+        if tracer.spawned.is_ours && is_vdso(&vma.name) {
+            add(
+                "is the kernel's vDSO, which the program has mapped itself".to_owned(),
+                "map it after the snapshot point",
+            );
+            continue;
+        }
         if let Some((_, what, remedy)) = REFUSED_FLAGS.iter().find(|(flag, ..)| vma.has(flag)) {
             add((*what).to_owned(), remedy);
             continue;
