@@ -57,7 +57,7 @@ build_release
 cargo build --release --locked -p snapfn-bench
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
-cp scripts/bench/programs/* "$work"
+cp bench/programs/* "$work"
 cd "$work"
 for variable in $(env | sed -n 's/^\(SNAPFN_[A-Z_]*\)=.*/\1/p'); do
     unset "$variable"

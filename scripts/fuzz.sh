@@ -35,8 +35,8 @@ done
 # First inputs that are files of the project, or made anew: valid ones of the kind that a target reads.
 seed() {
     case $1 in
-    init_parse) cp loader/format/tests/golden/*.init "$2" ;;
-    snap_plan) cp loader/format/tests/golden/*.meta "$2" ;;
+    init_parse) cp crates/format/tests/golden/*.init "$2" ;;
+    snap_plan) cp crates/format/tests/golden/*.meta "$2" ;;
     proc_files)
         # The first byte says which file it is.
         for file in smaps status stat; do

@@ -88,7 +88,7 @@ binaries='snapcc snapshotter snaprun snaprepo snapboot snappool libsnapfn_c.a li
 for binary in $binaries; do
     [ -e "$release/$binary" ] && continue
     command -v cargo >/dev/null 2>&1 || fail "$release/$binary is missing and there is no cargo to build it; install Rust"
-    (cd "$root" && cargo build --release --locked -p snapfn-loader -p snapshotter -p snapfn-split -p snaprepo -p snapfn -p snapfn-capi) >&2 ||
+    (cd "$root" && cargo build --release --locked -p snapfn-loader -p snapshotter -p snapcc -p snaprepo -p snapfn -p snapfn-capi) >&2 ||
         fail "the build failed"
     break
 done
@@ -114,7 +114,7 @@ done
 ln -s snapcc "$stage/bin/snapc++"
 install -m 755 "$release/snapboot" "$stage/libexec/snapfn/snapboot"
 install -m 755 "$release/snappool" "$stage/libexec/snapfn/snappool"
-install -m 644 "$root/cc-wrapper/include/snap.h" "$root/loader/host/capi/include/snapfn.h" "$stage/include/snapfn/"
+install -m 644 "$root/cc-wrapper/include/snap.h" "$root/crates/snapfn/capi/include/snapfn.h" "$stage/include/snapfn/"
 install -m 644 "$release/libsnapfn_c.a" "$stage/lib/libsnapfn.a"
 install -m 755 "$release/libsnapfn_c.so" "$stage/lib/libsnapfn.so.0"
 ln -s libsnapfn.so.0 "$stage/lib/libsnapfn.so"

@@ -122,6 +122,6 @@ is_new_enough() {
 
 # The programs, in release mode; the C++ driver is a link to the C driver, which looks at its own name.
 build_release() {
-    cargo build --release --locked -p snapfn-loader -p snapshotter -p snapfn-split -p snaprepo -p snapfn -p snapfn-capi || return
+    cargo build --release --locked -p snapfn-loader -p snapshotter -p snapcc -p snaprepo -p snapfn -p snapfn-capi || return
     ln -sfn snapcc "$bin/snapc++"
 }

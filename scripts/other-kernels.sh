@@ -32,7 +32,7 @@ done
 
 need_packages qemu-system-x86 busybox-static cpio gcc libc6-dev python3
 need_rust
-cargo build --release --locked -p snapfn-loader -p snapshotter -p snapfn-split
+cargo build --release --locked -p snapfn-loader -p snapshotter -p snapcc
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 

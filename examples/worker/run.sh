@@ -26,5 +26,5 @@ done
 wait $pid
 
 echo "in C:"
-cc -O2 -I "$root/loader/host/capi/include" "$example/worker.c" "$release/libsnapfn_c.a" -lpthread -ldl -lm -o "$OUT/worker-c"
+cc -O2 -I "$root/crates/snapfn/capi/include" "$example/worker.c" "$release/libsnapfn_c.a" -lpthread -ldl -lm -o "$OUT/worker-c"
 "$OUT/worker-c" handler

@@ -2,9 +2,9 @@
 #![no_main]
 #![allow(dead_code, missing_debug_implementations, reason = "snaprepo uses the rest")]
 
-#[path = "../../repo-client/repo/src/config.rs"]
+#[path = "../../repo-client/distribution/src/config.rs"]
 mod config;
-#[path = "../../repo-client/repo/src/key.rs"]
+#[path = "../../repo-client/distribution/src/key.rs"]
 mod key;
 
 use config::Config;

@@ -3,7 +3,7 @@
 //! border, a record copied, moved or removed.
 #![no_main]
 
-#[path = "../../loader/format/tests/common/contract.rs"]
+#[path = "../../crates/format/tests/common/contract.rs"]
 mod contract;
 
 use libfuzzer_sys::{fuzz_mutator, fuzz_target, fuzzer_mutate};

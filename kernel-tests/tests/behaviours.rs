@@ -6,7 +6,7 @@
 
 #![allow(clippy::expect_used)] // helpers of tests, which allow-expect-in-tests does not cover
 
-use snapfn_kernel_tests::{Outcome, Probe, probes};
+use snapfn_host::{Outcome, Probe, probes};
 
 fn find(name: &str) -> &'static Probe {
     probes().iter().find(|probe| probe.name == name).unwrap_or_else(|| panic!("there is no probe {name}"))

@@ -6,7 +6,7 @@
 
 use std::fmt::Write;
 
-use snapfn_kernel_tests::{Level, Outcome, Report, probes, run_all};
+use snapfn_host::{Level, Outcome, Report, probes, run_all};
 
 const PAGE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/internals/kernel.md");
 const START: &str = "<!-- table: start -->\n";

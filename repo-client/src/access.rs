@@ -1,8 +1,8 @@
 //! How to get at images in registries: the configuration, what a REF is, a client. Failures are said here.
 
 use crate::output::Failures;
+use snapfn_distribution::Config;
 use snapfn_registry::{Client, ClientOptions, Reference};
-use snapfn_repo::Config;
 use std::ffi::OsStr;
 
 /// What the command line says about it.

@@ -3,8 +3,8 @@
 use crate::output::{printable, size};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde_json::{Value, json};
+use snapfn_distribution::{Event, Events, Present};
 use snapfn_registry::{Direction, Event as Transfer};
-use snapfn_repo::{Event, Events, Present};
 use std::collections::HashMap;
 use std::env;
 use std::io::{self, IsTerminal, Write};

@@ -3,8 +3,8 @@
 use crate::access::{self, Access};
 use crate::output::{Failures, counted, print, printable, rfc3339, size, table};
 use serde_json::json;
+use snapfn_distribution::{Inspected, Needs, Removed};
 use snapfn_registry::{Client, Reference};
-use snapfn_repo::{Inspected, Needs, Removed};
 use std::ffi::OsStr;
 use std::fmt::Write;
 use std::io;
@@ -30,7 +30,7 @@ pub(crate) fn tags(name: &OsStr, access: &Access, failures: &mut Failures) -> io
 /// `rm REF`: removes it from the registry.
 pub(crate) fn rm(name: &OsStr, access: &Access, failures: &mut Failures) -> io::Result<()> {
     let Some((client, reference)) = open(name, access, failures) else { return Ok(()) };
-    match snapfn_repo::remove(&client, &reference) {
+    match snapfn_distribution::remove(&client, &reference) {
         Ok(Removed::Tag) => print(&format!("removed the tag {reference}\n")),
         Ok(Removed::Manifest(digest)) => {
             print(&format!("removed {}/{}@{digest}\n", reference.registry, reference.repository))
@@ -45,7 +45,7 @@ pub(crate) fn rm(name: &OsStr, access: &Access, failures: &mut Failures) -> io::
 /// `inspect REF`.
 pub(crate) fn inspect(name: &OsStr, access: &Access, failures: &mut Failures) -> io::Result<()> {
     let Some((client, reference)) = open(name, access, failures) else { return Ok(()) };
-    match snapfn_repo::inspect(&client, &reference) {
+    match snapfn_distribution::inspect(&client, &reference) {
         Ok(inspected) if access.json => print(&format!("{}\n", serde_json::to_string_pretty(&inspected)?)),
         Ok(inspected) => print(&text(&inspected)),
         Err(error) => {

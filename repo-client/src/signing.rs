@@ -3,7 +3,7 @@
 use crate::access::{Access, config};
 use crate::output::{Failures, print};
 use serde_json::json;
-use snapfn_repo::{PublicKey, SecretKey, sign, verify_reference};
+use snapfn_distribution::{PublicKey, SecretKey, sign, verify_reference};
 use std::env;
 use std::ffi::{OsStr, OsString};
 use std::io;

@@ -6,8 +6,8 @@
 use crate::cli::JOBS;
 use crate::output::printable;
 use crate::progress::Progress;
+use snapfn_distribution::{Config, PullOptions, Repo};
 use snapfn_registry::Reference;
-use snapfn_repo::{Config, PullOptions, Repo};
 use snapfn_store::{Image, Kind, StoreError, Stores};
 use std::env;
 use std::ffi::{OsStr, OsString};

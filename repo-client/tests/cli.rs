@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test panics where it fails")]
 
-#[path = "../store/tests/common/mod.rs"]
+#[path = "../../crates/store/tests/common/mod.rs"]
 mod common;
 
 use common::snapshot;

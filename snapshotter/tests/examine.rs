@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test panics where it fails")]
 
-#[path = "../../loader/format/tests/common/sample.rs"]
+#[path = "../../crates/format/tests/common/sample.rs"]
 mod sample;
 
 use sample::{PAGES, SIZES, Sample, build, code_file, fix_checksum};

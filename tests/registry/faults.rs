@@ -1,4 +1,4 @@
-//! Faults between `snapfn-repo` and a registry: whatever happens, the right bytes arrive or there is one error, and no
+//! Faults between `snapfn-distribution` and a registry: whatever happens, the right bytes arrive or there is one error, and no
 //! store is ever damaged. `scripts/registry-faults.sh` makes more runs.
 //!
 //! `SNAPFN_FAULT_RUNS` is the number of runs, `SNAPFN_FAULT_SEED` the first seed.
@@ -10,9 +10,9 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use snapfn_distribution::{PullOptions, PushOptions, Repo};
 use snapfn_image::Compression;
 use snapfn_registry::{ClientOptions, Credentials, Reference};
-use snapfn_repo::{PullOptions, PushOptions, Repo};
 use snapfn_store::{Kind, Ref, Stores};
 use snapfn_testkit::{DockerRegistry, Kind as Faults, Proxy, Random, is_available};
 use snapfn_tests::place;
@@ -37,7 +37,7 @@ fn repo(root: &Path) -> Repo {
         chunk_size: 256 << 10,
         ..ClientOptions::default()
     };
-    Repo { stores: stores(root), client, events: Arc::new(|_: snapfn_repo::Event<'_>| ()) }
+    Repo { stores: stores(root), client, events: Arc::new(|_: snapfn_distribution::Event<'_>| ()) }
 }
 
 /// Compares every file of a store with its name.

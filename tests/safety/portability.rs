@@ -9,7 +9,7 @@ use std::process::Command;
 use snapfn_format::checksum;
 use snapfn_format::cpu::{FEATURES, FIRST_HINT, FeatureSet};
 use snapfn_format::snap::{HOST_XSAVE_RESOLVER, HostNeeds, Plan, SnapHeader, TableId, peek_header};
-use snapfn_kernel_tests::requirements::{this_host, xcr0};
+use snapfn_host::requirements::{this_host, xcr0};
 use snapfn_tests::bench::Bench;
 use snapfn_tests::place;
 

@@ -179,7 +179,7 @@ fn the_c_library() {
     fs::write(&source, C).unwrap();
     let exe = bench.out().join("host");
     let mut compiler = Command::new("cc");
-    compiler.arg("-I").arg(place::root().join("loader/host/capi/include")).arg(&source).arg(&library);
+    compiler.arg("-I").arg(place::root().join("crates/snapfn/capi/include")).arg(&source).arg(&library);
     assert!(compiler.args(["-lpthread", "-ldl", "-lm", "-o"]).arg(&exe).status().unwrap().success());
     let mut host = Command::new(&exe);
     host.arg(&file).env("SNAPFN_STORE", bench.store()).env("SNAPFN_SNAPRUN", place::binary("snaprun"));

@@ -1,7 +1,7 @@
 //! Where in a snapshot something was found.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test panics where it fails")]
 
-#[path = "../../../loader/format/tests/common/sample.rs"]
+#[path = "../../../crates/format/tests/common/sample.rs"]
 mod sample;
 
 use sample::{PAGES, Sample, build};

@@ -18,7 +18,7 @@ use anyhow::{Result, bail};
 use host::Host;
 use installed::Difference;
 use serde::Serialize;
-use snapfn_kernel_tests::{Level, Outcome, Report};
+use snapfn_host::{Level, Outcome, Report};
 use snapfn_store::Stores;
 use std::ffi::OsString;
 use std::fmt::Write;
@@ -103,7 +103,7 @@ fn host(args: &Args) -> Result<(), ExamineError> {
         }
         None => None,
     };
-    let behaviours = snapfn_kernel_tests::run_all();
+    let behaviours = snapfn_host::run_all();
     let fatal = behaviours.iter().filter(|report| report.is_fatal()).count();
     let failing = snapshot.iter().flat_map(|s| &s.findings).filter(|f| f.verdict == Verdict::Fails).count();
     let result = Checked { schema: 1, ok: fatal + failing == 0, host, behaviours, snapshot };

@@ -11,7 +11,7 @@ use crate::tracee::{Frozen, Reached, SpawnOptions, Task, TraceError, Tracer, spa
 use crate::vdso;
 use anyhow::{Context, Result, bail};
 use snapfn_format::cpu::name;
-use snapfn_kernel_tests::requirements::this_host;
+use snapfn_host::requirements::this_host;
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;

@@ -4,7 +4,7 @@ use super::memory::{Content, Image};
 use super::threads::ThreadState;
 use crate::tracee::{TraceError, Tracer};
 use snapfn_format::PAGE;
-use snapfn_kernel_tests::requirements::xstate_component;
+use snapfn_host::requirements::xstate_component;
 use std::borrow::Cow;
 use std::os::unix::ffi::OsStrExt;
 

@@ -7,7 +7,7 @@ use crate::tracee::Tracer;
 use snapfn_format::cpu::{FEATURES, FeatureSet};
 use snapfn_format::requirements::{self, COMMON_STATE, OLDEST_KERNEL};
 use snapfn_format::snap::{HOST_XSAVE_RESOLVER, HostNeeds, PlanTables, live_state};
-use snapfn_kernel_tests::requirements::{cpu_name, this_host, xstate_size};
+use snapfn_host::requirements::{cpu_name, this_host, xstate_size};
 
 /// Adds the record. Features are those that code *can* have been selected for: of what the program has looked at there
 /// is no trace.

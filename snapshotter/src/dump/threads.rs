@@ -6,7 +6,7 @@ use crate::tracee::ptrace::{self, Tid};
 use crate::tracee::remote::Remote;
 use crate::tracee::{Frozen, Status, TraceError, Tracer};
 use snapfn_format::snap::{COMPONENTS, TIMEOUT_NONE, Thread, reg, resident};
-use snapfn_kernel_tests::requirements::xstate_component;
+use snapfn_host::requirements::xstate_component;
 
 /// A thread's record and its XSAVE area as a signal frame holds it.
 #[derive(Clone, Debug)]

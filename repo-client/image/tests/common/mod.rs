@@ -1,7 +1,7 @@
 //! Snapshots of any size in a store, made without running a program. Shared with the tests of push and pull.
 #![allow(dead_code, reason = "each test binary uses its part")]
 
-#[path = "../../../../loader/format/tests/common/sample.rs"]
+#[path = "../../../../crates/format/tests/common/sample.rs"]
 mod sample;
 
 use sample::{PAGES, SIZES, Sample, build};

@@ -4,7 +4,7 @@ use crate::commands::xstate;
 use nix::sys::utsname::uname;
 use nix::unistd::{SysconfVar, sysconf};
 use serde::Serialize;
-use snapfn_kernel_tests::requirements;
+use snapfn_host::requirements;
 
 #[derive(Debug, Serialize)]
 pub(super) struct Host {

@@ -10,7 +10,7 @@ use crate::commands::xstate;
 use crate::prng::{self, Hooks};
 use snapfn_format::PAGE;
 use snapfn_format::snap::*;
-use snapfn_kernel_tests::{Outcome, requirements};
+use snapfn_host::{Outcome, requirements};
 use snapfn_store::{Kind, Stores};
 use std::collections::BTreeSet;
 use std::fs::OpenOptions;
@@ -170,7 +170,7 @@ impl Findings {
             self.add(Verdict::Ok, "store", format!("{good} code segment and data files are there"));
         }
         for directory in directories {
-            if let Outcome::Missing(detail) = snapfn_kernel_tests::store_filesystem(&directory) {
+            if let Outcome::Missing(detail) = snapfn_host::store_filesystem(&directory) {
                 self.add(Verdict::Fails, directory.display().to_string(), detail);
             }
         }

@@ -2,8 +2,8 @@
 
 #![allow(clippy::unwrap_used)]
 
+use snapfn_distribution::{KeyError, PublicKey, SecretKey, SignatureError, sign, verify_signature};
 use snapfn_registry::{Client, ClientOptions, Digest, Reference};
-use snapfn_repo::{KeyError, PublicKey, SecretKey, SignatureError, sign, verify_signature};
 use snapfn_testkit::{DockerRegistry, Hostile, has_program, is_available, skip};
 use std::fs;
 use std::path::Path;

@@ -7,8 +7,8 @@ mod common;
 
 use common::{loader, noise, store_snapshot};
 use serde_json::{Value, json};
+use snapfn_distribution::{BaseImage, Event, PullOptions, PushOptions, Pushed, Repo};
 use snapfn_registry::{Client, ClientOptions, Credentials, Digest, Reference};
-use snapfn_repo::{BaseImage, Event, PullOptions, PushOptions, Pushed, Repo};
 use snapfn_store::{Ref, Store, Stores};
 use snapfn_testkit::tarball::{self, Entry};
 use snapfn_testkit::{DockerRegistry, Proxy, Record, is_available};

@@ -1,7 +1,8 @@
-//! One probe per kernel behaviour that snapshots rely on.
+//! This machine against what snapshots need: its CPU and kernel ([`requirements`]), and one probe per kernel behaviour
+//! that snapshots rely on.
 //!
-//! A probe is a small experiment on the running kernel. It is run three ways: as a test of this
-//! crate (`tests/behaviours.rs`, one test a probe), behind `snapshotter check`, which tells the
+//! A probe is a small experiment on the running kernel. It is run three ways: as a test
+//! (`kernel-tests/tests/behaviours.rs`, one test a probe), behind `snapshotter check`, which tells the
 //! user of a host what works, what does not, and what follows, and by whoever changes the code
 //! and wonders whether a workaround is still needed. The doc comment of each experiment says what
 //! the behaviour looks like (symptom), what provokes it (sequence), which kernels have it, what

@@ -1,8 +1,8 @@
 //! Whether this machine can run what an image holds, as far as the image says it.
 
 use snapfn_format::requirements::state;
+use snapfn_host::requirements::{check, this_host};
 use snapfn_image::{ImageError, Index};
-use snapfn_kernel_tests::requirements::{check, this_host};
 
 /// What is missing here; nothing when it can be run.
 ///

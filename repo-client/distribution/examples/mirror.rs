@@ -1,11 +1,11 @@
 //! Brings a snapshot from one registry to another, by way of the local store, and checks its signature on the way:
 //!
 //! ```text
-//! cargo run -p snapfn-repo --example mirror -- registry.example/team/fn:v1 127.0.0.1:5000/fn:v1 release.pub
+//! cargo run -p snapfn-distribution --example mirror -- registry.example/team/fn:v1 127.0.0.1:5000/fn:v1 release.pub
 //! ```
 
+use snapfn_distribution::{Config, Event, PublicKey, PullOptions, PushOptions, Repo};
 use snapfn_registry::ClientOptions;
-use snapfn_repo::{Config, Event, PublicKey, PullOptions, PushOptions, Repo};
 use snapfn_store::Stores;
 use std::env;
 use std::error::Error;

@@ -8,9 +8,9 @@ mod common;
 
 use common::{loader, noise, store_snapshot};
 use serde_json::{Value, json};
+use snapfn_distribution::{PullOptions, PushOptions, Repo};
 use snapfn_image::{CHECKSUM_ANNOTATION, MANIFEST_TYPE, ManifestView, POSITION_ANNOTATION, TocPosition};
 use snapfn_registry::{ClientOptions, Reference};
-use snapfn_repo::{PullOptions, PushOptions, Repo};
 use snapfn_store::{Digest, Kind, Ref, Store, Stores};
 use snapfn_testkit::{Hostile, digest};
 use std::collections::BTreeSet;
@@ -39,7 +39,7 @@ fn repo(root: PathBuf) -> (Repo, Store) {
     let stores = Stores::from_vars(|var| (var == "SNAPFN_STORE").then(|| list.clone()));
     let client =
         ClientOptions { plain_http: true, backoff: Duration::from_millis(1), retries: 1, ..Default::default() };
-    (Repo { stores, client, events: Arc::new(|_: snapfn_repo::Event<'_>| ()) }, Store::at(root))
+    (Repo { stores, client, events: Arc::new(|_: snapfn_distribution::Event<'_>| ()) }, Store::at(root))
 }
 
 /// The index at that place of a layer.

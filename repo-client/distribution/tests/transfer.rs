@@ -6,9 +6,9 @@
 mod common;
 
 use common::{loader, noise, store_snapshot};
+use snapfn_distribution::{Event, PullOptions, PushOptions, Pushed, Repo, RepoError};
 use snapfn_image::Compression;
 use snapfn_registry::{Client, ClientOptions, Reference};
-use snapfn_repo::{Event, PullOptions, PushOptions, Pushed, Repo, RepoError};
 use snapfn_store::{Kind, Ref, Store, Stores};
 use snapfn_testkit::{DockerRegistry, is_available};
 use std::path::{Path, PathBuf};
