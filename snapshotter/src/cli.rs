@@ -1,12 +1,9 @@
 //! The command line.
 
-use crate::commands;
-use crate::dump::pattern;
-use crate::pin::Cpu;
-use clap::{Args, Parser, Subcommand};
-use std::ffi::OsString;
-use std::path::PathBuf;
-use std::str::FromStr;
+use crate::commands::examine::{core, diff, inspect};
+use crate::commands::make::{create, train};
+use crate::commands::{check, generate};
+use clap::{Parser, Subcommand};
 
 /// Makes and examines snapshots of initialised programs.
 #[derive(Debug, Parser)]
@@ -19,178 +16,18 @@ pub(crate) struct Cli {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Run a program up to its snapshot point and store what it has in memory
-    Create(CreateArgs),
+    Create(create::Args),
     /// Record what a request writes, and have every start take those pages at once
-    Train(commands::train::Args),
+    Train(train::Args),
     /// Show what is in a snapshot
-    Inspect(commands::inspect::Args),
+    Inspect(inspect::Args),
     /// Compare two snapshots
-    Diff(commands::diff::Args),
+    Diff(diff::Args),
     /// Say what works on this host, whether it can start a snapshot, or what stands in the way of taking one
-    Check(commands::check::Args),
+    Check(check::Args),
     /// Copy a snapshot for debuggers, with the paths of the local store's files in it
-    Core(commands::core::Args),
+    Core(core::Args),
     /// Write man pages or shell completions into a directory
     #[command(hide = true)]
-    Generate(commands::generate::Args),
-}
-
-/// Where to take the snapshot.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Point {
-    /// Before the first instruction of `main`.
-    Main,
-    /// At `snap_ready()`.
-    Ready,
-    /// At the entry of a system call, with that first argument if one is given.
-    Syscall(String, Option<u64>),
-    /// Before the first instruction of a function.
-    Symbol(String),
-}
-
-impl FromStr for Point {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        match text.split_once(':') {
-            None if text == "main" => Ok(Point::Main),
-            None if text == "ready" => Ok(Point::Ready),
-            Some(("symbol", name)) if !name.is_empty() => Ok(Point::Symbol(name.to_owned())),
-            Some(("syscall", rest)) if !rest.is_empty() => match rest.split_once(':') {
-                None => Ok(Point::Syscall(rest.to_owned(), None)),
-                Some((name, fd)) => {
-                    let fd = fd.parse().map_err(|_| format!("'{fd}' is not a descriptor number"))?;
-                    Ok(Point::Syscall(name.to_owned(), Some(fd)))
-                }
-            },
-            _ => Err("use main, ready, syscall:NAME[:FD] or symbol:NAME".to_owned()),
-        }
-    }
-}
-
-/// How a program is run up to its snapshot point.
-#[derive(Debug, Args)]
-pub(crate) struct RunArgs {
-    /// Snapshot point: main, ready, syscall:NAME[:FD] or symbol:NAME
-    /// [default: ready if the program marks one, else main]
-    #[arg(long, value_name = "POINT")]
-    pub(crate) at: Option<Point>,
-    /// Give up after this many seconds
-    #[arg(long, value_name = "SECONDS", default_value_t = 60.0)]
-    pub(crate) timeout: f64,
-    /// Set an environment variable for the program (repeatable)
-    #[arg(long, value_name = "K=V")]
-    pub(crate) env: Vec<OsString>,
-    /// Run the program in this directory; its instances start there, too
-    #[arg(long, value_name = "DIR")]
-    pub(crate) cwd: Option<PathBuf>,
-    /// What the program reads as standard input while it initialises [default: /dev/null]
-    #[arg(long, value_name = "FILE")]
-    pub(crate) stdin: Option<PathBuf>,
-    /// What the C library and OpenSSL may select code for: an instance then starts on every CPU of that level
-    #[arg(long, value_name = "LEVEL", value_enum, default_value_t = Cpu::Native)]
-    pub(crate) cpu: Cpu,
-    /// Which functions of shared libraries are looked up before the program runs, rather than at their first call, which
-    /// every instance would do again
-    #[arg(long, value_name = "WHICH", value_enum, default_value_t = Resolve::Program)]
-    pub(crate) resolve: Resolve,
-    /// Accept memory that is writable and executable at once, which JIT compilers have: whoever can write to it decides
-    /// what the program does. Without, such a program is refused
-    #[arg(long)]
-    pub(crate) allow_wx: bool,
-}
-
-/// Which functions are looked up before the program's first instruction.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-pub(crate) enum Resolve {
-    /// Those that the executable calls, as if it were linked with -z now
-    Program,
-    /// Those that libraries call, too, also of libraries that are loaded later (LD_BIND_NOW): they must all be there
-    All,
-    /// None but those that were linked with -z now
-    Lazy,
-}
-
-impl RunArgs {
-    /// Whether anything is said of the program.
-    pub(crate) fn is_given(&self) -> bool {
-        self.at.is_some() || !self.env.is_empty() || self.cwd.is_some() || self.stdin.is_some()
-    }
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct CreateArgs {
-    /// Name in the local store: NAME or NAME:TAG [default: the program's file name]
-    #[arg(long, value_name = "NAME")]
-    pub(crate) tag: Option<String>,
-    /// Write the snapshot to this file (code segment files go to the store all the same)
-    #[arg(short, long, value_name = "FILE")]
-    pub(crate) output: Option<PathBuf>,
-    #[command(flatten)]
-    pub(crate) run: RunArgs,
-    /// How memory is brought back: map shares the snapshot's pages, copy reads them in at start; auto chooses copy
-    /// only for allocators that rely on MADV_DONTNEED giving zeroes (jemalloc)
-    #[arg(long, value_enum, default_value_t = Memory::Auto)]
-    pub(crate) memory: Memory,
-    /// How the headers, the code and the constants of an ELF file are mapped: apart, as the program had them, or joined
-    /// into one mapping, all of it executable: fewer mappings and page faults at every start, but constants can be executed
-    #[arg(long, value_enum, default_value_t = Segments::Apart)]
-    pub(crate) segments: Segments,
-    /// Make this many snapshots under the one name, each with an address-space layout of its own; every start takes
-    /// any of them, so that addresses learnt from one instance do not serve for all. The program is run as often
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=64))]
-    #[arg(conflicts_with = "output")]
-    pub(crate) variants: u8,
-    /// Leave the values of environment variables with such names out of the snapshot, wherever their bytes occur in
-    /// the program; an instance has its starter's. In addition to those that are left out anyway (*_TOKEN, *_KEY,
-    /// *_SECRET, *PASSWORD*, AWS_* and others, see docs/howto/secrets.md). `*` stands for any characters, `?` for one
-    /// (repeatable)
-    #[arg(long, value_name = "PATTERN", value_parser = pattern)]
-    pub(crate) scrub_env: Vec<String>,
-    /// Let the values of environment variables with such names be in the snapshot, whatever else matches them (repeatable)
-    #[arg(long, value_name = "PATTERN", value_parser = pattern)]
-    pub(crate) keep_env: Vec<String>,
-    /// Leave out only what --scrub-env names
-    #[arg(long)]
-    pub(crate) no_scrub_env: bool,
-    /// Let all users read the snapshot (0444 instead of 0600): it holds what the program has in memory
-    #[arg(long)]
-    pub(crate) share: bool,
-    /// Print the result as JSON
-    #[arg(long)]
-    pub(crate) json: bool,
-    /// The program and its arguments
-    #[arg(required = true, last = true, value_name = "PROGRAM")]
-    pub(crate) program: Vec<OsString>,
-}
-
-/// How private anonymous memory is brought back.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-pub(crate) enum Memory {
-    Auto,
-    Map,
-    Copy,
-}
-
-/// How the read-only segments of an ELF file are mapped.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-pub(crate) enum Segments {
-    Apart,
-    Joined,
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn points() {
-        assert_eq!("main".parse(), Ok(Point::Main));
-        assert_eq!("syscall:read:0".parse(), Ok(Point::Syscall("read".into(), Some(0))));
-        assert_eq!("syscall:accept4".parse(), Ok(Point::Syscall("accept4".into(), None)));
-        assert_eq!("symbol:serve".parse(), Ok(Point::Symbol("serve".into())));
-        for bad in ["", "start", "syscall:", "symbol:", "syscall:read:x", "ready:1"] {
-            assert!(bad.parse::<Point>().is_err(), "{bad}");
-        }
-    }
+    Generate(generate::Args),
 }

@@ -9,13 +9,15 @@
 mod cli;
 mod commands;
 mod dump;
+mod options;
 mod pin;
 mod prng;
 mod proc;
 mod tracee;
 mod vdso;
 
-use clap::Parser;
+use clap::{CommandFactory, Parser};
+use commands::{check, examine, generate, make};
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
@@ -26,13 +28,13 @@ fn main() -> ExitCode {
         .without_time()
         .init();
     let result = match cli.command {
-        cli::Command::Create(args) => commands::create::run(&args),
-        cli::Command::Train(args) => commands::train::run(&args),
-        cli::Command::Inspect(args) => commands::inspect::run(&args).map_err(Into::into),
-        cli::Command::Diff(args) => commands::diff::run(&args).map_err(Into::into),
-        cli::Command::Check(args) => commands::check::run(&args),
-        cli::Command::Core(args) => commands::core::run(&args).map_err(Into::into),
-        cli::Command::Generate(args) => commands::generate::run(&args).map_err(Into::into),
+        cli::Command::Create(args) => make::create::run(&args),
+        cli::Command::Train(args) => make::train::run(&args),
+        cli::Command::Inspect(args) => examine::inspect::run(&args).map_err(Into::into),
+        cli::Command::Diff(args) => examine::diff::run(&args).map_err(Into::into),
+        cli::Command::Check(args) => check::run(&args),
+        cli::Command::Core(args) => examine::core::run(&args).map_err(Into::into),
+        cli::Command::Generate(args) => generate::run(&args, cli::Cli::command()).map_err(Into::into),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

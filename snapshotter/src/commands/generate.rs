@@ -1,8 +1,7 @@
 //! Man pages and completions, for the installer.
 
-use super::source::ExamineError;
-use crate::cli::Cli;
-use clap::{CommandFactory, ValueEnum};
+use super::examine::source::ExamineError;
+use clap::{Command, ValueEnum};
 use clap_complete::Shell;
 use std::path::PathBuf;
 
@@ -23,9 +22,8 @@ pub(crate) struct Args {
     dir: PathBuf,
 }
 
-/// Writes what was asked for under the names that the shells and `man` look for.
-pub(crate) fn run(args: &Args) -> Result<(), ExamineError> {
-    let mut command = Cli::command();
+/// Writes what was asked for of `command`, under the names that the shells and `man` look for.
+pub(crate) fn run(args: &Args, mut command: Command) -> Result<(), ExamineError> {
     let shell = match args.what {
         Artifact::Man => None,
         Artifact::Bash => Some(Shell::Bash),

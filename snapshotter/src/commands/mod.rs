@@ -1,15 +1,15 @@
 //! One module a subcommand.
+//!
+//! ```text
+//!  make      start     a program at its snapshot point
+//!            create    a snapshot of it                   blockers   what stands in the way of one
+//!            train     a snapshot, written anew
+//!  examine   inspect, diff, core, check   snapshots as they are, and this machine; change nothing
+//!  check     which of the two a check is
+//!  generate  man pages and completions
+//! ```
 
 pub(crate) mod check;
-pub(crate) mod core;
-pub(crate) mod create;
-pub(crate) mod diff;
+pub(crate) mod examine;
 pub(crate) mod generate;
-pub(crate) mod inspect;
-mod names;
-mod source;
-mod space;
-mod start;
-mod text;
-pub(crate) mod train;
-mod xstate;
+pub(crate) mod make;

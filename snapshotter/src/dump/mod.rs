@@ -26,19 +26,17 @@ mod scheduling;
 mod scratch;
 mod secrets;
 mod signals;
-pub(crate) mod syscalls;
 mod threads;
 mod timers;
 mod verify;
 mod write;
 
 pub(crate) use elf_store::ElfStore;
-pub(crate) use fds::duplicate;
 pub(crate) use refuse::{Blocker, DumpError};
 pub(crate) use secrets::{Scrubbed, SecretNames, pattern};
 pub(crate) use verify::{VerifyError, verify};
 
-use crate::cli::{Memory as MemoryMode, Segments};
+use crate::options::{Memory as MemoryMode, Segments};
 use crate::pin::{Cpu, own_dispatch};
 use crate::prng::Hooks;
 use crate::tracee::maps::{self, Vma};

@@ -4,6 +4,7 @@
 //! A page for the answers of system calls is mapped into it, and unmapped before it is let go.
 
 use super::boot::{Booted, is_kernels};
+use super::descriptor::duplicate;
 use super::maps::{self, Vma};
 use super::memory::Memory;
 use super::ptrace::{self, OPTION_EXITKILL, OPTIONS, Tid};
@@ -166,7 +167,7 @@ fn refused(pid: Tid, error: io::Error) -> TraceError {
 
 /// A duplicate of a standard stream of the process; what it has closed is nobody's.
 fn descriptor(pid: Tid, fd: u32) -> io::Result<OwnedFd> {
-    crate::dump::duplicate(pid, fd).or_else(|_| File::open("/dev/null").map(OwnedFd::from))
+    duplicate(pid, fd).or_else(|_| File::open("/dev/null").map(OwnedFd::from))
 }
 
 /// Address of the initial stack's `argc` (field 28 of /proc/PID/stat).

@@ -11,6 +11,7 @@
 //!  attach    instead: a process that somebody else has started, to look at it
 //!  freeze    all tasks stopped and taken out of their system calls; timeout: what is left of theirs
 //!  ptrace    requests and waits        remote  system calls in the tracee       memory  its memory
+//!  syscalls  their numbers by name     descriptor  its descriptors in this process
 //! ```
 
 pub(crate) mod adopt;
@@ -19,6 +20,7 @@ pub(crate) mod bind;
 pub(crate) mod boot;
 mod breakpoint;
 pub(crate) mod clocks;
+pub(crate) mod descriptor;
 mod error;
 pub(crate) mod freeze;
 pub(crate) mod memory;
@@ -29,6 +31,7 @@ pub(crate) mod remote;
 mod run;
 mod spawn;
 pub(crate) mod symbols;
+mod syscalls;
 mod timeout;
 mod unmapping;
 

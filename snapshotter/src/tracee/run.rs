@@ -9,7 +9,7 @@ use super::spawn::Spawned;
 use super::timeout::{self, Entered};
 use super::unmapping::Unmapping;
 use super::{TraceError, maps, symbols};
-use crate::cli::Point;
+use crate::options::Point;
 use snapfn_format::snap::{AT_MAIN, AT_READY, AT_SYMBOL, AT_SYSCALL, reg};
 use std::collections::{BTreeMap, HashSet};
 use std::path::PathBuf;
@@ -145,7 +145,7 @@ impl Tracer {
     pub(crate) fn run_to(&mut self, point: &Point, entry: bool, timeout: f64) -> Result<Option<Reached>, TraceError> {
         let syscall = match point {
             Point::Syscall(name, fd) => {
-                let number = crate::dump::syscalls::number(name).ok_or_else(|| TraceError::NoSyscall(name.clone()))?;
+                let number = super::syscalls::number(name).ok_or_else(|| TraceError::NoSyscall(name.clone()))?;
                 Some((number, *fd))
             }
             _ => None,

@@ -13,19 +13,6 @@ fn check(value: i64) -> io::Result<i64> {
     if value < 0 { Err(io::Error::last_os_error()) } else { Ok(value) }
 }
 
-fn owned(value: i64) -> io::Result<OwnedFd> {
-    // SAFETY: a new descriptor that the kernel has just given to nobody else.
-    check(value).map(|fd| unsafe { OwnedFd::from_raw_fd(fd as RawFd) })
-}
-
-/// A duplicate of descriptor `fd` of process `pid`.
-pub(crate) fn duplicate(pid: Tid, fd: u32) -> io::Result<OwnedFd> {
-    // SAFETY: integers only.
-    let pidfd = owned(unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) })?;
-    // SAFETY: integers only.
-    owned(unsafe { libc::syscall(libc::SYS_pidfd_getfd, pidfd.as_raw_fd(), fd, 0) })
-}
-
 fn compare(a: (Tid, u32), b: (Tid, u32)) -> io::Result<i64> {
     const KCMP_FILE: i32 = 0;
     // SAFETY: integers only.
@@ -149,7 +136,9 @@ pub(super) fn set_peek_offset(fd: &OwnedFd, offset: i32) -> io::Result<()> {
 
 pub(super) fn socket(family: u32, kind: u32, protocol: u32) -> io::Result<OwnedFd> {
     // SAFETY: integers only.
-    owned(i64::from(unsafe { libc::socket(family as i32, kind as i32 | libc::SOCK_CLOEXEC, protocol as i32) }))
+    let fd = unsafe { libc::socket(family as i32, kind as i32 | libc::SOCK_CLOEXEC, protocol as i32) };
+    // SAFETY: a new descriptor that the kernel has just given to nobody else.
+    check(i64::from(fd)).map(|_| unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
 fn name_of(

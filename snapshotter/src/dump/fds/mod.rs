@@ -24,7 +24,6 @@ mod sockets;
 use super::refuse::{Blocker, DumpError};
 use crate::tracee::Tracer;
 use crate::tracee::ptrace::Tid;
-pub(crate) use kernel::duplicate;
 use open::OpenFd;
 use snapfn_format::snap::*;
 use std::collections::HashMap;

@@ -3,6 +3,7 @@
 use super::kernel;
 use crate::proc::fdinfo;
 use crate::tracee::TraceError;
+use crate::tracee::descriptor::duplicate;
 use crate::tracee::ptrace::Tid;
 use std::fs::{self, File, Metadata};
 use std::io;
@@ -89,7 +90,7 @@ impl OpenFd {
 
     /// A duplicate in this process: the same open file description.
     pub(super) fn duplicate(&self) -> io::Result<OwnedFd> {
-        kernel::duplicate(self.at.0, self.at.1)
+        duplicate(self.at.0, self.at.1)
     }
 
     /// The same file opened once more for reading: an open file description of our own.

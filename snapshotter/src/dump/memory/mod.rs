@@ -20,7 +20,7 @@ use super::DumpOptions;
 use super::elf_store::{ElfStore, StoredFile};
 use super::refuse::DumpError;
 use super::threads::ThreadState;
-use crate::cli::{Memory as MemoryMode, Segments};
+use crate::options::{Memory as MemoryMode, Segments};
 use crate::tracee::maps::Vma;
 use crate::tracee::{Tracer, symbols};
 use snapfn_format::PAGE;

@@ -2,8 +2,8 @@
 
 use super::report::{Mapping, Report};
 use super::sections;
-use crate::commands::space::Source;
-use crate::commands::text::{Section, printable, size};
+use crate::commands::examine::space::Source;
+use crate::commands::examine::text::{Section, printable, size};
 use std::fmt::Write;
 
 /// Mappings further apart than this are drawn as separate bars.

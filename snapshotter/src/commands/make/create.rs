@@ -1,9 +1,9 @@
 //! `snapshotter create`
 
+use super::notices::{dontdump, how_to_start, uncalled};
 use super::start::Started;
-use super::text::{dontdump, how_to_start, uncalled};
-use crate::cli::CreateArgs;
-use crate::dump::{self, DumpError, Dumped, ElfStore, SecretNames};
+use crate::dump::{self, DumpError, Dumped, ElfStore, SecretNames, pattern};
+use crate::options::{Memory, RunArgs, Segments};
 use crate::pin::Cpu;
 use crate::prng;
 use anyhow::{Context, Result, bail};
@@ -16,8 +16,54 @@ use std::os::fd::AsRawFd;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// Name in the local store: NAME or NAME:TAG [default: the program's file name]
+    #[arg(long, value_name = "NAME")]
+    tag: Option<String>,
+    /// Write the snapshot to this file (code segment files go to the store all the same)
+    #[arg(short, long, value_name = "FILE")]
+    output: Option<PathBuf>,
+    #[command(flatten)]
+    run: RunArgs,
+    /// How memory is brought back: map shares the snapshot's pages, copy reads them in at start; auto chooses copy
+    /// only for allocators that rely on MADV_DONTNEED giving zeroes (jemalloc)
+    #[arg(long, value_enum, default_value_t = Memory::Auto)]
+    memory: Memory,
+    /// How the headers, the code and the constants of an ELF file are mapped: apart, as the program had them, or joined
+    /// into one mapping, all of it executable: fewer mappings and page faults at every start, but constants can be executed
+    #[arg(long, value_enum, default_value_t = Segments::Apart)]
+    segments: Segments,
+    /// Make this many snapshots under the one name, each with an address-space layout of its own; every start takes
+    /// any of them, so that addresses learnt from one instance do not serve for all. The program is run as often
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=64))]
+    #[arg(conflicts_with = "output")]
+    variants: u8,
+    /// Leave the values of environment variables with such names out of the snapshot, wherever their bytes occur in
+    /// the program; an instance has its starter's. In addition to those that are left out anyway (*_TOKEN, *_KEY,
+    /// *_SECRET, *PASSWORD*, AWS_* and others, see docs/howto/secrets.md). `*` stands for any characters, `?` for one
+    /// (repeatable)
+    #[arg(long, value_name = "PATTERN", value_parser = pattern)]
+    scrub_env: Vec<String>,
+    /// Let the values of environment variables with such names be in the snapshot, whatever else matches them (repeatable)
+    #[arg(long, value_name = "PATTERN", value_parser = pattern)]
+    keep_env: Vec<String>,
+    /// Leave out only what --scrub-env names
+    #[arg(long)]
+    no_scrub_env: bool,
+    /// Let all users read the snapshot (0444 instead of 0600): it holds what the program has in memory
+    #[arg(long)]
+    share: bool,
+    /// Print the result as JSON
+    #[arg(long)]
+    json: bool,
+    /// The program and its arguments
+    #[arg(required = true, last = true, value_name = "PROGRAM")]
+    program: Vec<OsString>,
+}
+
 /// Runs the subcommand.
-pub(crate) fn run(args: &CreateArgs) -> Result<()> {
+pub(crate) fn run(args: &Args) -> Result<()> {
     let reference = reference(args)?;
     let stores = Stores::from_env();
     let store = stores.writable()?;
@@ -35,7 +81,7 @@ pub(crate) fn run(args: &CreateArgs) -> Result<()> {
 }
 
 /// Says what somebody may want to know before the snapshot is passed on.
-fn notices(args: &CreateArgs, dumped: &Dumped) {
+fn notices(args: &Args, dumped: &Dumped) {
     for line in &dumped.shipped {
         eprintln!("snapshotter: {line}");
     }
@@ -60,7 +106,7 @@ fn notices(args: &CreateArgs, dumped: &Dumped) {
 }
 
 /// The name under which the snapshot is kept; none with `--output` alone.
-fn reference(args: &CreateArgs) -> Result<Option<Ref>> {
+fn reference(args: &Args) -> Result<Option<Ref>> {
     let text = match (&args.tag, &args.output) {
         (Some(tag), _) => tag.clone(),
         (None, Some(_)) => return Ok(None),
@@ -73,12 +119,7 @@ fn reference(args: &CreateArgs) -> Result<Option<Ref>> {
     Ok(Some(reference))
 }
 
-fn dump_and_end(
-    args: &CreateArgs,
-    started: &mut Started,
-    elves: &mut ElfStore,
-    transaction: &Transaction,
-) -> Result<Dumped> {
+fn dump_and_end(args: &Args, started: &mut Started, elves: &mut ElfStore, transaction: &Transaction) -> Result<Dumped> {
     let mut dump_options = started.dump_options();
     dump_options.memory = args.memory;
     dump_options.segments = args.segments;
@@ -108,7 +149,7 @@ fn dump_and_end(
     }
 }
 
-fn publish(args: &CreateArgs, reference: &Option<Ref>, transaction: &Transaction, variants: &[Dumped]) -> Result<()> {
+fn publish(args: &Args, reference: &Option<Ref>, transaction: &Transaction, variants: &[Dumped]) -> Result<()> {
     let Some(dumped) = variants.first() else { bail!("no snapshot was asked for") };
     if let Some(output) = &args.output {
         copy_out(&dumped.stored.path, output).with_context(|| output.display().to_string())?;

@@ -1,11 +1,11 @@
 //! `check --pid PID` and `check -- PROGRAM`: everything that stands in the way of a snapshot, without taking one.
 
-use super::super::source::{print, print_json};
-use super::super::start::Started;
-use super::super::text::{dontdump, printable, uncalled};
-use super::Args;
-use crate::cli::{Memory, RunArgs, Segments};
+use super::notices::{dontdump, uncalled};
+use super::start::Started;
+use crate::commands::examine::source::{print, print_json};
+use crate::commands::examine::text::printable;
 use crate::dump::{self, Blocker, DumpOptions, ElfStore, SecretNames};
+use crate::options::{Memory, RunArgs, Segments};
 use crate::pin::Cpu;
 use crate::tracee::attach::Attached;
 use crate::tracee::ptrace::Tid;
@@ -30,13 +30,22 @@ struct Blockers {
     notes: Vec<String>,
 }
 
-/// Looks at the process or program that `args` name.
-pub(super) fn run(args: &Args) -> Result<()> {
-    let result = match args.pid {
-        Some(pid) => of_process(pid, &args.run)?,
-        None => of_program(args)?,
+/// What is looked at.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Target<'a> {
+    /// A process that runs already, and goes on afterwards.
+    Process(Tid),
+    /// A program and its arguments: it is run up to its snapshot point and ended.
+    Program(&'a [OsString]),
+}
+
+/// Prints what stands in the way of a snapshot of `target`.
+pub(crate) fn run(target: Target<'_>, args: &RunArgs, json: bool) -> Result<()> {
+    let result = match target {
+        Target::Process(pid) => of_process(pid, args)?,
+        Target::Program(program) => of_program(program, args)?,
     };
-    match args.json {
+    match json {
         true => print_json(&result)?,
         false => print(text(&result))?,
     }
@@ -47,13 +56,13 @@ pub(super) fn run(args: &Args) -> Result<()> {
     }
 }
 
-fn of_program(args: &Args) -> Result<Blockers> {
-    let program = args.program.first().map_or(OsStr::new(""), OsString::as_os_str);
+fn of_program(command: &[OsString], args: &RunArgs) -> Result<Blockers> {
+    let program = command.first().map_or(OsStr::new(""), OsString::as_os_str);
     // As for a snapshot, the program is rebuilt from the files that the store keeps of it and its libraries.
     // What the program starts outlives it, and has become our child then.
     nix::sys::prctl::set_child_subreaper(true).context("PR_SET_CHILD_SUBREAPER")?;
     let mut elves = ElfStore::new(Stores::from_env().writable()?.begin()?);
-    let mut started = Started::reach(&args.run, &args.program, &mut elves)?;
+    let mut started = Started::reach(args, command, &mut elves)?;
     let options = started.dump_options();
     let blockers = dump::blockers(&started.tracer, &started.reached, &started.frozen, &options);
     let kept = dump::dontdump(&started.tracer);

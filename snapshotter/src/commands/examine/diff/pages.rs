@@ -1,7 +1,7 @@
 //! Digests of the stored pages.
 
-use crate::commands::source::{ExamineError, Snapshot};
-use crate::commands::space::{Source, Space};
+use crate::commands::examine::source::{ExamineError, Snapshot};
+use crate::commands::examine::space::{Source, Space};
 use sha2::{Digest as _, Sha256};
 use snapfn_format::PAGE;
 use std::collections::btree_map::Entry;

@@ -3,10 +3,10 @@
 use super::host::Host;
 use super::installed::{Installed, compare};
 use super::{Finding, Verdict};
-use crate::commands::source::{ExamineError, Snapshot};
-use crate::commands::space::{path, text};
-use crate::commands::text::hex;
-use crate::commands::xstate;
+use crate::commands::examine::source::{ExamineError, Snapshot};
+use crate::commands::examine::space::{path, text};
+use crate::commands::examine::text::hex;
+use crate::commands::examine::xstate;
 use crate::prng::{self, Hooks};
 use snapfn_format::PAGE;
 use snapfn_format::snap::*;

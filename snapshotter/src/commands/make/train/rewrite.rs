@@ -1,6 +1,6 @@
 //! The same snapshot with other operations: tables grow, so the page runs move. Nothing of the pages is looked at.
 
-use crate::commands::source::{ExamineError, Snapshot};
+use crate::commands::examine::source::{ExamineError, Snapshot};
 use crate::dump::{VerifyError, verify};
 use snapfn_format::PAGE;
 use snapfn_format::snap::*;

@@ -1,7 +1,7 @@
 //! A program at its snapshot point: what `create` takes a snapshot of and `check` looks at.
 
-use crate::cli::{Memory, Point, Resolve, RunArgs, Segments};
 use crate::dump::{DumpOptions, ElfStore, SecretNames};
+use crate::options::{Memory, Point, Resolve, RunArgs, Segments};
 use crate::pin::{Cpu, bind_now};
 use crate::tracee::adopt::{Adopted, adopt};
 use crate::tracee::bind;

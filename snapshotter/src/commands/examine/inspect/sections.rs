@@ -1,7 +1,7 @@
 //! A report as tables.
 
 use super::report::Report;
-use crate::commands::text::{Section, seconds, size};
+use crate::commands::examine::text::{Section, seconds, size};
 
 /// All tables, in the order in which they are read.
 pub(super) fn all(report: &Report) -> Vec<Section> {

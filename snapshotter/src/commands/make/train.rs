@@ -3,8 +3,8 @@
 mod record;
 mod rewrite;
 
-use super::source::Snapshot;
-use super::text::how_to_start;
+use super::notices::how_to_start;
+use crate::commands::examine::source::Snapshot;
 use anyhow::{Context, Result, bail};
 use record::{Recorded, Start, Until, is_own};
 use snapfn_format::PAGE;

@@ -1,6 +1,6 @@
 //! What this host is.
 
-use crate::commands::xstate;
+use crate::commands::examine::xstate;
 use nix::sys::utsname::uname;
 use nix::unistd::{SysconfVar, sysconf};
 use serde::Serialize;

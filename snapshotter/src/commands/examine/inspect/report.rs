@@ -2,10 +2,10 @@
 //! changes its meaning without a new `schema`. Addresses are text in hexadecimal, sizes numbers of bytes.
 
 use super::needs::Needs;
-use crate::commands::names;
-use crate::commands::source::Snapshot;
-use crate::commands::space::{Source, Space, text};
-use crate::commands::text::{hex, time};
+use crate::commands::examine::names;
+use crate::commands::examine::source::Snapshot;
+use crate::commands::examine::space::{Source, Space, text};
+use crate::commands::examine::text::{hex, time};
 use serde::Serialize;
 use snapfn_format::snap::*;
 use snapfn_store::{Kind, Stores};

@@ -1,8 +1,8 @@
 //! What a snapshot holds besides memory, as text that does not depend on its addresses.
 
-use crate::commands::inspect::comm;
-use crate::commands::names;
-use crate::commands::space::{Space, text};
+use crate::commands::examine::inspect::comm;
+use crate::commands::examine::names;
+use crate::commands::examine::space::{Space, text};
 use serde::Serialize;
 use snapfn_format::snap::*;
 use std::collections::{BTreeMap, BTreeSet};

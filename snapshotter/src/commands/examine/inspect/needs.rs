@@ -1,8 +1,8 @@
 //! What a snapshot says that it needs of a host. `check NAME` compares it with this one.
 
-use crate::commands::space::text;
-use crate::commands::text::{Section, hex, size};
-use crate::commands::xstate;
+use crate::commands::examine::space::text;
+use crate::commands::examine::text::{Section, hex, size};
+use crate::commands::examine::xstate;
 use serde::Serialize;
 use snapfn_format::PAGE;
 use snapfn_format::cpu::{self, FeatureSet};

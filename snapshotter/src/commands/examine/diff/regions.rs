@@ -5,7 +5,7 @@
 //! together over the cuts of both, so that the cost is that of the pieces and the stored pages, not of the size.
 
 use super::pages::{Content, PageHashes};
-use crate::commands::space::{Source, Space, Vma};
+use crate::commands::examine::space::{Source, Space, Vma};
 use serde::Serialize;
 use snapfn_format::PAGE;
 use snapfn_format::snap::Plan;

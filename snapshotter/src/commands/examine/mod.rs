@@ -1,0 +1,11 @@
+//! Commands that look at snapshots and at this machine. They change nothing.
+
+pub(crate) mod check;
+pub(crate) mod core;
+pub(crate) mod diff;
+pub(crate) mod inspect;
+mod names;
+pub(crate) mod source;
+mod space;
+pub(crate) mod text;
+mod xstate;

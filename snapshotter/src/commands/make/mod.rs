@@ -1,0 +1,7 @@
+//! Commands that run a program: up to its snapshot point, or an instance to learn from it.
+
+pub(crate) mod blockers;
+pub(crate) mod create;
+mod notices;
+mod start;
+pub(crate) mod train;

@@ -1,0 +1,28 @@
+//! Sentences that several commands print of a snapshot.
+
+/// How to start the snapshot `name`, which may have memory that is writable and executable at once.
+pub(super) fn how_to_start(name: &str, writable_code: bool) -> String {
+    let option = if writable_code { "--allow-wx " } else { "" };
+    format!("start it with: snaprun {option}{name}")
+}
+
+/// What is to be said of `bytes` of memory that the program keeps out of core dumps, if there are any.
+pub(super) fn dontdump(bytes: u64) -> Option<String> {
+    (bytes > 0).then(|| {
+        format!(
+            "{} KiB of memory that the program keeps out of core dumps (MADV_DONTDUMP, as OpenSSL's secure heap) are in a \
+             snapshot: give what is secret to snap_secret(), or make keys after the snapshot point",
+            bytes.div_ceil(1024)
+        )
+    })
+}
+
+/// What is to be said of `count` hooks that nobody calls, if there are any.
+pub(super) fn uncalled(count: usize) -> Option<String> {
+    (count > 0).then(|| {
+        format!(
+            "functions given to snap_on_restore() that nobody calls at this point: {count}; what they make new is the same in \
+             every instance. snap_ready() calls them"
+        )
+    })
+}
