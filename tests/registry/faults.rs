@@ -75,8 +75,8 @@ fn the_right_bytes_or_one_error() {
     }
     let (runs, first) = (number("SNAPFN_FAULT_RUNS", 30), number("SNAPFN_FAULT_SEED", 1));
     let transport = Transport::new();
-    transport.snapshot("fn", 1 << 20, 1).unwrap();
-    let sender = repo(&transport.bench.store());
+    transport.snapshot("fn", 1 << 20, 1);
+    let sender = repo(&transport.workspace.store());
     let name = Ref::parse("fn").unwrap();
     let snapshot = sender.stores.resolve(&name).unwrap().blob.digest;
     let registry = DockerRegistry::start();

@@ -32,12 +32,12 @@ struct Stage {
 impl Stage {
     fn new() -> Self {
         let transport = Transport::new();
-        transport.snapshot("fn", 1 << 20, 9).unwrap();
+        transport.snapshot("fn", 1 << 20, 9);
         let hostile = Hostile::start();
         let image = format!("{}/fn:honest", hostile.host());
-        let _ = transport.good(&transport.bench.store(), &["push", "fn", &image, "--plain-http"]);
+        let _ = transport.good(&transport.workspace.store(), &["push", "fn", &image, "--plain-http"]);
         let manifest = serde_json::from_slice(&hostile.get_manifest("fn", "honest").unwrap()).unwrap();
-        let expected = transport.run(&transport.bench.store(), "fn");
+        let expected = transport.run(&transport.workspace.store(), "fn");
         let outside = transport.other("outside");
         fs::create_dir(&outside).unwrap();
         fs::write(outside.join("precious"), "as it was").unwrap();

@@ -152,12 +152,12 @@ fn killed_at_any_moment() {
     }
     let kills = std::env::var("SNAPFN_KILLS").map_or(12, |text| text.parse().unwrap());
     let transport = Transport::new();
-    transport.snapshot("fn", OLD_SIZE, 5).unwrap();
+    transport.snapshot("fn", OLD_SIZE, 5);
     let registry = DockerRegistry::start();
-    let sender = transport.bench.store();
+    let sender = transport.workspace.store();
     let image = |repository: &str| format!("{}/{repository}:v1", registry.host());
     let _ = transport.good(&sender, &["push", "fn", &image("old"), "--plain-http"]);
-    transport.snapshot("fn", SIZE, 5).unwrap();
+    transport.snapshot("fn", SIZE, 5);
 
     // What it is without kills, and how long it takes.
     let begun = Instant::now();

@@ -33,8 +33,8 @@ fn bars_are_for_terminals() {
         return;
     }
     let transport = Transport::new();
-    let sender = transport.bench.store();
-    transport.snapshot("fn", SIZE, 1).unwrap();
+    let sender = transport.workspace.store();
+    transport.snapshot("fn", SIZE, 1);
     let registry = DockerRegistry::start();
     let image = |tag: &str| format!("{}/fn:{tag}", registry.host());
     let pull = |store: &str, variables: &[(&str, &str)]| {
@@ -108,8 +108,8 @@ fn events_are_as_documented() {
     }
     let documented = documented();
     let transport = Transport::new();
-    let (sender, receiver) = (transport.bench.store(), transport.other("store"));
-    transport.snapshot("fn", SIZE, 2).unwrap();
+    let (sender, receiver) = (transport.workspace.store(), transport.other("store"));
+    transport.snapshot("fn", SIZE, 2);
     let registry = DockerRegistry::start();
     let image = |name: &str| format!("{}/{name}:v1", registry.host());
     let (one, two) = (image("one"), image("two"));

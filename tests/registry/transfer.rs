@@ -19,8 +19,8 @@ fn a_snapshot_comes_back_the_same() {
         return;
     }
     let transport = Transport::new();
-    let (sender, receiver) = (transport.bench.store(), transport.other("store"));
-    transport.snapshot("fn", SIZE, 1).unwrap();
+    let (sender, receiver) = (transport.workspace.store(), transport.other("store"));
+    transport.snapshot("fn", SIZE, 1);
     let expected = transport.run(&sender, "fn");
     let registry = DockerRegistry::start();
     let image = format!("{}/team/fn:v1", registry.host());
@@ -32,7 +32,7 @@ fn a_snapshot_comes_back_the_same() {
     assert_eq!(snapshots(&sender), snapshots(&receiver));
 
     // The program, its libraries and its sources gone: nothing but the store and snaprun.
-    for file in snapfn_tests::bench::tree(&transport.bench.out()) {
+    for file in snapfn_tests::workspace::tree(&transport.workspace.out()) {
         let _ = fs::remove_file(file);
     }
     assert_eq!(transport.run(&receiver, "fn"), expected);
@@ -45,14 +45,14 @@ fn snaprun_fetches_what_is_not_there() {
         return;
     }
     let transport = Transport::new();
-    let (sender, receiver) = (transport.bench.store(), transport.other("store"));
-    transport.snapshot("fn", SIZE, 8).unwrap();
+    let (sender, receiver) = (transport.workspace.store(), transport.other("store"));
+    transport.snapshot("fn", SIZE, 8);
     let expected = transport.run(&sender, "fn");
     let registry = DockerRegistry::start();
     let image = format!("{}/team/fn:v1", registry.host());
     let _ = transport.good(&sender, &["push", "fn", &image]);
     // Nothing of the program is left, nor of the store that it was pushed from.
-    for file in snapfn_tests::bench::tree(&transport.bench.out()) {
+    for file in snapfn_tests::workspace::tree(&transport.workspace.out()) {
         let _ = fs::remove_file(file);
     }
     fs::remove_dir_all(&sender).unwrap();
@@ -120,8 +120,8 @@ fn with_passwords_and_tls() {
         return;
     }
     let transport = Transport::new();
-    let (sender, receiver) = (transport.bench.store(), transport.other("store"));
-    transport.snapshot("fn", SIZE, 2).unwrap();
+    let (sender, receiver) = (transport.workspace.store(), transport.other("store"));
+    transport.snapshot("fn", SIZE, 2);
     let authority = Authority::new();
     let registry = DockerRegistry::builder().password("user", "secret").tls(&authority).start();
     let image = format!("{}/fn:v1", registry.host());
@@ -163,9 +163,9 @@ fn what_two_functions_share_is_sent_once() {
         return;
     }
     let transport = Transport::new();
-    let sender = transport.bench.store();
-    transport.snapshot("one", SIZE, 3).unwrap();
-    transport.snapshot("two", SIZE, 4).unwrap();
+    let sender = transport.workspace.store();
+    transport.snapshot("one", SIZE, 3);
+    transport.snapshot("two", SIZE, 4);
     let registry = DockerRegistry::start();
     let proxy = Proxy::builder(&registry.host()).start();
     let push = |name: &str, to: &str| {
@@ -189,8 +189,8 @@ fn without_the_required_signature_nothing_is_downloaded() {
         return;
     }
     let transport = Transport::new();
-    let (sender, receiver) = (transport.bench.store(), transport.other("store"));
-    transport.snapshot("fn", SIZE, 6).unwrap();
+    let (sender, receiver) = (transport.workspace.store(), transport.other("store"));
+    transport.snapshot("fn", SIZE, 6);
     let registry = DockerRegistry::start();
     let proxy = Proxy::builder(&registry.host()).start();
     let image = format!("{}/team/fn:v1", proxy.host());
@@ -221,7 +221,7 @@ fn without_the_required_signature_nothing_is_downloaded() {
     }
     assert_eq!(transport.run(&receiver, "fn"), transport.run(&sender, "fn"));
     // Another image under the same tag is not covered.
-    transport.snapshot("fn2", SIZE, 7).unwrap();
+    transport.snapshot("fn2", SIZE, 7);
     let _ = transport.good(&sender, &["push", "fn2", &image]);
     let refused = transport.snaprepo(&receiver, &by_setting);
     assert_eq!(refused.status.code(), Some(1), "{}", shown(&refused));

@@ -9,107 +9,107 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use snapfn_format::snap::peek_header;
-use snapfn_tests::bench::{Bench, tree};
 use snapfn_tests::run::Outcome;
+use snapfn_tests::workspace::{Workspace, tree};
 
 const SMALL: &str = r#"
     #include <snap.h>
     #include <stdio.h>
     int main(void) { snap_ready(); puts("restored"); return 0; }"#;
 
-fn small(bench: &Bench) -> PathBuf {
-    bench.snapshot("small", SMALL, &["-O1", "-static"], "ready").unwrap()
+fn small(workspace: &Workspace) -> PathBuf {
+    workspace.snapshot("small", SMALL, &["-O1", "-static"], "ready")
 }
 
 /// The refusal: its code and one line that begins as all of them do.
 #[track_caller]
-fn refused(bench: &Bench, name: &str, code: &str) -> Outcome {
-    let before = tree(&bench.store());
-    let outcome = bench.snaprun(&[name]).run().unwrap();
+fn refused(workspace: &Workspace, name: &str, code: &str) -> Outcome {
+    let before = tree(&workspace.store());
+    let outcome = workspace.snaprun(&[name]).run();
     assert_eq!(outcome.status, code, "{name}: {outcome}");
     assert!(outcome.stdout.is_empty(), "{outcome}");
     let text = outcome.err();
     assert!(text.starts_with(&format!("snaprun: {name}: ")), "{outcome}");
     assert_eq!(text.matches('\n').count(), 1, "{outcome}");
     assert!(text.ends_with('\n'), "{outcome}");
-    assert_eq!(tree(&bench.store()), before, "the store changed");
+    assert_eq!(tree(&workspace.store()), before, "the store changed");
     outcome
 }
 
-fn path(bench: &Bench, name: &str) -> PathBuf {
-    bench.out().join(name)
+fn path(workspace: &Workspace, name: &str) -> PathBuf {
+    workspace.out().join(name)
 }
 
-fn write(bench: &Bench, name: &str, bytes: &[u8]) -> String {
-    let file = path(bench, name);
+fn write(workspace: &Workspace, name: &str, bytes: &[u8]) -> String {
+    let file = path(workspace, name);
     fs::write(&file, bytes).unwrap();
     file.to_string_lossy().into_owned()
 }
 
 #[test]
 fn the_file_that_the_others_are_made_from_is_good() {
-    let bench = Bench::new().unwrap();
-    let file = small(&bench);
+    let workspace = Workspace::new();
+    let file = small(&workspace);
     for name in ["small", &*file.to_string_lossy()] {
-        let outcome = bench.snaprun(&[name]).run().unwrap();
+        let outcome = workspace.snaprun(&[name]).run();
         assert_eq!((outcome.status.as_str(), outcome.out().as_str()), ("0", "restored\n"), "{outcome}");
     }
 }
 
 #[test]
 fn names_that_are_not_there() {
-    let bench = Bench::new().unwrap();
-    refused(&bench, "no-such-name", "127");
-    refused(&bench, "no-such-name:tag", "127");
-    refused(&bench, "./no-such-file.snap", "127");
-    refused(&bench, "/no/such/directory/x.snap", "127");
-    small(&bench);
-    refused(&bench, "small:other", "127");
+    let workspace = Workspace::new();
+    refused(&workspace, "no-such-name", "127");
+    refused(&workspace, "no-such-name:tag", "127");
+    refused(&workspace, "./no-such-file.snap", "127");
+    refused(&workspace, "/no/such/directory/x.snap", "127");
+    small(&workspace);
+    refused(&workspace, "small:other", "127");
 }
 
 #[test]
 fn things_that_are_no_files() {
-    let bench = Bench::new().unwrap();
-    let dir = path(&bench, "dir.snap");
+    let workspace = Workspace::new();
+    let dir = path(&workspace, "dir.snap");
     fs::create_dir(&dir).unwrap();
-    refused(&bench, &dir.to_string_lossy(), "126");
-    refused(&bench, "/dev/null", "126");
+    refused(&workspace, &dir.to_string_lossy(), "126");
+    refused(&workspace, "/dev/null", "126");
     // Opening a FIFO that nobody writes to must not hang.
-    let fifo = path(&bench, "fifo.snap");
+    let fifo = path(&workspace, "fifo.snap");
     assert!(Command::new("mkfifo").arg(&fifo).status().unwrap().success());
     fs::set_permissions(&fifo, fs::Permissions::from_mode(0o666)).unwrap();
-    refused(&bench, &fifo.to_string_lossy(), "126");
-    let link = path(&bench, "loop.snap");
+    refused(&workspace, &fifo.to_string_lossy(), "126");
+    let link = path(&workspace, "loop.snap");
     symlink(&link, &link).unwrap();
-    refused(&bench, &link.to_string_lossy(), "126");
+    refused(&workspace, &link.to_string_lossy(), "126");
 }
 
 #[test]
 fn files_of_another_kind_or_length() {
-    let bench = Bench::new().unwrap();
-    let good = fs::read(small(&bench)).unwrap();
-    refused(&bench, &write(&bench, "empty.snap", b""), "125");
-    refused(&bench, &write(&bench, "text.snap", b"#!/bin/sh\n"), "125");
-    refused(&bench, &write(&bench, "zero.snap", &vec![0; 1 << 20]), "125");
-    refused(&bench, &write(&bench, "ones.snap", &vec![0xff; 1 << 20]), "125");
-    refused(&bench, &write(&bench, "long.snap", &[&good[..], b"x"].concat()), "125");
-    refused(&bench, &write(&bench, "longer.snap", &[&good[..], &good[..]].concat()), "125");
+    let workspace = Workspace::new();
+    let good = fs::read(small(&workspace)).unwrap();
+    refused(&workspace, &write(&workspace, "empty.snap", b""), "125");
+    refused(&workspace, &write(&workspace, "text.snap", b"#!/bin/sh\n"), "125");
+    refused(&workspace, &write(&workspace, "zero.snap", &vec![0; 1 << 20]), "125");
+    refused(&workspace, &write(&workspace, "ones.snap", &vec![0xff; 1 << 20]), "125");
+    refused(&workspace, &write(&workspace, "long.snap", &[&good[..], b"x"].concat()), "125");
+    refused(&workspace, &write(&workspace, "longer.snap", &[&good[..], &good[..]].concat()), "125");
     let mut lengths: Vec<usize> = (0..600).collect();
     lengths.extend((600..good.len()).step_by(good.len() / 100));
     lengths.push(good.len() - 1);
     for length in lengths {
-        refused(&bench, &write(&bench, "cut.snap", &good[..length]), "125");
+        refused(&workspace, &write(&workspace, "cut.snap", &good[..length]), "125");
     }
-    let exe = path(&bench, "small");
-    refused(&bench, &exe.to_string_lossy(), "125");
-    refused(&bench, &write(&bench, "code.snap", &fs::read(exe.with_extension("code")).unwrap()), "125");
-    refused(&bench, &write(&bench, "init.snap", &fs::read(exe.with_extension("init")).unwrap()), "125");
+    let exe = path(&workspace, "small");
+    refused(&workspace, &exe.to_string_lossy(), "125");
+    refused(&workspace, &write(&workspace, "code.snap", &fs::read(exe.with_extension("code")).unwrap()), "125");
+    refused(&workspace, &write(&workspace, "init.snap", &fs::read(exe.with_extension("init")).unwrap()), "125");
 }
 
 #[test]
 fn other_versions_architectures_and_features_are_named() {
-    let bench = Bench::new().unwrap();
-    let good = fs::read(small(&bench)).unwrap();
+    let workspace = Workspace::new();
+    let good = fs::read(small(&workspace)).unwrap();
     let header = peek_header(&good[..4096], good.len() as u64).unwrap();
     let start = header.magic.as_ptr().addr() - good.as_ptr().addr();
     let field = |field: usize| field - std::ptr::from_ref(header).addr() + start;
@@ -119,7 +119,7 @@ fn other_versions_architectures_and_features_are_named() {
     for (at, value, word) in [(version, 9, "version"), (arch, 183, "architecture"), (features, 64, "features")] {
         let mut bad = good.clone();
         bad[at] = value;
-        let outcome = refused(&bench, &write(&bench, "other.snap", &bad), "125");
+        let outcome = refused(&workspace, &write(&workspace, "other.snap", &bad), "125");
         assert!(outcome.err().contains(word), "{outcome}");
     }
 }
@@ -127,21 +127,25 @@ fn other_versions_architectures_and_features_are_named() {
 /// Every bit of the first 4 KiB of header and plan, and one bit of each further eighth byte.
 #[test]
 fn any_bit_flipped_in_header_or_plan() {
-    let bench = Bench::new().unwrap();
-    let file = small(&bench);
+    let workspace = Workspace::new();
+    let file = small(&workspace);
     let good = fs::read(&file).unwrap();
     let meta = peek_header(&good[..4096], good.len() as u64).unwrap().meta_len as usize;
     let all = (0..meta.min(4096)).flat_map(|byte| (0..8).map(move |bit| (byte, bit)));
     let sampled = (4096..meta).step_by(8).map(|byte| (byte + byte / 8 % 8, byte / 64 % 8));
     let flips: Vec<_> = all.chain(sampled).filter(|(byte, _)| *byte < meta).collect();
     assert!(flips.len() > 1000, "the plan has only {meta} bytes");
-    let name = write(&bench, "flipped.snap", &good);
+    let name = write(&workspace, "flipped.snap", &good);
     let target = File::options().write(true).open(&name).unwrap();
-    let snaprun = &bench.snaprun(&[]).argv[0];
+    let snaprun = &workspace.snaprun(&[]).argv[0];
     for (byte, bit) in flips {
         target.write_all_at(&[good[byte] ^ (1 << bit)], byte as u64).unwrap();
-        let outcome =
-            Command::new(snaprun).arg(&name).env("SNAPFN_STORE", bench.store()).stdin(Stdio::null()).output().unwrap();
+        let outcome = Command::new(snaprun)
+            .arg(&name)
+            .env("SNAPFN_STORE", workspace.store())
+            .stdin(Stdio::null())
+            .output()
+            .unwrap();
         let text = String::from_utf8_lossy(&outcome.stderr);
         assert_eq!(outcome.status.code(), Some(125), "byte {byte} bit {bit}: {:?} {text}", outcome.status);
         assert!(outcome.stdout.is_empty() && text.matches('\n').count() == 1, "byte {byte} bit {bit}: {text}");
@@ -150,37 +154,37 @@ fn any_bit_flipped_in_header_or_plan() {
     assert_eq!(fs::read(&name).unwrap(), good);
 }
 
-fn code_files(bench: &Bench) -> Vec<PathBuf> {
-    tree(&bench.store().join("code")).into_iter().filter(|p| p.is_file()).collect()
+fn code_files(workspace: &Workspace) -> Vec<PathBuf> {
+    tree(&workspace.store().join("code")).into_iter().filter(|p| p.is_file()).collect()
 }
 
 #[test]
 fn code_segment_files_that_are_missing_cut_or_swapped() {
-    let bench = Bench::new().unwrap();
-    bench.snapshot("dynamic", SMALL, &["-O1"], "ready").unwrap();
-    let codes = code_files(&bench);
+    let workspace = Workspace::new();
+    workspace.snapshot("dynamic", SMALL, &["-O1"], "ready");
+    let codes = code_files(&workspace);
     assert!(codes.len() >= 3, "program, libc and ld.so: {codes:?}");
     for code in &codes {
-        let aside = path(&bench, "aside");
+        let aside = path(&workspace, "aside");
         fs::rename(code, &aside).unwrap();
-        refused(&bench, "dynamic", "125");
+        refused(&workspace, "dynamic", "125");
         fs::write(code, b"").unwrap();
-        refused(&bench, "dynamic", "125");
+        refused(&workspace, "dynamic", "125");
         let whole = fs::read(&aside).unwrap();
         replace(code, &whole[..whole.len() - 1]);
-        refused(&bench, "dynamic", "125");
+        refused(&workspace, "dynamic", "125");
         replace(code, &[&whole[..], b"x"].concat());
-        refused(&bench, "dynamic", "125");
+        refused(&workspace, "dynamic", "125");
         fs::remove_file(code).unwrap();
         fs::create_dir(code).unwrap();
-        refused(&bench, "dynamic", "125");
+        refused(&workspace, "dynamic", "125");
         fs::remove_dir(code).unwrap();
         fs::rename(&aside, code).unwrap();
     }
     swap(&codes[0], &codes[1]);
-    refused(&bench, "dynamic", "125");
+    refused(&workspace, "dynamic", "125");
     swap(&codes[0], &codes[1]);
-    assert_eq!(bench.snaprun(&["dynamic"]).run().unwrap().out(), "restored\n");
+    assert_eq!(workspace.snaprun(&["dynamic"]).run().out(), "restored\n");
 }
 
 fn replace(path: &Path, bytes: &[u8]) {
@@ -197,41 +201,41 @@ fn swap(a: &Path, b: &Path) {
 
 #[test]
 fn options_that_do_not_exist() {
-    let bench = Bench::new().unwrap();
-    let outcome = bench.snaprun(&["--no-such-option", "x"]).run().unwrap();
+    let workspace = Workspace::new();
+    let outcome = workspace.snaprun(&["--no-such-option", "x"]).run();
     assert_eq!(outcome.status, "125", "{outcome}");
-    let outcome = bench.snaprun(&[]).run().unwrap();
+    let outcome = workspace.snaprun(&[]).run();
     assert_eq!(outcome.status, "125", "{outcome}");
     assert!(outcome.err().starts_with("snaprun: "), "{outcome}");
 }
 
 #[test]
 fn a_dry_run_prints_the_plan_and_starts_nothing() {
-    let bench = Bench::new().unwrap();
-    small(&bench);
-    let outcome = bench.snaprun(&["--dry-run", "small"]).run().unwrap();
+    let workspace = Workspace::new();
+    small(&workspace);
+    let outcome = workspace.snaprun(&["--dry-run", "small"]).run();
     assert_eq!(outcome.status, "0", "{outcome}");
     assert!(outcome.out().lines().count() > 5 && !outcome.out().contains("restored"), "{outcome}");
 }
 
 #[test]
 fn init_data_and_code_files_that_do_not_fit_their_program_are_made_again() {
-    let bench = Bench::new().unwrap();
-    let exe = bench.compile("fits", SMALL, &["-O1"]).unwrap();
+    let workspace = Workspace::new();
+    let exe = workspace.compile("fits", SMALL, &["-O1"]);
     let (code, init) = (format!("{exe}.code"), format!("{exe}.init"));
     let (good_code, good_init) = (fs::read(&code).unwrap(), fs::read(&init).unwrap());
     let check = |what: &str| {
-        let made = bench.snapshotter(&["create", "--tag", "fits", "--at", "ready", "--", &exe]).unwrap();
+        let made = workspace.snapshotter(&["create", "--tag", "fits", "--at", "ready", "--", &exe]);
         // Either an error in clear words, or a split of the executable itself: never a wrong instance.
         assert!(!made.err().contains("panicked"), "{what}: {made}");
         if made.status == "0" {
-            let run = bench.snaprun(&["fits"]).run().unwrap();
+            let run = workspace.snaprun(&["fits"]).run();
             assert_eq!((run.status.as_str(), run.out().as_str()), ("0", "restored\n"), "{what}: {run}");
         } else {
             assert!(!made.stderr.is_empty(), "{what}: {made}");
         }
     };
-    let other = bench.compile("other", "int x[5000] = {1}; int main(void) { return x[7]; }", &[]).unwrap();
+    let other = workspace.compile("other", "int x[5000] = {1}; int main(void) { return x[7]; }", &[]);
     for (what, code_bytes, init_bytes) in [
         ("empty init", &good_code[..], &b""[..]),
         ("cut init", &good_code, &good_init[..good_init.len() / 2]),
@@ -257,9 +261,9 @@ fn init_data_and_code_files_that_do_not_fit_their_program_are_made_again() {
 /// A file system that is full: a small tmpfs, which only root can mount.
 #[test]
 fn a_store_on_a_full_disk() {
-    let bench = Bench::new().unwrap();
-    let exe = bench.compile("full", SMALL, &["-O1"]).unwrap();
-    let point = CString::new(bench.store().as_os_str().as_bytes()).unwrap();
+    let workspace = Workspace::new();
+    let exe = workspace.compile("full", SMALL, &["-O1"]);
+    let point = CString::new(workspace.store().as_os_str().as_bytes()).unwrap();
     let point = point.to_string_lossy().into_owned();
     let mounted =
         Command::new("mount").args(["-t", "tmpfs", "-o", "size=1m,mode=755", "none", &point]).output().unwrap();
@@ -268,8 +272,8 @@ fn a_store_on_a_full_disk() {
         eprintln!("skipped: mounting a small tmpfs needs root");
         return;
     }
-    let made = bench.snapshotter(&["create", "--tag", "full", "--at", "ready", "--", &exe]).unwrap();
-    let left = bench.stored();
+    let made = workspace.snapshotter(&["create", "--tag", "full", "--at", "ready", "--", &exe]);
+    let left = workspace.stored();
     let unmounted = Command::new("umount").arg(&point).status().unwrap();
     assert!(unmounted.success());
     assert_ne!(made.status, "0", "{made}");

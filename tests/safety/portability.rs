@@ -10,8 +10,8 @@ use snapfn_format::checksum;
 use snapfn_format::cpu::{FEATURES, FIRST_HINT, FeatureSet};
 use snapfn_format::snap::{HOST_XSAVE_RESOLVER, HostNeeds, Plan, SnapHeader, TableId, peek_header};
 use snapfn_host::requirements::{this_host, xcr0};
-use snapfn_tests::bench::Bench;
 use snapfn_tests::place;
+use snapfn_tests::workspace::Workspace;
 
 const ECHO: &str = r#"
     #include <snap.h>
@@ -40,7 +40,7 @@ fn needs_of(file: &Path) -> HostNeeds {
 }
 
 /// A copy of `file` whose requirements are `change`d, with a checksum that fits.
-fn forge(bench: &Bench, file: &Path, change: impl Fn(&mut HostNeeds)) -> String {
+fn forge(workspace: &Workspace, file: &Path, change: impl Fn(&mut HostNeeds)) -> String {
     let mut bytes = fs::read(file).unwrap();
     let header = *peek_header(&bytes[..4096], bytes.len() as u64).unwrap();
     let table = header.tables[TableId::HostNeeds as usize].offset as usize;
@@ -51,7 +51,7 @@ fn forge(bench: &Bench, file: &Path, change: impl Fn(&mut HostNeeds)) -> String 
     bytes[at..at + 8].fill(0);
     let sum = checksum(&bytes[..header.meta_len as usize]);
     bytes[at..at + 8].copy_from_slice(&sum.to_le_bytes());
-    let forged = bench.out().join("forged.snap");
+    let forged = workspace.out().join("forged.snap");
     let _ = fs::remove_file(&forged);
     fs::write(&forged, bytes).unwrap();
     forged.to_string_lossy().into_owned()
@@ -61,17 +61,17 @@ fn forge(bench: &Bench, file: &Path, change: impl Fn(&mut HostNeeds)) -> String 
 /// a hypervisor only hides it). Never a crash.
 #[test]
 fn every_cpu_feature_is_tried() {
-    let bench = Bench::new().unwrap();
-    let file = bench.snapshot("echo", ECHO, &["-O1"], "ready").unwrap();
+    let workspace = Workspace::new();
+    let file = workspace.snapshot("echo", ECHO, &["-O1"], "ready");
     let host = this_host().cpu;
     let mut refused = 0;
     for feature in FEATURES {
-        let name = forge(&bench, &file, |needs| {
+        let name = forge(&workspace, &file, |needs| {
             let mut one = FeatureSet::default();
             one.insert(feature.number);
             needs.cpu = one.0;
         });
-        let outcome = bench.snaprun(&[&name]).run().unwrap();
+        let outcome = workspace.snaprun(&[&name]).run();
         let starts = outcome.status == "7" && outcome.out() == "instance\n";
         if host.contains(feature.number) || feature.number >= FIRST_HINT {
             assert!(starts, "{}: {outcome}", feature.name);
@@ -87,10 +87,10 @@ fn every_cpu_feature_is_tried() {
 
 #[test]
 fn what_this_version_does_not_know_is_refused() {
-    let bench = Bench::new().unwrap();
-    let file = bench.snapshot("echo", ECHO, &["-O1"], "ready").unwrap();
+    let workspace = Workspace::new();
+    let file = workspace.snapshot("echo", ECHO, &["-O1"], "ready");
     let forged = |change: fn(&mut HostNeeds), word: &str| {
-        let outcome = bench.snaprun(&[&forge(&bench, &file, change)]).run().unwrap();
+        let outcome = workspace.snaprun(&[&forge(&workspace, &file, change)]).run();
         assert_eq!(outcome.status, "125", "{outcome}");
         assert!(outcome.stdout.is_empty() && outcome.err().contains(word), "{outcome}");
         assert_eq!(outcome.err().matches('\n').count(), 1, "{outcome}");
@@ -99,7 +99,7 @@ fn what_this_version_does_not_know_is_refused() {
     forged(|needs| needs.flags = 1 << 30, "host requirements");
     if xcr0() & !3 != 0 {
         let resolver = |needs: &mut HostNeeds| (needs.flags, needs.xcr0) = (HOST_XSAVE_RESOLVER, 3);
-        let outcome = bench.snaprun(&[&forge(&bench, &file, resolver)]).run().unwrap();
+        let outcome = workspace.snaprun(&[&forge(&workspace, &file, resolver)]).run();
         assert_eq!(
             (outcome.status.as_str(), outcome.err().contains("no room")),
             ("125", xcr0() & 0xec != 0),
@@ -111,28 +111,28 @@ fn what_this_version_does_not_know_is_refused() {
 /// Registers that lie at the same place as here fit, whatever else a CPU has; those that lie elsewhere are refused by name.
 #[test]
 fn live_registers_must_lie_where_they_did() {
-    let bench = Bench::new().unwrap();
-    let file = bench.snapshot("echo", ECHO, &["-O1"], "ready").unwrap();
+    let workspace = Workspace::new();
+    let file = workspace.snapshot("echo", ECHO, &["-O1"], "ready");
     let (needs, host) = (needs_of(&file), this_host());
     for (place, here) in needs.places.into_iter().zip(host.places).filter(|(place, _)| *place != 0) {
         assert_eq!(place, here);
     }
     // As from a CPU with more: AMX.
-    let larger = forge(&bench, &file, |needs| (needs.xcr0, needs.xstate_size) = (needs.xcr0 | 0x6_0000, 11008));
-    let outcome = bench.snaprun(&[&larger]).run().unwrap();
+    let larger = forge(&workspace, &file, |needs| (needs.xcr0, needs.xstate_size) = (needs.xcr0 | 0x6_0000, 11008));
+    let outcome = workspace.snaprun(&[&larger]).run();
     assert_eq!((outcome.status.as_str(), outcome.out().as_str()), ("7", "instance\n"), "{outcome}");
     // As from one of another maker.
     for number in (0..needs.places.len()).filter(|number| needs.places[*number] != 0) {
         for moved in [needs.places[number] - 256, needs.places[number] - 8, needs.places[number] + 8, 32 << 10, 0xfff8]
         {
-            let forged = forge(&bench, &file, |needs| needs.places[number] = moved);
-            let outcome = bench.snaprun(&[&forged]).run().unwrap();
+            let forged = forge(&workspace, &file, |needs| needs.places[number] = moved);
+            let outcome = workspace.snaprun(&[&forged]).run();
             assert_eq!(outcome.status, "125", "component {number} at {moved}: {outcome}");
             assert!(outcome.err().contains("in another layout") && outcome.stdout.is_empty(), "{outcome}");
-            let ordinary = bench.snaprun(&["--fallback", &forged]).run().unwrap();
+            let ordinary = workspace.snaprun(&["--fallback", &forged]).run();
             assert_eq!((ordinary.status.as_str(), ordinary.out().as_str()), ("7", "ordinary\n"), "{ordinary}");
         }
-        let checked = bench.snapshotter(&["check", &forge(&bench, &file, |needs| needs.places[number] -= 8)]).unwrap();
+        let checked = workspace.snapshotter(&["check", &forge(&workspace, &file, |needs| needs.places[number] -= 8)]);
         assert!(checked.status == "1" && checked.out().contains("in another layout"), "{checked}");
     }
     if host.places[9] != 0 {
@@ -142,15 +142,15 @@ fn live_registers_must_lie_where_they_did() {
 
 #[test]
 fn check_names_what_does_not_fit() {
-    let bench = Bench::new().unwrap();
-    let file = bench.snapshot("echo", ECHO, &["-O1"], "ready").unwrap();
-    let checked = bench.snapshotter(&["check", &file.to_string_lossy()]).unwrap();
+    let workspace = Workspace::new();
+    let file = workspace.snapshot("echo", ECHO, &["-O1"], "ready");
+    let checked = workspace.snapshotter(&["check", &file.to_string_lossy()]);
     assert!(checked.out().contains("this host has all of it"), "{checked}");
     let needs = needs_of(&file);
     assert_eq!(FeatureSet(needs.cpu), this_host().cpu.without_hints());
     assert_eq!((needs.level, needs.page_shift, needs.address_bits), (0, 12, 47));
-    let forged = forge(&bench, &file, |needs| (needs.kernel, needs.cpu) = (99 << 16, [1 << 63, 0]));
-    let checked = bench.snapshotter(&["check", &forged]).unwrap();
+    let forged = forge(&workspace, &file, |needs| (needs.kernel, needs.cpu) = (99 << 16, [1 << 63, 0]));
+    let checked = workspace.snapshotter(&["check", &forged]);
     assert_ne!(checked.status, "0", "{checked}");
     assert!(checked.out().contains("needs Linux 99.0 or later"), "{checked}");
     assert!(checked.out().contains("CPU feature 63"), "{checked}");
@@ -158,11 +158,11 @@ fn check_names_what_does_not_fit() {
 
 #[test]
 fn inspect_shows_the_requirements() {
-    let bench = Bench::new().unwrap();
-    let file = bench.snapshot("echo", ECHO, &["-O1"], "ready").unwrap();
+    let workspace = Workspace::new();
+    let file = workspace.snapshot("echo", ECHO, &["-O1"], "ready");
     let needs = needs_of(&file);
     let name = file.to_string_lossy();
-    let json = bench.snapshotter(&["inspect", "--json", &name]).unwrap();
+    let json = workspace.snapshotter(&["inspect", "--json", &name]);
     let json: serde_json::Value = serde_json::from_str(&json.out()).unwrap();
     let (shown, record) = (&json["needs"], &json["needs"]["record"]);
     let features: Vec<&str> = FeatureSet(needs.cpu).numbers().filter_map(snapfn_format::cpu::name).collect();
@@ -173,17 +173,17 @@ fn inspect_shows_the_requirements() {
     );
     assert_eq!(record["kernel"], format!("{}.{}", needs.kernel >> 16, needs.kernel & 0xffff));
     assert_eq!((&shown["writable_code"], &record["cpu_level"]), (&false.into(), &serde_json::Value::Null));
-    let page = bench.out().join("page.html");
-    let written = bench.snapshotter(&["inspect", "--html", &page.to_string_lossy(), &name]).unwrap();
+    let page = workspace.out().join("page.html");
+    let written = workspace.snapshotter(&["inspect", "--html", &page.to_string_lossy(), &name]);
     assert_eq!(written.status, "0", "{written}");
-    let text = bench.snapshotter(&["inspect", &name]).unwrap().out();
+    let text = workspace.snapshotter(&["inspect", &name]).out();
     for out in [text, fs::read_to_string(&page).unwrap()] {
         assert!(out.contains("NEEDS OF A HOST") && features.iter().all(|feature| out.contains(feature)), "{out}");
         assert!(out.contains("4 KiB pages") && out.contains("47 bits") && out.contains("Linux 4."), "{out}");
     }
     // One whose needs are not this host's shows them all the same.
-    let forged = forge(&bench, &file, |needs| (needs.kernel, needs.level, needs.cpu) = (99 << 16, 3, [1 << 63, 0]));
-    let text = bench.snapshotter(&["inspect", &forged]).unwrap().out();
+    let forged = forge(&workspace, &file, |needs| (needs.kernel, needs.level, needs.cpu) = (99 << 16, 3, [1 << 63, 0]));
+    let text = workspace.snapshotter(&["inspect", &forged]).out();
     for word in ["Linux 99.0", "x86-64-v3", "feature-63"] {
         assert!(text.contains(word), "{word}: {text}");
     }
@@ -191,33 +191,32 @@ fn inspect_shows_the_requirements() {
 
 #[test]
 fn fallback_starts_the_program_the_ordinary_way() {
-    let bench = Bench::new().unwrap();
-    let exe = bench.compile("echo", ECHO, &["-O1"]).unwrap();
+    let workspace = Workspace::new();
+    let exe = workspace.compile("echo", ECHO, &["-O1"]);
     let run = |name: &str, options: &[&str]| {
         let args: Vec<&str> = options.iter().copied().chain(["--fallback", name, "x", "y z"]).collect();
-        bench.snaprun(&args).run().unwrap()
+        workspace.snaprun(&args).run()
     };
     // At main an instance has its own arguments in place of those that the snapshot was made with; later, they have
     // shaped what is in memory, and the ordinary start needs them, too.
     for (at, expected) in [("main", "ordinary x y z\n"), ("ready", "ordinary --made with x y z\n")] {
-        let file = bench.out().join("echo.snap");
+        let file = workspace.out().join("echo.snap");
         let text = file.to_string_lossy().into_owned();
-        let made = bench.snapshotter(&["create", "-o", &text, "--at", at, "--", &exe, "--made", "with"]).unwrap();
-        assert_eq!(made.status, "0", "{made}");
+        workspace.created(&["-o", &text, "--at", at, "--", &exe, "--made", "with"]);
         let fits = run(&text, &[]);
         assert_eq!(fits.status, "7", "{fits}");
         if at == "ready" {
             assert_eq!(fits.out(), "instance x y z\n");
         }
-        let forged = forge(&bench, &file, |needs| needs.cpu = [1 << 63, 0]);
+        let forged = forge(&workspace, &file, |needs| needs.cpu = [1 << 63, 0]);
         let fallen = run(&forged, &[]);
         assert_eq!((fallen.status.as_str(), fallen.out().as_str(), fallen.err().as_str()), ("7", expected, ""), "{at}");
         // Nothing that is wrong with the snapshot itself, or with its name.
-        fs::write(bench.out().join("damaged.snap"), &fs::read(&file).unwrap()[..6000]).unwrap();
-        assert_eq!(run(&bench.out().join("damaged.snap").to_string_lossy(), &[]).status, "125");
+        fs::write(workspace.out().join("damaged.snap"), &fs::read(&file).unwrap()[..6000]).unwrap();
+        assert_eq!(run(&workspace.out().join("damaged.snap").to_string_lossy(), &[]).status, "125");
         assert_eq!(run("no-such-name", &[]).status, "127");
     }
-    let forged = forge(&bench, &bench.out().join("echo.snap"), |needs| needs.cpu = [1 << 63, 0]);
+    let forged = forge(&workspace, &workspace.out().join("echo.snap"), |needs| needs.cpu = [1 << 63, 0]);
     fs::remove_file(&exe).unwrap();
     let gone = run(&forged, &[]);
     assert_eq!(gone.status, "125", "{gone}");
@@ -225,20 +224,7 @@ fn fallback_starts_the_program_the_ordinary_way() {
 }
 
 /// Prints where memcpy, strlen and memchr are, relative to the beginning of libc.
-const VARIANTS: &str = r#"
-    #define _GNU_SOURCE
-    #include <dlfcn.h>
-    #include <stdio.h>
-    int main(void) {
-        const char *names[] = {"memcpy", "strlen", "memchr", "strcmp"};
-        for (int i = 0; i < 4; i++) {
-            void *at = dlsym(RTLD_DEFAULT, names[i]);
-            Dl_info info;
-            if (!dladdr(at, &info)) return 1;
-            printf("%s %lx\n", info.dli_fname, (long)at - (long)info.dli_fbase);
-        }
-        return 0;
-    }"#;
+const VARIANTS: &str = include_str!("portability/variants.c");
 
 /// Whether the code at these places uses vector registers by VEX or EVEX instructions.
 fn uses_avx(places: &str) -> Vec<bool> {
@@ -262,12 +248,11 @@ fn a_pinned_level_decides_what_libc_selects() {
         eprintln!("skipped: this CPU has no AVX2, so there is nothing to be kept from");
         return;
     }
-    let bench = Bench::new().unwrap();
-    let exe = bench.compile("variants", VARIANTS, &["-O1", "-ldl"]).unwrap();
+    let workspace = Workspace::new();
+    let exe = workspace.compile("variants", VARIANTS, &["-O1", "-ldl"]);
     let at = |level: &str| {
-        let made = bench.snapshotter(&["create", "--tag", level, "--cpu", level, "--at", "main", "--", &exe]).unwrap();
-        assert_eq!(made.status, "0", "{made}");
-        let run = bench.snaprun(&[level]).run().unwrap();
+        workspace.created(&["--tag", level, "--cpu", level, "--at", "main", "--", &exe]);
+        let run = workspace.snaprun(&[level]).run();
         assert_eq!(run.status, "0", "{run}");
         uses_avx(&run.out())
     };
@@ -278,15 +263,15 @@ fn a_pinned_level_decides_what_libc_selects() {
 
 #[test]
 fn a_pinned_level_is_recorded_and_must_be_there() {
-    let bench = Bench::new().unwrap();
+    let workspace = Workspace::new();
     for flags in [&["-O1"][..], &["-O1", "-static"]] {
-        let exe = bench.compile("echo", ECHO, flags).unwrap();
-        let file = bench.out().join("echo.snap");
+        let exe = workspace.compile("echo", ECHO, flags);
+        let file = workspace.out().join("echo.snap");
         let text = file.to_string_lossy().into_owned();
         for level in 2..=4u32 {
             let name = format!("x86-64-v{level}");
             let missing = FeatureSet::level(level).unwrap().without(this_host().cpu);
-            let made = bench.snapshotter(&["create", "-o", &text, "--cpu", &name, "--", &exe]).unwrap();
+            let made = workspace.snapshotter(&["create", "-o", &text, "--cpu", &name, "--", &exe]);
             if !missing.is_empty() {
                 assert_ne!(made.status, "0", "{made}");
                 assert!(made.err().contains("below that level"), "{made}");
@@ -298,7 +283,7 @@ fn a_pinned_level_is_recorded_and_must_be_there() {
             // Nothing is left in the threads' register state that lies elsewhere on other CPUs, unless libc has used AVX-512.
             assert!(level == 4 || needs.places.iter().all(|place| *place == 0), "{:?}", needs.places);
             assert_eq!(needs.flags, 0);
-            let run = bench.snaprun(&[&text, "a"]).run().unwrap();
+            let run = workspace.snaprun(&[&text, "a"]).run();
             assert_eq!((run.status.as_str(), run.out().as_str()), ("7", "instance a\n"), "{run}");
         }
     }
@@ -308,8 +293,8 @@ fn a_pinned_level_is_recorded_and_must_be_there() {
 /// one needs that level.
 #[test]
 fn libraries_of_a_higher_level() {
-    let bench = Bench::new().unwrap();
-    let dir = bench.out();
+    let workspace = Workspace::new();
+    let dir = workspace.out();
     let library = |directory: &Path, text: &str| {
         fs::create_dir_all(directory).unwrap();
         let source = dir.join("which.c");
@@ -324,8 +309,7 @@ fn libraries_of_a_higher_level() {
     let source = "#include <stdio.h>\nconst char *which(void); int main(void) { return puts(which()) < 0; }";
     let place = format!("-L{}", dir.display());
     let rpath = format!("-Wl,-rpath,{}", dir.display());
-    let exe =
-        bench.compile("which", source, &["-O1", &place, "-lwhich", &rpath, "-Wl,--no-as-needed", "-lwhich"]).unwrap();
+    let exe = workspace.compile("which", source, &["-O1", &place, "-lwhich", &rpath, "-Wl,--no-as-needed", "-lwhich"]);
     let has = |level: u32| FeatureSet::level(level).unwrap().without(this_host().cpu).is_empty();
     let native = if has(3) {
         "v3"
@@ -338,10 +322,8 @@ fn libraries_of_a_higher_level() {
         if level != "native" && !has(level[8..].parse().unwrap()) {
             continue;
         }
-        let made =
-            bench.snapshotter(&["create", "--tag", "which", "--cpu", level, "--at", "main", "--", &exe]).unwrap();
-        assert_eq!(made.status, "0", "{made}");
-        let run = bench.snaprun(&["which"]).run().unwrap();
+        workspace.created(&["--tag", "which", "--cpu", level, "--at", "main", "--", &exe]);
+        let run = workspace.snaprun(&["which"]).run();
         assert_eq!(run.out().trim(), expected, "{level}: {run}");
     }
 }
@@ -349,13 +331,13 @@ fn libraries_of_a_higher_level() {
 /// A store file that others can change decides what a process does: it is not used.
 #[test]
 fn store_files_that_others_may_write_to() {
-    let bench = Bench::new().unwrap();
-    bench.snapshot("echo", ECHO, &["-O1"], "ready").unwrap();
-    let starts = || bench.snaprun(&["echo"]).run().unwrap();
-    let opens = || snapfn::Snapshot::open_in("echo", &bench.store(), bench.snaprun(&[]).argv[0].as_ref());
+    let workspace = Workspace::new();
+    workspace.snapshot("echo", ECHO, &["-O1"], "ready");
+    let starts = || workspace.snaprun(&["echo"]).run();
+    let opens = || snapfn::Snapshot::open_in("echo", &workspace.store(), workspace.snaprun(&[]).argv[0].as_ref());
     assert_eq!(starts().status, "7");
     for kind in ["code", "snap"] {
-        for entry in fs::read_dir(bench.store().join(kind)).unwrap() {
+        for entry in fs::read_dir(workspace.store().join(kind)).unwrap() {
             let path = entry.unwrap().path();
             let mode = fs::metadata(&path).unwrap().permissions().mode();
             for writable in [0o464, 0o446] {
@@ -379,7 +361,7 @@ fn store_files_that_others_may_write_to() {
         return;
     }
     // Planted by another user: neither root, nor this one, nor the owner of the store.
-    let code = fs::read_dir(bench.store().join("code")).unwrap().next().unwrap().unwrap().path();
+    let code = fs::read_dir(workspace.store().join("code")).unwrap().next().unwrap().unwrap().path();
     std::os::unix::fs::chown(&code, Some(4321), None).unwrap();
     let refused = starts();
     assert_eq!(refused.status, "125", "{refused}");
@@ -387,10 +369,10 @@ fn store_files_that_others_may_write_to() {
     let error = opens().unwrap_err();
     assert!(error.exit_status() == 125 && error.to_string().contains("belongs to user 4321"), "{error}");
     // A store that is that user's own is his to fill.
-    std::os::unix::fs::chown(bench.store(), Some(4321), None).unwrap();
+    std::os::unix::fs::chown(workspace.store(), Some(4321), None).unwrap();
     assert_eq!(starts().status, "7");
     opens().unwrap();
-    fs::set_permissions(bench.store(), fs::Permissions::from_mode(0o777)).unwrap();
+    fs::set_permissions(workspace.store(), fs::Permissions::from_mode(0o777)).unwrap();
     assert_eq!(starts().status, "125");
     opens().unwrap_err();
 }
@@ -398,10 +380,10 @@ fn store_files_that_others_may_write_to() {
 /// A library that was updated since: named with both build-ids, in words and in JSON; the snapshot goes on with its own.
 #[test]
 fn a_library_that_was_updated_is_named_by_its_build_ids() {
-    let bench = Bench::new().unwrap();
-    let library = bench.out().join("libpart.so");
+    let workspace = Workspace::new();
+    let library = workspace.out().join("libpart.so");
     let library = library.to_str().unwrap();
-    let source = bench.out().join("part.c");
+    let source = workspace.out().join("part.c");
     let build = |answer: &str, id: &str| {
         fs::write(&source, format!("int part(void) {{ return {answer}; }}")).unwrap();
         let mut command = Command::new("cc");
@@ -411,8 +393,8 @@ fn a_library_that_was_updated_is_named_by_its_build_ids() {
     let (old, new) = ("00112233445566778899aabbccddeeff00112233", "ffeeddccbbaa99887766554433221100ffeeddcc");
     build("41", old);
     const MAIN: &str = "int part(void); int main(void) { return part(); }";
-    bench.snapshot("linked", MAIN, &["-O1", "-Wl,--no-as-needed", library], "main").unwrap();
-    let check = |args: &[&str]| bench.snapshotter(&[&["check", "linked"], args].concat()).unwrap();
+    workspace.snapshot("linked", MAIN, &["-O1", "-Wl,--no-as-needed", library], "main");
+    let check = |args: &[&str]| workspace.snapshotter(&[&["check", "linked"], args].concat());
     let is_other = |outcome: &str| outcome.contains(old) || outcome.contains(new);
     assert!(!is_other(&check(&[]).out()));
 
@@ -428,5 +410,5 @@ fn a_library_that_was_updated_is_named_by_its_build_ids() {
     let difference = findings.iter().find_map(|finding| finding.get("difference")).unwrap();
     assert_eq!(difference["snapshot_build_id"], old, "{json}");
     assert_eq!(difference["host_build_id"], new, "{json}");
-    assert_eq!(bench.snaprun(&["linked"]).run().unwrap().status, "41");
+    assert_eq!(workspace.snaprun(&["linked"]).run().status, "41");
 }

@@ -8,8 +8,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use snapfn_tests::bench::Bench;
 use snapfn_tests::run::{Outcome, Run};
+use snapfn_tests::workspace::Workspace;
 
 const STARTS: usize = 150;
 
@@ -30,35 +30,35 @@ fn program(word: &str) -> String {
 }
 
 /// A store below `out/` with a snapshot `fn` of a program that says `word`.
-fn store(bench: &Bench, word: &str) -> PathBuf {
-    let exe = bench.compile(&format!("fn-{word}"), &program(word), &["-O1"]).unwrap();
-    let store = bench.out().join(format!("store-{word}"));
+fn store(workspace: &Workspace, word: &str) -> PathBuf {
+    let exe = workspace.compile(&format!("fn-{word}"), &program(word), &["-O1"]);
+    let store = workspace.out().join(format!("store-{word}"));
     // As the store of a test: whoever starts instances is another user.
     fs::create_dir(&store).unwrap();
-    let mut create = bench.command("snapshotter", &["create", "--share", "--tag", "fn", "--", &exe]);
-    create.env = env(bench, &store);
-    let made = create.run().unwrap();
+    let mut create = workspace.command("snapshotter", &["create", "--share", "--tag", "fn", "--", &exe]);
+    create.env = env(workspace, &store);
+    let made = create.run();
     assert_eq!(made.status, "0", "{made}");
     store
 }
 
-fn env(bench: &Bench, store: &Path) -> Vec<(String, String)> {
-    let mut env = bench.env(&[]);
+fn env(workspace: &Workspace, store: &Path) -> Vec<(String, String)> {
+    let mut env = workspace.env(&[]);
     env.retain(|(name, _)| name != "SNAPFN_STORE");
     env.push(("SNAPFN_STORE".to_owned(), store.to_string_lossy().into_owned()));
     env
 }
 
-fn start(bench: &Bench, store: &Path) -> Outcome {
-    Run { env: env(bench, store), ..bench.snaprun(&["fn"]) }.run().unwrap()
+fn start(workspace: &Workspace, store: &Path) -> Outcome {
+    Run { env: env(workspace, store), ..workspace.snaprun(&["fn"]) }.run()
 }
 
 /// Starts instances while another thread does `change` again and again.
-fn starts_while(bench: &Bench, store: &Path, change: impl Fn(usize) + Sync) -> Vec<Outcome> {
+fn starts_while(workspace: &Workspace, store: &Path, change: impl Fn(usize) + Sync) -> Vec<Outcome> {
     let done = AtomicBool::new(false);
     thread::scope(|scope| {
         scope.spawn(|| (0..).take_while(|_| !done.load(Ordering::Relaxed)).for_each(&change));
-        let outcomes = (0..STARTS).map(|_| start(bench, store)).collect();
+        let outcomes = (0..STARTS).map(|_| start(workspace, store)).collect();
         done.store(true, Ordering::Relaxed);
         outcomes
     })
@@ -80,11 +80,11 @@ fn only(outcome: &Outcome, words: &[&str]) -> bool {
 /// of one of both, and never missing.
 #[test]
 fn a_root_that_is_exchanged() {
-    let bench = Bench::new().unwrap();
-    let stores = [store(&bench, "one"), store(&bench, "two")];
-    let root = bench.out().join("current");
+    let workspace = Workspace::new();
+    let stores = [store(&workspace, "one"), store(&workspace, "two")];
+    let root = workspace.out().join("current");
     relink(&stores[0], &root);
-    let outcomes = starts_while(&bench, &root, |round| relink(&stores[round % 2], &root));
+    let outcomes = starts_while(&workspace, &root, |round| relink(&stores[round % 2], &root));
     for outcome in &outcomes {
         assert!(only(outcome, &["one", "two"]), "{outcome}");
     }
@@ -117,8 +117,8 @@ fn planted(store: &Path, kind: &str, from: &[u8], to: &[u8]) -> PathBuf {
 /// even to files of an owner who is trusted.
 #[test]
 fn links_in_the_place_of_files_and_directories() {
-    let bench = Bench::new().unwrap();
-    let store = store(&bench, "true");
+    let workspace = Workspace::new();
+    let store = store(&workspace, "true");
     for kind in ["code", "snap"] {
         let evil = planted(&store, kind, b"true\0", b"evil\0");
         let dir = store.join(kind);
@@ -131,7 +131,7 @@ fn links_in_the_place_of_files_and_directories() {
             }
         };
         // Each file is itself, then a link to the planted one.
-        let outcomes = starts_while(&bench, &store, |round| {
+        let outcomes = starts_while(&workspace, &store, |round| {
             let file = &files[round / 2 % files.len()];
             let held = aside.with_extension("file");
             fs::rename(file, &held).unwrap();
@@ -139,18 +139,18 @@ fn links_in_the_place_of_files_and_directories() {
             fs::rename(&held, file).unwrap();
         });
         refused_or_true(&outcomes);
-        let outcomes = starts_while(&bench, &store, |_| {
+        let outcomes = starts_while(&workspace, &store, |_| {
             fs::rename(&dir, &aside).unwrap();
             symlink(&evil, &dir).unwrap();
             fs::remove_file(&dir).unwrap();
             fs::rename(&aside, &dir).unwrap();
         });
         refused_or_true(&outcomes);
-        assert!(only(&start(&bench, &store), &["true"]));
+        assert!(only(&start(&workspace, &store), &["true"]));
         // And where nothing moves.
         fs::rename(&dir, &aside).unwrap();
         symlink(&evil, &dir).unwrap();
-        let refused = start(&bench, &store);
+        let refused = start(&workspace, &store);
         assert!(refused.err().contains("is a symbolic link") && refused.stdout.is_empty(), "{kind}: {refused}");
         fs::remove_file(&dir).unwrap();
         fs::rename(&aside, &dir).unwrap();
@@ -158,46 +158,23 @@ fn links_in_the_place_of_files_and_directories() {
 }
 
 /// Runs its arguments where `openat2` is answered with the error that the first names.
-const WITHOUT_OPENAT2: &str = r#"
-    #include <errno.h>
-    #include <linux/filter.h>
-    #include <linux/seccomp.h>
-    #include <stddef.h>
-    #include <stdlib.h>
-    #include <sys/prctl.h>
-    #include <sys/syscall.h>
-    #include <unistd.h>
-    int main(int argc, char **argv) {
-        int error = atoi(argv[1]);
-        struct sock_filter filter[] = {
-            BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
-            BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_openat2, 0, 1),
-            BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | error),
-            BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
-        };
-        struct sock_fprog program = {sizeof filter / sizeof *filter, filter};
-        if (argc < 3 || prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) || prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program))
-            return 99;
-        if (syscall(SYS_openat2, 0, "/", 0, 0) != -1 || errno != error) return 98;
-        execv(argv[2], argv + 2);
-        return 97;
-    }"#;
+const WITHOUT_OPENAT2: &str = include_str!("store_races/without_openat2.c");
 
 /// Kernels before 5.6, and containers whose filter does not know `openat2`: instances start, and links in the place of
 /// stored files are refused there as well.
 #[test]
 fn where_openat2_is_not_to_be_had() {
-    let bench = Bench::new().unwrap();
-    let store = store(&bench, "true");
-    let wrapper = bench.compile("wrapper", WITHOUT_OPENAT2, &["-O1"]).unwrap();
+    let workspace = Workspace::new();
+    let store = store(&workspace, "true");
+    let wrapper = workspace.compile("wrapper", WITHOUT_OPENAT2, &["-O1"]);
     const ENOSYS: i32 = 38;
     const EPERM: i32 = 1;
     let planted = ["code", "snap"].map(|kind| (kind, planted(&store, kind, b"true\0", b"evil\0")));
     for errno in [ENOSYS, EPERM] {
         let started = || {
-            let mut run = Run { env: env(&bench, &store), ..bench.snaprun(&["fn"]) };
+            let mut run = Run { env: env(&workspace, &store), ..workspace.snaprun(&["fn"]) };
             run.argv.splice(0..0, [wrapper.clone(), errno.to_string()]);
-            run.run().unwrap()
+            run.run()
         };
         let good = started();
         assert!(only(&good, &["true"]), "{errno}: {good}");
@@ -225,8 +202,8 @@ fn where_openat2_is_not_to_be_had() {
 /// never goes on with other content.
 #[test]
 fn files_that_are_cut_short() {
-    let bench = Bench::new().unwrap();
-    let store = store(&bench, "whole");
+    let workspace = Workspace::new();
+    let store = store(&workspace, "whole");
     let files: Vec<PathBuf> = ["code", "snap"]
         .iter()
         .flat_map(|kind| fs::read_dir(store.join(kind)).unwrap())
@@ -239,7 +216,7 @@ fn files_that_are_cut_short() {
         if round < files.len() {
             let truncate = format!("truncate -s 0 '{}'", file.display());
             let argv = ["sh", "-c", &truncate].map(str::to_owned).to_vec();
-            let outcome = Run { argv, env: bench.env(&[]), cwd: "/".into(), ..Run::default() }.run().unwrap();
+            let outcome = Run { argv, env: workspace.env(&[]), cwd: "/".into(), ..Run::default() }.run();
             assert_ne!(outcome.status, "0", "whoever starts instances can cut {} short", file.display());
         }
         // The file as its owner has it, who has given himself the right to write.
@@ -255,7 +232,7 @@ fn files_that_are_cut_short() {
                 thread::sleep(Duration::from_micros(fastrand::u64(..6000)));
                 open.set_len((size / 2) & !4095).unwrap();
             });
-            start(&bench, &store)
+            start(&workspace, &store)
         });
         fs::rename(&whole, file).unwrap();
         let refused = outcome.status == "125" && outcome.err().lines().count() == 1;
@@ -264,5 +241,5 @@ fn files_that_are_cut_short() {
         cut += usize::from(!only(&outcome, &["whole"]));
     }
     eprintln!("{cut} of {STARTS} starts have met a file that was cut");
-    assert!(only(&start(&bench, &store), &["whole"]));
+    assert!(only(&start(&workspace, &store), &["whole"]));
 }

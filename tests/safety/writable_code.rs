@@ -11,36 +11,20 @@ use snapfn::{Error, Pool, Snapshot, SnapshotOptions};
 use snapfn_format::snap::{FEATURE_WX, peek_header};
 use snapfn_image::INDEX_LABEL;
 use snapfn_testkit::Hostile;
-use snapfn_tests::bench::Bench;
 use snapfn_tests::place;
 use snapfn_tests::pool::Pool as Served;
 use snapfn_tests::run::Outcome;
 use snapfn_tests::transport::{Transport, shown};
+use snapfn_tests::workspace::Workspace;
 
 /// Exits with 6, by code that was written after the snapshot point. Has a page that cannot be read, too (MADV_GUARD_INSTALL,
 /// where the kernel knows it), which a refusal must get past.
-const JIT: &str = r#"
-    #define _GNU_SOURCE
-    #include <snap.h>
-    #include <stdio.h>
-    #include <string.h>
-    #include <sys/mman.h>
-    int main(void) {
-        unsigned char *code = mmap(0, 8192, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-        memcpy(code, "\xb8\x05\0\0\0\xc3", 6);
-        mprotect(code, 4096, PROT_READ | PROT_WRITE | PROT_EXEC);
-        char *guarded = mmap(0, 8192, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-        memset(guarded, 'g', 8192);
-        madvise(guarded, 4096, 102);
-        snap_ready();
-        code[1]++;
-        return ((int (*)(void))code)();
-    }"#;
+const JIT: &str = include_str!("writable_code/jit.c");
 
 /// A snapshot of [`JIT`] in the store and in a file.
-fn made(bench: &Bench, options: &[&str]) -> String {
-    let exe = bench.compile("jit", JIT, &["-O1"]).unwrap();
-    let made = bench.snapshotter(&[&["create", "--allow-wx"], options, &["--", &exe]].concat()).unwrap();
+fn made(workspace: &Workspace, options: &[&str]) -> String {
+    let exe = workspace.compile("jit", JIT, &["-O1"]);
+    let made = workspace.snapshotter(&[&["create", "--allow-wx"], options, &["--", &exe]].concat());
     assert_eq!(made.status, "0", "{made}");
     assert!(made.err().contains("4 KiB of memory are writable and executable"), "{made}");
     assert!(made.out().contains("\nstart it with: snaprun --allow-wx "), "{made}");
@@ -59,11 +43,11 @@ fn is_refused(outcome: &Outcome) {
 
 #[test]
 fn create_and_check_refuse_it_by_range() {
-    let bench = Bench::new().unwrap();
-    let exe = bench.compile("jit", JIT, &["-O1"]).unwrap();
-    let before = bench.stored();
+    let workspace = Workspace::new();
+    let exe = workspace.compile("jit", JIT, &["-O1"]);
+    let before = workspace.stored();
     for options in [&["create", "--tag", "jit"][..], &["create", "--tag", "jit", "--variants", "2"], &["check"]] {
-        let refused = bench.snapshotter(&[options, &["--", &exe]].concat()).unwrap();
+        let refused = workspace.snapshotter(&[options, &["--", &exe]].concat());
         let text = if options[0] == "check" { refused.out() } else { refused.err() };
         assert_eq!(refused.status, "1", "{refused}");
         let lines: Vec<&str> = text.lines().filter(|line| line.trim_start().starts_with("memory ")).collect();
@@ -74,115 +58,100 @@ fn create_and_check_refuse_it_by_range() {
         let number = |hex| u64::from_str_radix(hex, 16).unwrap();
         assert_eq!(number(end) - number(start), 4096, "{refused}");
     }
-    assert_eq!(bench.snaprun(&["--allow-wx", "jit"]).run().unwrap().status, "127");
-    let checked = bench.snapshotter(&["check", "--allow-wx", "--", &exe]).unwrap();
+    assert_eq!(workspace.snaprun(&["--allow-wx", "jit"]).run().status, "127");
+    let checked = workspace.snapshotter(&["check", "--allow-wx", "--", &exe]);
     assert_eq!(checked.status, "0", "{checked}");
-    assert_eq!(bench.stored(), before);
+    assert_eq!(workspace.stored(), before);
 }
 
 #[test]
 fn a_snapshot_says_so_and_is_started_with_the_option_only() {
-    let bench = Bench::new().unwrap();
-    let file = bench.out().join("jit.snap").to_string_lossy().into_owned();
-    made(&bench, &["-o", &file, "--tag", "jit"]);
+    let workspace = Workspace::new();
+    let file = workspace.out().join("jit.snap").to_string_lossy().into_owned();
+    made(&workspace, &["-o", &file, "--tag", "jit"]);
     let bytes = fs::read(&file).unwrap();
     let header = peek_header(&bytes[..4096], bytes.len() as u64).unwrap();
     assert_eq!(header.incompatible, FEATURE_WX);
     for name in ["jit", &file] {
         for options in [&[][..], &["--fallback"], &["--timens"], &["--local"]] {
-            is_refused(&bench.snaprun(&[options, &[name]].concat()).run().unwrap());
+            is_refused(&workspace.snaprun(&[options, &[name]].concat()).run());
         }
-        let run = bench.snaprun(&["--allow-wx", name]).run().unwrap();
+        let run = workspace.snaprun(&["--allow-wx", name]).run();
         assert_eq!(run.status, "6", "{run}");
         // What is printed runs nothing.
-        let dry = bench.snaprun(&["--dry-run", name]).run().unwrap();
+        let dry = workspace.snaprun(&["--dry-run", name]).run();
         assert!(dry.status == "0" && dry.out().contains(" rwx "), "{dry}");
-        let checked = bench.snapshotter(&["check", name]).unwrap();
+        let checked = workspace.snapshotter(&["check", name]);
         assert!(checked.status == "0" && checked.out().contains("start it with --allow-wx"), "{checked}");
     }
-    let timed = bench.snaprun(&["--timing", "--allow-wx", "jit"]).run().unwrap();
+    let timed = workspace.snaprun(&["--timing", "--allow-wx", "jit"]).run();
     assert_eq!(timed.status, "6", "{timed}");
-    is_refused(&bench.snaprun(&["--timing", "jit"]).run().unwrap());
+    is_refused(&workspace.snaprun(&["--timing", "jit"]).run());
 
     // A snapshot without such memory needs no option, and says nothing.
-    let quiet = bench.compile("quiet", "int main(void) { return 3; }", &["-O1"]).unwrap();
-    let made = bench.snapshotter(&["create", "--tag", "quiet", "--", &quiet]).unwrap();
+    let quiet = workspace.compile("quiet", "int main(void) { return 3; }", &["-O1"]);
+    let made = workspace.snapshotter(&["create", "--tag", "quiet", "--", &quiet]);
     assert!(made.status == "0" && !made.err().contains("writable"), "{made}");
-    assert_eq!(bench.snaprun(&["quiet"]).run().unwrap().status, "3");
-    assert_eq!(bench.snaprun(&["--allow-wx", "quiet"]).run().unwrap().status, "3");
+    assert_eq!(workspace.snaprun(&["quiet"]).run().status, "3");
+    assert_eq!(workspace.snaprun(&["--allow-wx", "quiet"]).run().status, "3");
 }
 
 #[test]
 fn variants_and_training() {
-    let bench = Bench::new().unwrap();
-    made(&bench, &["--tag", "jit", "--variants", "3"]);
+    let workspace = Workspace::new();
+    made(&workspace, &["--tag", "jit", "--variants", "3"]);
     for _ in 0..8 {
-        is_refused(&bench.snaprun(&["jit"]).run().unwrap());
-        assert_eq!(bench.snaprun(&["--allow-wx", "jit"]).run().unwrap().status, "6");
+        is_refused(&workspace.snaprun(&["jit"]).run());
+        assert_eq!(workspace.snaprun(&["--allow-wx", "jit"]).run().status, "6");
     }
-    made(&bench, &["--tag", "one"]);
-    let refused = bench.snapshotter(&["train", "--measure", "0", "one"]).unwrap();
+    made(&workspace, &["--tag", "one"]);
+    let refused = workspace.snapshotter(&["train", "--measure", "0", "one"]);
     assert!(refused.status == "1" && refused.err().contains("--allow-wx"), "{refused}");
-    let trained = bench.snapshotter(&["train", "--measure", "0", "--allow-wx", "one"]).unwrap();
+    let trained = workspace.snapshotter(&["train", "--measure", "0", "--allow-wx", "one"]);
     assert_eq!(trained.status, "0", "{trained}");
     assert!(trained.out().contains("\nstart it with: snaprun --allow-wx one"), "{trained}");
-    is_refused(&bench.snaprun(&["one"]).run().unwrap());
-    assert_eq!(bench.snaprun(&["--allow-wx", "one"]).run().unwrap().status, "6");
+    is_refused(&workspace.snaprun(&["one"]).run());
+    assert_eq!(workspace.snaprun(&["--allow-wx", "one"]).run().status, "6");
 }
 
 #[test]
 fn library_and_pools() {
-    let bench = Bench::new().unwrap();
-    let file = bench.out().join("jit.snap");
-    made(&bench, &["-o", &file.to_string_lossy(), "--tag", "jit"]);
+    let workspace = Workspace::new();
+    let file = workspace.out().join("jit.snap");
+    made(&workspace, &["-o", &file.to_string_lossy(), "--tag", "jit"]);
     let loader = place::binary("snaprun");
-    let refused = Snapshot::open_in(&file, &bench.store(), &loader).unwrap_err();
+    let refused = Snapshot::open_in(&file, &workspace.store(), &loader).unwrap_err();
     assert!(matches!(refused, Error::WritableCode(_)) && refused.exit_status() == 125, "{refused}");
     assert!(refused.to_string().contains("allow_wx"), "{refused}");
-    let options = SnapshotOptions::new().store(bench.store()).loader(loader).allow_wx(true);
+    let options = SnapshotOptions::new().store(workspace.store()).loader(loader).allow_wx(true);
     let snapshot = options.open(&file).unwrap();
     assert_eq!(snapshot.command().status().unwrap().code(), Some(6));
     let pool = Pool::new(&snapshot, 1).unwrap();
     assert_eq!(pool.command().status().unwrap().code(), Some(6));
 
     // `snaprun --pool` hands the option over.
-    let socket = bench.run_dir().join("refused.sock").to_string_lossy().into_owned();
-    is_refused(&bench.snaprun(&["--pool", "1", &socket, "jit"]).run().unwrap());
-    let served = Served::start_with(&bench, &["--allow-wx"], "jit", 1).unwrap();
-    let run = bench.snaprun(&["--from", &served.socket.to_string_lossy()]).run().unwrap();
+    let socket = workspace.run_dir().join("refused.sock").to_string_lossy().into_owned();
+    is_refused(&workspace.snaprun(&["--pool", "1", &socket, "jit"]).run());
+    let served = Served::start_with(&workspace, &["--allow-wx"], "jit", 1);
+    let run = workspace.snaprun(&["--from", &served.socket.to_string_lossy()]).run();
     assert_eq!(run.status, "6", "{run}");
 }
 
 #[test]
 fn the_c_library() {
-    const C: &str = r#"
-        #include <snapfn.h>
-        #include <stdio.h>
-        int main(int argc, char **argv) {
-            char why[400];
-            int status = -1;
-            struct snapfn *snapshot = snapfn_open(argv[argc - 1], why, sizeof why);
-            if (snapshot) return 1;
-            puts(why);
-            if (snapfn_open_with(argv[argc - 1], 6, why, sizeof why)) return 2;
-            snapshot = snapfn_open_with(argv[argc - 1], SNAPFN_ALLOW_WX, why, sizeof why);
-            struct snapfn_child *child = snapshot ? snapfn_spawn(snapshot, NULL, why, sizeof why) : NULL;
-            if (!child || snapfn_wait(child, &status, why, sizeof why) != 0) return puts(why), 3;
-            snapfn_close(snapshot);
-            return status == 6 << 8 ? 0 : 4;
-        }"#;
+    const C: &str = include_str!("writable_code/host.c");
     let library = place::bin().join("libsnapfn_c.a");
-    let bench = Bench::new().unwrap();
-    let file = bench.out().join("jit.snap").to_string_lossy().into_owned();
-    made(&bench, &["-o", &file]);
-    let source = bench.out().join("host.c");
+    let workspace = Workspace::new();
+    let file = workspace.out().join("jit.snap").to_string_lossy().into_owned();
+    made(&workspace, &["-o", &file]);
+    let source = workspace.out().join("host.c");
     fs::write(&source, C).unwrap();
-    let exe = bench.out().join("host");
+    let exe = workspace.out().join("host");
     let mut compiler = Command::new("cc");
     compiler.arg("-I").arg(place::root().join("crates/snapfn/capi/include")).arg(&source).arg(&library);
     assert!(compiler.args(["-lpthread", "-ldl", "-lm", "-o"]).arg(&exe).status().unwrap().success());
     let mut host = Command::new(&exe);
-    host.arg(&file).env("SNAPFN_STORE", bench.store()).env("SNAPFN_SNAPRUN", place::binary("snaprun"));
+    host.arg(&file).env("SNAPFN_STORE", workspace.store()).env("SNAPFN_SNAPRUN", place::binary("snaprun"));
     let output = host.output().unwrap();
     assert!(output.status.success(), "{}", shown(&output));
     assert!(String::from_utf8_lossy(&output.stdout).contains("SNAPFN_ALLOW_WX"), "{}", shown(&output));
@@ -196,8 +165,9 @@ fn entries(store: &Path, kind: &str) -> usize {
 #[test]
 fn images_are_pulled_and_started_with_the_option_only() {
     let transport = Transport::new();
-    let (sender, receiver, lied_to) = (transport.bench.store(), transport.other("store"), transport.other("lied-to"));
-    made(&transport.bench, &["--tag", "jit"]);
+    let (sender, receiver, lied_to) =
+        (transport.workspace.store(), transport.other("store"), transport.other("lied-to"));
+    made(&transport.workspace, &["--tag", "jit"]);
     let registry = Hostile::start();
     let image = format!("{}/jit:v1", registry.host());
     let _ = transport.good(&sender, &["push", "jit", &image, "--plain-http"]);
@@ -274,7 +244,7 @@ fn images_are_pulled_and_started_with_the_option_only() {
 
 #[test]
 fn snapshots_of_instances() {
-    let bench = Bench::new().unwrap();
+    let workspace = Workspace::new();
     const TWICE: &str = r#"
         #define _GNU_SOURCE
         #include <snap.h>
@@ -286,10 +256,10 @@ fn snapshots_of_instances() {
             snap_ready();
             return ((int (*)(void))code)();
         }"#;
-    let exe = bench.compile("twice", TWICE, &["-O1"]).unwrap();
+    let exe = workspace.compile("twice", TWICE, &["-O1"]);
     let create = |allow: bool, rest: &[&str]| {
         let allow = if allow { &["--allow-wx"][..] } else { &[] };
-        bench.snapshotter(&[&["create"], allow, rest].concat()).unwrap()
+        workspace.snapshotter(&[&["create"], allow, rest].concat())
     };
     assert_eq!(create(true, &["--tag", "first", "--", &exe]).status, "0");
     let snaprun = place::binary("snaprun").to_string_lossy().into_owned();
@@ -298,6 +268,6 @@ fn snapshots_of_instances() {
     assert!(refused.status == "1" && refused.err().contains("writable and executable at once"), "{refused}");
     let made = create(true, &of_instance);
     assert_eq!(made.status, "0", "{made}");
-    is_refused(&bench.snaprun(&["second"]).run().unwrap());
-    assert_eq!(bench.snaprun(&["--allow-wx", "second"]).run().unwrap().status, "5");
+    is_refused(&workspace.snaprun(&["second"]).run());
+    assert_eq!(workspace.snaprun(&["--allow-wx", "second"]).run().status, "5");
 }

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::directives::Program;
-use crate::place;
+use crate::{must, place};
 
 const MUSL: &str = "/usr/lib/x86_64-linux-musl";
 
@@ -78,16 +78,18 @@ impl Variant {
 
 /// Builds `program` and its libraries in `dir`; gives the executable.
 ///
-/// # Errors
-/// The compiler's message.
-pub fn compile(program: &Program, variant: Variant, family: &str, dir: &Path) -> Result<PathBuf, String> {
+/// # Panics
+/// With the compiler's message.
+#[must_use]
+#[track_caller]
+pub fn compile(program: &Program, variant: Variant, family: &str, dir: &Path) -> PathBuf {
     let sources = place::tests().join("corpus/aux");
     for aux in &program.aux {
         let mut args = vec!["-shared".to_owned(), "-fPIC".to_owned(), "-O2".to_owned()];
         args.extend(aux.flags.iter().map(|f| f.replace("{dir}", &dir.to_string_lossy())));
         args.push(sources.join(&aux.source).to_string_lossy().into_owned());
         args.extend(["-o".to_owned(), dir.join(&aux.output).to_string_lossy().into_owned()]);
-        driver(&args, variant.compiler(family, program.is_cxx()), program.is_cxx(), dir)?;
+        driver(&args, variant.compiler(family, program.is_cxx()), program.is_cxx(), dir);
     }
     let exe = dir.join(&program.name);
     let mut args: Vec<String> = variant.flags.iter().map(|f| f.replace("{musl}", MUSL)).collect();
@@ -98,11 +100,12 @@ pub fn compile(program: &Program, variant: Variant, family: &str, dir: &Path) ->
     for arg in &mut args {
         *arg = arg.replace("{dir}", &dir.to_string_lossy());
     }
-    driver(&args, variant.compiler(family, program.is_cxx()), program.is_cxx(), dir)?;
-    Ok(exe)
+    driver(&args, variant.compiler(family, program.is_cxx()), program.is_cxx(), dir);
+    exe
 }
 
-fn driver(args: &[String], compiler: &str, cxx: bool, dir: &Path) -> Result<(), String> {
+#[track_caller]
+fn driver(args: &[String], compiler: &str, cxx: bool, dir: &Path) {
     let mut command = if place::ordinary_only() {
         let mut plain = Command::new(compiler);
         plain.arg("-isystem").arg(place::root().join("cc-wrapper/include"));
@@ -111,9 +114,7 @@ fn driver(args: &[String], compiler: &str, cxx: bool, dir: &Path) -> Result<(), 
         Command::new(place::driver(cxx, dir))
     };
     command.args(args).env("SNAPFN_CC", compiler).env("SNAPFN_CXX", compiler);
-    let output = command.output().map_err(|e| format!("{command:?}: {e}"))?;
-    if output.status.success() {
-        return Ok(());
-    }
-    Err(format!("{command:?}: {}\n{}", output.status, String::from_utf8_lossy(&output.stderr)))
+    let output = must(command.output(), format_args!("{command:?}"));
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{command:?}: {}\n{errors}", output.status);
 }

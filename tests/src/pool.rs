@@ -5,7 +5,8 @@ use std::process::Child;
 use std::thread::sleep;
 use std::time::Duration;
 
-use crate::bench::Bench;
+use crate::must;
+use crate::workspace::Workspace;
 
 /// `snaprun --pool`; killed when dropped.
 #[derive(Debug)]
@@ -19,31 +20,35 @@ pub struct Pool {
 impl Pool {
     /// Starts one and waits until it listens.
     ///
-    /// # Errors
+    /// # Panics
     /// When it ends instead, or cannot be started.
-    pub fn start(bench: &Bench, name: &str, size: usize) -> Result<Self, String> {
-        Self::start_with(bench, &[], name, size)
+    #[must_use]
+    #[track_caller]
+    pub fn start(workspace: &Workspace, name: &str, size: usize) -> Self {
+        Self::start_with(workspace, &[], name, size)
     }
 
     /// Likewise, with options.
     ///
-    /// # Errors
+    /// # Panics
     /// As [`Pool::start`].
-    pub fn start_with(bench: &Bench, options: &[&str], name: &str, size: usize) -> Result<Self, String> {
-        let socket = bench.run_dir().join("pool.sock");
+    #[must_use]
+    #[track_caller]
+    pub fn start_with(workspace: &Workspace, options: &[&str], name: &str, size: usize) -> Self {
+        let socket = workspace.run_dir().join("pool.sock");
         let text = socket.to_string_lossy().into_owned();
-        let process = bench.snaprun(&[options, &["--pool", &size.to_string(), &text, name]].concat()).spawn()?;
+        let process = workspace.snaprun(&[options, &["--pool", &size.to_string(), &text, name]].concat()).spawn();
         let mut pool = Pool { socket, process };
         for _ in 0..3000 {
             if pool.socket.exists() {
-                return Ok(pool);
+                return pool;
             }
-            if let Some(status) = pool.process.try_wait().map_err(|e| e.to_string())? {
-                return Err(format!("the pool has ended: {status}"));
+            if let Some(status) = must(pool.process.try_wait(), "the pool") {
+                panic!("the pool has ended: {status}");
             }
             sleep(Duration::from_millis(20));
         }
-        Err("the pool does not listen".to_owned())
+        panic!("the pool does not listen");
     }
 
     /// The processes that it has made and that still are.

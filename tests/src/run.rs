@@ -9,6 +9,8 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use crate::must;
+
 /// The user and group of restored and ordinary runs when the tests run as root.
 pub const PLAIN_USER: u32 = 65534;
 
@@ -54,6 +56,16 @@ impl Outcome {
     #[must_use]
     pub fn err(&self) -> String {
         String::from_utf8_lossy(&self.stderr).into_owned()
+    }
+
+    /// The same, of a command that must have ended with status 0.
+    ///
+    /// # Panics
+    /// When it has not.
+    #[track_caller]
+    pub fn success(self) -> Self {
+        assert!(self.status == "0", "{self}");
+        self
     }
 }
 
@@ -136,54 +148,61 @@ impl Run {
 
     /// Starts it with piped output; standard input is fed by a thread.
     ///
-    /// # Errors
+    /// # Panics
     /// When it cannot be started.
-    pub fn spawn(&self) -> Result<Child, String> {
-        let mut child = self.spawn_interactive()?;
+    #[must_use]
+    #[track_caller]
+    pub fn spawn(&self) -> Child {
+        let mut child = self.spawn_interactive();
         if let Some(mut pipe) = child.stdin.take() {
             let bytes = self.stdin.clone();
             // A program that does not read its input closes the pipe: that is its right.
             thread::spawn(move || drop(pipe.write_all(&bytes)));
         }
-        Ok(child)
+        child
     }
 
-    /// Starts it with piped output and input; the latter is the caller's to write, but for a file.
+    /// Starts it with piped output and input; what goes into the latter is the caller's to write, unless it is a file.
     ///
-    /// # Errors
+    /// # Panics
     /// When it cannot be started.
-    pub fn spawn_interactive(&self) -> Result<Child, String> {
+    #[must_use]
+    #[track_caller]
+    pub fn spawn_interactive(&self) -> Child {
         let argv = self.full_argv();
         let mut command = Command::new(&argv[0]);
         command.args(&argv[1..]).env_clear().envs(self.env.iter().cloned()).current_dir(&self.cwd);
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
-        let fail = |e: std::io::Error| format!("{}: {e}", self.shell());
-        match &self.stdin_file {
-            Some(path) => {
-                std::fs::write(path, &self.stdin).map_err(fail)?;
-                command.stdin(File::open(path).map_err(fail)?);
-            }
-            None => {
-                command.stdin(Stdio::piped());
-            }
+        if let Some(path) = &self.stdin_file {
+            must(std::fs::write(path, &self.stdin), path.display());
+            command.stdin(must(File::open(path), path.display()));
+        } else {
+            command.stdin(Stdio::piped());
         }
-        command.spawn().map_err(fail)
+        must(command.spawn(), self.shell())
     }
 
-    /// Runs it to its end.
+    /// Runs it to its end, whatever that is.
     ///
-    /// # Errors
+    /// # Panics
     /// When it cannot be started, or does not end.
-    pub fn run(&self) -> Result<Outcome, String> {
-        finish(self.spawn()?).map_err(|why| format!("{}: {why}", self.shell()))
+    #[track_caller]
+    pub fn run(&self) -> Outcome {
+        must(wait(self.spawn()), self.shell())
     }
 }
 
 /// Waits for a child and collects what it wrote.
 ///
-/// # Errors
-/// When it does not end.
-pub fn finish(mut child: Child) -> Result<Outcome, String> {
+/// # Panics
+/// When it does not end; it is killed then.
+#[track_caller]
+pub fn finish(child: Child) -> Outcome {
+    let pid = child.id();
+    must(wait(child), format_args!("process {pid}"))
+}
+
+fn wait(mut child: Child) -> Result<Outcome, String> {
     let stdout = reader(child.stdout.take());
     let stderr = reader(child.stderr.take());
     let started = Instant::now();

@@ -5,22 +5,25 @@
 //!            → perhaps rm, gc, verify → no process is left
 //!  the end   every tag still starts; gc without tags leaves an empty store; no temporary file, no shared memory
 //! ```
-//! Every step has a time limit. The same seed gives the same order; moments of kills are the machine's.
+//! Every step has a time limit. The same seed gives the same order; moments of kills are the machine's. The first thing
+//! that is not as it should be is a panic, before which cycle, seed and program are printed.
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::fs;
+use std::panic;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::bench::{WorkFile, tree};
 use crate::compile::{self, Variant};
 use crate::directives::{Program, RunLine};
-use crate::place;
-use crate::run::{Outcome, Run, is_root};
+use crate::run::{Run, is_root};
 use crate::state::State;
 use crate::trial::{Observed, Trial, corpus};
+use crate::workspace::{WorkFile, tree};
+use crate::{must, place};
 
 /// What to do.
 #[derive(Debug, Clone, Copy)]
@@ -130,9 +133,9 @@ impl Subject {
     }
 }
 
-fn subjects() -> Result<Vec<Subject>, String> {
+fn subjects() -> Vec<Subject> {
     let mut all = Vec::new();
-    for program in corpus()? {
+    for program in corpus() {
         all.extend(program.at.iter().filter_map(|at| Subject::new(program.clone(), at, None)));
     }
     let state = place::tests().join("state");
@@ -165,7 +168,7 @@ fn subjects() -> Result<Vec<Subject>, String> {
         };
         all.extend(Subject::new(program, "syscall:read:0", Some(exe)));
     }
-    Ok(all)
+    all
 }
 
 /// xorshift64*: the same everywhere.
@@ -225,6 +228,7 @@ fn private_namespaces() {
 }
 
 struct Soak {
+    seed: u64,
     state: State,
     random: Random,
     figures: Figures,
@@ -233,46 +237,58 @@ struct Soak {
     subjects: Vec<Subject>,
 }
 
+/// What is being done, for the message of a panic.
+static NOW: Mutex<String> = Mutex::new(String::new());
+
+fn now(text: String) {
+    *NOW.lock().unwrap_or_else(PoisonError::into_inner) = text;
+}
+
 /// Runs it.
 ///
-/// # Errors
-/// The first thing that is not as it should be, with cycle and seed.
-pub fn run(options: &Options) -> Result<Figures, String> {
+/// # Panics
+/// At the first thing that is not as it should be.
+#[must_use]
+pub fn run(options: &Options) -> Figures {
+    let message = panic::take_hook();
+    panic::set_hook(Box::new(move |about| {
+        eprintln!("{}:", NOW.lock().unwrap_or_else(PoisonError::into_inner));
+        message(about);
+    }));
     private_namespaces();
     let before = shared_memory();
-    let subjects = subjects()?;
+    let subjects = subjects();
     let figures = Figures { subjects: subjects.len(), ..Figures::default() };
-    let mut soak =
-        Soak { state: State::new(), random: Random::new(options.seed), figures, tags: BTreeMap::new(), subjects };
+    let (seed, state, random) = (options.seed, State::new(), Random::new(options.seed));
+    let mut soak = Soak { seed, state, random, figures, tags: BTreeMap::new(), subjects };
     let started = Instant::now();
     for cycle in 0..options.cycles {
         let index = soak.random.below(soak.subjects.len() as u64) as usize;
-        let name = soak.subjects[index].tag();
-        soak.cycle(index).map_err(|why| format!("cycle {cycle} of seed {}, {name}: {why}", options.seed))?;
+        now(format!("cycle {cycle} of seed {}, {}", options.seed, soak.subjects[index].tag()));
+        soak.cycle(index);
         soak.figures.cycles += 1;
         if !options.quiet && soak.figures.cycles.is_multiple_of(50) {
             eprintln!("{} cycles, {} s", soak.figures.cycles, started.elapsed().as_secs());
         }
     }
-    soak.finish().map_err(|why| format!("at the end of seed {}: {why}", options.seed))?;
+    now(format!("at the end of seed {}", options.seed));
+    soak.finish();
     let left: Vec<String> = shared_memory().into_iter().filter(|object| !before.contains(object)).collect();
-    if !left.is_empty() {
-        return Err(format!("shared memory is left: {left:?}"));
-    }
-    Ok(Figures { seconds: started.elapsed().as_secs(), ..soak.figures })
+    assert!(left.is_empty(), "shared memory is left: {left:?}");
+    Figures { seconds: started.elapsed().as_secs(), ..soak.figures }
 }
 
 impl Soak {
-    fn snaprepo(&self, args: &[&str]) -> Result<Outcome, String> {
+    fn snaprepo(&self, args: &[&str]) {
         let program = place::binary("snaprepo").to_string_lossy().into_owned();
         let argv = std::iter::once(program).chain(args.iter().map(|&arg| arg.to_owned())).collect();
-        let outcome = Run { argv, privileged: true, ..self.state.command("", &[]) }.run()?;
-        if outcome.status == "0" { Ok(outcome) } else { Err(format!("snaprepo {}: {outcome}", args.join(" "))) }
+        let outcome = Run { argv, privileged: true, ..self.state.command("", &[]) }.run();
+        assert!(outcome.status == "0", "snaprepo {}: {outcome}", args.join(" "));
     }
 
     /// Temporary files of everything that runs go to a directory of its own.
     fn temporary(&self) -> PathBuf {
-        self.state.bench.out().join("tmp")
+        self.state.workspace.out().join("tmp")
     }
 
     fn ours(&self, run: Run) -> Run {
@@ -282,27 +298,27 @@ impl Soak {
     }
 
     /// Compiles at first use, and learns what the runs show.
-    fn prepare(&mut self, index: usize) -> Result<(String, Vec<Observed>), String> {
-        let out = self.state.bench.out();
+    fn prepare(&mut self, index: usize) -> (String, Vec<Observed>) {
+        let out = self.state.workspace.out();
         if !self.temporary().exists() {
-            fs::create_dir(self.temporary()).map_err(|e| e.to_string())?;
+            must(fs::create_dir(self.temporary()), "temporary directory");
             let mode = std::os::unix::fs::PermissionsExt::from_mode(0o777);
-            fs::set_permissions(self.temporary(), mode).map_err(|e| e.to_string())?;
+            must(fs::set_permissions(self.temporary(), mode), "temporary directory");
         }
         let subject = &mut self.subjects[index];
         if subject.exe.is_none() {
             let trial = &subject.trial;
-            subject.exe = Some(compile::compile(&trial.program, trial.variant, &trial.family, &out)?);
+            subject.exe = Some(compile::compile(&trial.program, trial.variant, &trial.family, &out));
         }
         let exe = subject.exe.clone().unwrap_or_default().to_string_lossy().into_owned();
         if subject.expected.is_none() {
-            subject.expected = Some(subject.trial.ordinary(&self.state.bench, &exe)?);
+            subject.expected = Some(subject.trial.ordinary(&self.state.workspace, &exe));
         }
-        Ok((exe, subject.expected.clone().unwrap_or_default()))
+        (exe, subject.expected.clone().unwrap_or_default())
     }
 
-    fn cycle(&mut self, index: usize) -> Result<(), String> {
-        let (exe, expected) = self.prepare(index)?;
+    fn cycle(&mut self, index: usize) {
+        let (exe, expected) = self.prepare(index);
         let trial = self.subjects[index].trial.clone();
         let tag = self.subjects[index].tag();
         let file = self.temporary().join("soak.snap").to_string_lossy().into_owned();
@@ -310,21 +326,19 @@ impl Soak {
         let output = if in_file { ["-o", file.as_str()] } else { ["--tag", tag.as_str()] };
 
         if self.random.one_in(4) {
-            self.state.bench.set_work(&trial.inputs())?;
-            self.kill_snapshotter(index, &trial.create(output, &exe))?;
+            self.state.workspace.set_work(&trial.inputs());
+            self.kill_snapshotter(index, &trial.create(output, &exe));
         }
-        self.state.bench.set_work(&trial.inputs())?;
+        self.state.workspace.set_work(&trial.inputs());
         let started = Instant::now();
         let create = trial.create(output, &exe);
         let create =
             self.ours(self.state.command("snapshotter", &create.iter().map(String::as_str).collect::<Vec<_>>()));
-        let made = create.run()?;
-        if made.status != "0" {
-            return Err(format!("{}\n{made}", create.shell()));
-        }
+        let made = create.run();
+        assert!(made.status == "0", "{}\n{made}", create.shell());
         self.subjects[index].create = started.elapsed();
         self.figures.snapshots += 1;
-        let at_snapshot = self.state.bench.work_files()?;
+        let at_snapshot = self.state.workspace.work_files();
         if !in_file {
             self.tags.insert(tag.clone(), (index, at_snapshot.clone()));
         }
@@ -333,89 +347,82 @@ impl Soak {
         for (line, expected) in trial.program.runs.iter().zip(&expected) {
             let command = self.state.command("snaprun", &trial.start(&name)).argv;
             if self.random.one_in(4) {
-                self.state.bench.set_work(&at_snapshot)?;
-                let run = self.ours(trial.command(&self.state.bench, command.clone(), line));
-                self.kill(run, self.subjects[index].start)?;
+                self.state.workspace.set_work(&at_snapshot);
+                let run = self.ours(trial.command(&self.state.workspace, command.clone(), line));
+                self.kill(run, self.subjects[index].start);
                 self.figures.killed_instances += 1;
             }
-            self.state.bench.set_work(&at_snapshot)?;
+            self.state.workspace.set_work(&at_snapshot);
             let started = Instant::now();
-            trial.restored(&self.state.bench, command, line, expected)?;
+            trial.restored(&self.state.workspace, command, line, expected);
             self.subjects[index].start = started.elapsed();
             self.figures.instances += 1;
         }
         if in_file {
-            fs::remove_file(&file).map_err(|e| format!("{file}: {e}"))?;
+            must(fs::remove_file(&file), &file);
         }
-        self.look_after_the_store()?;
-        self.no_process_is_left()
+        self.look_after_the_store();
+        self.no_process_is_left();
     }
 
     /// Kills a snapshotter somewhere on its way: the tag is what it was, or the new snapshot, and nobody is left.
-    fn kill_snapshotter(&mut self, index: usize, args: &[String]) -> Result<(), String> {
+    fn kill_snapshotter(&mut self, index: usize, args: &[String]) {
         let run = self.ours(self.state.command("snapshotter", &args.iter().map(String::as_str).collect::<Vec<_>>()));
-        self.kill(run, self.subjects[index].create)?;
+        self.kill(run, self.subjects[index].create);
         self.figures.killed_snapshotters += 1;
-        self.no_process_is_left()?;
+        self.no_process_is_left();
         let tag = self.subjects[index].tag();
-        let link = self.state.bench.store().join("refs").join(&tag).join("latest");
+        let link = self.state.workspace.store().join("refs").join(&tag).join("latest");
         if link.symlink_metadata().is_ok() {
-            self.snaprepo(&["verify", &tag])?;
-        } else if self.tags.contains_key(&tag) {
-            return Err(format!("the tag {tag} is gone after the snapshotter was killed"));
+            self.snaprepo(&["verify", &tag]);
+        } else {
+            assert!(!self.tags.contains_key(&tag), "the tag {tag} is gone after the snapshotter was killed");
         }
-        Ok(())
     }
 
     /// Starts `run` and kills it within about `span`; whatever it has come to by then.
-    fn kill(&mut self, run: Run, span: Duration) -> Result<(), String> {
+    fn kill(&mut self, run: Run, span: Duration) {
         let moment = self.random.moment(span);
-        let mut child = run.spawn()?;
+        let mut child = run.spawn();
         thread::sleep(moment);
         let _ = child.kill();
-        child.wait().map(drop).map_err(|e| e.to_string())
+        must(child.wait(), "wait");
     }
 
-    fn look_after_the_store(&mut self) -> Result<(), String> {
+    fn look_after_the_store(&mut self) {
         if self.random.one_in(12) && !self.tags.is_empty() {
             let nth = self.random.below(self.tags.len() as u64) as usize;
             let tag = self.tags.keys().nth(nth).cloned().unwrap_or_default();
-            self.snaprepo(&["rm", &tag])?;
+            self.snaprepo(&["rm", &tag]);
             self.tags.remove(&tag);
             self.figures.removed += 1;
         }
         if self.random.one_in(15) {
-            self.collect()?;
+            self.collect();
         }
         if self.random.one_in(100) {
-            self.snaprepo(&["verify", "--all"])?;
+            self.snaprepo(&["verify", "--all"]);
         }
-        Ok(())
     }
 
     /// After a collection the store has no temporary file, and each remaining snapshot is one that a tag names.
-    fn collect(&mut self) -> Result<(), String> {
-        self.snaprepo(&["gc"])?;
+    fn collect(&mut self) {
+        self.snaprepo(&["gc"]);
         self.figures.collections += 1;
-        let store = self.state.bench.store();
+        let store = self.state.workspace.store();
         let count = |dir: &str| tree(&store.join(dir)).iter().filter(|path| !path.is_dir()).count();
-        if count("tmp") != 0 {
-            return Err(format!("gc leaves temporary files: {:?}", tree(&store.join("tmp"))));
-        }
+        assert!(count("tmp") == 0, "gc leaves temporary files: {:?}", tree(&store.join("tmp")));
         let mut named: Vec<PathBuf> =
             tree(&store.join("refs")).into_iter().filter_map(|path| fs::read_link(path).ok()).collect();
         named.sort();
         named.dedup();
-        match count("snap") == named.len() {
-            true => Ok(()),
-            false => Err(format!("{} snapshots after gc, but tags name {}", count("snap"), named.len())),
-        }
+        assert!(count("snap") == named.len(), "{} snapshots after gc, but tags name {}", count("snap"), named.len());
     }
 
     /// Every process that was started here has our store in its environment. Those that were killed may take a
     /// moment to go.
-    fn no_process_is_left(&self) -> Result<(), String> {
-        let store = format!("SNAPFN_STORE={}", self.state.bench.store().display());
+    fn no_process_is_left(&self) {
+        let store = format!("SNAPFN_STORE={}", self.state.workspace.store().display());
         let find = || {
             let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
             let has = |process: &fs::DirEntry| {
@@ -428,48 +435,44 @@ impl Soak {
         loop {
             let left = find();
             match left.first() {
-                None => return Ok(()),
+                None => return,
                 Some(one) if Instant::now() > deadline => {
                     let status = fs::read_to_string(one.join("status")).unwrap_or_default();
-                    return Err(format!("processes are left: {left:?}\n{status}"));
+                    panic!("processes are left: {left:?}\n{status}");
                 }
                 Some(_) => thread::sleep(Duration::from_millis(2)),
             }
         }
     }
 
-    fn finish(&mut self) -> Result<(), String> {
-        self.collect()?;
-        self.snaprepo(&["verify", "--all"])?;
+    fn finish(&mut self) {
+        self.collect();
+        self.snaprepo(&["verify", "--all"]);
         for (tag, (index, files)) in std::mem::take(&mut self.tags) {
-            let (_, expected) = self.prepare(index)?;
+            let (_, expected) = self.prepare(index);
             let trial = self.subjects[index].trial.clone();
             if let (Some(line), Some(expected)) = (trial.program.runs.first(), expected.first()) {
-                self.state.bench.set_work(&files)?;
+                self.state.workspace.set_work(&files);
                 let command = self.state.command("snaprun", &trial.start(&tag)).argv;
-                trial.restored(&self.state.bench, command, line, expected).map_err(|why| format!("{tag}: {why}"))?;
+                now(format!("at the end of seed {}, {tag}", self.seed));
+                trial.restored(&self.state.workspace, command, line, expected);
                 self.figures.instances += 1;
             }
-            self.snaprepo(&["rm", &tag])?;
+            self.snaprepo(&["rm", &tag]);
             self.figures.removed += 1;
         }
-        self.collect()?;
-        self.no_process_is_left()?;
-        let store = self.state.bench.store();
+        self.collect();
+        self.no_process_is_left();
+        let store = self.state.workspace.store();
         let left: Vec<PathBuf> =
             tree(&store).into_iter().filter(|path| !path.is_dir() && *path != store.join(".lock")).collect();
-        if !left.is_empty() {
-            return Err(format!("without tags, gc leaves {left:?}"));
-        }
+        assert!(left.is_empty(), "without tags, gc leaves {left:?}");
         let is_left =
             |path: &PathBuf| path.extension().is_some_and(|ending| ending == "tmp") || path.ends_with("soak.snap");
-        let left: Vec<PathBuf> = tree(&self.state.bench.out())
+        let left: Vec<PathBuf> = tree(&self.state.workspace.out())
             .into_iter()
             .filter(|path| is_left(path) || path.parent() == Some(&self.temporary()))
             .collect();
-        match left.is_empty() {
-            true => Ok(()),
-            false => Err(format!("temporary files are left: {left:?}")),
-        }
+        assert!(left.is_empty(), "temporary files are left: {left:?}");
     }
 }

@@ -1,13 +1,12 @@
 //! Programs of `state/`, snapshotted and restored as a plain user.
-#![allow(clippy::unwrap_used)] // a test fails by panicking
 
 use std::fs;
 use std::os::unix::fs::chown;
 use std::path::PathBuf;
 
-use crate::bench::Bench;
-use crate::place;
 use crate::run::{self, Outcome, Run};
+use crate::workspace::Workspace;
+use crate::{must, place};
 
 /// What makes snapcc compile with musl.
 pub const MUSL: &[&str] = &["-specs", "/usr/lib/x86_64-linux-musl/musl-gcc.specs"];
@@ -16,7 +15,7 @@ pub const MUSL: &[&str] = &["-specs", "/usr/lib/x86_64-linux-musl/musl-gcc.specs
 #[derive(Debug)]
 pub struct State {
     /// The place.
-    pub bench: Bench,
+    pub workspace: Workspace,
     /// The binaries where every user may start them.
     bin: PathBuf,
 }
@@ -26,36 +25,39 @@ impl Default for State {
     ///
     /// # Panics
     /// When it cannot be made, as all here: a test fails by panicking.
+    #[track_caller]
     fn default() -> Self {
-        let bench = Bench::new().unwrap();
+        let workspace = Workspace::new();
         let mut bin = place::bin();
         if run::is_root() {
-            chown(bench.store(), Some(run::PLAIN_USER), Some(run::PLAIN_USER)).unwrap();
-            let copies = bench.out().join("bin");
-            fs::create_dir(&copies).unwrap();
+            must(chown(workspace.store(), Some(run::PLAIN_USER), Some(run::PLAIN_USER)), "store");
+            let copies = workspace.out().join("bin");
+            must(fs::create_dir(&copies), copies.display());
             for name in ["snapshotter", "snapboot", "snaprun"] {
-                fs::copy(place::binary(name), copies.join(name)).unwrap();
+                must(fs::copy(place::binary(name), copies.join(name)), name);
             }
             bin = copies;
         }
-        State { bench, bin }
+        State { workspace, bin }
     }
 }
 
 impl State {
     /// As [`State::default`].
     #[must_use]
+    #[track_caller]
     pub fn new() -> Self {
         Self::default()
     }
 
     /// Compiles `state/NAME.c`; gives the executable.
     #[must_use]
+    #[track_caller]
     pub fn compile(&self, name: &str, flags: &[&str]) -> String {
         let include = format!("-I{}", place::tests().join("state").display());
-        let source = fs::read_to_string(place::tests().join(format!("state/{name}.c"))).unwrap();
+        let source = must(fs::read_to_string(place::tests().join(format!("state/{name}.c"))), name);
         let flags: Vec<&str> = flags.iter().copied().chain([include.as_str(), "-O1", "-Wall"]).collect();
-        self.bench.compile(name, &source, &flags).unwrap()
+        self.workspace.compile(name, &source, &flags)
     }
 
     /// A command of ours, as the plain user in the working directory.
@@ -63,19 +65,21 @@ impl State {
     pub fn command(&self, program: &str, args: &[&str]) -> Run {
         let program = self.bin.join(program).to_string_lossy().into_owned();
         let argv = std::iter::once(program).chain(args.iter().map(|&arg| arg.to_owned())).collect();
-        Run { argv, env: self.bench.env(&[]), cwd: self.bench.work(), ..Run::default() }
+        Run { argv, env: self.workspace.env(&[]), cwd: self.workspace.work(), ..Run::default() }
     }
 
     /// `snapshotter create` at the point that the program marks.
     #[must_use]
+    #[track_caller]
     pub fn create(&self, name: &str, command: &[&str]) -> Outcome {
         let args: Vec<&str> = ["create", "--tag", name, "--at", "ready", "--"].iter().chain(command).copied().collect();
-        self.command("snapshotter", &args).run().unwrap()
+        self.command("snapshotter", &args).run()
     }
 
     /// `snaprun ARGS`.
     #[must_use]
+    #[track_caller]
     pub fn snaprun(&self, args: &[&str]) -> Outcome {
-        self.command("snaprun", args).run().unwrap()
+        self.command("snaprun", args).run()
     }
 }

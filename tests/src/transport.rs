@@ -6,37 +6,18 @@ use std::process::{Child, Command, Output, Stdio};
 
 use tempfile::TempDir;
 
-use crate::bench::Bench;
-use crate::place;
+use crate::workspace::Workspace;
+use crate::{must, place};
 
 /// A program whose state is made before `main`: a table that does not compress, and the time when it was made, which no
 /// second initialisation would give again.
-pub const PROGRAM: &str = r#"
-    #include <stdio.h>
-    #include <stdlib.h>
-    #include <time.h>
-    static unsigned *table;
-    static long born;
-    __attribute__((constructor)) static void fill(void) {
-        struct timespec now;
-        clock_gettime(CLOCK_REALTIME, &now);
-        born = now.tv_sec * 1000000000L + now.tv_nsec;
-        table = malloc(SIZE);
-        unsigned x = SEED;
-        for (int i = 0; i < SIZE / 4; i++) { x ^= x << 13; x ^= x >> 17; x ^= x << 5; table[i] = x; }
-    }
-    int main(int argc, char **argv) {
-        unsigned sum = 0;
-        for (int i = 0; i < SIZE / 4; i++) sum = sum * 31 + table[i];
-        printf("%ld %u %s\n", born, sum, argc > 1 ? argv[1] : "nobody");
-        return argc;
-    }"#;
+pub const PROGRAM: &str = include_str!("transport.c");
 
 /// A store with snapshots, and a directory for others.
 #[derive(Debug)]
 pub struct Transport {
     /// The sender.
-    pub bench: Bench,
+    pub workspace: Workspace,
     dir: TempDir,
 }
 
@@ -46,23 +27,23 @@ impl Transport {
     /// # Panics
     /// When the file system refuses.
     #[must_use]
-    #[allow(clippy::expect_used)]
+    #[track_caller]
     pub fn new() -> Self {
-        let bench = Bench::new().expect("scratch directory");
-        let dir = tempfile::Builder::new().prefix("snapfn-other-").tempdir().expect("scratch directory");
-        Self { bench, dir }
+        let workspace = Workspace::new();
+        let dir = must(tempfile::Builder::new().prefix("snapfn-other-").tempdir(), "scratch directory");
+        Self { workspace, dir }
     }
 
     /// Makes a snapshot `name` of [`PROGRAM`] with a table of `size` bytes.
     ///
-    /// # Errors
-    /// What the compiler or the snapshotter says.
-    pub fn snapshot(&self, name: &str, size: usize, seed: u32) -> Result<(), String> {
+    /// # Panics
+    /// With what the compiler or the snapshotter says.
+    #[track_caller]
+    pub fn snapshot(&self, name: &str, size: usize, seed: u32) {
         let flags = ["-O1".to_owned(), format!("-DSIZE={size}"), format!("-DSEED={seed}")];
         let flags: Vec<&str> = flags.iter().map(String::as_str).collect();
-        let exe = self.bench.compile(name, PROGRAM, &flags)?;
-        let made = self.bench.snapshotter(&["create", "--tag", name, "--", &exe])?;
-        if made.status == "0" { Ok(()) } else { Err(made.to_string()) }
+        let exe = self.workspace.compile(name, PROGRAM, &flags);
+        self.workspace.created(&["--tag", name, "--", &exe]);
     }
 
     /// A directory of the receiver's, not yet there.
@@ -85,9 +66,8 @@ impl Transport {
     /// # Panics
     /// When it cannot be started.
     #[must_use]
-    #[allow(clippy::expect_used)]
     pub fn snaprepo(&self, store: &Path, args: &[&str]) -> Output {
-        self.command(store, args).output().expect("start snaprepo")
+        must(self.command(store, args).output(), "snaprepo")
     }
 
     /// Runs it and gives its output; anything but success is a failure of the test.
@@ -107,10 +87,9 @@ impl Transport {
     /// # Panics
     /// When it cannot be started.
     #[must_use]
-    #[allow(clippy::expect_used)]
     pub fn start(&self, store: &Path, args: &[&str]) -> Child {
         let mut command = self.command(store, args);
-        command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("start snaprepo")
+        must(command.stdout(Stdio::null()).stderr(Stdio::null()).spawn(), "snaprepo")
     }
 
     /// What `snaprun NAME world` prints with this store.
@@ -119,10 +98,9 @@ impl Transport {
     /// When it does not end as the program does.
     #[must_use]
     #[track_caller]
-    #[allow(clippy::expect_used)]
     pub fn run(&self, store: &Path, name: &str) -> String {
         let mut command = Command::new(place::binary("snaprun"));
-        let output = command.args([name, "world"]).env_clear().env("SNAPFN_STORE", store).output().expect("snaprun");
+        let output = must(command.args([name, "world"]).env_clear().env("SNAPFN_STORE", store).output(), "snaprun");
         assert_eq!(output.status.code(), Some(2), "{}", shown(&output));
         String::from_utf8_lossy(&output.stdout).into_owned()
     }
@@ -144,7 +122,7 @@ pub fn shown(output: &Output) -> String {
 /// All files below `dir` with their content, but for what is named by its content anyway.
 #[must_use]
 pub fn names(dir: &Path) -> Vec<PathBuf> {
-    let mut names = crate::bench::tree(dir);
+    let mut names = crate::workspace::tree(dir);
     names.retain(|path| fs::symlink_metadata(path).is_ok_and(|about| !about.is_dir()));
     names
 }

@@ -1,13 +1,14 @@
 //! One comparison: a program, a snapshot point, a compiler and a variant.
 
 use std::fs;
+use std::path::PathBuf;
 
-use crate::bench::{Bench, WorkFile};
 use crate::compile::{self, Variant};
 use crate::directives::{Program, RunLine};
-use crate::place;
 use crate::pool::Pool;
 use crate::run::{Outcome, Run};
+use crate::workspace::{WorkFile, Workspace};
+use crate::{must, place};
 
 /// A program built one way and snapshotted at one point.
 #[derive(Debug, Clone)]
@@ -31,35 +32,36 @@ pub(crate) struct Observed {
 
 /// All programs of the corpus.
 ///
-/// # Errors
-/// The first directive that is wrong.
-pub fn corpus() -> Result<Vec<Program>, String> {
+/// # Panics
+/// At the first directive that is wrong.
+#[must_use]
+#[track_caller]
+pub fn corpus() -> Vec<Program> {
     let dir = place::tests().join("corpus");
-    let mut paths: Vec<_> = fs::read_dir(&dir)
-        .map_err(|e| format!("{}: {e}", dir.display()))?
+    let mut paths: Vec<_> = must(fs::read_dir(&dir), dir.display())
         .flatten()
         .map(|entry| entry.path())
         .filter(|path| path.extension().is_some_and(|e| e == "c" || e == "cc"))
         .collect();
     paths.sort();
-    paths
-        .iter()
-        .map(|path| {
-            let text = fs::read_to_string(path).map_err(|e| format!("{}: {e}", path.display()))?;
-            Program::parse(path, &text)
-        })
-        .collect()
+    let program = |path: &PathBuf| {
+        let text = must(fs::read_to_string(path), path.display());
+        must(Program::parse(path, &text), "a directive is wrong")
+    };
+    paths.iter().map(program).collect()
 }
 
 impl Trial {
     /// Every combination that `program` asks for.
     ///
-    /// # Errors
-    /// A variant that does not exist.
-    pub fn of(program: &Program) -> Result<Vec<Self>, String> {
+    /// # Panics
+    /// Where a variant does not exist.
+    #[must_use]
+    #[track_caller]
+    pub fn of(program: &Program) -> Vec<Self> {
         let mut trials = Vec::new();
         for name in &program.variants {
-            let variant = Variant::named(name).ok_or_else(|| format!("{}: no variant {name}", program.name))?;
+            let variant = must(Variant::named(name).ok_or_else(|| format!("no variant {name}")), &program.name);
             // A second compiler is of interest for what it compiles; how the result is linked is the linker's affair,
             // and musl-gcc is one compiler, whatever the families are.
             let compiled_only = ["O0", "O2", "O3", "lto"].contains(&name.as_str());
@@ -71,7 +73,7 @@ impl Trial {
                 }
             }
         }
-        Ok(trials)
+        trials
     }
 
     /// `program::at::compiler-variant`.
@@ -84,43 +86,45 @@ impl Trial {
 
     /// Compiles, runs, snapshots, restores and compares.
     ///
-    /// # Errors
-    /// The difference, with the command lines that show it.
-    pub fn check(&self) -> Result<(), String> {
-        self.check_through(false)
+    /// # Panics
+    /// With the difference, and the command lines that show it.
+    #[track_caller]
+    pub fn check(&self) {
+        self.check_through(false);
     }
 
     /// The same with instances that a pool has prepared.
     ///
-    /// # Errors
+    /// # Panics
     /// As [`Trial::check`].
-    pub fn check_pool(&self) -> Result<(), String> {
-        self.check_through(true)
+    #[track_caller]
+    pub fn check_pool(&self) {
+        self.check_through(true);
     }
 
-    fn check_through(&self, pooled: bool) -> Result<(), String> {
-        let bench = Bench::new()?;
-        let exe = compile::compile(&self.program, self.variant, &self.family, &bench.out())?;
+    #[track_caller]
+    fn check_through(&self, pooled: bool) {
+        let workspace = Workspace::new();
+        let exe = compile::compile(&self.program, self.variant, &self.family, &workspace.out());
         let exe = exe.to_string_lossy().into_owned();
-        let expected = self.ordinary(&bench, &exe)?;
+        let expected = self.ordinary(&workspace, &exe);
         if place::ordinary_only() {
-            return Ok(());
+            return;
         }
 
-        bench.set_work(&self.inputs())?;
-        self.snapshot(&bench, &exe)?;
-        let at_snapshot = bench.work_files()?;
-        let pool = if pooled { Some(Pool::start_with(&bench, &self.options(), "trial", 1)?) } else { None };
+        workspace.set_work(&self.inputs());
+        self.snapshot(&workspace, &exe);
+        let at_snapshot = workspace.work_files();
+        let pool = pooled.then(|| Pool::start_with(&workspace, &self.options(), "trial", 1));
         let socket = pool.as_ref().map(|pool| pool.socket.to_string_lossy().into_owned());
         let start = match &socket {
             Some(socket) => vec!["--from", socket],
             None => self.start("trial"),
         };
         for (line, expected) in self.program.runs.iter().zip(&expected) {
-            bench.set_work(&at_snapshot)?;
-            self.restored(&bench, bench.snaprun(&start).argv, line, expected)?;
+            workspace.set_work(&at_snapshot);
+            self.restored(&workspace, workspace.snaprun(&start).argv, line, expected);
         }
-        Ok(())
     }
 
     /// The files that exist before the start.
@@ -129,37 +133,25 @@ impl Trial {
     }
 
     /// What each ordinary run shows after the snapshot point.
-    pub(crate) fn ordinary(&self, bench: &Bench, exe: &str) -> Result<Vec<Observed>, String> {
+    #[track_caller]
+    pub(crate) fn ordinary(&self, workspace: &Workspace, exe: &str) -> Vec<Observed> {
         let mut expected = Vec::new();
         for line in &self.program.runs {
-            bench.set_work(&self.inputs())?;
-            let (run, result) = self.one(bench, vec![exe.to_owned()], line)?;
-            if result.outcome.status != line.status {
-                return Err(format!(
-                    "the ordinary run should end with {}\n{}\n{}",
-                    line.status,
-                    run.shell(),
-                    result.outcome
-                ));
-            }
-            if result.outcome.stdout.is_empty() {
-                return Err("a program without output shows nothing".to_owned());
-            }
-            expected.push(self.without_init_output(result)?);
+            workspace.set_work(&self.inputs());
+            let (run, result) = self.one(workspace, vec![exe.to_owned()], line);
+            let (wanted, outcome) = (&line.status, &result.outcome);
+            assert!(outcome.status == *wanted, "the ordinary run should end with {wanted}\n{}\n{outcome}", run.shell());
+            assert!(!outcome.stdout.is_empty(), "a program without output shows nothing");
+            expected.push(self.without_init_output(result));
         }
-        Ok(expected)
+        expected
     }
 
     /// An instance that `command` and the arguments of `line` start shows what is expected.
-    pub(crate) fn restored(
-        &self,
-        bench: &Bench,
-        command: Vec<String>,
-        line: &RunLine,
-        expected: &Observed,
-    ) -> Result<(), String> {
-        let (run, restored) = self.one(bench, command, line)?;
-        if restored == *expected { Ok(()) } else { Err(difference(&run, expected, &restored)) }
+    #[track_caller]
+    pub(crate) fn restored(&self, workspace: &Workspace, command: Vec<String>, line: &RunLine, expected: &Observed) {
+        let (run, restored) = self.one(workspace, command, line);
+        assert!(restored == *expected, "{}", difference(&run, expected, &restored));
     }
 
     /// The options that a start needs.
@@ -185,40 +177,39 @@ impl Trial {
         args
     }
 
-    fn snapshot(&self, bench: &Bench, exe: &str) -> Result<(), String> {
+    #[track_caller]
+    fn snapshot(&self, workspace: &Workspace, exe: &str) {
         let args = self.create(["--tag", "trial"], exe);
-        let created = bench.snapshotter(&args.iter().map(String::as_str).collect::<Vec<_>>())?;
-        if created.status != "0" {
-            return Err(format!("snapshotter {}\n{created}", args.join(" ")));
-        }
-        Ok(())
+        let created = workspace.snapshotter(&args.iter().map(String::as_str).collect::<Vec<_>>());
+        assert!(created.status == "0", "snapshotter {}\n{created}", args.join(" "));
     }
 
     /// `command` with the arguments and everything else that `line` says.
-    pub(crate) fn command(&self, bench: &Bench, command: Vec<String>, line: &RunLine) -> Run {
+    pub(crate) fn command(&self, workspace: &Workspace, command: Vec<String>, line: &RunLine) -> Run {
         Run {
             argv: command.into_iter().chain(line.args.iter().cloned()).collect(),
-            env: bench.env(&line.env),
-            cwd: bench.work(),
+            env: workspace.env(&line.env),
+            cwd: workspace.work(),
             stdin: line.stdin.clone(),
-            stdin_file: self.program.stdin_is_file.then(|| bench.stdin_file()),
+            stdin_file: self.program.stdin_is_file.then(|| workspace.stdin_file()),
             privileged: false,
         }
     }
 
-    fn one(&self, bench: &Bench, command: Vec<String>, line: &RunLine) -> Result<(Run, Observed), String> {
-        let run = self.command(bench, command, line);
-        let outcome = run.run()?;
-        let files = self.program.files.iter().map(|n| (n.clone(), fs::read(bench.work().join(n)).ok())).collect();
-        Ok((run, Observed { outcome, files }))
+    #[track_caller]
+    fn one(&self, workspace: &Workspace, command: Vec<String>, line: &RunLine) -> (Run, Observed) {
+        let run = self.command(workspace, command, line);
+        let outcome = run.run();
+        let files = self.program.files.iter().map(|n| (n.clone(), fs::read(workspace.work().join(n)).ok())).collect();
+        (run, Observed { outcome, files })
     }
 
-    fn without_init_output(&self, mut result: Observed) -> Result<Observed, String> {
-        if !result.outcome.stdout.starts_with(&self.program.init_output) {
-            return Err(format!("the ordinary run does not begin with its init-output\n{}", result.outcome));
-        }
+    #[track_caller]
+    fn without_init_output(&self, mut result: Observed) -> Observed {
+        let begins = result.outcome.stdout.starts_with(&self.program.init_output);
+        assert!(begins, "the ordinary run does not begin with its init-output\n{}", result.outcome);
         result.outcome.stdout.drain(..self.program.init_output.len());
-        Ok(result)
+        result
     }
 }
 

@@ -100,7 +100,7 @@ fn refusals_leave_the_program_alone() {
     {
         assert!(refused.err().contains(words), "{words}: {refused}");
     }
-    let survived = fs::read_to_string(state.bench.work().join("survived"));
+    let survived = fs::read_to_string(state.workspace.work().join("survived"));
     assert!(survived.is_ok(), "the program did not get through its checks: {refused}");
     if survived.unwrap() == "ring" {
         assert!(refused.err().contains("io_uring"), "{refused}");
@@ -112,7 +112,7 @@ fn refusals_leave_the_program_alone() {
 fn files_that_have_changed_or_gone_are_named() {
     let state = State::new();
     let exe = state.compile("fd_one", &[]);
-    let subject = state.bench.work().join("subject");
+    let subject = state.workspace.work().join("subject");
     fs::write(&subject, "as it was").unwrap();
     fs::set_permissions(&subject, fs::Permissions::from_mode(0o666)).unwrap();
     let made = state.create("reader", &[&exe]);
@@ -134,7 +134,7 @@ fn files_that_have_changed_or_gone_are_named() {
 fn a_lock_that_somebody_holds_is_named() {
     let state = State::new();
     let exe = state.compile("fd_one", &[]);
-    let subject = state.bench.work().join("subject");
+    let subject = state.workspace.work().join("subject");
     fs::write(&subject, "").unwrap();
     fs::set_permissions(&subject, fs::Permissions::from_mode(0o666)).unwrap();
     let made = state.create("locker", &[&exe, "lock"]);
@@ -155,7 +155,7 @@ fn server() -> (State, u16) {
     let exe = state.compile("fd_server", &[]);
     let made = state.create("server", &[&exe]);
     assert_eq!(made.status, "0", "{made}");
-    let port = fs::read_to_string(state.bench.work().join("port")).unwrap().parse().unwrap();
+    let port = fs::read_to_string(state.workspace.work().join("port")).unwrap().parse().unwrap();
     (state, port)
 }
 
@@ -181,17 +181,17 @@ fn many_instances_listen_at_their_own_addresses() {
     let (state, port) = server();
     let mut instances = Vec::new();
     for index in 0..3 {
-        let (new, path) = (free_port(), state.bench.work().join(format!("socket.{index}")));
+        let (new, path) = (free_port(), state.workspace.work().join(format!("socket.{index}")));
         let (tcp, unix) = (format!("{port}=127.0.0.1:{new}"), format!("server.sock=unix:{}", path.display()));
-        let unix = format!("{}/{unix}", state.bench.work().display());
+        let unix = format!("{}/{unix}", state.workspace.work().display());
         let child = state.command("snaprun", &["--bind", &tcp, &format!("--bind={unix}"), "server", "tu"]).spawn();
-        instances.push((child.unwrap(), new, path));
+        instances.push((child, new, path));
     }
     for (mut child, new, path) in instances {
         assert_eq!(serves(&mut child), format!("at ipv4 {new}"));
         assert_eq!(answer(TcpStream::connect(("127.0.0.1", new)).unwrap()), format!("ipv4 {new}"));
         assert_eq!(answer(UnixStream::connect(&path).unwrap()), format!("unix {}", path.display()));
-        let ended = finish(child).unwrap();
+        let ended = finish(child);
         assert_eq!(ended.status, "0", "{ended}");
     }
 }
@@ -199,23 +199,23 @@ fn many_instances_listen_at_their_own_addresses() {
 #[test]
 fn a_tcp_socket_can_become_a_unix_socket_and_keep_its_address() {
     let (state, port) = server();
-    let path = state.bench.work().join("http.sock");
+    let path = state.workspace.work().join("http.sock");
     let bind = format!("{port}=unix:{}", path.display());
-    let mut child = state.command("snaprun", &["-b", &bind, "server", "tt"]).spawn().unwrap();
+    let mut child = state.command("snaprun", &["-b", &bind, "server", "tt"]).spawn();
     assert_eq!(serves(&mut child), format!("at unix {}", path.display()));
     assert!(answer(UnixStream::connect(&path).unwrap()).starts_with("unix"));
     // The file that a killed instance leaves is no obstacle.
     child.kill().unwrap();
     child.wait().unwrap();
-    let mut child = state.command("snaprun", &["-b", &bind, "server", "t"]).spawn().unwrap();
+    let mut child = state.command("snaprun", &["-b", &bind, "server", "t"]).spawn();
     serves(&mut child);
     assert!(answer(UnixStream::connect(&path).unwrap()).starts_with("unix"));
-    assert_eq!(finish(child).unwrap().status, "0");
+    assert_eq!(finish(child).status, "0");
     // Without --bind: where it was.
-    let mut child = state.command("snaprun", &["server", "t"]).spawn().unwrap();
+    let mut child = state.command("snaprun", &["server", "t"]).spawn();
     assert_eq!(serves(&mut child), format!("at ipv4 {port}"));
     assert_eq!(answer(TcpStream::connect(("127.0.0.1", port)).unwrap()), format!("ipv4 {port}"));
-    assert_eq!(finish(child).unwrap().status, "0");
+    assert_eq!(finish(child).status, "0");
 }
 
 #[test]
@@ -238,19 +238,19 @@ fn an_address_in_use_and_a_bind_without_a_socket_are_named() {
 /// An instance started as systemd does: with sockets that listen at `at` from descriptor 3 on.
 fn activated(state: &State, names: &str, at: &[&str], args: &[&str]) -> Child {
     let source = fs::read_to_string(place::tests().join("state/activate.c")).unwrap();
-    let activate = state.bench.compile("activate", &source, &["-O1"]).unwrap();
+    let activate = state.workspace.compile("activate", &source, &["-O1"]);
     let run = state.command("snaprun", args);
     let mut argv = vec![activate, names.to_owned()];
     argv.extend(at.iter().map(|&at| at.to_owned()));
     argv.push("--".to_owned());
     argv.extend(run.argv.iter().cloned());
-    Run { argv, ..run }.spawn().unwrap()
+    Run { argv, ..run }.spawn()
 }
 
 #[test]
 fn sockets_are_handed_in_by_name_address_and_order() {
     let (state, port) = server();
-    let path = |name: &str| state.bench.work().join(name).to_string_lossy().into_owned();
+    let path = |name: &str| state.workspace.work().join(name).to_string_lossy().into_owned();
     let (own, other) = (path("server.sock"), path("other.sock"));
     let new = free_port().to_string();
     fs::remove_file(&own).unwrap();
@@ -265,11 +265,11 @@ fn sockets_are_handed_in_by_name_address_and_order() {
         let first = serves(&mut child);
         if first != format!("at ipv4 {new}") {
             let _ = child.kill();
-            panic!("{at:?}: {first}: {}", finish(child).unwrap());
+            panic!("{at:?}: {first}: {}", finish(child));
         }
         assert_eq!(answer(TcpStream::connect(format!("127.0.0.1:{new}")).unwrap()), format!("ipv4 {new}"));
         assert_eq!(answer(UnixStream::connect(unix).unwrap()), format!("unix {unix}"));
-        let ended = finish(child).unwrap();
+        let ended = finish(child);
         assert_eq!(ended.status, "0", "{ended}");
         fs::remove_file(unix).unwrap();
     }

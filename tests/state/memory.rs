@@ -1,24 +1,23 @@
 //! Kinds of memory and threads: each program prepares its state, calls `snap_ready()` and checks itself.
 #![allow(clippy::unwrap_used)] // a test fails by panicking
 
-use snapfn_tests::bench::Bench;
+use snapfn_tests::workspace::Workspace;
 
 /// Compiles with both C libraries; an ordinary run and a restored one, as a plain user, must both be content.
 fn holds(name: &str, source: &str, flags: &[&str]) {
     for musl in [false, true] {
-        let bench = Bench::new().unwrap();
+        let workspace = Workspace::new();
         let include = format!("-I{}", snapfn_tests::place::tests().join("state").display());
         let mut flags: Vec<&str> = flags.iter().copied().chain([include.as_str()]).collect();
         if musl {
             flags.extend(["-specs", "/usr/lib/x86_64-linux-musl/musl-gcc.specs"]);
             flags.retain(|flag| *flag != "-pthread");
         }
-        let exe = bench.compile(name, source, &flags).unwrap();
+        let exe = workspace.compile(name, source, &flags);
         // One of the programs has memory that is writable and executable at once.
-        let made = bench.snapshotter(&["create", "--allow-wx", "--tag", name, "--at", "ready", "--", &exe]).unwrap();
-        assert_eq!(made.status, "0", "{made}");
+        workspace.created(&["--allow-wx", "--tag", name, "--at", "ready", "--", &exe]);
         for _ in 0..3 {
-            let restored = bench.snaprun(&["--allow-wx", name]).run().unwrap();
+            let restored = workspace.snaprun(&["--allow-wx", name]).run();
             assert_eq!(restored.status, "0", "musl: {musl}: {restored}");
         }
     }
@@ -37,11 +36,11 @@ fn advice_and_locks() {
 /// Ten GiB of which one page is written: neither the file nor an instance holds more than a little.
 #[test]
 fn a_sparse_reservation_costs_nothing() {
-    let bench = Bench::new().unwrap();
-    let file = bench.snapshot("sparse", include_str!("mem_sparse.c"), &["-O1"], "ready").unwrap();
+    let workspace = Workspace::new();
+    let file = workspace.snapshot("sparse", include_str!("mem_sparse.c"), &["-O1"], "ready");
     let size = std::fs::metadata(&file).unwrap().len();
     assert!(size < 4 << 20, "the snapshot has {size} bytes");
-    let restored = bench.snaprun(&["sparse"]).run().unwrap();
+    let restored = workspace.snaprun(&["sparse"]).run();
     assert_eq!((restored.out().as_str(), restored.status.as_str()), ("ok\n", "0"), "{restored}");
 }
 
@@ -63,32 +62,29 @@ fn a_restartable_sequence_is_aborted() {
 
 #[test]
 fn a_held_inheritance_mutex_is_refused_and_the_program_goes_on() {
-    let bench = Bench::new().unwrap();
-    let exe = bench.compile("pi", include_str!("thread_mutex_owners.c"), &["-pthread"]).unwrap();
-    let refused = bench.snapshotter(&["create", "--tag", "pi", "--", &exe, "hold"]).unwrap();
+    let workspace = Workspace::new();
+    let exe = workspace.compile("pi", include_str!("thread_mutex_owners.c"), &["-pthread"]);
+    let refused = workspace.snapshotter(&["create", "--tag", "pi", "--", &exe, "hold"]);
     assert_eq!(refused.status, "1", "{refused}");
     assert!(refused.err().contains("priority-inheritance mutex held by thread"), "{refused}");
     assert!(refused.err().contains("robust ownerdead"), "the program did not finish: {refused}");
-    assert_eq!(bench.snaprun(&["pi"]).run().unwrap().status, "127");
+    assert_eq!(workspace.snaprun(&["pi"]).run().status, "127");
 }
 
 #[test]
 fn ten_generations() {
-    let bench = Bench::new().unwrap();
-    let exe = bench.compile("generations", include_str!("generations.c"), &["-O1"]).unwrap();
-    let made = bench.snapshotter(&["create", "--tag", "g1", "--", &exe]).unwrap();
-    assert_eq!(made.status, "0", "{made}");
+    let workspace = Workspace::new();
+    let exe = workspace.compile("generations", include_str!("generations.c"), &["-O1"]);
+    workspace.created(&["--tag", "g1", "--", &exe]);
     let snaprun = snapfn_tests::place::binary("snaprun").to_string_lossy().into_owned();
     let mut state = "state.1".to_owned();
     for generation in 1..=10 {
         let name = format!("g{generation}");
-        let run = bench.snaprun(&[&name, "stop", &format!("arg{generation}")]).run().unwrap();
+        let run = workspace.snaprun(&[&name, "stop", &format!("arg{generation}")]).run();
         assert_eq!(run.status, generation.to_string(), "{run}");
         assert_eq!(run.out(), format!("gen {generation} {state} arg arg{generation} E=(null)\n"), "{run}");
         let next = format!("g{}", generation + 1);
-        let made =
-            bench.snapshotter(&["create", "--tag", &next, "--at", "ready", "--", &snaprun, &name, "on"]).unwrap();
-        assert_eq!(made.status, "0", "{made}");
+        workspace.created(&["--tag", &next, "--at", "ready", "--", &snaprun, &name, "on"]);
         state = format!("{state}.{}", generation + 1);
     }
 }

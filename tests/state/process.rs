@@ -4,28 +4,28 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test panics where it fails")]
 
-use snapfn_tests::bench::Bench;
 use snapfn_tests::place;
 use snapfn_tests::run::{Outcome, Run, is_root};
 use snapfn_tests::state::MUSL;
+use snapfn_tests::workspace::Workspace;
 
 /// A compiled program of `state/`.
 struct Program {
-    bench: Bench,
+    workspace: Workspace,
     name: &'static str,
     exe: String,
 }
 
 impl Program {
     fn new(name: &'static str, flags: &[&str]) -> Self {
-        let bench = Bench::new().unwrap();
+        let workspace = Workspace::new();
         let dir = place::tests().join("state");
         let source = std::fs::read_to_string(dir.join(format!("{name}.c"))).unwrap();
         let include = format!("-I{}", dir.display());
         let mut all = vec!["-O2", "-pthread", "-Wall", "-Wextra", "-Werror", &include];
         all.extend(flags);
-        let exe = bench.compile(name, &source, &all).unwrap();
-        Program { bench, name, exe }
+        let exe = workspace.compile(name, &source, &all);
+        Program { workspace, name, exe }
     }
 
     /// `snapshotter create`, with the words of `wrapper` before it.
@@ -44,8 +44,8 @@ impl Program {
     }
 
     fn run(&self, argv: Vec<String>, privileged: bool) -> Outcome {
-        let run = Run { argv, env: self.bench.env(&[]), cwd: self.bench.work(), privileged, ..Run::default() };
-        run.run().unwrap()
+        let run = Run { argv, env: self.workspace.env(&[]), cwd: self.workspace.work(), privileged, ..Run::default() };
+        run.run()
     }
 
     fn ordinary(&self, args: &[&str]) -> Outcome {
@@ -56,9 +56,9 @@ impl Program {
     /// `snaprun OPTIONS NAME ARGS`, with the words of `wrapper` before it.
     fn instance(&self, wrapper: &[&str], options: &[&str], args: &[&str], privileged: bool) -> Outcome {
         let words: Vec<&str> = options.iter().chain(&[self.name]).chain(args).copied().collect();
-        let snaprun = self.bench.snaprun(&words);
+        let snaprun = self.workspace.snaprun(&words);
         let argv = wrapper.iter().map(|word| (*word).to_owned()).chain(snaprun.argv).collect();
-        Run { argv, privileged, ..self.bench.snaprun(&[]) }.run().unwrap()
+        Run { argv, privileged, ..self.workspace.snaprun(&[]) }.run()
     }
 
     /// Every way to run it says `ok`; the last one is given `last`.
@@ -135,10 +135,10 @@ fn generations() {
     let mut name = program.name.to_owned();
     for generation in 2..=4 {
         let next = format!("g{generation}");
-        let made = program.bench.snapshotter(&["create", "--tag", &next, "--at", "ready", "--", &snaprun, &name, "on"]);
-        let made = made.unwrap();
+        let made =
+            program.workspace.snapshotter(&["create", "--tag", &next, "--at", "ready", "--", &snaprun, &name, "on"]);
         assert_eq!(made.status, "0", "{made}");
-        let run = program.bench.snaprun(&[&next]).run().unwrap();
+        let run = program.workspace.snaprun(&[&next]).run();
         assert_eq!((run.out().as_str(), run.status.as_str()), ("ok\n", "0"), "generation {generation}: {run}");
         name = next;
     }
@@ -202,7 +202,7 @@ fn process_group() {
 #[test]
 fn what_cannot_be_restored_is_refused() {
     let program = Program::new("attr_refused", &[]);
-    let went_on = program.bench.work().join("went-on");
+    let went_on = program.workspace.work().join("went-on");
     let everyone = [
         ("thread-privileges", "its 'no new privileges' flag is not the first thread's"),
         ("thread-death-signal", "its parent death signal is not the first thread's"),
@@ -237,8 +237,9 @@ fn rights_of_the_starter() {
         let denied = program.instance(&[], &[], &[], false);
         assert_eq!(denied.status, "125", "{what}: {denied}");
         assert!(denied.err().contains(why), "{what}: {denied}");
-        let allowed = Run { cwd: program.bench.work(), privileged: true, ..program.bench.snaprun(&[program.name]) };
-        assert_eq!(allowed.run().unwrap().status, "0", "{what}");
+        let allowed =
+            Run { cwd: program.workspace.work(), privileged: true, ..program.workspace.snaprun(&[program.name]) };
+        assert_eq!(allowed.run().status, "0", "{what}");
     }
 }
 

@@ -63,14 +63,14 @@ const KINDS: &[(&str, &[&str])] = &[
 const NEEDS_ROOT: &[&str] = &["bpf", "fanotify", "packet", "kvm", "root-directory"];
 
 fn command(state: &State, name: &str, args: &[&str]) -> Outcome {
-    Run { privileged: NEEDS_ROOT.contains(&name), ..state.command("snapshotter", args) }.run().unwrap()
+    Run { privileged: NEEDS_ROOT.contains(&name), ..state.command("snapshotter", args) }.run()
 }
 
 #[test]
 fn every_kind_is_refused_by_name_and_the_program_goes_on() {
     let state = State::new();
     let exe = state.compile("refused", &["-pthread", "-w"]);
-    let went_on = state.bench.work().join("went-on");
+    let went_on = state.workspace.work().join("went-on");
     let (mut missing, mut wrong) = (Vec::new(), Vec::new());
     for (name, words) in KINDS.iter().filter(|(name, _)| is_root() || !NEEDS_ROOT.contains(name)) {
         let _ = fs::remove_file(&went_on);
@@ -99,25 +99,25 @@ fn every_kind_is_refused_by_name_and_the_program_goes_on() {
 fn check_of_a_program_takes_no_snapshot_and_leaves_nothing() {
     let state = State::new();
     let exe = state.compile("fd_one", &[]);
-    fs::write(state.bench.work().join("subject"), "").unwrap();
-    let before = state.bench.stored();
-    let good = state.command("snapshotter", &["check", "--at", "ready", "--", &exe]).run().unwrap();
+    fs::write(state.workspace.work().join("subject"), "").unwrap();
+    let before = state.workspace.stored();
+    let good = state.command("snapshotter", &["check", "--at", "ready", "--", &exe]).run();
     assert_eq!(good.status, "0", "{good}");
     assert!(good.out().contains("nothing stands in the way"), "{good}");
     let refused = state.compile("refused", &["-pthread", "-w"]);
-    let bad = state.command("snapshotter", &["check", "--json", "--", &refused, "tcp"]).run().unwrap();
+    let bad = state.command("snapshotter", &["check", "--json", "--", &refused, "tcp"]).run();
     assert_eq!(bad.status, "1", "{bad}");
     for words in ["\"ok\": false", "\"subject\": \"descriptor 4\"", "\"what\": ", "\"remedy\": ", "\"pid\": null"] {
         assert!(bad.out().contains(words), "{words}: {bad}");
     }
-    assert_eq!(state.bench.stored(), before);
+    assert_eq!(state.workspace.stored(), before);
     for (args, words) in [
         (&["check", "--at", "main"][..], "PROGRAM"),
         (&["check", "--pid", "1", "--at", "main"], "cannot be used with"),
         (&["check", "--", "/nonexistent"], "cannot run /nonexistent"),
         (&["check", "--pid", "999999999"], "there is no process 999999999"),
     ] {
-        let wrong = state.command("snapshotter", args).run().unwrap();
+        let wrong = state.command("snapshotter", args).run();
         assert!(wrong.status != "0" && wrong.err().contains(words), "{args:?}: {wrong}");
     }
 }
@@ -125,7 +125,7 @@ fn check_of_a_program_takes_no_snapshot_and_leaves_nothing() {
 /// `program` as the plain user, when it has said "ready".
 fn running(state: &State, exe: &str) -> Child {
     let run = Run { argv: vec![exe.to_owned()], ..state.command("snapshotter", &[]) };
-    let mut child = run.spawn_interactive().unwrap();
+    let mut child = run.spawn_interactive();
     let mut line = String::new();
     BufReader::new(child.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
     assert_eq!(line, "ready\n");
@@ -146,14 +146,14 @@ fn a_running_process_is_looked_at_and_goes_on() {
         };
         let before = maps();
         for _ in 0..10 {
-            let seen = state.command("snapshotter", &["check", "--pid", &pid]).run().unwrap();
+            let seen = state.command("snapshotter", &["check", "--pid", &pid]).run();
             assert_eq!(seen.status, "1", "{seen}");
             assert_eq!(seen.out().matches("is a socket connected to 127.0.0.1:").count(), 2, "{seen}");
             assert!(seen.out().contains("note: a snapshot is not taken from a running process"), "{seen}");
             assert_eq!(maps(), before, "the memory map has changed");
         }
         child.stdin.take().unwrap().write_all(b"x").unwrap();
-        let ended = finish(child).unwrap();
+        let ended = finish(child);
         assert_eq!((ended.out().as_str(), ended.status.as_str()), ("ok\n", "0"), "{ended}");
     }
 }
@@ -178,11 +178,11 @@ fn a_stopped_process_stays_stopped() {
     };
     send("-STOP");
     wait_for("T");
-    let seen = state.command("snapshotter", &["check", "--pid", &pid]).run().unwrap();
+    let seen = state.command("snapshotter", &["check", "--pid", &pid]).run();
     assert_eq!(seen.status, "1", "{seen}");
     wait_for("T");
     send("-CONT");
     child.stdin.take().unwrap().write_all(b"x").unwrap();
-    let ended = finish(child).unwrap();
+    let ended = finish(child);
     assert_eq!((ended.out().as_str(), ended.status.as_str()), ("ok\n", "0"), "{ended}");
 }

@@ -4,8 +4,8 @@
 use std::fs;
 use std::path::PathBuf;
 
-use snapfn_tests::bench::tree;
 use snapfn_tests::place;
+use snapfn_tests::workspace::tree;
 
 /// Cells of the rows of the first table of `text`.
 fn rows(text: &str) -> Vec<Vec<String>> {

@@ -4,8 +4,8 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use snapfn_tests::bench::Bench;
 use snapfn_tests::place::{has_program, strict};
+use snapfn_tests::workspace::Workspace;
 
 const PROGRAM: &str = r#"
     #include <snap.h>
@@ -32,11 +32,11 @@ fn tool(program: &str, args: &[&str]) -> Option<String> {
     Some(out.into_owned())
 }
 
-fn snapshot(flags: &[&str]) -> (Bench, PathBuf, PathBuf) {
-    let bench = Bench::new().unwrap();
-    let file = bench.snapshot("frames", PROGRAM, flags, "ready").unwrap();
-    let exe = bench.out().join("frames");
-    (bench, exe, file)
+fn snapshot(flags: &[&str]) -> (Workspace, PathBuf, PathBuf) {
+    let workspace = Workspace::new();
+    let file = workspace.snapshot("frames", PROGRAM, flags, "ready");
+    let exe = workspace.out().join("frames");
+    (workspace, exe, file)
 }
 
 fn utf8(path: &Path) -> &str {
@@ -46,7 +46,7 @@ fn utf8(path: &Path) -> &str {
 #[test]
 fn gdb_shows_the_backtrace_at_the_snapshot_point_once() {
     for flags in [&["-g", "-O0"][..], &["-g", "-O0", "-static"], &["-g", "-O0", "-no-pie"]] {
-        let (_bench, exe, file) = snapshot(flags);
+        let (_workspace, exe, file) = snapshot(flags);
         let commands = [
             "-nx",
             "-batch",
@@ -84,7 +84,7 @@ fn gdb_shows_the_backtrace_at_the_snapshot_point_once() {
 #[test]
 fn readelf_shows_the_layout_without_complaint() {
     for flags in [&["-O1"][..], &["-O1", "-static"]] {
-        let (_bench, _exe, file) = snapshot(flags);
+        let (_workspace, _exe, file) = snapshot(flags);
         let Some(out) = tool("readelf", &["-hlnW", utf8(&file)]) else { return };
         assert!(out.contains("CORE (Core file)") && out.contains("NT_PRSTATUS") && out.contains("NT_FILE"), "{out}");
         assert!(out.matches("  LOAD ").count() > 3, "{out}");
@@ -95,7 +95,7 @@ fn readelf_shows_the_layout_without_complaint() {
 #[test]
 fn eu_readelf_shows_the_notes_without_complaint() {
     for flags in [&["-O1"][..], &["-O1", "-static"]] {
-        let (_bench, _exe, file) = snapshot(flags);
+        let (_workspace, _exe, file) = snapshot(flags);
         let Some(out) = tool("eu-readelf", &["-ln", utf8(&file)]) else { return };
         for note in ["PRSTATUS", "AUXV", "FILE", "rip:"] {
             assert!(out.contains(note), "{note}\n{out}");
@@ -105,7 +105,7 @@ fn eu_readelf_shows_the_notes_without_complaint() {
 
 #[test]
 fn the_code_segment_file_keeps_names_and_lines() {
-    let (_bench, exe, _file) = snapshot(&["-g", "-O0"]);
+    let (_workspace, exe, _file) = snapshot(&["-g", "-O0"]);
     let code = exe.with_extension("code");
     let Some(out) = tool("nm", &[utf8(&code)]) else { return };
     let address = out.lines().find(|l| l.ends_with(" outermost")).unwrap().split(' ').next().unwrap().to_owned();

@@ -3,17 +3,17 @@
 
 use std::process::Command;
 
-use snapfn_tests::bench::Bench;
 use snapfn_tests::place::{self, PYTHON};
+use snapfn_tests::workspace::Workspace;
 
 fn run(example: &str) {
-    let bench = Bench::new().unwrap();
+    let workspace = Workspace::new();
     let script = place::root().join("examples").join(example).join("run.sh");
     let output = Command::new("sh")
         .arg(&script)
         .env("SNAPFN_BIN", place::bin())
-        .env("SNAPFN_STORE", bench.store())
-        .env("OUT", bench.out())
+        .env("SNAPFN_STORE", workspace.store())
+        .env("OUT", workspace.out())
         .output()
         .unwrap();
     let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
@@ -56,26 +56,25 @@ fn python_takes_the_environment_as_at_an_ordinary_start() {
     if !place::has_python() {
         return;
     }
-    let bench = Bench::new().unwrap();
-    let script = bench.out().join("environment.py");
+    let workspace = Workspace::new();
+    let script = workspace.out().join("environment.py");
     let program = "import os, sys, snapfn\nsnapfn.ready()\nprint(sorted(os.environ.items()))\n";
     std::fs::write(&script, program).unwrap();
     let script = script.to_str().unwrap();
     let path = format!("PYTHONPATH={}", place::root().join("examples/python").display());
     let created =
-        bench.snapshotter(&["create", "--tag", "odd", "--env", &path, "--at", "ready", "--", PYTHON, "-B", script]);
-    let created = created.unwrap();
+        workspace.snapshotter(&["create", "--tag", "odd", "--env", &path, "--at", "ready", "--", PYTHON, "-B", script]);
     assert_eq!(created.status, "0", "{created}");
-    let store = format!("SNAPFN_STORE={}", bench.store().display());
+    let store = format!("SNAPFN_STORE={}", workspace.store().display());
     for odd in [&[][..], &["=odd"], &["TWICE=first", "TWICE=second"], &["=odd", "=other", "NOTHING", "EMPTY="]] {
         let entries = [&["LANG=C.UTF-8", &path, &store][..], odd].concat();
         let start = |words: &[&str]| {
-            let mut run = bench.snaprun(&[]);
+            let mut run = workspace.snaprun(&[]);
             let prelude = EXECVE.replace("ENTRIES", &format!("{entries:?}"));
             run.argv = [&[PYTHON, "-c", &prelude][..], words].concat().into_iter().map(str::to_owned).collect();
-            run.run().unwrap()
+            run.run()
         };
-        let snaprun = bench.snaprun(&[]).argv.remove(0);
+        let snaprun = workspace.snaprun(&[]).argv.remove(0);
         let (ordinary, instance) = (start(&[PYTHON, "-B", script]), start(&[&snaprun, "odd"]));
         assert_eq!(ordinary.status, "0", "{ordinary}");
         assert_eq!((instance.out(), &*instance.status), (ordinary.out(), "0"), "{odd:?}: {instance}");

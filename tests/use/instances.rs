@@ -3,48 +3,22 @@
 
 use std::collections::BTreeSet;
 
-use snapfn_tests::bench::Bench;
 use snapfn_tests::place;
 use snapfn_tests::run::finish;
+use snapfn_tests::workspace::Workspace;
 
-const PROGRAM: &str = r#"
-    #include <snap.h>
-    #include <stdio.h>
-    #include <stdlib.h>
-    #include <string.h>
-    #include <unistd.h>
-
-    static int counter = 1000;
-
-    int main(int argc, char **argv) {
-        (void)argc;
-        size_t n = 4 << 20;
-        unsigned char *heap = malloc(n);
-        for (size_t i = 0; i < n; i++) heap[i] = (unsigned char)(i * 7);
-        if (snap_ready()) argv = snap_argv();
-        int id = atoi(argv[1]);
-        for (size_t i = (size_t)id; i < n; i += 5000) heap[i] ^= (unsigned char)id;
-        counter += id;
-        char line[64];
-        if (!fgets(line, sizeof line, stdin)) return 99; /* all are alive until they are told to go on */
-        for (size_t i = (size_t)id; i < n; i += 5000) heap[i] ^= (unsigned char)id;
-        int good = counter == 1000 + id;
-        for (size_t i = 0; i < n; i++) good &= heap[i] == (unsigned char)(i * 7);
-        printf("%d %d %d %s", id, good, (int)getpid(), line);
-        return id % 100;
-    }"#;
+const PROGRAM: &str = include_str!("instances/program.c");
 
 #[test]
 fn two_hundred_instances_at_once() {
     const COUNT: usize = 200;
-    let bench = Bench::new().unwrap();
-    let exe = bench.compile("many", PROGRAM, &["-O2"]).unwrap();
-    let made = bench.snapshotter(&["create", "--tag", "many", "--at", "ready", "--", &exe, "0"]).unwrap();
-    assert_eq!(made.status, "0", "{made}");
+    let workspace = Workspace::new();
+    let exe = workspace.compile("many", PROGRAM, &["-O2"]);
+    workspace.created(&["--tag", "many", "--at", "ready", "--", &exe, "0"]);
     // No input yet, so that every instance waits in fgets() with its memory changed.
     let mut children: Vec<_> = (0..COUNT)
         .map(|id| {
-            let run = bench.snaprun(&["many", &id.to_string()]);
+            let run = workspace.snaprun(&["many", &id.to_string()]);
             let mut command = std::process::Command::new(&run.argv[0]);
             command.args(&run.argv[1..]).env_clear().envs(run.env);
             let pipe = std::process::Stdio::piped;
@@ -61,7 +35,7 @@ fn two_hundred_instances_at_once() {
     }
     for (id, child) in children.into_iter().enumerate() {
         let pid = child.id();
-        let outcome = finish(child).unwrap();
+        let outcome = finish(child);
         assert_eq!(outcome.out(), format!("{id} 1 {pid} line for {id}\n"), "{outcome}");
         assert_eq!(outcome.status, (id % 100).to_string(), "{outcome}");
     }
@@ -69,7 +43,7 @@ fn two_hundred_instances_at_once() {
 
 #[test]
 fn instances_differ_in_what_must_be_random() {
-    let bench = Bench::new().unwrap();
+    let workspace = Workspace::new();
     let source = r#"
         #include <snap.h>
         #include <stdio.h>
@@ -81,11 +55,11 @@ fn instances_differ_in_what_must_be_random() {
             printf("%016lx %016lx %016lx %016lx\n", canary, random[0], random[1], (unsigned long)snap_generation());
             return 0;
         }"#;
-    bench.snapshot("random", source, &["-O2"], "ready").unwrap();
+    workspace.snapshot("random", source, &["-O2"], "ready");
     // By column: a canary is a random word whose lowest byte is zero, and equals it where that is zero anyway.
     let mut columns = vec![BTreeSet::new(); 4];
     for _ in 0..20 {
-        let outcome = bench.snaprun(&["random"]).run().unwrap();
+        let outcome = workspace.snaprun(&["random"]).run();
         assert_eq!(outcome.status, "0", "{outcome}");
         for (column, word) in columns.iter_mut().zip(outcome.out().split_whitespace()) {
             column.insert(word.to_owned());
@@ -96,24 +70,10 @@ fn instances_differ_in_what_must_be_random() {
 
 #[test]
 fn an_instance_is_the_process_that_was_started() {
-    let bench = Bench::new().unwrap();
-    let source = r#"
-        #include <signal.h>
-        #include <snap.h>
-        #include <stdio.h>
-        #include <unistd.h>
-        static volatile int got;
-        static void on_term(int sig) { got = sig; }
-        int main(void) {
-            signal(SIGTERM, on_term);
-            snap_ready();
-            printf("%d\n", (int)getpid());
-            fflush(stdout);
-            while (!got) pause();
-            return 40 + got;
-        }"#;
-    bench.snapshot("same", source, &["-O2"], "ready").unwrap();
-    let mut child = bench.snaprun(&["same"]).spawn().unwrap();
+    let workspace = Workspace::new();
+    let source = include_str!("instances/same_process.c");
+    workspace.snapshot("same", source, &["-O2"], "ready");
+    let mut child = workspace.snaprun(&["same"]).spawn();
     let mut line = String::new();
     std::io::BufRead::read_line(&mut std::io::BufReader::new(child.stdout.as_mut().unwrap()), &mut line).unwrap();
     assert_eq!(line.trim(), child.id().to_string());
@@ -123,12 +83,12 @@ fn an_instance_is_the_process_that_was_started() {
         let _ = std::process::Command::new("kill").args(["-TERM", &pid]).status();
         std::thread::sleep(std::time::Duration::from_millis(20));
     }
-    assert_eq!(finish(child).unwrap().status, "55");
+    assert_eq!(finish(child).status, "55");
 }
 
 #[test]
 fn the_working_directory_is_the_instances_unless_the_snapshot_names_one() {
-    let bench = Bench::new().unwrap();
+    let workspace = Workspace::new();
     let source = r#"
         #include <snap.h>
         #include <stdio.h>
@@ -138,31 +98,30 @@ fn the_working_directory_is_the_instances_unless_the_snapshot_names_one() {
             snap_ready();
             return puts(getcwd(path, sizeof path) ? path : "none") < 0;
         }"#;
-    let exe = bench.compile("where", source, &["-O2"]).unwrap();
+    let exe = workspace.compile("where", source, &["-O2"]);
     let create = |options: &[&str]| {
         let args = [&["create", "--tag", "where", "--at", "ready"], options, &["--", &exe]].concat();
-        let made = bench.snapshotter(&args).unwrap();
+        let made = workspace.snapshotter(&args);
         assert_eq!(made.status, "0", "{made}");
     };
     create(&[]);
-    assert_eq!(bench.snaprun(&["where"]).run().unwrap().out(), "/\n");
+    assert_eq!(workspace.snaprun(&["where"]).run().out(), "/\n");
     create(&["--cwd", "/usr"]);
-    assert_eq!(bench.snaprun(&["where"]).run().unwrap().out(), "/usr\n");
+    assert_eq!(workspace.snaprun(&["where"]).run().out(), "/usr\n");
 }
 
 /// A program without a C library has its stack pointer at the argument vectors, which an instance that is to be dumped again has
 /// in a mapping of its own: there must be a stack in front of them.
 #[test]
 fn a_snapshot_of_an_instance_without_a_c_library() {
-    let bench = Bench::new().unwrap();
+    let workspace = Workspace::new();
     let source = std::fs::read_to_string(place::tests().join("corpus/nolibc_ready.c")).unwrap();
-    let exe =
-        bench.compile("bare", &source, &["-nostdlib", "-static", "-ffreestanding", "-fno-stack-protector"]).unwrap();
+    let exe = workspace.compile("bare", &source, &["-nostdlib", "-static", "-ffreestanding", "-fno-stack-protector"]);
     let snaprun = place::binary("snaprun");
-    bench.created(&["--tag", "once", "--at", "main", "--", &exe]).unwrap();
+    workspace.created(&["--tag", "once", "--at", "main", "--", &exe]);
     for at in ["ready", "syscall:write"] {
-        bench.created(&["--tag", "twice", "--at", at, "--", snaprun.to_str().unwrap(), "once", "argument"]).unwrap();
-        let outcome = bench.snaprun(&["twice", "other"]).run().unwrap();
+        workspace.created(&["--tag", "twice", "--at", at, "--", snaprun.to_str().unwrap(), "once", "argument"]);
+        let outcome = workspace.snaprun(&["twice", "other"]).run();
         assert_eq!((outcome.out(), outcome.status.as_str()), ("good\n".into(), "42"), "{at}: {outcome}");
     }
 }

@@ -1,34 +1,17 @@
 //! What looks at the speed of a start, `snaprun --timing` and `snapshotter train`. No test asserts a time.
 #![allow(clippy::unwrap_used)] // a test fails by panicking
 
-use snapfn_tests::bench::Bench;
+use snapfn_tests::workspace::Workspace;
 
-const PROGRAM: &str = r#"
-    #include <snap.h>
-    #include <signal.h>
-    #include <stdio.h>
-    #include <string.h>
-
-    static char pages[64][4096];
-
-    int main(int argc, char **argv) {
-        for (int i = 0; i < 64; i++) memset(pages[i], i + 1, sizeof pages[i]);
-        if (snap_ready()) argc = (int)snap_argc(), argv = snap_argv();
-        if (argc > 1 && strcmp(argv[1], "die") == 0) raise(SIGKILL);
-        for (int i = 0; i < 64; i += 4) pages[i][7] += (char)argc;
-        int sum = 0;
-        for (int i = 0; i < 64; i++) sum += pages[i][7];
-        printf("%d %s\n", sum, argc > 1 ? argv[1] : "");
-        return 7;
-    }"#;
+const PROGRAM: &str = include_str!("tuning/program.c");
 
 #[test]
 fn timing_tells_of_every_phase_and_changes_nothing_else() {
-    let bench = Bench::new().unwrap();
-    bench.snapshot("timed", PROGRAM, &["-O1"], "ready").unwrap();
-    let plain = bench.snaprun(&["timed", "word"]).run().unwrap();
-    let text = bench.snaprun(&["--timing", "timed", "word"]).run().unwrap();
-    let json = bench.snaprun(&["--timing=json", "timed", "word"]).run().unwrap();
+    let workspace = Workspace::new();
+    workspace.snapshot("timed", PROGRAM, &["-O1"], "ready");
+    let plain = workspace.snaprun(&["timed", "word"]).run();
+    let text = workspace.snaprun(&["--timing", "timed", "word"]).run();
+    let json = workspace.snaprun(&["--timing=json", "timed", "word"]).run();
     for timed in [&text, &json] {
         assert_eq!((&timed.stdout, &timed.status), (&plain.stdout, &plain.status), "{timed}");
     }
@@ -57,22 +40,32 @@ fn timing_tells_of_every_phase_and_changes_nothing_else() {
     assert_eq!(report["status"], 7);
     assert!(report["program_page_faults"].as_u64().unwrap() >= 16, "{json}");
 
-    let killed = bench.snaprun(&["--timing", "timed", "die"]).run().unwrap();
+    let killed = workspace.snaprun(&["--timing", "timed", "die"]).run();
     assert_eq!(killed.status, "137", "{killed}");
-    let missing = bench.snaprun(&["--timing", "nowhere"]).run().unwrap();
+    let missing = workspace.snaprun(&["--timing", "nowhere"]).run();
     assert_eq!(missing.status, "127", "{missing}");
     assert_eq!(missing.err().lines().count(), 1, "{missing}");
 }
 
 #[test]
 fn training_changes_no_result_and_no_other_name() {
-    let bench = Bench::new().unwrap();
-    bench.snapshot("plain", PROGRAM, &["-O1"], "ready").unwrap();
+    let workspace = Workspace::new();
+    workspace.snapshot("plain", PROGRAM, &["-O1"], "ready");
     // The measurement must not decide here.
     let train = |until: &str, tag: &str| {
-        let trained = bench
-            .snapshotter(&["train", "plain", "--until", until, "--tag", tag, "--measure", "0", "--json", "--", "word"])
-            .unwrap();
+        let trained = workspace.snapshotter(&[
+            "train",
+            "plain",
+            "--until",
+            until,
+            "--tag",
+            tag,
+            "--measure",
+            "0",
+            "--json",
+            "--",
+            "word",
+        ]);
         assert_eq!(trained.status, "0", "{trained}");
         serde_json::from_str::<serde_json::Value>(&trained.out()).unwrap()
     };
@@ -84,60 +77,39 @@ fn training_changes_no_result_and_no_other_name() {
     train("exit", "to-the-end");
 
     for word in ["word", "another"] {
-        let plain = bench.snaprun(&["plain", word]).run().unwrap();
+        let plain = workspace.snaprun(&["plain", word]).run();
         for name in ["trained", "to-the-end"] {
-            let trained = bench.snaprun(&[name, word]).run().unwrap();
+            let trained = workspace.snaprun(&[name, word]).run();
             assert_eq!(trained, plain, "{name}");
         }
     }
-    let plan = |name: &str| bench.snaprun(&["--dry-run", name]).run().unwrap().out();
+    let plan = |name: &str| workspace.snaprun(&["--dry-run", name]).run().out();
     assert!(plan("trained").contains("advise 23") && !plan("plain").contains("advise 23"));
 }
 
 #[test]
 fn training_that_cannot_run_leaves_nothing() {
-    let bench = Bench::new().unwrap();
-    bench.snapshot("plain", PROGRAM, &["-O1"], "ready").unwrap();
-    let missing = bench.snapshotter(&["train", "nowhere", "--", "word"]).unwrap();
+    let workspace = Workspace::new();
+    workspace.snapshot("plain", PROGRAM, &["-O1"], "ready");
+    let missing = workspace.snapshotter(&["train", "nowhere", "--", "word"]);
     assert_ne!(missing.status, "0", "{missing}");
-    let before = bench.stored();
-    let killed = bench.snapshotter(&["train", "plain", "--stdin", "/nowhere/at/all"]).unwrap();
+    let before = workspace.stored();
+    let killed = workspace.snapshotter(&["train", "plain", "--stdin", "/nowhere/at/all"]);
     assert_ne!(killed.status, "0", "{killed}");
-    assert_eq!(bench.stored(), before);
+    assert_eq!(workspace.stored(), before);
 }
 
 /// Tells whether the functions that it calls are bound: whether their slots lead out of the program.
-const SLOTS: &str = r#"
-    #include <elf.h>
-    #include <link.h>
-    #include <stdio.h>
-    #include <string.h>
-
-    extern char __executable_start[], _end[];
-
-    int main(int argc, char **argv) {
-        char **slots = 0;
-        unsigned long count = 0, bound = 0;
-        for (ElfW(Dyn) *d = _DYNAMIC; d->d_tag != DT_NULL; d++) {
-            if (d->d_tag == DT_PLTGOT) slots = (char **)d->d_un.d_ptr + 3;
-            if (d->d_tag == DT_PLTRELSZ) count = d->d_un.d_val / sizeof(ElfW(Rela));
-        }
-        for (unsigned long i = 0; i < count; i++) bound += slots[i] < __executable_start || slots[i] >= _end;
-        printf("%lu of %lu\n", bound, count);
-        return strlen(argv[0]) == 0 || argc == 0;
-    }"#;
+const SLOTS: &str = include_str!("tuning/slots.c");
 
 #[test]
 fn functions_of_the_program_are_bound_unless_it_is_to_stay_lazy() {
-    let bench = Bench::new().unwrap();
+    let workspace = Workspace::new();
     for (name, flags) in [("pie", ["-O1", "-pie"]), ("fixed", ["-O1", "-no-pie"])] {
-        let program = bench.compile(name, SLOTS, &[&flags[..], &["-Wl,-z,lazy", "-fno-builtin"]].concat()).unwrap();
+        let program = workspace.compile(name, SLOTS, &[&flags[..], &["-Wl,-z,lazy", "-fno-builtin"]].concat());
         let slots = |which: &str| {
-            let made = bench
-                .snapshotter(&["create", "--tag", name, "--at", "main", "--resolve", which, "--", &program])
-                .unwrap();
-            assert_eq!(made.status, "0", "{made}");
-            let outcome = bench.snaprun(&[name]).run().unwrap();
+            workspace.created(&["--tag", name, "--at", "main", "--resolve", which, "--", &program]);
+            let outcome = workspace.snaprun(&[name]).run();
             assert_eq!(outcome.status, "0", "{outcome}");
             let words: Vec<usize> = outcome.out().split_whitespace().filter_map(|word| word.parse().ok()).collect();
             <[usize; 2]>::try_from(words).unwrap()
@@ -150,37 +122,18 @@ fn functions_of_the_program_are_bound_unless_it_is_to_stay_lazy() {
 }
 
 /// Writes the protections of the mappings that hold its headers, its code and its constants.
-const SEGMENTS: &str = r#"
-    #include <stdio.h>
-
-    extern char __executable_start[];
-    static const int constants[2000] = {1, 2, 3};
-
-    int main(int argc, char **argv) {
-        unsigned long wanted[3] = {(unsigned long)__executable_start, (unsigned long)main, (unsigned long)&constants[argc]};
-        char line[4352], protection[5];
-        FILE *maps = fopen("/proc/self/maps", "r");
-        unsigned long start, end;
-        while (maps && fgets(line, sizeof line, maps)) {
-            if (sscanf(line, "%lx-%lx %4s", &start, &end, protection) != 3) continue;
-            for (int i = 0; i < 3; i++)
-                if (start <= wanted[i] && wanted[i] < end) printf("%s ", protection);
-        }
-        return puts(argv[0]) < 0;
-    }"#;
+const SEGMENTS: &str = include_str!("tuning/segments.c");
 
 #[test]
 fn segments_are_joined_only_where_that_is_asked_for() {
-    let bench = Bench::new().unwrap();
-    let program = bench.compile("segments", SEGMENTS, &["-O1", "-Wl,-z,separate-code"]).unwrap();
+    let workspace = Workspace::new();
+    let program = workspace.compile("segments", SEGMENTS, &["-O1", "-Wl,-z,separate-code"]);
     let mut operations = Vec::new();
     for (how, protections) in [("apart", "r--p r-xp r--p "), ("joined", "r-xp r-xp r-xp ")] {
-        let made =
-            bench.snapshotter(&["create", "--tag", how, "--at", "main", "--segments", how, "--", &program]).unwrap();
-        assert_eq!(made.status, "0", "{made}");
-        let outcome = bench.snaprun(&[how]).run().unwrap();
+        workspace.created(&["--tag", how, "--at", "main", "--segments", how, "--", &program]);
+        let outcome = workspace.snaprun(&[how]).run();
         assert_eq!((outcome.status.as_str(), outcome.out()), ("0", format!("{protections}{program}\n")), "{how}");
-        let plan = bench.snaprun(&["--dry-run", how]).run().unwrap().out();
+        let plan = workspace.snaprun(&["--dry-run", how]).run().out();
         operations.push(plan.lines().filter(|line| line.contains(" map file ")).count());
     }
     // Two fewer for each of the program, the C library and its dynamic linker, unless their constants are stored.

@@ -36,14 +36,12 @@ fn main() -> ExitCode {
         eprintln!("{USAGE}");
         return ExitCode::from(2);
     };
-    match run(&options) {
-        Ok(figures) => {
-            println!("{figures}");
-            ExitCode::SUCCESS
-        }
-        Err(why) => {
-            eprintln!("soak: {why}");
-            ExitCode::FAILURE
-        }
-    }
+    // The workspace stays behind a failure, for a look at it; nothing that runs does.
+    let message = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |about| {
+        message(about);
+        std::process::exit(1);
+    }));
+    println!("{}", run(&options));
+    ExitCode::SUCCESS
 }

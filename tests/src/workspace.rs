@@ -6,48 +6,47 @@ use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
 
-use crate::place;
 use crate::run::{self, Outcome, Run};
+use crate::{must, place};
 
 /// Directories and environment that one test has to itself.
 #[derive(Debug)]
-pub struct Bench {
+pub struct Workspace {
     dir: TempDir,
     /// Where `snaprun` is started from; a copy where the build directory is closed to other users.
     snaprun: PathBuf,
 }
 
-impl Bench {
+impl Workspace {
     /// Makes the directories; the working directory belongs to the plain user.
     ///
-    /// # Errors
-    /// When the file system refuses.
-    pub fn new() -> Result<Self, String> {
-        let text = |e: std::io::Error| format!("scratch directory: {e}");
-        let mut dir = tempfile::Builder::new().prefix("snapfn-test-").tempdir().map_err(text)?;
+    /// # Panics
+    /// When the file system refuses, as all here: a test fails by panicking.
+    #[must_use]
+    #[track_caller]
+    pub fn new() -> Self {
+        let mut dir = must(tempfile::Builder::new().prefix("snapfn-test-").tempdir(), "scratch directory");
         if std::env::var_os("SNAPFN_KEEP").is_some() {
             dir.disable_cleanup(true);
         }
-        fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).map_err(text)?;
+        must(fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)), "scratch directory");
         for sub in ["out", "work", "run", "store", "inputs"] {
-            fs::create_dir(dir.path().join(sub)).map_err(text)?;
+            must(fs::create_dir(dir.path().join(sub)), sub);
         }
-        if run::is_root() {
-            for sub in ["work", "run"] {
-                chown(dir.path().join(sub), Some(run::PLAIN_USER), Some(run::PLAIN_USER)).map_err(text)?;
-            }
+        for sub in ["work", "run"] {
+            give_away(&dir.path().join(sub));
         }
         let mut snaprun = place::bin().join("snaprun");
         if run::is_root() && snaprun.exists() && !place::is_reachable_by_all(&snaprun) {
             let copy = dir.path().join("snaprun");
-            fs::copy(&snaprun, &copy).map_err(text)?;
+            must(fs::copy(&snaprun, &copy), "copy of snaprun");
             let pool = snaprun.with_file_name("snappool");
             if pool.exists() {
-                fs::copy(&pool, dir.path().join("snappool")).map_err(text)?;
+                must(fs::copy(&pool, dir.path().join("snappool")), "copy of snappool");
             }
             snaprun = copy;
         }
-        Ok(Self { dir, snaprun })
+        Self { dir, snaprun }
     }
 
     /// Compiler output.
@@ -94,10 +93,8 @@ impl Bench {
     }
 
     /// `snapshotter ARGS…` in the working directory, with the tests' own privileges.
-    ///
-    /// # Errors
-    /// When it cannot be started or does not end.
-    pub fn snapshotter(&self, args: &[&str]) -> Result<Outcome, String> {
+    #[track_caller]
+    pub fn snapshotter(&self, args: &[&str]) -> Outcome {
         let mut run = self.command("snapshotter", args);
         if args.first() == Some(&"create") && run::is_root() {
             // Instances are started by another user.
@@ -106,11 +103,15 @@ impl Bench {
         run.run()
     }
 
+    /// `snapshotter create ARGS…`, which must succeed.
+    #[track_caller]
+    pub fn created(&self, args: &[&str]) -> Outcome {
+        self.snapshotter(&[&["create"], args].concat()).success()
+    }
+
     /// `snaprepo ARGS…`, likewise.
-    ///
-    /// # Errors
-    /// When it cannot be started or does not end.
-    pub fn snaprepo(&self, args: &[&str]) -> Result<Outcome, String> {
+    #[track_caller]
+    pub fn snaprepo(&self, args: &[&str]) -> Outcome {
         self.command("snaprepo", args).run()
     }
 
@@ -130,97 +131,73 @@ impl Bench {
         Run { argv, env: self.env(&[]), cwd: PathBuf::from("/"), ..Run::default() }
     }
 
-    /// Makes the working directory what `files` says and nothing else. Time stamps are kept equal, so that a program
-    /// that looks at them sees the same in both runs.
-    ///
-    /// # Errors
-    /// When the file system refuses.
-    pub fn set_work(&self, files: &[WorkFile]) -> Result<(), String> {
-        let text = |e: std::io::Error| format!("working directory: {e}");
-        for entry in fs::read_dir(self.work()).map_err(text)? {
-            let path = entry.map_err(text)?.path();
-            if path.is_dir() { fs::remove_dir_all(&path) } else { fs::remove_file(&path) }.map_err(text)?;
-        }
-        for file in files {
-            let path = self.work().join(&file.name);
-            let Some(content) = &file.content else {
-                fs::create_dir_all(&path).map_err(text)?;
-                if run::is_root() {
-                    chown(&path, Some(run::PLAIN_USER), Some(run::PLAIN_USER)).map_err(text)?;
-                }
-                continue;
-            };
-            fs::write(&path, content).map_err(text)?;
-            fs::set_permissions(&path, fs::Permissions::from_mode(file.mode)).map_err(text)?;
-            if let Some(time) = file.modified {
-                fs::File::options().write(true).open(&path).and_then(|f| f.set_modified(time)).map_err(text)?;
-            }
-            if run::is_root() {
-                chown(&path, Some(run::PLAIN_USER), Some(run::PLAIN_USER)).map_err(text)?;
-            }
-        }
-        Ok(())
-    }
-
-    /// The directories and regular files in the working directory, parents first.
-    ///
-    /// # Errors
-    /// When the file system refuses.
-    pub fn work_files(&self) -> Result<Vec<WorkFile>, String> {
-        let text = |e: std::io::Error| format!("working directory: {e}");
-        let mut files = Vec::new();
-        for path in tree(&self.work()) {
-            let meta = path.symlink_metadata().map_err(text)?;
-            let name = path.strip_prefix(self.work()).unwrap_or(&path).to_string_lossy().into_owned();
-            let mode = meta.permissions().mode() & 0o7777;
-            let content = if meta.is_file() { Some(fs::read(&path).map_err(text)?) } else { None };
-            files.push(WorkFile { name, content, mode, modified: meta.modified().ok() });
-        }
-        Ok(files)
-    }
-}
-
-impl Bench {
     /// Compiles `source` with `snapcc FLAGS`; gives the executable.
-    ///
-    /// # Errors
-    /// The compiler's message.
-    pub fn compile(&self, name: &str, source: &str, flags: &[&str]) -> Result<String, String> {
+    #[must_use]
+    #[track_caller]
+    pub fn compile(&self, name: &str, source: &str, flags: &[&str]) -> String {
         let file = self.out().join(format!("{name}.c"));
-        fs::write(&file, source).map_err(|e| e.to_string())?;
+        must(fs::write(&file, source), file.display());
         let exe = self.out().join(name).to_string_lossy().into_owned();
         let mut argv = vec![place::binary("snapcc").to_string_lossy().into_owned()];
         argv.extend(flags.iter().map(|&f| f.to_owned()));
         argv.extend([file.to_string_lossy().into_owned(), "-o".to_owned(), exe.clone()]);
-        let built = Run { argv, env: self.env(&[]), cwd: self.out(), privileged: true, ..Run::default() }.run()?;
-        if built.status == "0" { Ok(exe) } else { Err(built.to_string()) }
+        Run { argv, env: self.env(&[]), cwd: self.out(), privileged: true, ..Run::default() }.run().success();
+        exe
     }
 
     /// Compiles `source` and makes a snapshot `name`, in the store and as the file that is returned.
-    ///
-    /// # Errors
-    /// The compiler's or the snapshotter's message.
-    pub fn snapshot(&self, name: &str, source: &str, flags: &[&str], at: &str) -> Result<PathBuf, String> {
-        let exe = self.compile(name, source, flags)?;
+    #[track_caller]
+    pub fn snapshot(&self, name: &str, source: &str, flags: &[&str], at: &str) -> PathBuf {
+        let exe = self.compile(name, source, flags);
         let file = self.out().join(format!("{name}.snap"));
         for output in [["--tag", name], ["-o", &*file.to_string_lossy()]] {
-            let made = self.snapshotter(&["create", output[0], output[1], "--at", at, "--", &exe])?;
-            if made.status != "0" {
-                return Err(made.to_string());
-            }
+            self.created(&[output[0], output[1], "--at", at, "--", &exe]);
         }
-        Ok(file)
-    }
-}
-
-impl Bench {
-    /// `snapshotter create ARGS…`, which must succeed.
-    pub fn created(&self, args: &[&str]) -> Result<Outcome, String> {
-        let made = self.snapshotter(&[&["create"], args].concat())?;
-        if made.status == "0" { Ok(made) } else { Err(made.to_string()) }
+        file
     }
 
-    /// The files of the store but for those that the next attempt finds again: the lock, and complete splits of executables
+    /// Makes the working directory what `files` says and nothing else. Time stamps are kept equal, so that a program
+    /// that looks at them sees the same in both runs.
+    #[track_caller]
+    pub fn set_work(&self, files: &[WorkFile]) {
+        for entry in must(fs::read_dir(self.work()), "working directory") {
+            let path = must(entry, "working directory").path();
+            let removed = if path.is_dir() { fs::remove_dir_all(&path) } else { fs::remove_file(&path) };
+            must(removed, path.display());
+        }
+        for file in files {
+            let path = self.work().join(&file.name);
+            let Some(content) = &file.content else {
+                must(fs::create_dir_all(&path), path.display());
+                give_away(&path);
+                continue;
+            };
+            must(fs::write(&path, content), path.display());
+            must(fs::set_permissions(&path, fs::Permissions::from_mode(file.mode)), path.display());
+            if let Some(time) = file.modified {
+                let set = fs::File::options().write(true).open(&path).and_then(|f| f.set_modified(time));
+                must(set, path.display());
+            }
+            give_away(&path);
+        }
+    }
+
+    /// The directories and regular files in the working directory, parents first.
+    #[must_use]
+    #[track_caller]
+    pub fn work_files(&self) -> Vec<WorkFile> {
+        let mut files = Vec::new();
+        for path in tree(&self.work()) {
+            let meta = must(path.symlink_metadata(), path.display());
+            let name = path.strip_prefix(self.work()).unwrap_or(&path).to_string_lossy().into_owned();
+            let mode = meta.permissions().mode() & 0o7777;
+            let content = meta.is_file().then(|| must(fs::read(&path), path.display()));
+            files.push(WorkFile { name, content, mode, modified: meta.modified().ok() });
+        }
+        files
+    }
+
+    /// The files of the store except those that the next attempt finds again: the lock, and complete splits of executables
     /// and libraries, which are named by their content. Names, snapshots and temporary files are among what is listed.
     #[must_use]
     pub fn stored(&self) -> Vec<PathBuf> {
@@ -233,6 +210,21 @@ impl Bench {
         };
         let is_lock = |path: &Path| path == store.join(".lock");
         tree(&store).into_iter().filter(|p| !p.is_dir() && !is_split(p) && !is_lock(p)).collect()
+    }
+}
+
+impl Default for Workspace {
+    #[track_caller]
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// Root gives `path` to the plain user.
+#[track_caller]
+fn give_away(path: &Path) {
+    if run::is_root() {
+        must(chown(path, Some(run::PLAIN_USER), Some(run::PLAIN_USER)), path.display());
     }
 }
 
