@@ -14,9 +14,32 @@
 //! //! create: --memory copy                            further options for `snapshotter create`
 //! //! stdin: file                                         standard input is a regular file, not a pipe
 //! //! init-output: N                                      lines of output from before the snapshot point
+//! //! refused: TEXT | TEXT                                `create` refuses by name: its message has every TEXT
+//! //! same-or-refused: TEXT | TEXT                        instances are the same, or that
+//! //! same-or-noted: TEXT | TEXT                          instances are the same, or a note of `create` has every TEXT
+//! //! before: COMMAND                                     for the shell, in the working directory, before each ordinary
+//! //!                                                     run and before `create`
+//! //! between: COMMAND                                    likewise, before each instance
+//! //! times: N                                            snapshots to take and compare (default: 1): for races
 //! ```
+//!
+//! A program that is refused goes on: after the message it prints what it prints in an ordinary run.
 
 use std::path::{Path, PathBuf};
+
+/// What instances of a program must be like, and what `create` must say.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum Verdict {
+    /// Instances are the same as ordinary runs.
+    #[default]
+    Same,
+    /// There is no snapshot, and the message has all of these.
+    Refused(Vec<String>),
+    /// One of the two.
+    SameOrRefused(Vec<String>),
+    /// Instances are the same, or a note that `create` prints has all of these.
+    SameOrNoted(Vec<String>),
+}
 
 /// One start of a program, after initialisation.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -77,6 +100,14 @@ pub struct Program {
     pub stdin_is_file: bool,
     /// Output that belongs to the initialisation.
     pub init_output: Vec<u8>,
+    /// What must come of it.
+    pub verdict: Verdict,
+    /// A command for the shell before each ordinary run and before the snapshot.
+    pub before: Option<String>,
+    /// The same before each instance.
+    pub between: Option<String>,
+    /// Snapshots to take, less one.
+    pub repeats: usize,
 }
 
 impl Program {
@@ -139,10 +170,36 @@ impl Program {
             "files" => self.files = words(value)?,
             "stdin" if value == "file" => self.stdin_is_file = true,
             "init-output" => self.init_output = unescape(value)?,
+            "refused" => self.verdict(Verdict::Refused(texts(value)?))?,
+            "same-or-refused" => self.verdict(Verdict::SameOrRefused(texts(value)?))?,
+            "same-or-noted" => self.verdict(Verdict::SameOrNoted(texts(value)?))?,
+            "before" => self.before = Some(value.to_owned()),
+            "between" => self.between = Some(value.to_owned()),
+            "times" => {
+                let times: usize = value.parse().map_err(|_| format!("`{value}` is not a number"))?;
+                self.repeats = times.checked_sub(1).ok_or("times: at least 1")?;
+            }
             _ => return Err(format!("unknown directive `{key}: {value}`")),
         }
         Ok(())
     }
+
+    fn verdict(&mut self, verdict: Verdict) -> Result<(), String> {
+        if self.verdict != Verdict::Same {
+            return Err("there is one verdict".to_owned());
+        }
+        self.verdict = verdict;
+        Ok(())
+    }
+}
+
+/// The texts that a message must have. None at all would let any message pass.
+fn texts(value: &str) -> Result<Vec<String>, String> {
+    let texts: Vec<String> = value.split('|').map(|text| text.trim().to_owned()).collect();
+    if texts.iter().any(String::is_empty) {
+        return Err("TEXT | TEXT: what does the message have?".to_owned());
+    }
+    Ok(texts)
 }
 
 fn run_line(value: &str) -> Result<RunLine, String> {
@@ -247,6 +304,18 @@ mod tests {
         assert!(parse("//! run: a | b | c\n").is_err());
         assert!(parse("//! run: a | b | | maybe\n").is_err());
         assert!(parse("//! flags: 'open\n").is_err());
+        assert!(parse("//! refused:\n").is_err());
+        assert!(parse("//! same-or-noted: a | \n").is_err());
+        assert!(parse("//! refused: a\n//! same-or-refused: a\n").is_err());
+        assert!(parse("//! times: 0\n").is_err());
+    }
+
+    #[test]
+    fn a_verdict_has_texts() {
+        let p = parse("//! same-or-refused: descriptor 4 | close it\n//! times: 20\n").unwrap();
+        assert_eq!(p.verdict, Verdict::SameOrRefused(vec!["descriptor 4".into(), "close it".into()]));
+        assert_eq!(p.repeats, 19);
+        assert_eq!(parse("int main;").unwrap().verdict, Verdict::Same);
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::PathBuf;
 
 use crate::compile::{self, Variant};
-use crate::directives::{Program, RunLine};
+use crate::directives::{Program, RunLine, Verdict};
 use crate::pool::Pool;
 use crate::run::{Outcome, Run};
 use crate::workspace::{WorkFile, Workspace};
@@ -112,18 +112,77 @@ impl Trial {
             return;
         }
 
-        workspace.set_work(&self.inputs());
-        self.snapshot(&workspace, &exe);
+        for _ in 0..=self.program.repeats {
+            self.compare(&workspace, &exe, &expected, pooled);
+        }
+    }
+
+    /// Takes a snapshot and compares what its instances show, as far as the program's verdict asks for that.
+    #[track_caller]
+    fn compare(&self, workspace: &Workspace, exe: &str, expected: &[Observed], pooled: bool) {
+        self.prepare(workspace);
+        let stored = workspace.stored();
+        let args = self.create(["--tag", "trial"], exe);
+        let created = workspace.snapshotter(&args.iter().map(String::as_str).collect::<Vec<_>>());
+        let has_all = |message: &str, texts: &[String]| texts.iter().all(|text| message.contains(text));
+        match &self.program.verdict {
+            Verdict::Refused(texts) | Verdict::SameOrRefused(texts) if created.status == "1" => {
+                assert!(has_all(&created.err(), texts), "a refusal by name has {texts:?}\n{created}");
+                assert_eq!(workspace.stored(), stored, "a refusal leaves something in the store\n{created}");
+                return self.went_on(workspace, exe, &created);
+            }
+            Verdict::Refused(texts) => panic!("create must refuse it by name, with {texts:?}\n{created}"),
+            _ => assert!(created.status == "0", "snapshotter {}\n{created}", args.join(" ")),
+        }
+        if let Verdict::SameOrNoted(texts) = &self.program.verdict
+            && created.err().lines().any(|line| line.contains("note: ") && has_all(line, texts))
+        {
+            return;
+        }
+
         let at_snapshot = workspace.work_files();
-        let pool = pooled.then(|| Pool::start_with(&workspace, &self.options(), "trial", 1));
+        let pool = pooled.then(|| Pool::start_with(workspace, &self.options(), "trial", 1));
         let socket = pool.as_ref().map(|pool| pool.socket.to_string_lossy().into_owned());
         let start = match &socket {
             Some(socket) => vec!["--from", socket],
             None => self.start("trial"),
         };
-        for (line, expected) in self.program.runs.iter().zip(&expected) {
+        for (line, expected) in self.program.runs.iter().zip(expected) {
             workspace.set_work(&at_snapshot);
-            self.restored(&workspace, workspace.snaprun(&start).argv, line, expected);
+            self.shell(workspace, self.program.between.as_deref());
+            self.restored(workspace, workspace.snaprun(&start).argv, line, expected);
+        }
+    }
+
+    /// The working directory as it is before a start.
+    #[track_caller]
+    fn prepare(&self, workspace: &Workspace) {
+        workspace.set_work(&self.inputs());
+        self.shell(workspace, self.program.before.as_deref());
+    }
+
+    /// A command of the program's own head, as the plain user.
+    #[track_caller]
+    fn shell(&self, workspace: &Workspace, command: Option<&str>) {
+        let Some(command) = command else { return };
+        let argv = ["sh", "-ec", command].map(str::to_owned).to_vec();
+        Run { argv, env: workspace.env(&[]), cwd: workspace.work(), ..Run::default() }.run().success();
+    }
+
+    /// A program that was refused a snapshot prints what it prints without having been asked for one.
+    #[track_caller]
+    fn went_on(&self, workspace: &Workspace, exe: &str, created: &Outcome) {
+        let (args, env) = (self.program.snap_args.clone(), self.program.snap_env.clone());
+        let alone = RunLine { args, env, ..RunLine::default() };
+        self.prepare(workspace);
+        let (run, ordinary) = self.one(workspace, vec![exe.to_owned()], &alone);
+        let printed = created.err() + &created.out();
+        for line in ordinary.outcome.out().lines() {
+            assert!(
+                printed.contains(line),
+                "refused, the program no longer prints `{line}`\n{}\n{created}",
+                run.shell()
+            );
         }
     }
 
@@ -137,7 +196,7 @@ impl Trial {
     pub(crate) fn ordinary(&self, workspace: &Workspace, exe: &str) -> Vec<Observed> {
         let mut expected = Vec::new();
         for line in &self.program.runs {
-            workspace.set_work(&self.inputs());
+            self.prepare(workspace);
             let (run, result) = self.one(workspace, vec![exe.to_owned()], line);
             let (wanted, outcome) = (&line.status, &result.outcome);
             assert!(outcome.status == *wanted, "the ordinary run should end with {wanted}\n{}\n{outcome}", run.shell());
@@ -175,13 +234,6 @@ impl Trial {
         args.extend(["--".to_owned(), exe.to_owned()]);
         args.extend(self.program.snap_args.iter().cloned());
         args
-    }
-
-    #[track_caller]
-    fn snapshot(&self, workspace: &Workspace, exe: &str) {
-        let args = self.create(["--tag", "trial"], exe);
-        let created = workspace.snapshotter(&args.iter().map(String::as_str).collect::<Vec<_>>());
-        assert!(created.status == "0", "snapshotter {}\n{created}", args.join(" "));
     }
 
     /// `command` with the arguments and everything else that `line` says.
