@@ -56,7 +56,8 @@ pub const PR_SET_MDWE: u32 = 65;
 
 /// The behaviours that a plan with these threads, descriptors and settings needs.
 pub fn behaviours(threads: &[Thread], fds: &[Fd], settings: &[Setting]) -> u64 {
-    const MFD_EXEC_FLAGS: u64 = 0x18;
+    const MFD_NOEXEC_SEAL: u64 = 8;
+    const MFD_EXEC: u64 = 0x10;
     let mut bits = 0;
     if threads.iter().any(|thread| thread.rseq != 0) {
         bits |= KERNEL_RSEQ;
@@ -65,9 +66,9 @@ pub fn behaviours(threads: &[Thread], fds: &[Fd], settings: &[Setting]) -> u64 {
         bits |= KERNEL_MDWE;
     }
     for fd in fds {
-        bits |= match fd.kind {
-            FD_PIDFD_SELF => KERNEL_PIDFD,
-            FD_MEMFD if fd.a & MFD_EXEC_FLAGS != 0 => KERNEL_MEMFD_EXEC,
+        bits |= match fd.descriptor() {
+            Some(Descriptor::OwnPidfd) => KERNEL_PIDFD,
+            Some(Descriptor::Memory { flags, .. }) if flags & (MFD_EXEC | MFD_NOEXEC_SEAL) != 0 => KERNEL_MEMFD_EXEC,
             _ => 0,
         };
     }

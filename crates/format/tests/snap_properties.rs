@@ -88,8 +88,8 @@ fn golden_split_form() {
     parse(&meta, size, |plan| {
         let plan = plan.unwrap();
         check_contract(&plan);
-        let content = plan.fd_steps.iter().find(|step| step.kind == STEP_CONTENT).unwrap();
-        assert_eq!(content.content_source(), (plan.files.len() as u16 - 1, 0));
+        let (_, _, from) = plan.fd_steps.iter().find_map(FdStep::content).unwrap();
+        assert_eq!(from, ContentSource { file: plan.files.len() as u16 - 1, offset: 0 });
     });
 }
 

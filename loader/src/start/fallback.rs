@@ -7,7 +7,7 @@ use crate::runtime::memory::{read_u64, write_u64};
 use crate::runtime::sys::{self, Errno};
 use core::ffi::CStr;
 use snapfn_format::PAGE;
-use snapfn_format::snap::{AT_MAIN, FD_INHERIT, Plan};
+use snapfn_format::snap::{AT_MAIN, Descriptor, Plan};
 
 /// Whether a failure is the host's, and nothing has happened yet that an `execve` would not undo.
 ///
@@ -18,7 +18,7 @@ pub fn applies(error: &RestoreError<'_>, plan: &Plan<'_>) -> bool {
         RestoreError::Unfit(_) | RestoreError::Map { .. } => true,
         // What a container's seccomp filter forbids, and what a kernel does not have.
         RestoreError::System(_, Errno::PERM | Errno::ACCES | Errno::NOSYS | Errno::INVAL) => {
-            plan.fds.iter().all(|fd| fd.kind == FD_INHERIT)
+            plan.fds.iter().all(|fd| matches!(fd.descriptor(), Some(Descriptor::Inherited { .. })))
         }
         _ => false,
     }

@@ -138,14 +138,14 @@ fn reads(op: &Op, pieces: &Pieces<'_>) -> Vec<Op> {
 
 /// A step; contents take their bytes from the parts.
 fn contents(step: &FdStep, pieces: &Pieces<'_>) -> Vec<FdStep> {
-    let (file, offset) = step.content_source();
-    if step.kind != STEP_CONTENT || file != 0 || step.b == 0 {
+    let Some((mut to, len, ContentSource { file: 0, offset })) = step.content() else { return vec![*step] };
+    if len == 0 {
         return vec![*step];
     }
-    let mut at = step.a;
-    let cut = pieces.of(offset, step.b).into_iter().map(|piece| {
-        let copy = FdStep { a: at, b: piece.len, c: piece.offset + u64::from(piece.file), ..*step };
-        at += piece.len;
+    let cut = pieces.of(offset, len).into_iter().map(|piece| {
+        let from = ContentSource { file: piece.file, offset: piece.offset };
+        let copy = step.with(Step::Content { to, len: piece.len, from });
+        to += piece.len;
         copy
     });
     cut.collect()

@@ -1,7 +1,7 @@
 //! From an offset in a snapshot file to what of the program lies there.
 
 use serde::Serialize;
-use snapfn_format::snap::{OP_MAP_FILE, OP_READ, Plan, STEP_CONTENT, peek_header};
+use snapfn_format::snap::{FdStep, OP_MAP_FILE, OP_READ, Plan, peek_header};
 use std::fmt;
 use std::fs::File;
 use std::io;
@@ -57,9 +57,8 @@ impl Places {
         let Ok(plan) = Plan::parse(&meta.as_bytes()[..len], size) else { return Ok(none) };
         let stored = plan.ops.iter().filter(|op| matches!(op.kind, OP_MAP_FILE | OP_READ) && op.file == 0);
         let memory = stored.map(|op| (op.offset..op.offset + op.len, op.addr)).collect();
-        let contents = plan.fd_steps.iter().filter(|step| step.kind == STEP_CONTENT);
-        let contents = contents.map(|step| (step.content_source(), step.b)).filter(|((file, _), _)| *file == 0);
-        let contents = contents.map(|((_, offset), len)| offset..offset + len).collect();
+        let contents = plan.fd_steps.iter().filter_map(FdStep::content).filter(|(_, _, from)| from.file == 0);
+        let contents = contents.map(|(_, len, from)| from.offset..from.offset + len).collect();
         Ok(Places { is_snapshot: true, memory, contents })
     }
 

@@ -129,10 +129,10 @@ pub(super) fn write(
     }
     let mut contents = Vec::new();
     for (step, state) in tables.fd_steps.iter_mut().zip(&fds.steps) {
-        if let Some(file) = &state.content {
-            step.c = end;
-            contents.push((file, &state.blank, step.a, step.b, end));
-            end = (end + step.b).next_multiple_of(PAGE);
+        if let (Some(file), Some((to, len, _))) = (&state.content, step.content()) {
+            *step = step.with(Step::Content { to, len, from: ContentSource { file: 0, offset: end } });
+            contents.push((file, &state.blank, to, len, end));
+            end = (end + len).next_multiple_of(PAGE);
         }
     }
     for op in beyond {

@@ -22,30 +22,23 @@ pub(crate) fn pairs(line: &str) -> HashMap<&str, &str> {
     out
 }
 
-/// The step that takes a lock again, by what follows `lock:`: `1: POSIX  ADVISORY  WRITE 1234 08:01:5678 0 EOF`.
-pub(crate) fn lock(line: &str) -> Option<FdStep> {
+/// The step that takes a lock or a lease again, by what follows `lock:`: `1: POSIX  ADVISORY  WRITE 1234 08:01:5678 0 EOF`.
+pub(crate) fn lock(line: &str) -> Option<Step> {
     let words: Vec<&str> = line.split_whitespace().collect();
     let [_, kind, _, mode, _, _, start, end] = words[..] else { return None };
     let exclusive = match mode {
-        "READ" => 0,
-        "WRITE" => 1,
+        "READ" => false,
+        "WRITE" => true,
         _ => return None,
     };
     let offset = |text: &str| u64::try_from(text.parse::<i64>().ok()?).ok();
     let start = offset(start)?;
     let len = if end == "EOF" { 0 } else { offset(end)?.checked_sub(start)? + 1 };
-    let lock = |kind: u32| FdStep {
-        kind: STEP_LOCK,
-        a: u64::from(kind) | exclusive << 32,
-        b: start,
-        c: len,
-        ..FdStep::default()
-    };
     match kind {
-        "FLOCK" => Some(FdStep { b: 0, c: 0, ..lock(LOCK_FLOCK) }),
-        "POSIX" => Some(lock(LOCK_POSIX)),
-        "OFDLCK" => Some(lock(LOCK_OFD)),
-        "LEASE" => Some(FdStep { kind: STEP_LEASE, a: exclusive, ..FdStep::default() }),
+        "FLOCK" => Some(Step::Lock { kind: LockKind::Flock, exclusive, start: 0, len: 0 }),
+        "POSIX" => Some(Step::Lock { kind: LockKind::Posix, exclusive, start, len }),
+        "OFDLCK" => Some(Step::Lock { kind: LockKind::Ofd, exclusive, start, len }),
+        "LEASE" => Some(Step::Lease(exclusive.into())),
         _ => None,
     }
 }
@@ -65,11 +58,11 @@ mod tests {
     #[test]
     fn locks() {
         let step = lock("\t1: POSIX  ADVISORY  WRITE 77 08:01:1234 10 19").unwrap();
-        assert_eq!((step.kind, step.a, step.b, step.c), (STEP_LOCK, 1 << 32 | u64::from(LOCK_POSIX), 10, 10));
+        assert_eq!(step, Step::Lock { kind: LockKind::Posix, exclusive: true, start: 10, len: 10 });
         let step = lock("\t1: FLOCK  ADVISORY  READ 77 08:01:1234 0 EOF").unwrap();
-        assert_eq!((step.a, step.b, step.c), (u64::from(LOCK_FLOCK), 0, 0));
+        assert_eq!(step, Step::Lock { kind: LockKind::Flock, exclusive: false, start: 0, len: 0 });
         let step = lock("\t2: LEASE  ACTIVE    READ 77 08:01:1234 0 EOF").unwrap();
-        assert_eq!((step.kind, step.a), (STEP_LEASE, 0));
+        assert_eq!(step, Step::Lease(0));
         assert!(lock("\t1: DELEG ACTIVE READ 77 08:01:1234 0 EOF").is_none());
         assert!(lock("1: POSIX ADVISORY WRITE 1 0:0:0 0 18446744073709551615").is_none());
     }

@@ -9,6 +9,7 @@
 //!         …      page runs, page-aligned; runs of 2 MiB and more lie at offset ≡ address (mod 2 MiB)
 //! ```
 
+mod fds;
 mod maps;
 mod plan;
 mod records;
@@ -18,6 +19,7 @@ mod validate_fds;
 #[cfg(feature = "alloc")]
 mod write;
 
+pub use fds::*;
 pub use plan::{Plan, SnapHeader, live_state, peek_header};
 pub use records::*;
 #[cfg(feature = "alloc")]

@@ -1,5 +1,6 @@
 //! Reading: from the bytes of the meta part to a validated [`Plan`].
 
+use super::fds::{Fd, FdStep};
 use super::records::*;
 use super::{FEATURE_WX, FEATURES, HEADER_OFFSET, MAGIC, META_MAX, NOTE_NAME, VERSION};
 use crate::{ARCH_X86_64, Checksum, FormatError};

@@ -12,6 +12,8 @@ macro_rules! record {
     };
 }
 
+pub(super) use record;
+
 record! {
     /// A slice of the bytes table.
     BytesRef {
@@ -300,139 +302,6 @@ pub const TIMEOUT_TIMESPEC: u32 = 1;
 pub const TIMEOUT_MILLISECONDS: u32 = 2;
 /// Added to [`Thread::timeout_form`]: the argument's register is not used after the call.
 pub const TIMEOUT_DEAD: u32 = 4;
-
-/// [`Fd::kind`]: inherited from whoever starts the instance; `source` is the standard stream there (0, 1 or 2).
-pub const FD_INHERIT: u32 = 0;
-/// [`Fd::kind`]: the same open file description as the record `source`.
-pub const FD_DUP: u32 = 1;
-/// [`Fd::kind`]: opened again at `path`, then sought to `offset`. Where `b` is not 0, the file must still have `a`
-/// bytes and the modification time `b` (nanoseconds).
-pub const FD_PATH: u32 = 2;
-/// [`Fd::kind`]: a file without a name in the directory `path` (elsewhere where that fails); `a` = permission bits.
-pub const FD_DELETED: u32 = 3;
-/// [`Fd::kind`]: an end of a pipe; `source` names the record of the other end.
-pub const FD_PIPE: u32 = 4;
-/// [`Fd::kind`]: eventfd; `a` = count, `b` = flags.
-pub const FD_EVENT: u32 = 5;
-/// [`Fd::kind`]: timerfd; `a` = clock, `data` = `itimerspec` with the remaining time.
-pub const FD_TIMER: u32 = 6;
-/// [`Fd::kind`]: signalfd; `a` = mask.
-pub const FD_SIGNAL: u32 = 7;
-/// [`Fd::kind`]: epoll.
-pub const FD_EPOLL: u32 = 8;
-/// [`Fd::kind`]: memfd; `a` = `memfd_create` flags, `data` = its name, zero-terminated.
-pub const FD_MEMFD: u32 = 9;
-/// [`Fd::kind`]: inotify.
-pub const FD_INOTIFY: u32 = 10;
-/// [`Fd::kind`]: an end of a Unix socket pair; `source` names the record of the other end, `a` = type.
-pub const FD_SOCKETPAIR: u32 = 11;
-/// [`Fd::kind`]: a socket without a peer; `a` = family, `b` = type, `offset` = protocol, `data` = the address that
-/// it is bound to.
-pub const FD_SOCKET: u32 = 12;
-/// [`Fd::kind`]: closed in the instance although stdio is open (the program closed it).
-pub const FD_CLOSED: u32 = 13;
-/// [`Fd::kind`]: pidfd of the process itself.
-pub const FD_PIDFD_SELF: u32 = 14;
-/// [`Fd::kind`]: a pseudo-terminal: the master where `source` is its own index, else the other side of that master.
-pub const FD_PTY: u32 = 15;
-/// [`Fd::kind`]: the file of the record `source` opened once more, with `flags` and `offset` of its own.
-pub const FD_REOPEN: u32 = 16;
-
-/// [`Fd::fd`]: records from this number on exist only while descriptors are restored.
-pub const FD_TEMPORARY: u32 = 1 << 20;
-
-record! {
-    /// A file descriptor, in ascending order of `fd`.
-    Fd {
-        /// Number in the program, or [`FD_TEMPORARY`] and up.
-        fd: u32,
-        /// `FD_…`.
-        kind: u32,
-        /// Status flags (`O_…`), O_CLOEXEC included.
-        flags: u32,
-        /// Meaning by kind.
-        source: u32,
-        /// File offset.
-        offset: u64,
-        /// Meaning by kind.
-        a: u64,
-        /// Meaning by kind.
-        b: u64,
-        /// Path.
-        path: BytesRef,
-        /// Meaning by kind.
-        data: BytesRef,
-    }
-}
-
-/// [`FdStep::kind`]: copies `b` bytes to offset `a` of the file; `c` says from where ([`FdStep::content_source`]).
-pub const STEP_CONTENT: u32 = 1;
-/// [`FdStep::kind`]: sets the file's length to `a`.
-pub const STEP_LENGTH: u32 = 2;
-/// [`FdStep::kind`]: writes `data` to a pipe, or sends it as one message, with the descriptors that `extra` lists
-/// (4 bytes each, indices of records).
-pub const STEP_SEND: u32 = 3;
-/// [`FdStep::kind`]: sets the capacity of a pipe to `a` bytes.
-pub const STEP_PIPE_SIZE: u32 = 4;
-/// [`FdStep::kind`]: adds the seals `a`.
-pub const STEP_SEAL: u32 = 5;
-/// [`FdStep::kind`]: sets socket option `b` of level `a` to `data`.
-pub const STEP_OPTION: u32 = 6;
-/// [`FdStep::kind`]: binds to the address of the record; a Unix socket's file gets the permission bits `a`.
-pub const STEP_BIND: u32 = 7;
-/// [`FdStep::kind`]: listens with backlog `a`.
-pub const STEP_LISTEN: u32 = 8;
-/// [`FdStep::kind`]: `shutdown(a)`.
-pub const STEP_SHUTDOWN: u32 = 9;
-/// [`FdStep::kind`]: `ioctl(a)` with a pointer to `data`; only the requests that validation names.
-pub const STEP_IOCTL: u32 = 10;
-/// [`FdStep::kind`]: opens and closes the other side of a pseudo-terminal, which then reads as hung up.
-pub const STEP_HANG_UP: u32 = 11;
-/// [`FdStep::kind`]: inotify watch `b` of the path `data` for the events `a`.
-pub const STEP_WATCH: u32 = 12;
-/// [`FdStep::kind`]: adds the record `a` to an epoll set: events `b`, user data `c`.
-pub const STEP_EPOLL: u32 = 13;
-/// [`FdStep::kind`]: takes a lock again: `a` = `LOCK_…` and, in the upper half, F_RDLCK or F_WRLCK; from `b`, `c` bytes.
-pub const STEP_LOCK: u32 = 14;
-/// [`FdStep::kind`]: takes a lease of type `a`.
-pub const STEP_LEASE: u32 = 15;
-/// [`FdStep::kind`]: this process gets the signals for I/O; signal `a` instead of SIGIO when it is not 0.
-pub const STEP_OWNER: u32 = 16;
-
-/// [`STEP_LOCK`]: `flock`.
-pub const LOCK_FLOCK: u32 = 0;
-/// [`STEP_LOCK`]: a lock of the process (F_SETLK).
-pub const LOCK_POSIX: u32 = 1;
-/// [`STEP_LOCK`]: a lock of the open file description (F_OFD_SETLK).
-pub const LOCK_OFD: u32 = 2;
-
-record! {
-    /// What completes a descriptor once all of them exist. Steps are taken in order.
-    FdStep {
-        /// Index of the descriptor's record.
-        fd: u32,
-        /// `STEP_…`.
-        kind: u32,
-        /// Meaning by kind.
-        a: u64,
-        /// Meaning by kind.
-        b: u64,
-        /// Meaning by kind.
-        c: u64,
-        /// Meaning by kind.
-        data: BytesRef,
-        /// Meaning by kind.
-        extra: BytesRef,
-    }
-}
-
-impl FdStep {
-    /// Where the bytes of a [`STEP_CONTENT`] come from: index of the file (the snapshot or a data file), and the offset in it.
-    /// The offset is a multiple of the page size, and no file has a larger index than fits below that.
-    pub fn content_source(&self) -> (u16, u64) {
-        ((self.c % crate::PAGE) as u16, self.c / crate::PAGE * crate::PAGE)
-    }
-}
 
 impl File {
     /// Whether bytes of it are read, and not only mapped.

@@ -1,5 +1,6 @@
 //! Writing: from tables to the bytes of the meta part.
 
+use super::fds::{Fd, FdStep};
 use super::plan::{HEADER_END, meta_checksum, note_header};
 use super::records::*;
 use super::{FEATURE_WX, HEADER_OFFSET, MAGIC, NOTE_NAME, Plan, SnapHeader, VERSION};

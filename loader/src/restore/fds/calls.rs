@@ -13,8 +13,12 @@ pub(super) const F_SETPIPE_SZ: u32 = 1031;
 pub(super) const F_ADD_SEALS: u32 = 1033;
 pub(super) const F_SETLK: u32 = 6;
 pub(super) const F_OFD_SETLK: u32 = 37;
+/// Value of [`F_SETFD`].
+pub(super) const FD_CLOEXEC: u64 = 1;
+pub(super) const TIOCGPTPEER: u64 = 0x5441;
 const F_GETFD: u32 = 1;
 const F_DUPFD_CLOEXEC: u32 = 1030;
+const MFD_CLOEXEC: u64 = 1;
 const MSG_DONTWAIT: u64 = 0x40;
 const MSG_NOSIGNAL: u64 = 0x4000;
 const SOL_SOCKET: u32 = 1;
@@ -66,7 +70,7 @@ pub(super) fn temporary_file(path: &CStr) -> Result<i32> {
 }
 
 pub(super) fn memfd(name: &CStr, flags: u64) -> Result<i32> {
-    call(nr::MEMFD_CREATE, [name.as_ptr() as u64, flags | 1, 0, 0, 0, 0]).map(|fd| fd as i32)
+    call(nr::MEMFD_CREATE, [name.as_ptr() as u64, flags | MFD_CLOEXEC, 0, 0, 0, 0]).map(|fd| fd as i32)
 }
 
 pub(super) fn set_length(number: i32, len: u64) -> Result<()> {
@@ -123,7 +127,8 @@ pub(super) fn epoll_add(set: i32, number: i32, events: u32, data: u64) -> Result
     let mut event = [0u8; 12];
     event[..4].copy_from_slice(&events.to_le_bytes());
     event[4..].copy_from_slice(&data.to_le_bytes());
-    call(nr::EPOLL_CTL, [fd(set), 1, fd(number), event.as_ptr() as u64, 0, 0]).map(drop)
+    const EPOLL_CTL_ADD: u64 = 1;
+    call(nr::EPOLL_CTL, [fd(set), EPOLL_CTL_ADD, fd(number), event.as_ptr() as u64, 0, 0]).map(drop)
 }
 
 pub(super) fn inotify() -> Result<i32> {
@@ -222,14 +227,18 @@ pub(super) fn send(number: i32, data: &[u8], rights: impl Iterator<Item = i32>) 
 }
 
 pub(super) fn flock(number: i32, exclusive: bool) -> Result<()> {
+    const LOCK_SH: u64 = 1;
+    const LOCK_EX: u64 = 2;
     const LOCK_NB: u64 = 4;
-    call(nr::FLOCK, [fd(number), LOCK_NB | if exclusive { 2 } else { 1 }, 0, 0, 0, 0]).map(drop)
+    call(nr::FLOCK, [fd(number), LOCK_NB | if exclusive { LOCK_EX } else { LOCK_SH }, 0, 0, 0, 0]).map(drop)
 }
 
 /// A record lock of the process or of the open file description; `len` 0: to the end.
 pub(super) fn record_lock(number: i32, command: u32, exclusive: bool, start: u64, len: u64) -> Result<()> {
     // struct flock: type (2 bytes), whence (2 bytes), padding, start, length, pid, padding.
-    let lock = [u64::from(exclusive), start, len, 0];
+    const F_RDLCK: u64 = 0;
+    const F_WRLCK: u64 = 1;
+    let lock = [if exclusive { F_WRLCK } else { F_RDLCK }, start, len, 0];
     sys::fcntl(number, command, lock.as_ptr() as u64).map(drop)
 }
 

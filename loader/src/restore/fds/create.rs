@@ -6,8 +6,6 @@ use crate::runtime::sys::{self, Errno};
 use core::ffi::CStr;
 use snapfn_format::snap::*;
 
-/// [`Fd::source`] of a [`FD_PATH`] that names a FIFO.
-pub(super) const FIFO: u32 = 1;
 const O_ACCMODE: u32 = 3;
 const O_RDWR: u32 = 2;
 const O_NOCTTY: u32 = 0o400;
@@ -15,7 +13,6 @@ const O_DIRECT: u32 = 0o40000;
 const O_NOATIME: u32 = 0o1000000;
 /// O_EXCL: PIDFD_THREAD of a pidfd.
 const O_EXCL: u32 = 0o200;
-const TIOCGPTPEER: u64 = 0x5441;
 const TIOCSPTLCK: u64 = 0x4004_5431;
 
 impl<'a> Context<'a, '_> {
@@ -25,76 +22,82 @@ impl<'a> Context<'a, '_> {
         let cloexec = record.flags & sys::O_CLOEXEC;
         let to = self.number(record);
         let flags = record.flags | O_NOCTTY | sys::O_CLOEXEC;
-        let made = match record.kind {
-            FD_INHERIT if record.source == record.fd => {
+        let Some(descriptor) = record.descriptor() else { return Ok(()) };
+        let made = match descriptor {
+            Descriptor::Inherited { stream } if stream == record.fd => {
                 if cloexec != 0 {
-                    let _ = sys::fcntl(to, calls::F_SETFD, 1);
+                    let _ = sys::fcntl(to, calls::F_SETFD, calls::FD_CLOEXEC);
                 }
                 return Ok(());
             }
-            FD_INHERIT => {
-                match streams.get(record.source as usize) {
+            Descriptor::Inherited { stream } => {
+                match streams.get(stream as usize) {
                     Some(stream @ 0..) => sys::dup3(*stream, to, cloexec).map_err(fail("dup"))?,
                     _ => sys::close(to),
                 }
                 return Ok(());
             }
-            FD_DUP => return sys::dup3(self.number_of(record.source), to, cloexec).map_err(fail("dup")),
-            FD_CLOSED => {
+            Descriptor::Duplicate { of } => return sys::dup3(self.number_of(of), to, cloexec).map_err(fail("dup")),
+            Descriptor::Closed => {
                 sys::close(to);
                 return Ok(());
             }
-            FD_PIPE | FD_SOCKETPAIR => return self.pair(index, record),
-            FD_PATH => self.path(record)?,
-            FD_REOPEN => {
-                let from = self.number_of(record.source);
+            Descriptor::Pipe { other } => return self.pair(index, record, other, None),
+            Descriptor::SocketPair { other, kind } => return self.pair(index, record, other, Some(kind)),
+            Descriptor::Path { offset, unchanged, fifo } => self.path(record, offset, unchanged, fifo)?,
+            Descriptor::Reopened { of, offset } => {
+                let from = self.number_of(of);
                 let opened = calls::with_proc_path(from, |path| sys::openat(sys::AT_FDCWD, path, flags, 0));
-                self.seek(record, opened.map_err(fail("opening it once more"))?)?
+                seek(record, offset, opened.map_err(fail("opening it once more"))?)?
             }
-            FD_DELETED | FD_MEMFD => self.seek(record, file(plan, index, record, self.sources)?)?,
-            FD_EVENT => {
-                let made = calls::eventfd(record.b | u64::from(sys::O_CLOEXEC)).map_err(fail("eventfd"))?;
-                if record.a != 0 {
-                    sys::write(made, &record.a.to_le_bytes()).map_err(fail("its count"))?;
+            Descriptor::Deleted { offset, .. } | Descriptor::Memory { offset, .. } => {
+                seek(record, offset, file(plan, index, record, self.sources)?)?
+            }
+            Descriptor::Event { count, flags } => {
+                let made = calls::eventfd(flags | u64::from(sys::O_CLOEXEC)).map_err(fail("eventfd"))?;
+                if count != 0 {
+                    sys::write(made, &count.to_le_bytes()).map_err(fail("its count"))?;
                 }
                 made
             }
-            FD_TIMER => {
-                let made = calls::timerfd(record.a).map_err(fail("timerfd"))?;
+            Descriptor::Timer { clock } => {
+                let made = calls::timerfd(clock).map_err(fail("timerfd"))?;
                 calls::set_timer(made, plan.bytes(record.data)).map_err(fail("its time"))?;
                 made
             }
-            FD_SIGNAL => calls::signalfd(record.a).map_err(fail("signalfd"))?,
-            FD_EPOLL => calls::epoll().map_err(fail("epoll"))?,
-            FD_INOTIFY => calls::inotify().map_err(fail("inotify"))?,
-            FD_PIDFD_SELF => calls::pidfd_self(u64::from(record.flags & O_EXCL)).map_err(fail("pidfd"))?,
-            FD_PTY if record.source as usize == index => {
+            Descriptor::Signal { mask } => calls::signalfd(mask).map_err(fail("signalfd"))?,
+            Descriptor::Epoll => calls::epoll().map_err(fail("epoll"))?,
+            Descriptor::Inotify => calls::inotify().map_err(fail("inotify"))?,
+            Descriptor::OwnPidfd => calls::pidfd_self(u64::from(record.flags & O_EXCL)).map_err(fail("pidfd"))?,
+            Descriptor::Terminal { master } if master as usize == index => {
                 let made = sys::openat(sys::AT_FDCWD, c"/dev/ptmx", flags, 0)
                     .map_err(|errno| RestoreError::Path("cannot open", b"/dev/ptmx", errno))?;
                 let unlocked = 0u32;
                 calls::ioctl(made, TIOCSPTLCK, &raw const unlocked as u64).map_err(fail("unlocking the terminal"))?;
                 made
             }
-            FD_PTY => calls::ioctl(self.number_of(record.source), TIOCGPTPEER, u64::from(flags))
-                .map_err(fail("its terminal"))? as i32,
-            _ => self.socket(index, record)?,
+            Descriptor::Terminal { master } => {
+                calls::ioctl(self.number_of(master), calls::TIOCGPTPEER, u64::from(flags))
+                    .map_err(fail("its terminal"))? as i32
+            }
+            Descriptor::Socket { family, kind, protocol } => self.socket(index, record, (family, kind, protocol))?,
         };
         self.place(made, record)
     }
 
-    /// Both ends at once, when the first of them comes up.
-    fn pair(&self, index: usize, record: &Fd) -> Result<(), RestoreError<'a>> {
-        let Some(other) = self.plan.fds.get(record.source as usize).filter(|_| index < record.source as usize) else {
+    /// Both ends at once, when the first of them comes up: of a pipe, or of a socket pair of that type.
+    fn pair(&self, index: usize, record: &Fd, other: u32, socket_type: Option<u64>) -> Result<(), RestoreError<'a>> {
+        let Some(other) = self.plan.fds.get(other as usize).filter(|_| index < other as usize) else {
             return Ok(());
         };
         let fail = |errno| RestoreError::Fd(record.fd, "making the pair", errno);
-        let [mut first, mut second] = match record.kind {
-            FD_PIPE => {
+        let [mut first, mut second] = match socket_type {
+            None => {
                 let packets = (record.flags | other.flags) & O_DIRECT;
                 let [read, write] = calls::pipe(packets | sys::O_NONBLOCK | sys::O_CLOEXEC).map_err(fail)?;
                 if record.flags & O_ACCMODE == 0 { [read, write] } else { [write, read] }
             }
-            _ => calls::socket_pair(record.a).map_err(fail)?,
+            Some(kind) => calls::socket_pair(kind).map_err(fail)?,
         };
         // Neither may be in the other's place.
         for end in [&mut first, &mut second] {
@@ -106,18 +109,17 @@ impl<'a> Context<'a, '_> {
         self.place(second, other)
     }
 
-    fn seek(&self, record: &Fd, fd: i32) -> Result<i32, RestoreError<'a>> {
-        if record.offset != 0 {
-            sys::lseek(fd, record.offset).map_err(|errno| RestoreError::Fd(record.fd, "lseek", errno))?;
-        }
-        Ok(fd)
-    }
-
-    fn path(&self, record: &Fd) -> Result<i32, RestoreError<'a>> {
+    fn path(
+        &self,
+        record: &Fd,
+        offset: u64,
+        unchanged: Option<Unchanged>,
+        fifo: bool,
+    ) -> Result<i32, RestoreError<'a>> {
         let path = CStr::from_bytes_with_nul(self.plan.bytes(record.path)).unwrap_or_default();
         let fail = |errno| RestoreError::Path("cannot open again", path.to_bytes(), errno);
         let open = |flags| sys::openat(sys::AT_FDCWD, path, flags | O_NOCTTY | sys::O_CLOEXEC, 0);
-        let opened = if record.source == FIFO {
+        let opened = if fifo {
             // Opening an end of a FIFO waits for the other one; without O_NONBLOCK for ever, as nobody else runs here.
             let flags = record.flags | sys::O_NONBLOCK;
             match open(flags) {
@@ -137,20 +139,28 @@ impl<'a> Context<'a, '_> {
             }
         };
         let opened = opened.map_err(fail)?;
-        if record.b != 0 && calls::size_and_time(opened) != Ok((record.a, record.b)) {
+        if unchanged.is_some_and(|file| calls::size_and_time(opened) != Ok((file.size, file.modified))) {
             return Err(RestoreError::Changed(path.to_bytes()));
         }
-        self.seek(record, opened)
+        seek(record, offset, opened)
     }
 }
 
-/// Makes the file of a [`FD_DELETED`] or [`FD_MEMFD`] record with its content, length and seals, open as the record
+fn seek<'a>(record: &Fd, offset: u64, fd: i32) -> Result<i32, RestoreError<'a>> {
+    if offset != 0 {
+        sys::lseek(fd, offset).map_err(|errno| RestoreError::Fd(record.fd, "lseek", errno))?;
+    }
+    Ok(fd)
+}
+
+/// Makes the file of a [`Descriptor::Deleted`] or [`Descriptor::Memory`] record with its content, length and seals, open as the record
 /// says (close-on-exec, at offset 0). Whoever maps it calls this, too.
 pub(crate) fn file<'a>(plan: &Plan<'a>, index: usize, record: &Fd, sources: &Sources) -> Result<i32, RestoreError<'a>> {
     let fail = |what| move |errno| RestoreError::Fd(record.fd, what, errno);
-    let made = if record.kind == FD_MEMFD {
+    let descriptor = record.descriptor();
+    let made = if let Some(Descriptor::Memory { flags, .. }) = descriptor {
         let name = CStr::from_bytes_with_nul(plan.bytes(record.data)).unwrap_or_default();
-        calls::memfd(name, record.a).map_err(fail("memfd_create"))?
+        calls::memfd(name, flags).map_err(fail("memfd_create"))?
     } else {
         let directory = CStr::from_bytes_with_nul(plan.bytes(record.path)).unwrap_or_default();
         // Where that directory is gone, closed to us, or on a file system without O_TMPFILE: memory will do.
@@ -160,21 +170,20 @@ pub(crate) fn file<'a>(plan: &Plan<'a>, index: usize, record: &Fd, sources: &Sou
     };
     let mut seals = 0;
     for step in plan.fd_steps.iter().filter(|step| step.fd as usize == index) {
-        match step.kind {
-            STEP_LENGTH => calls::set_length(made, step.a).map_err(fail("its length"))?,
-            STEP_CONTENT => {
-                let (source, offset) = step.content_source();
-                let source = sources.fd(source);
-                sys::lseek(made, step.a).map_err(fail("lseek"))?;
+        match step.step() {
+            Some(Step::Length(len)) => calls::set_length(made, len).map_err(fail("its length"))?,
+            Some(Step::Content { to, len, from }) => {
+                sys::lseek(made, to).map_err(fail("lseek"))?;
                 let mut done = 0;
-                while done < step.b {
-                    match calls::copy(made, source, offset + done, step.b - done).map_err(fail("its content"))? {
+                while done < len {
+                    let copied = calls::copy(made, sources.fd(from.file), from.offset + done, len - done);
+                    match copied.map_err(fail("its content"))? {
                         0 => return Err(fail("its content")(Errno::IO)),
                         count => done += count as u64,
                     }
                 }
             }
-            STEP_SEAL => seals = step.a,
+            Some(Step::Seal(more)) => seals = more,
             _ => {}
         }
     }
@@ -186,8 +195,8 @@ pub(crate) fn file<'a>(plan: &Plan<'a>, index: usize, record: &Fd, sources: &Sou
     } else {
         sys::lseek(made, 0).map_err(fail("lseek"))?;
     }
-    if record.kind == FD_DELETED {
-        calls::set_mode(made, record.a).map_err(fail("its permissions"))?;
+    if let Some(Descriptor::Deleted { mode, .. }) = descriptor {
+        calls::set_mode(made, mode).map_err(fail("its permissions"))?;
     }
     if seals != 0 {
         sys::fcntl(made, calls::F_ADD_SEALS, seals).map_err(fail("its seals"))?;

@@ -61,8 +61,8 @@ fn recreate<'a>(
     let limit = calls::file_limit(None);
     let base = free_base(plan);
     let above = base + temporaries(plan).count() as i32;
-    let contents = plan.fd_steps.iter().filter(|step| step.kind == STEP_CONTENT);
-    let wanted = |file| contents.clone().any(|step| usize::from(step.content_source().0) == file);
+    let contents = plan.fd_steps.iter().filter_map(FdStep::content);
+    let wanted = |file| contents.clone().any(|(_, _, from)| usize::from(from.file) == file);
     sources
         .keep(wanted, |fd| calls::dup_above(fd, above))
         .map_err(|errno| RestoreError::System("keeping the snapshot file open", errno))?;
@@ -96,7 +96,8 @@ fn recreate<'a>(
 
 /// Whether the program has no descriptors but the standard streams, as its starter gives them.
 pub(super) fn is_only_streams(plan: &Plan<'_>) -> bool {
-    let as_given = |record: &Fd| record.kind == FD_INHERIT && record.source == record.fd && record.flags == 0;
+    let as_given =
+        |record: &Fd| record.descriptor() == Some(Descriptor::Inherited { stream: record.fd }) && record.flags == 0;
     plan.fd_steps.is_empty() && plan.fds.iter().all(as_given)
 }
 
@@ -137,12 +138,14 @@ impl<'a> Context<'a, '_> {
     /// Duplicates of the standard streams that the plan moves to other numbers.
     fn keep_streams(&self) -> Result<[i32; 3], RestoreError<'a>> {
         let mut streams = [-1; 3];
-        for record in self.plan.fds.iter().filter(|r| r.kind == FD_INHERIT && r.source != r.fd) {
+        for record in self.plan.fds {
             // A starter without that stream gives the program none either.
-            if let Some(slot) = streams.get_mut(record.source as usize).filter(|slot| **slot < 0)
-                && calls::is_open(record.source as i32)
+            if let Some(Descriptor::Inherited { stream }) = record.descriptor()
+                && stream != record.fd
+                && let Some(slot) = streams.get_mut(stream as usize).filter(|slot| **slot < 0)
+                && calls::is_open(stream as i32)
             {
-                *slot = calls::dup_above(record.source as i32, self.above())
+                *slot = calls::dup_above(stream as i32, self.above())
                     .map_err(|errno| RestoreError::Fd(record.fd, "dup", errno))?;
             }
         }
@@ -164,11 +167,20 @@ impl<'a> Context<'a, '_> {
 
     /// Status flags, last: steps write to descriptors that are not to block or to append.
     fn set_flags(&self, record: &Fd) -> Result<(), RestoreError<'a>> {
-        let by_open = matches!(record.kind, FD_PATH | FD_REOPEN | FD_PTY) && record.source != create::FIFO;
-        let none = matches!(record.kind, FD_INHERIT | FD_DUP | FD_CLOSED | FD_EPOLL);
+        let Some(descriptor) = record.descriptor() else { return Ok(()) };
+        let made_nonblocking = match descriptor {
+            Descriptor::Inherited { .. } | Descriptor::Duplicate { .. } | Descriptor::Closed | Descriptor::Epoll => {
+                return Ok(());
+            }
+            // Opened with all of its flags.
+            Descriptor::Path { fifo: false, .. } | Descriptor::Reopened { .. } | Descriptor::Terminal { .. } => {
+                return Ok(());
+            }
+            Descriptor::Path { fifo: true, .. } | Descriptor::Pipe { .. } | Descriptor::Inotify => true,
+            _ => false,
+        };
         let flags = record.flags & SETTABLE;
-        let made_nonblocking = matches!(record.kind, FD_PIPE | FD_INOTIFY | FD_PATH);
-        if none || by_open || record.flags & sys::O_PATH != 0 || (flags == 0 && !made_nonblocking) {
+        if record.flags & sys::O_PATH != 0 || (flags == 0 && !made_nonblocking) {
             return Ok(());
         }
         sys::fcntl(self.number(record), calls::F_SETFL, u64::from(flags))

@@ -18,6 +18,8 @@ const AF_INET: u16 = 2;
 const AF_INET6: u16 = 10;
 const SOL_SOCKET: u64 = 1;
 const SO_TYPE: u64 = 3;
+/// What flags of a socket's type leave.
+pub(super) const SOCK_TYPE_MASK: u64 = 0xf;
 const IPPROTO_IPV6: u64 = 41;
 const IPV6_V6ONLY: u64 = 26;
 /// First descriptor of socket activation.
@@ -48,11 +50,15 @@ enum Choice {
     At(Address),
 }
 
+fn is_socket(record: &Fd) -> bool {
+    matches!(record.descriptor(), Some(Descriptor::Socket { .. }))
+}
+
 fn bound<'a, 'b>(plan: &'b Plan<'a>) -> impl Iterator<Item = (usize, &'a [u8])> + use<'a, 'b> {
     plan.fds
         .iter()
         .enumerate()
-        .filter(|(_, record)| record.kind == FD_SOCKET && record.data.len > 0)
+        .filter(|(_, record)| is_socket(record) && record.data.len > 0)
         .map(|(index, record)| (index, plan.bytes(record.data)))
 }
 
@@ -124,8 +130,12 @@ pub(super) fn take_handed<'a>(context: &Context<'a, '_>, initial: &InitialStack)
             let own = calls::socket_name(fd, &mut buffer).unwrap_or_default();
             let Ok(kind) = calls::option(fd, SO_TYPE) else { continue };
             let fits = |index: usize, planned: &[u8]| {
-                let same = context.plan.fds.get(index).is_some_and(|record| record.b & 0xf == u64::from(kind));
-                same && handed.of(index).is_none()
+                let same_type = |record: &Fd| match record.descriptor() {
+                    Some(Descriptor::Socket { kind: planned, .. }) => planned & SOCK_TYPE_MASK == u64::from(kind),
+                    _ => false,
+                };
+                context.plan.fds.get(index).is_some_and(same_type)
+                    && handed.of(index).is_none()
                     && match rule {
                         0 => name.is_some_and(|name| name.matches(planned)),
                         1 => own.len() > 2 && own == planned,
@@ -157,56 +167,71 @@ pub(super) fn take_handed<'a>(context: &Context<'a, '_>, initial: &InitialStack)
 }
 
 impl<'a> Context<'a, '_> {
-    pub(super) fn socket(&self, index: usize, record: &Fd) -> Result<i32, RestoreError<'a>> {
+    /// Makes a socket of that family, type and protocol, or takes the one that the starter hands in.
+    pub(super) fn socket(
+        &self,
+        index: usize,
+        record: &Fd,
+        (family, kind, protocol): (u64, u64, u64),
+    ) -> Result<i32, RestoreError<'a>> {
         if let Some(fd) = self.handed.of(index) {
             return Ok(fd);
         }
         let (family, protocol) = match choose(self.plan, self.binds, index) {
-            Choice::At(at) if u64::from(address::family(at.bytes())) != record.a => {
+            Choice::At(at) if u64::from(address::family(at.bytes())) != family => {
                 (u64::from(address::family(at.bytes())), 0)
             }
-            _ => (record.a, record.offset),
+            _ => (family, protocol),
         };
-        calls::socket(family, record.b, protocol).map_err(|errno| RestoreError::Fd(record.fd, "socket", errno))
+        calls::socket(family, kind, protocol).map_err(|errno| RestoreError::Fd(record.fd, "socket", errno))
     }
 
-    pub(super) fn socket_step(&self, step: &FdStep, record: &Fd, data: &[u8]) -> Result<(), RestoreError<'a>> {
-        let index = step.fd as usize;
+    /// A step that only sockets have; `index` is that of their record.
+    pub(super) fn socket_step(&self, index: u32, step: Step, record: &Fd, data: &[u8]) -> Result<(), RestoreError<'a>> {
+        let index = index as usize;
         if self.handed.of(index).is_some() {
             return Ok(());
         }
         let fd = self.number(record);
+        let (family, kind) = match record.descriptor() {
+            Some(Descriptor::Socket { family, kind, .. }) => (family, kind),
+            Some(Descriptor::SocketPair { kind, .. }) => (AF_UNIX, kind),
+            _ => return Ok(()),
+        };
         let own = self.plan.bytes(record.data);
         let choice = choose(self.plan, self.binds, index);
         let at = match &choice {
             Choice::Own => own,
             Choice::At(at) => at.bytes(),
         };
-        match step.kind {
-            STEP_OPTION => {
-                let moved = u64::from(address::family(at)) != record.a && step.a != SOL_SOCKET;
-                let mapped = matches!(choice, Choice::At(_)) && step.a == IPPROTO_IPV6 && step.b == IPV6_V6ONLY;
+        match step {
+            Step::Option { level, name } => {
+                let moved = u64::from(address::family(at)) != family && level != SOL_SOCKET;
+                let mapped = matches!(choice, Choice::At(_)) && level == IPPROTO_IPV6 && name == IPV6_V6ONLY;
                 if (moved && !own.is_empty()) || mapped {
                     return Ok(());
                 }
-                calls::set_option(fd, step.a, step.b, data)
+                calls::set_option(fd, level, name, data)
                     .map_err(|errno| RestoreError::Fd(record.fd, "socket option", errno))
             }
-            STEP_BIND => {
+            Step::Bind { mode } => {
                 let fail = |errno| RestoreError::Bind(self.address(&choice, own), errno);
                 match calls::bind(fd, at) {
-                    Err(Errno::ADDRINUSE) if is_stale(at, record.b) => {
+                    Err(Errno::ADDRINUSE) if is_stale(at, kind) => {
                         with_path(at, calls::unlink).map_err(fail)?;
                         calls::bind(fd, at).map_err(fail)?;
                     }
                     other => other.map_err(fail)?,
                 }
-                if step.a != 0 && u64::from(address::family(at)) == AF_UNIX {
-                    let _ = with_path(at, |path| calls::chmod(path, step.a));
+                if mode != 0 && u64::from(address::family(at)) == AF_UNIX {
+                    let _ = with_path(at, |path| calls::chmod(path, mode));
                 }
                 Ok(())
             }
-            _ => calls::listen(fd, step.a).map_err(|errno| RestoreError::Bind(self.address(&choice, own), errno)),
+            Step::Listen { backlog } => {
+                calls::listen(fd, backlog).map_err(|errno| RestoreError::Bind(self.address(&choice, own), errno))
+            }
+            _ => Ok(()),
         }
     }
 

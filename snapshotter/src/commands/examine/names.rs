@@ -46,26 +46,26 @@ pub(crate) fn patch(kind: u16) -> &'static str {
     }
 }
 
-pub(crate) fn descriptor(kind: u32) -> &'static str {
-    match kind {
-        FD_INHERIT => "inherited",
-        FD_DUP => "duplicate",
-        FD_PATH => "file",
-        FD_DELETED => "deleted file",
-        FD_PIPE => "pipe",
-        FD_EVENT => "eventfd",
-        FD_TIMER => "timerfd",
-        FD_SIGNAL => "signalfd",
-        FD_EPOLL => "epoll",
-        FD_MEMFD => "memfd",
-        FD_INOTIFY => "inotify",
-        FD_SOCKETPAIR => "socket pair",
-        FD_SOCKET => "socket",
-        FD_CLOSED => "closed",
-        FD_PIDFD_SELF => "pidfd of itself",
-        FD_PTY => "pty",
-        FD_REOPEN => "reopened",
-        _ => "unknown",
+pub(crate) fn descriptor(record: &Fd) -> &'static str {
+    match record.descriptor() {
+        Some(Descriptor::Inherited { .. }) => "inherited",
+        Some(Descriptor::Duplicate { .. }) => "duplicate",
+        Some(Descriptor::Path { .. }) => "file",
+        Some(Descriptor::Deleted { .. }) => "deleted file",
+        Some(Descriptor::Pipe { .. }) => "pipe",
+        Some(Descriptor::Event { .. }) => "eventfd",
+        Some(Descriptor::Timer { .. }) => "timerfd",
+        Some(Descriptor::Signal { .. }) => "signalfd",
+        Some(Descriptor::Epoll) => "epoll",
+        Some(Descriptor::Memory { .. }) => "memfd",
+        Some(Descriptor::Inotify) => "inotify",
+        Some(Descriptor::SocketPair { .. }) => "socket pair",
+        Some(Descriptor::Socket { .. }) => "socket",
+        Some(Descriptor::Closed) => "closed",
+        Some(Descriptor::OwnPidfd) => "pidfd of itself",
+        Some(Descriptor::Terminal { .. }) => "pty",
+        Some(Descriptor::Reopened { .. }) => "reopened",
+        None => "unknown",
     }
 }
 
@@ -73,9 +73,9 @@ pub(crate) fn descriptor(kind: u32) -> &'static str {
 pub(crate) fn content(plan: &Plan<'_>, index: usize) -> u64 {
     let steps = plan.fd_steps.iter().filter(|step| step.fd as usize == index);
     steps
-        .map(|step| match step.kind {
-            STEP_CONTENT => step.b,
-            STEP_SEND => u64::from(step.data.len),
+        .map(|step| match step.step() {
+            Some(Step::Content { len, .. }) => len,
+            Some(Step::Send) => u64::from(step.data.len),
             _ => 0,
         })
         .sum()

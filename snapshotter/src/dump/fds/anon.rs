@@ -24,13 +24,12 @@ pub(super) fn gather(gathering: &mut Gathering<'_>, open: &OpenFd, kind: &str) -
         "[eventfd]" => {
             let count = open.field("eventfd-count:").and_then(|c| u64::from_str_radix(c, 16).ok()).unwrap_or(0);
             let semaphore = open.field("eventfd-semaphore:").is_some_and(|value| value != "0");
-            let record = &mut gathering.record(open, FD_EVENT).record;
-            (record.a, record.b) = (count, u64::from(semaphore));
+            gathering.record(open, Descriptor::Event { count, flags: u64::from(semaphore) });
             Ok(())
         }
         "[signalfd]" => {
             let mask = open.field("sigmask:").and_then(|mask| u64::from_str_radix(mask, 16).ok());
-            gathering.record(open, FD_SIGNAL).record.a = mask.unwrap_or(0);
+            gathering.record(open, Descriptor::Signal { mask: mask.unwrap_or(0) });
             Ok(())
         }
         "[timerfd]" => timer(gathering, open),
@@ -39,7 +38,7 @@ pub(super) fn gather(gathering: &mut Gathering<'_>, open: &OpenFd, kind: &str) -
         "[pidfd]" => match open.field("Pid:").and_then(|pid| pid.parse::<i32>().ok()) {
             Some(pid) if pid == gathering.pid => {
                 let exclusive = if open.exclusive { libc::O_EXCL as u32 } else { 0 };
-                gathering.record(open, FD_PIDFD_SELF).record.flags |= exclusive;
+                gathering.record(open, Descriptor::OwnPidfd).record.flags |= exclusive;
                 Ok(())
             }
             Some(-1) | None => {
@@ -64,11 +63,11 @@ fn timer(gathering: &mut Gathering<'_>, open: &OpenFd) -> Result<(), Refusal> {
     let spec = open.duplicate().and_then(|fd| kernel::timer(&fd)).map_err(unreadable(failed))?;
     let now = OpenFd::read(open.at, open.key).map_err(unreadable(failed))?;
     let ticks = now.field("ticks:").and_then(|ticks| ticks.parse::<u64>().ok()).unwrap_or(0);
-    let state = gathering.record(open, FD_TIMER);
-    state.record.a = now.field("clockid:").and_then(|clock| clock.parse().ok()).unwrap_or(0);
-    state.data = spec.iter().flat_map(|word| word.to_le_bytes()).collect();
+    let clock = now.field("clockid:").and_then(|clock| clock.parse().ok()).unwrap_or(0);
+    gathering.record(open, Descriptor::Timer { clock }).data =
+        spec.iter().flat_map(|word| word.to_le_bytes()).collect();
     if ticks != 0 {
-        gathering.step(open.key, STEP_IOCTL, TFD_IOC_SET_TICKS).data = ticks.to_le_bytes().to_vec();
+        gathering.step(open.key, Step::Ioctl { request: TFD_IOC_SET_TICKS }).data = ticks.to_le_bytes().to_vec();
     }
     Ok(())
 }

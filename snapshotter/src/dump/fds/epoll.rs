@@ -7,7 +7,7 @@ use snapfn_format::snap::*;
 use std::collections::HashMap;
 
 pub(super) fn gather(gathering: &mut Gathering<'_>, open: &OpenFd) -> Result<(), Refusal> {
-    gathering.record(open, FD_EPOLL);
+    gathering.record(open, Descriptor::Epoll);
     let mut seen: HashMap<u32, u32> = HashMap::new();
     for line in open.info.lines().filter(|line| line.starts_with("tfd:")) {
         let fields: HashMap<&str, &str> = pairs(line);
@@ -30,9 +30,7 @@ pub(super) fn gather(gathering: &mut Gathering<'_>, open: &OpenFd) -> Result<(),
             );
             return Err((what, "remove it from the set before closing it"));
         }
-        let (fd, kind) = (open.key, STEP_EPOLL);
-        let (a, b, c) = (u64::from(target), events, data);
-        gathering.late_step(FdStep { fd, kind, a, b, c, ..FdStep::default() });
+        gathering.late_step(open.key, Step::Epoll { target, events: events as u32, data });
     }
     Ok(())
 }

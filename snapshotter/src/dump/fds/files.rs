@@ -20,8 +20,7 @@ pub(super) fn gather_unnamed(gathering: &mut Gathering<'_>, primary: &[&OpenFd],
     let mut first: HashMap<(u64, u64), u32> = HashMap::new();
     for open in primary.iter().filter(|open| open.metadata.is_file() && open.metadata.nlink() == 0) {
         if let Some(source) = first.get(&open.file()) {
-            let record = &mut gathering.record(open, FD_REOPEN).record;
-            (record.source, record.offset) = (*source, open.offset);
+            gathering.record(open, Descriptor::Reopened { of: *source, offset: open.offset });
             continue;
         }
         match unnamed(gathering, open) {
@@ -40,37 +39,44 @@ fn unnamed(gathering: &mut Gathering<'_>, open: &OpenFd) -> Result<(), Refusal> 
     let content = Rc::new(open.reopen().map_err(unreadable("its content cannot be read"))?);
     let extents = extents(&content, open.metadata.len());
     let is_memfd = name.starts_with("/memfd:");
-    let state = gathering.record(open, if is_memfd { FD_MEMFD } else { FD_DELETED });
-    state.record.offset = open.offset;
+    let (offset, mut seals) = (open.offset, 0);
     let text = name.strip_suffix(" (deleted)").unwrap_or(&name);
     if is_memfd {
         const F_SEAL_SEAL: u64 = 1;
         const F_SEAL_EXEC: u64 = 0x20;
         const MFD_ALLOW_SEALING: u64 = 2;
         const MFD_NOEXEC_SEAL: u64 = 8;
-        let seals = open
+        seals = open
             .duplicate()
             .and_then(|fd| kernel::fcntl(&fd, libc::F_GET_SEALS))
             .map_err(unreadable("its seals cannot be read"))? as u64;
+        let no_exec = seals & F_SEAL_EXEC != 0 && open.metadata.mode() & 0o111 == 0;
+        let flags = match seals {
+            // Without MFD_ALLOW_SEALING that is the only seal from the start.
+            F_SEAL_SEAL => 0,
+            _ if no_exec => MFD_NOEXEC_SEAL,
+            _ => MFD_ALLOW_SEALING,
+        };
+        if flags == 0 {
+            seals = 0;
+        }
+        let state = gathering.record(open, Descriptor::Memory { flags, offset });
         state.data = text.strip_prefix("/memfd:").unwrap_or(text).as_bytes().to_vec();
         state.data.push(0);
-        // Without MFD_ALLOW_SEALING that is the only seal from the start.
-        if seals != F_SEAL_SEAL {
-            let no_exec = seals & F_SEAL_EXEC != 0 && open.metadata.mode() & 0o111 == 0;
-            state.record.a = if no_exec { MFD_NOEXEC_SEAL } else { MFD_ALLOW_SEALING };
-            if seals != 0 {
-                gathering.step(open.key, STEP_SEAL, seals);
-            }
-        }
     } else {
         let directory = Path::new(text).parent().unwrap_or(Path::new("/tmp"));
+        let mode = u64::from(open.metadata.mode() & 0o7777);
+        let state = gathering.record(open, Descriptor::Deleted { mode, offset });
         state.path = directory.as_os_str().as_bytes().to_vec();
-        state.record.a = u64::from(open.metadata.mode() & 0o7777);
     }
-    gathering.step(open.key, STEP_LENGTH, open.metadata.len());
+    if seals != 0 {
+        gathering.step(open.key, Step::Seal(seals));
+    }
+    gathering.step(open.key, Step::Length(open.metadata.len()));
     for (start, end) in extents {
-        let state = gathering.step(open.key, STEP_CONTENT, start);
-        state.step.b = end - start;
+        // Where the bytes lie in the snapshot is known once all parts have been laid out.
+        let content_step = Step::Content { to: start, len: end - start, from: ContentSource::default() };
+        let state = gathering.step(open.key, content_step);
         state.content = Some(Rc::clone(&content));
     }
     Ok(())
@@ -140,13 +146,12 @@ pub(super) fn gather(gathering: &mut Gathering<'_>, open: &OpenFd) -> Result<(),
         && !name.starts_with("/sys/")
         && !gathering.open.iter().any(|other| other.file() == open.file() && other.access() != O_RDONLY);
     let path = own_path(gathering.pid, &name).unwrap_or_else(|| open.target.as_os_str().as_bytes().to_vec());
-    let state = gathering.record(open, FD_PATH);
-    state.path = path;
-    state.record.offset = if is_path { 0 } else { open.offset };
-    if unchanging {
-        state.record.a = open.metadata.len();
-        state.record.b = (open.metadata.mtime() * 1_000_000_000 + open.metadata.mtime_nsec()) as u64;
-    }
+    let unchanged = unchanging.then(|| Unchanged {
+        size: open.metadata.len(),
+        modified: (open.metadata.mtime() * 1_000_000_000 + open.metadata.mtime_nsec()) as u64,
+    });
+    let offset = if is_path { 0 } else { open.offset };
+    gathering.record(open, Descriptor::Path { offset, unchanged, fifo: false }).path = path;
     Ok(())
 }
 
@@ -166,7 +171,8 @@ fn own_path(pid: i32, name: &str) -> Option<Vec<u8>> {
 fn namespaced(gathering: &mut Gathering<'_>, open: &OpenFd, namespace: &str) -> Result<(), Refusal> {
     let own = fs::metadata(format!("/proc/{}/ns/{namespace}", gathering.pid));
     if own.is_ok_and(|own| (own.dev(), own.ino()) == open.file()) {
-        gathering.record(open, FD_PATH).path = format!("/proc/self/ns/{namespace}").into_bytes();
+        let descriptor = Descriptor::Path { offset: 0, unchanged: None, fifo: false };
+        gathering.record(open, descriptor).path = format!("/proc/self/ns/{namespace}").into_bytes();
         return Ok(());
     }
     Err((format!("is another {namespace} namespace ({})", open.name()), CLOSE))

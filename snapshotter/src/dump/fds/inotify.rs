@@ -19,7 +19,7 @@ pub(super) fn gather(gathering: &mut Gathering<'_>, open: &OpenFd) -> Result<(),
     if unread != 0 {
         return Err(("is an inotify group with unread events".to_owned(), "read them before the snapshot point"));
     }
-    gathering.record(open, FD_INOTIFY);
+    gathering.record(open, Descriptor::Inotify);
     let mut watches = Vec::new();
     for line in open.info.lines().filter(|line| line.starts_with("inotify ")) {
         let fields = pairs(line);
@@ -40,9 +40,8 @@ pub(super) fn gather(gathering: &mut Gathering<'_>, open: &OpenFd) -> Result<(),
         watches.push((number("wd"), number("mask"), path));
     }
     watches.sort();
-    for (watch, mask, path) in watches {
-        let state = gathering.step(open.key, STEP_WATCH, mask);
-        state.step.b = watch;
+    for (number, events, path) in watches {
+        let state = gathering.step(open.key, Step::Watch { events, number });
         state.data = path.as_os_str().as_bytes().to_vec();
         state.data.push(0);
     }

@@ -8,7 +8,7 @@ use snapfn_format::snap::*;
 pub(super) fn gather(gathering: &mut Gathering<'_>, open: &OpenFd) -> Result<(), Refusal> {
     for line in open.info.lines().filter_map(|line| line.strip_prefix("lock:")) {
         match fdinfo::lock(line) {
-            Some(step) => gathering.late_step(FdStep { fd: open.key, ..step }),
+            Some(step) => gathering.late_step(open.key, step),
             None => return Err((format!("holds a lock that is not understood ({})", line.trim()), "release it")),
         }
     }
@@ -32,6 +32,6 @@ fn owner(gathering: &mut Gathering<'_>, open: &OpenFd) -> Result<(), Refusal> {
     if !of_us && id != 0 {
         return Err((format!("sends its signals to process {id}"), "call F_SETOWN after the snapshot point"));
     }
-    gathering.late_step(FdStep { fd: open.key, kind: STEP_OWNER, a: signal as u64, ..FdStep::default() });
+    gathering.late_step(open.key, Step::Owner { signal: signal as u64 });
     Ok(())
 }

@@ -76,8 +76,8 @@ struct Gathering<'a> {
 }
 
 impl Gathering<'_> {
-    fn record(&mut self, open: &OpenFd, kind: u32) -> &mut FdState {
-        self.add(Fd { fd: open.key, kind, flags: open.flags, ..Fd::default() })
+    fn record(&mut self, open: &OpenFd, descriptor: Descriptor) -> &mut FdState {
+        self.add(Fd::new(open.key, open.flags, descriptor))
     }
 
     fn add(&mut self, record: Fd) -> &mut FdState {
@@ -91,14 +91,14 @@ impl Gathering<'_> {
         self.next_temporary - 1
     }
 
-    fn step(&mut self, fd: u32, kind: u32, a: u64) -> &mut StepState {
-        self.steps.push(StepState { step: FdStep { fd, kind, a, ..FdStep::default() }, ..StepState::default() });
+    fn step(&mut self, fd: u32, step: Step) -> &mut StepState {
+        self.steps.push(StepState { step: FdStep::new(fd, step), ..StepState::default() });
         let last = self.steps.len() - 1;
         &mut self.steps[last]
     }
 
-    fn late_step(&mut self, step: FdStep) {
-        self.late.push(StepState { step, ..StepState::default() });
+    fn late_step(&mut self, fd: u32, step: Step) {
+        self.late.push(StepState { step: FdStep::new(fd, step), ..StepState::default() });
     }
 }
 
@@ -129,10 +129,10 @@ pub(super) fn gather(tracer: &Tracer, blockers: &mut Vec<Blocker>) -> Result<FdT
         if let Some(source) = inherited(tracer, open) {
             if source != open.key || open.flags & libc::O_CLOEXEC as u32 != 0 {
                 let flags = open.flags & libc::O_CLOEXEC as u32;
-                gathering.add(Fd { fd: open.key, kind: FD_INHERIT, flags, source, ..Fd::default() });
+                gathering.add(Fd::new(open.key, flags, Descriptor::Inherited { stream: source }));
             }
         } else if let Some(of) = primary.iter().find(|of| of.is_same_description(open)) {
-            gathering.record(open, FD_DUP).record.source = of.key;
+            gathering.record(open, Descriptor::Duplicate { of: of.key });
         } else {
             primary.push(open);
         }
@@ -147,7 +147,7 @@ pub(super) fn gather(tracer: &Tracer, blockers: &mut Vec<Blocker>) -> Result<FdT
         }
     }
     for fd in (0..3).filter(|fd| !all.iter().any(|open| open.key == *fd)) {
-        gathering.add(Fd { fd, kind: FD_CLOSED, ..Fd::default() });
+        gathering.add(Fd::new(fd, 0, Descriptor::Closed));
     }
     let mut reasons: Vec<(u32, Refusal)> = refused.into_iter().collect();
     reasons.sort_by_key(|(key, _)| *key);
@@ -209,15 +209,17 @@ fn by_index(mut records: Vec<FdState>, mut steps: Vec<StepState>) -> FdTables {
     let index: HashMap<u32, u32> = records.iter().map(|state| state.record.fd).zip(0u32..).collect();
     let of = |key: u32| index.get(&key).copied().unwrap_or(u32::MAX);
     for FdState { record, .. } in &mut records {
-        if matches!(record.kind, FD_DUP | FD_REOPEN | FD_PIPE | FD_SOCKETPAIR | FD_PTY) {
-            record.source = of(record.source);
+        if let Some((descriptor, named)) = record.descriptor().and_then(|it| Some((it, it.named()?))) {
+            *record = record.with(descriptor.naming(of(named)));
         }
     }
     for state in &mut steps {
         state.step.fd = of(state.step.fd);
-        match state.step.kind {
-            STEP_EPOLL => state.step.a = u64::from(of(state.step.a as u32)),
-            STEP_SEND => {
+        match state.step.step() {
+            Some(Step::Epoll { target, events, data }) => {
+                state.step = state.step.with(Step::Epoll { target: of(target), events, data });
+            }
+            Some(Step::Send) => {
                 for key in state.extra.chunks_exact_mut(4) {
                     let number = u32::from_le_bytes([key[0], key[1], key[2], key[3]]);
                     key.copy_from_slice(&of(number).to_le_bytes());

@@ -141,8 +141,8 @@ fn pair(
     }
     let ends = [(open.key, other_key, open.flags), (other_key, open.key, peer.map_or(2, |peer| peer.flags))];
     for (fd, source, flags) in ends {
-        let a = u64::from(nature.1);
-        gathering.add(Fd { fd, kind: FD_SOCKETPAIR, flags, source, a, ..Fd::default() });
+        let descriptor = Descriptor::SocketPair { other: source, kind: u64::from(nature.1) };
+        gathering.add(Fd::new(fd, flags, descriptor));
     }
     sockets::options(gathering, open.key, &fd, nature);
     if let Some(other) = &other_fd {
@@ -155,9 +155,7 @@ fn pair(
     }
     // Half closed; the end whose peer is closed becomes so by itself.
     if peer.is_some() && end.info.shutdown != 0 {
-        let step =
-            FdStep { fd: open.key, kind: STEP_SHUTDOWN, a: u64::from(end.info.shutdown) - 1, ..FdStep::default() };
-        gathering.late_step(step);
+        gathering.late_step(open.key, Step::Shutdown(u64::from(end.info.shutdown) - 1));
     }
     Ok(())
 }
@@ -165,7 +163,7 @@ fn pair(
 /// Late steps: descriptors that are passed must be complete, and the buffers large enough.
 fn refill(gathering: &mut Gathering<'_>, sender: u32, queue: &[Queued]) {
     for (data, keys) in queue {
-        gathering.late_step(FdStep { fd: sender, kind: STEP_SEND, ..FdStep::default() });
+        gathering.late_step(sender, Step::Send);
         if let Some(state) = gathering.late.last_mut() {
             state.data.clone_from(data);
             state.extra = keys.iter().flat_map(|key| key.to_le_bytes()).collect();

@@ -8,8 +8,8 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 
 const DEFAULT_SIZE: i32 = 65536;
-/// [`Fd::source`] of a path that names a FIFO.
-const FIFO: u32 = 1;
+/// A path that names a FIFO.
+const FIFO: Descriptor = Descriptor::Path { offset: 0, unchanged: None, fifo: true };
 
 pub(super) fn gather(gathering: &mut Gathering<'_>, primary: &[&OpenFd], refused: &mut HashMap<u32, Refusal>) {
     let mut groups: BTreeMap<(u64, u64), Vec<&OpenFd>> = BTreeMap::new();
@@ -39,10 +39,10 @@ fn content(open: &OpenFd, packets: bool) -> Result<(i32, Vec<Vec<u8>>), Refusal>
 
 fn refill(gathering: &mut Gathering<'_>, writer: u32, size: i32, content: Vec<Vec<u8>>) {
     if size != DEFAULT_SIZE {
-        gathering.step(writer, STEP_PIPE_SIZE, size as u64);
+        gathering.step(writer, Step::PipeSize(size as u64));
     }
     for data in content {
-        gathering.step(writer, STEP_SEND, 0).data = data;
+        gathering.step(writer, Step::Send).data = data;
     }
 }
 
@@ -53,7 +53,8 @@ fn pipe(gathering: &mut Gathering<'_>, group: &[&OpenFd]) -> Result<(), Refusal>
     });
     if let Some(stream) = stream {
         for open in group {
-            gathering.record(open, FD_PATH).path = format!("/proc/self/fd/{}", stream.key).into_bytes();
+            let descriptor = Descriptor::Path { offset: 0, unchanged: None, fifo: false };
+            gathering.record(open, descriptor).path = format!("/proc/self/fd/{}", stream.key).into_bytes();
         }
         return Ok(());
     }
@@ -70,10 +71,10 @@ fn pipe(gathering: &mut Gathering<'_>, group: &[&OpenFd]) -> Result<(), Refusal>
         |open: Option<&OpenFd>, access| open.map_or(access | if packets { O_DIRECT } else { 0 }, |open| open.flags);
     let [read, write] = keys;
     for (fd, source, flags) in [(read, write, flags(reader, O_RDONLY)), (write, read, flags(writer, O_WRONLY))] {
-        gathering.add(Fd { fd, kind: FD_PIPE, flags, source, ..Fd::default() });
+        gathering.add(Fd::new(fd, flags, Descriptor::Pipe { other: source }));
     }
     for open in group.iter().filter(|open| !keys.contains(&open.key)) {
-        gathering.record(open, FD_REOPEN).record.source = read;
+        gathering.record(open, Descriptor::Reopened { of: read, offset: 0 });
     }
     refill(gathering, write, size, content);
     Ok(())
@@ -93,9 +94,7 @@ fn fifo(gathering: &mut Gathering<'_>, group: &[&OpenFd]) -> Result<(), Refusal>
         None => (DEFAULT_SIZE, Vec::new()),
     };
     for open in group {
-        let state = gathering.record(open, FD_PATH);
-        state.record.source = FIFO;
-        state.path.clone_from(&path);
+        gathering.record(open, FIFO).path.clone_from(&path);
     }
     let writer = group.iter().find(|open| open.access() != O_RDONLY).map(|open| open.key);
     let writer = match writer {
@@ -103,8 +102,7 @@ fn fifo(gathering: &mut Gathering<'_>, group: &[&OpenFd]) -> Result<(), Refusal>
         None if content.is_empty() => group[0].key,
         None => {
             let fd = gathering.temporary();
-            let state = gathering.add(Fd { fd, kind: FD_PATH, flags: O_WRONLY, source: FIFO, ..Fd::default() });
-            state.path = path;
+            gathering.add(Fd::new(fd, O_WRONLY, FIFO)).path = path;
             fd
         }
     };

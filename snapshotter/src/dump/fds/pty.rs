@@ -30,7 +30,7 @@ pub(super) fn gather(gathering: &mut Gathering<'_>, primary: &[&OpenFd], refused
         }
         // Without a master here the files module refuses it by name.
         let Some(master) = masters.get(&((major - 136) * 256 + minor)) else { continue };
-        gathering.record(open, FD_PTY).record.source = *master;
+        gathering.record(open, Descriptor::Terminal { master: *master });
         if open.duplicate().is_ok_and(|fd| has_unread(&fd)) {
             refused.insert(open.key, unread(open));
         }
@@ -55,17 +55,17 @@ fn master(gathering: &mut Gathering<'_>, open: &OpenFd) -> Result<(), Refusal> {
     }
     let termios: [u8; 36] = kernel::ioctl(&fd, libc::TCGETS).map_err(unreadable(failed))?;
     let window: [u8; 8] = kernel::ioctl(&fd, libc::TIOCGWINSZ).map_err(unreadable(failed))?;
-    gathering.record(open, FD_PTY).record.source = open.key;
-    gathering.step(open.key, STEP_IOCTL, libc::TCSETS).data = termios.to_vec();
-    gathering.step(open.key, STEP_IOCTL, libc::TIOCSWINSZ).data = window.to_vec();
+    gathering.record(open, Descriptor::Terminal { master: open.key });
+    gathering.step(open.key, Step::Ioctl { request: libc::TCSETS }).data = termios.to_vec();
+    gathering.step(open.key, Step::Ioctl { request: libc::TIOCSWINSZ }).data = window.to_vec();
     if kernel::ioctl::<4>(&fd, TIOCGPKT).is_ok_and(|on| on != [0; 4]) {
-        gathering.step(open.key, STEP_IOCTL, libc::TIOCPKT).data = 1u32.to_le_bytes().to_vec();
+        gathering.step(open.key, Step::Ioctl { request: libc::TIOCPKT }).data = 1u32.to_le_bytes().to_vec();
     }
     if kernel::poll(&fd) & libc::POLLHUP != 0 {
-        gathering.step(open.key, STEP_HANG_UP, 0);
+        gathering.step(open.key, Step::HangUp);
     }
     if kernel::ioctl::<4>(&fd, TIOCGPTLCK).is_ok_and(|locked| locked != [0; 4]) {
-        gathering.step(open.key, STEP_IOCTL, TIOCSPTLCK).data = 1u32.to_le_bytes().to_vec();
+        gathering.step(open.key, Step::Ioctl { request: TIOCSPTLCK }).data = 1u32.to_le_bytes().to_vec();
     }
     Ok(())
 }

@@ -110,9 +110,8 @@ pub(super) fn options(gathering: &mut Gathering<'_>, key: u32, fd: &OwnedFd, nat
             let size = now.as_slice().try_into().map_or(0, u32::from_ne_bytes) / 2;
             now = size.to_ne_bytes().to_vec();
         }
-        let state = gathering.step(key, STEP_OPTION, *level as u32 as u64);
-        state.step.b = *name as u64;
-        state.data = now;
+        let option = Step::Option { level: *level as u32 as u64, name: *name as u64 };
+        gathering.step(key, option).data = now;
     }
 }
 
@@ -177,16 +176,15 @@ pub(super) fn gather(gathering: &mut Gathering<'_>, open: &OpenFd) -> Result<(),
     }
     let address = address(gathering, &fd)?;
     let mode = address.path.as_ref().and_then(|path| std::fs::metadata(path).ok()).map_or(0, |m| m.mode() & 0o777);
-    let state = gathering.record(open, FD_SOCKET);
-    (state.record.a, state.record.b, state.record.offset) = (u64::from(family), u64::from(kind), u64::from(protocol));
-    state.data = address.bytes;
-    let bound = !state.data.is_empty();
+    let bound = !address.bytes.is_empty();
+    let (family, kind, protocol) = (u64::from(family), u64::from(kind), u64::from(protocol));
+    gathering.record(open, Descriptor::Socket { family, kind, protocol }).data = address.bytes;
     options(gathering, open.key, &fd, nature);
     if bound {
-        gathering.step(open.key, STEP_BIND, u64::from(mode));
+        gathering.step(open.key, Step::Bind { mode: u64::from(mode) });
     }
     if listening {
-        gathering.step(open.key, STEP_LISTEN, u64::from(backlog));
+        gathering.step(open.key, Step::Listen { backlog: u64::from(backlog) });
     }
     Ok(())
 }

@@ -24,7 +24,7 @@ use super::threads::ThreadState;
 use crate::tracee::maps::Vma;
 use crate::tracee::{TraceError, Tracer};
 use finder::{Copy, Finder, MIN_RANGE, MIN_VALUE, Secret};
-use snapfn_format::snap::{FILE_DATA, STEP_SEND, reg};
+use snapfn_format::snap::{FILE_DATA, Step, reg};
 use std::collections::{BTreeMap, HashSet};
 use std::fs::File;
 use std::os::unix::fs::FileExt;
@@ -141,7 +141,7 @@ impl Secrets {
             finder.blank_registers(&mut thread.raw_xstate);
         }
         let mut found = finder.blank(&mut process.args);
-        for state in fds.steps.iter_mut().filter(|state| state.step.kind == STEP_SEND) {
+        for state in fds.steps.iter_mut().filter(|state| state.step.step() == Some(Step::Send)) {
             found.extend(finder.blank(&mut state.data));
         }
         for state in &mut fds.steps {

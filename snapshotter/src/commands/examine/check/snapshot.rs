@@ -180,7 +180,7 @@ impl Findings {
         for file in plan.files.iter().filter(|file| file.kind == FILE_HOST) {
             self.path(&path(plan, file.path), file.writable == 1, "mapped file");
         }
-        for fd in plan.fds.iter().filter(|fd| fd.kind == FD_PATH) {
+        for fd in plan.fds.iter().filter(|fd| matches!(fd.descriptor(), Some(Descriptor::Path { .. }))) {
             // O_ACCMODE: 1 and 2 write.
             self.path(&path(plan, fd.path), fd.flags & 3 != 0, "open file");
         }

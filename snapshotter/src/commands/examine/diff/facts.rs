@@ -110,13 +110,13 @@ fn describe_thread(plan: &Plan<'_>, space: &Space, thread: &Thread) -> String {
 }
 
 fn describe_fd(plan: &Plan<'_>, index: usize, fd: &Fd) -> String {
-    let mut out = names::descriptor(fd.kind).to_string();
+    let mut out = names::descriptor(fd).to_string();
     let path = text(plan, fd.path);
     if !path.is_empty() {
         out += &format!(" {path}");
     }
-    if matches!(fd.kind, FD_DUP | FD_REOPEN | FD_PIPE | FD_SOCKETPAIR | FD_PTY) {
-        let of = plan.fds.get(fd.source as usize).map_or(fd.source, |source| source.fd);
+    if let Some(named) = fd.descriptor().and_then(|descriptor| descriptor.named()) {
+        let of = plan.fds.get(named as usize).map_or(named, |record| record.fd);
         out += &format!(" of {of}");
     }
     let content = names::content(plan, index);

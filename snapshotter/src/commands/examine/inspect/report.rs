@@ -409,19 +409,19 @@ fn octal(flags: u32) -> String {
 
 fn descriptor(plan: &Plan<'_>, (index, fd): (usize, &Fd)) -> Descriptor {
     const O_CLOEXEC: u32 = 0o2000000;
-    let source = plan.fds.get(fd.source as usize).map(|source| source.fd);
+    let descriptor = fd.descriptor();
+    let named = descriptor.and_then(|it| it.named()).and_then(|of| plan.fds.get(of as usize)).map(|record| record.fd);
     Descriptor {
         fd: fd.fd,
-        kind: names::descriptor(fd.kind),
+        kind: names::descriptor(fd),
         flags: octal(fd.flags & !O_CLOEXEC),
         close_on_exec: fd.flags & O_CLOEXEC != 0,
         offset: fd.offset,
         path: Some(text(plan, fd.path)).filter(|path| !path.is_empty()),
-        of: match fd.kind {
-            FD_INHERIT => Some(fd.source),
-            FD_DUP | FD_REOPEN => source,
-            FD_PIPE | FD_SOCKETPAIR | FD_PTY => source.filter(|source| *source != fd.fd),
-            _ => None,
+        of: match descriptor {
+            Some(snapfn_format::snap::Descriptor::Inherited { stream }) => Some(stream),
+            // A master names itself.
+            _ => named.filter(|named| *named != fd.fd),
         },
         content: names::content(plan, index),
     }

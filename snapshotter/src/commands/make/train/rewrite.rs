@@ -43,9 +43,10 @@ pub(super) fn write(
     let mut tables = PlanTables::from(&plan);
     tables.ops = ops;
     let (old_meta, meta_len) = (plan.header.meta_len, tables.meta_len());
-    let content = |step: &FdStep| step.kind == STEP_CONTENT;
+    // Content that lies in the snapshot file itself.
+    let content = |step: &FdStep| step.content().filter(|(_, _, from)| from.file == 0);
     let stored = plan.ops.iter().filter(|op| is_stored(op)).map(|op| op.offset);
-    let first = stored.chain(plan.fd_steps.iter().filter(|step| content(step)).map(|step| step.c)).min();
+    let first = stored.chain(plan.fd_steps.iter().filter_map(content).map(|(_, _, from)| from.offset)).min();
     let first = first.unwrap_or(snapshot.size).min(snapshot.size);
     let tail_len = first.checked_sub(old_meta).ok_or(RewriteError::Layout)?;
     // Large runs keep their place modulo 2 MiB.
@@ -54,7 +55,12 @@ pub(super) fn write(
     let size = snapshot.size + shift;
 
     tables.ops.iter_mut().filter(|op| is_stored(op)).for_each(|op| op.offset += shift);
-    tables.fd_steps.iter_mut().filter(|step| content(step)).for_each(|step| step.c += shift);
+    for step in &mut tables.fd_steps {
+        if let Some((to, len, mut from)) = content(step) {
+            from.offset += shift;
+            *step = step.with(Step::Content { to, len, from });
+        }
+    }
     tables.files.iter_mut().filter(|file| file.kind == FILE_SELF).for_each(|file| file.size = size);
 
     let mut elf = [0; 64];

@@ -1,0 +1,597 @@
+//! Descriptors: the records on disk, and what they mean.
+//!
+//! A record has fields whose meaning depends on its kind. [`Fd::descriptor`] and [`FdStep::step`] are the one place where they
+//! are read, [`Fd::new`] and [`FdStep::new`] the one where they are written.
+
+use super::records::{BytesRef, record};
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+
+/// [`Fd::kind`]: inherited from whoever starts the instance; `source` is the standard stream there (0, 1 or 2).
+pub const FD_INHERIT: u32 = 0;
+/// [`Fd::kind`]: the same open file description as the record `source`.
+pub const FD_DUP: u32 = 1;
+/// [`Fd::kind`]: opened again at `path`, then sought to `offset`. Where `b` is not 0, the file must still have `a`
+/// bytes and the modification time `b` (nanoseconds).
+pub const FD_PATH: u32 = 2;
+/// [`Fd::kind`]: a file without a name in the directory `path` (elsewhere where that fails); `a` = permission bits.
+pub const FD_DELETED: u32 = 3;
+/// [`Fd::kind`]: an end of a pipe; `source` names the record of the other end.
+pub const FD_PIPE: u32 = 4;
+/// [`Fd::kind`]: eventfd; `a` = count, `b` = flags.
+pub const FD_EVENT: u32 = 5;
+/// [`Fd::kind`]: timerfd; `a` = clock, `data` = `itimerspec` with the remaining time.
+pub const FD_TIMER: u32 = 6;
+/// [`Fd::kind`]: signalfd; `a` = mask.
+pub const FD_SIGNAL: u32 = 7;
+/// [`Fd::kind`]: epoll.
+pub const FD_EPOLL: u32 = 8;
+/// [`Fd::kind`]: memfd; `a` = `memfd_create` flags, `data` = its name, zero-terminated.
+pub const FD_MEMFD: u32 = 9;
+/// [`Fd::kind`]: inotify.
+pub const FD_INOTIFY: u32 = 10;
+/// [`Fd::kind`]: an end of a Unix socket pair; `source` names the record of the other end, `a` = type.
+pub const FD_SOCKETPAIR: u32 = 11;
+/// [`Fd::kind`]: a socket without a peer; `a` = family, `b` = type, `offset` = protocol, `data` = the address that
+/// it is bound to.
+pub const FD_SOCKET: u32 = 12;
+/// [`Fd::kind`]: closed in the instance although stdio is open (the program closed it).
+pub const FD_CLOSED: u32 = 13;
+/// [`Fd::kind`]: pidfd of the process itself.
+pub const FD_PIDFD_SELF: u32 = 14;
+/// [`Fd::kind`]: a pseudo-terminal: the master where `source` is its own index, else the other side of that master.
+pub const FD_PTY: u32 = 15;
+/// [`Fd::kind`]: the file of the record `source` opened once more, with `flags` and `offset` of its own.
+pub const FD_REOPEN: u32 = 16;
+
+/// [`Fd::fd`]: records from this number on exist only while descriptors are restored.
+pub const FD_TEMPORARY: u32 = 1 << 20;
+
+record! {
+    /// A file descriptor, in ascending order of `fd`.
+    Fd {
+        /// Number in the program, or [`FD_TEMPORARY`] and up.
+        fd: u32,
+        /// `FD_…`.
+        kind: u32,
+        /// Status flags (`O_…`), O_CLOEXEC included.
+        flags: u32,
+        /// Meaning by kind.
+        source: u32,
+        /// File offset.
+        offset: u64,
+        /// Meaning by kind.
+        a: u64,
+        /// Meaning by kind.
+        b: u64,
+        /// Path.
+        path: BytesRef,
+        /// Meaning by kind.
+        data: BytesRef,
+    }
+}
+
+/// [`FdStep::kind`]: copies `b` bytes to offset `a` of the file; `c` says from where ([`FdStep::content_source`]).
+pub const STEP_CONTENT: u32 = 1;
+/// [`FdStep::kind`]: sets the file's length to `a`.
+pub const STEP_LENGTH: u32 = 2;
+/// [`FdStep::kind`]: writes `data` to a pipe, or sends it as one message, with the descriptors that `extra` lists
+/// (4 bytes each, indices of records).
+pub const STEP_SEND: u32 = 3;
+/// [`FdStep::kind`]: sets the capacity of a pipe to `a` bytes.
+pub const STEP_PIPE_SIZE: u32 = 4;
+/// [`FdStep::kind`]: adds the seals `a`.
+pub const STEP_SEAL: u32 = 5;
+/// [`FdStep::kind`]: sets socket option `b` of level `a` to `data`.
+pub const STEP_OPTION: u32 = 6;
+/// [`FdStep::kind`]: binds to the address of the record; a Unix socket's file gets the permission bits `a`.
+pub const STEP_BIND: u32 = 7;
+/// [`FdStep::kind`]: listens with backlog `a`.
+pub const STEP_LISTEN: u32 = 8;
+/// [`FdStep::kind`]: `shutdown(a)`.
+pub const STEP_SHUTDOWN: u32 = 9;
+/// [`FdStep::kind`]: `ioctl(a)` with a pointer to `data`; only the requests that validation names.
+pub const STEP_IOCTL: u32 = 10;
+/// [`FdStep::kind`]: opens and closes the other side of a pseudo-terminal, which then reads as hung up.
+pub const STEP_HANG_UP: u32 = 11;
+/// [`FdStep::kind`]: inotify watch `b` of the path `data` for the events `a`.
+pub const STEP_WATCH: u32 = 12;
+/// [`FdStep::kind`]: adds the record `a` to an epoll set: events `b`, user data `c`.
+pub const STEP_EPOLL: u32 = 13;
+/// [`FdStep::kind`]: takes a lock again: `a` = `LOCK_…` and, in the upper half, F_RDLCK or F_WRLCK; from `b`, `c` bytes.
+pub const STEP_LOCK: u32 = 14;
+/// [`FdStep::kind`]: takes a lease of type `a`.
+pub const STEP_LEASE: u32 = 15;
+/// [`FdStep::kind`]: this process gets the signals for I/O; signal `a` instead of SIGIO when it is not 0.
+pub const STEP_OWNER: u32 = 16;
+
+/// [`STEP_LOCK`]: `flock`.
+pub const LOCK_FLOCK: u32 = 0;
+/// [`STEP_LOCK`]: a lock of the process (F_SETLK).
+pub const LOCK_POSIX: u32 = 1;
+/// [`STEP_LOCK`]: a lock of the open file description (F_OFD_SETLK).
+pub const LOCK_OFD: u32 = 2;
+
+record! {
+    /// What completes a descriptor once all of them exist. Steps are taken in order.
+    FdStep {
+        /// Index of the descriptor's record.
+        fd: u32,
+        /// `STEP_…`.
+        kind: u32,
+        /// Meaning by kind.
+        a: u64,
+        /// Meaning by kind.
+        b: u64,
+        /// Meaning by kind.
+        c: u64,
+        /// Meaning by kind.
+        data: BytesRef,
+        /// Meaning by kind.
+        extra: BytesRef,
+    }
+}
+
+/// What a record says of its descriptor. Numbers of records are indices of the descriptors table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Descriptor {
+    /// The standard stream 0, 1 or 2 of whoever starts the instance.
+    Inherited {
+        /// Its number there.
+        stream: u32,
+    },
+    /// The same open file description as another descriptor.
+    Duplicate {
+        /// The record of that one.
+        of: u32,
+    },
+    /// Opened again at [`Fd::path`].
+    Path {
+        /// File offset in bytes.
+        offset: u64,
+        /// The file must still be like that.
+        unchanged: Option<Unchanged>,
+        /// It is a FIFO: opening it must not wait for the other end.
+        fifo: bool,
+    },
+    /// A file without a name in the directory [`Fd::path`], elsewhere where that fails.
+    Deleted {
+        /// Permission bits.
+        mode: u64,
+        /// File offset in bytes.
+        offset: u64,
+    },
+    /// An end of a pipe.
+    Pipe {
+        /// The record of the other end.
+        other: u32,
+    },
+    /// An eventfd.
+    Event {
+        /// Its count.
+        count: u64,
+        /// `EFD_…` flags.
+        flags: u64,
+    },
+    /// A timerfd; [`Fd::data`] is a `struct itimerspec` with the remaining time.
+    Timer {
+        /// `CLOCK_…`.
+        clock: u64,
+    },
+    /// A signalfd.
+    Signal {
+        /// The signals that it reads.
+        mask: u64,
+    },
+    /// An epoll set.
+    Epoll,
+    /// A memfd; [`Fd::data`] is its name, zero-terminated.
+    Memory {
+        /// `MFD_…` flags.
+        flags: u64,
+        /// File offset in bytes.
+        offset: u64,
+    },
+    /// An inotify instance.
+    Inotify,
+    /// An end of a Unix socket pair.
+    SocketPair {
+        /// The record of the other end.
+        other: u32,
+        /// `SOCK_…` type.
+        kind: u64,
+    },
+    /// A socket without a peer; [`Fd::data`] is the address that it is bound to.
+    Socket {
+        /// `AF_…` family.
+        family: u64,
+        /// `SOCK_…` type.
+        kind: u64,
+        /// Protocol.
+        protocol: u64,
+    },
+    /// Closed in the instance although its starter has it open.
+    Closed,
+    /// A pidfd of the process itself.
+    OwnPidfd,
+    /// A pseudo-terminal: a master where `master` is its own record, else the other side of that master.
+    Terminal {
+        /// The record of the master.
+        master: u32,
+    },
+    /// The file of another descriptor opened once more.
+    Reopened {
+        /// The record of that one.
+        of: u32,
+        /// File offset in bytes.
+        offset: u64,
+    },
+}
+
+/// What a file that was open for reading must still be like.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Unchanged {
+    /// Size in bytes.
+    pub size: u64,
+    /// Modification time in nanoseconds, not 0.
+    pub modified: u64,
+}
+
+/// [`Fd::source`] of a [`FD_PATH`] that names a FIFO.
+const FIFO: u32 = 1;
+
+impl Fd {
+    /// A record for descriptor `fd` with the status flags `flags`.
+    pub fn new(fd: u32, flags: u32, descriptor: Descriptor) -> Self {
+        Fd { fd, flags, ..Fd::default() }.with(descriptor)
+    }
+
+    /// This record with another meaning. Number, flags and references stay.
+    pub fn with(self, descriptor: Descriptor) -> Self {
+        let Fd { fd, flags, path, data, .. } = self;
+        let of_kind = |kind| Fd { fd, kind, flags, path, data, ..Fd::default() };
+        match descriptor {
+            Descriptor::Inherited { stream } => Fd { source: stream, ..of_kind(FD_INHERIT) },
+            Descriptor::Duplicate { of } => Fd { source: of, ..of_kind(FD_DUP) },
+            Descriptor::Path { offset, unchanged, fifo } => {
+                let Unchanged { size: a, modified: b } = unchanged.unwrap_or(Unchanged { size: 0, modified: 0 });
+                Fd { offset, a, b, source: if fifo { FIFO } else { 0 }, ..of_kind(FD_PATH) }
+            }
+            Descriptor::Deleted { mode, offset } => Fd { a: mode, offset, ..of_kind(FD_DELETED) },
+            Descriptor::Pipe { other } => Fd { source: other, ..of_kind(FD_PIPE) },
+            Descriptor::Event { count, flags } => Fd { a: count, b: flags, ..of_kind(FD_EVENT) },
+            Descriptor::Timer { clock } => Fd { a: clock, ..of_kind(FD_TIMER) },
+            Descriptor::Signal { mask } => Fd { a: mask, ..of_kind(FD_SIGNAL) },
+            Descriptor::Epoll => of_kind(FD_EPOLL),
+            Descriptor::Memory { flags, offset } => Fd { a: flags, offset, ..of_kind(FD_MEMFD) },
+            Descriptor::Inotify => of_kind(FD_INOTIFY),
+            Descriptor::SocketPair { other, kind } => Fd { source: other, a: kind, ..of_kind(FD_SOCKETPAIR) },
+            Descriptor::Socket { family, kind, protocol } => {
+                Fd { a: family, b: kind, offset: protocol, ..of_kind(FD_SOCKET) }
+            }
+            Descriptor::Closed => of_kind(FD_CLOSED),
+            Descriptor::OwnPidfd => of_kind(FD_PIDFD_SELF),
+            Descriptor::Terminal { master } => Fd { source: master, ..of_kind(FD_PTY) },
+            Descriptor::Reopened { of, offset } => Fd { source: of, offset, ..of_kind(FD_REOPEN) },
+        }
+    }
+
+    /// What the record means; `None` for a kind or value that this version does not know.
+    pub fn descriptor(&self) -> Option<Descriptor> {
+        let Fd { source, offset, a, b, .. } = *self;
+        Some(match self.kind {
+            FD_INHERIT => Descriptor::Inherited { stream: source },
+            FD_DUP => Descriptor::Duplicate { of: source },
+            FD_PATH => Descriptor::Path {
+                offset,
+                unchanged: (b != 0).then_some(Unchanged { size: a, modified: b }),
+                fifo: match source {
+                    0 => false,
+                    FIFO => true,
+                    _ => return None,
+                },
+            },
+            FD_DELETED => Descriptor::Deleted { mode: a, offset },
+            FD_PIPE => Descriptor::Pipe { other: source },
+            FD_EVENT => Descriptor::Event { count: a, flags: b },
+            FD_TIMER => Descriptor::Timer { clock: a },
+            FD_SIGNAL => Descriptor::Signal { mask: a },
+            FD_EPOLL => Descriptor::Epoll,
+            FD_MEMFD => Descriptor::Memory { flags: a, offset },
+            FD_INOTIFY => Descriptor::Inotify,
+            FD_SOCKETPAIR => Descriptor::SocketPair { other: source, kind: a },
+            FD_SOCKET => Descriptor::Socket { family: a, kind: b, protocol: offset },
+            FD_CLOSED => Descriptor::Closed,
+            FD_PIDFD_SELF => Descriptor::OwnPidfd,
+            FD_PTY => Descriptor::Terminal { master: source },
+            FD_REOPEN => Descriptor::Reopened { of: source, offset },
+            _ => return None,
+        })
+    }
+
+    /// The round in which the descriptor of record `index` is restored: first those that need no other, then those that are
+    /// made from one, then duplicates.
+    pub fn rank(&self, index: usize) -> u32 {
+        match self.descriptor() {
+            Some(Descriptor::Duplicate { .. }) => 2,
+            Some(Descriptor::Reopened { .. }) => 1,
+            Some(Descriptor::Terminal { master }) if master as usize != index => 1,
+            _ => 0,
+        }
+    }
+}
+
+impl Descriptor {
+    /// The record that this one names, which may be itself.
+    pub fn named(&self) -> Option<u32> {
+        match *self {
+            Descriptor::Duplicate { of } | Descriptor::Reopened { of, .. } => Some(of),
+            Descriptor::Pipe { other } | Descriptor::SocketPair { other, .. } => Some(other),
+            Descriptor::Terminal { master } => Some(master),
+            _ => None,
+        }
+    }
+
+    /// The same with another record in the place of the one that is named.
+    pub fn naming(mut self, record: u32) -> Self {
+        match &mut self {
+            Descriptor::Duplicate { of } | Descriptor::Reopened { of, .. } => *of = record,
+            Descriptor::Pipe { other } | Descriptor::SocketPair { other, .. } => *other = record,
+            Descriptor::Terminal { master } => *master = record,
+            _ => {}
+        }
+        self
+    }
+}
+
+/// What completes a descriptor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// Copies bytes of a file of the plan (the snapshot or a data file) to the descriptor's file.
+    Content {
+        /// Offset in the descriptor's file.
+        to: u64,
+        /// Number of bytes.
+        len: u64,
+        /// Where they come from.
+        from: ContentSource,
+    },
+    /// Sets the file's length in bytes.
+    Length(u64),
+    /// Writes [`FdStep::data`] to a pipe, or sends it as one message with the descriptors that [`FdStep::extra`] lists.
+    Send,
+    /// Sets the capacity of a pipe in bytes.
+    PipeSize(u64),
+    /// Adds `F_SEAL_…` seals.
+    Seal(u64),
+    /// Sets a socket option to [`FdStep::data`].
+    Option {
+        /// `SOL_…`, `IPPROTO_…`.
+        level: u64,
+        /// `SO_…`.
+        name: u64,
+    },
+    /// Binds to the address of the record; a Unix socket's file gets these permission bits, if they are not 0.
+    Bind {
+        /// Permission bits.
+        mode: u64,
+    },
+    /// Listens.
+    Listen {
+        /// How many connections may wait.
+        backlog: u64,
+    },
+    /// `shutdown` with that argument: 0 reading, 1 writing, 2 both.
+    Shutdown(u64),
+    /// `ioctl` with a pointer to [`FdStep::data`].
+    Ioctl {
+        /// The request.
+        request: u64,
+    },
+    /// Opens and closes the other side of a pseudo-terminal, which then reads as hung up.
+    HangUp,
+    /// Watches the path [`FdStep::data`].
+    Watch {
+        /// `IN_…` mask.
+        events: u64,
+        /// The watch's number.
+        number: u64,
+    },
+    /// Adds a descriptor to an epoll set.
+    Epoll {
+        /// Its record.
+        target: u32,
+        /// `EPOLL…` mask.
+        events: u32,
+        /// User data.
+        data: u64,
+    },
+    /// Takes a lock again.
+    Lock {
+        /// Which kind of lock.
+        kind: LockKind,
+        /// A write lock.
+        exclusive: bool,
+        /// First byte.
+        start: u64,
+        /// Number of bytes; 0: to the end of the file.
+        len: u64,
+    },
+    /// Takes a lease: 0 for reading, 1 for writing.
+    Lease(u64),
+    /// This process gets the signals for I/O.
+    Owner {
+        /// The signal instead of SIGIO; 0: SIGIO.
+        signal: u64,
+    },
+}
+
+/// Kinds of file locks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LockKind {
+    /// `flock`, of the open file description.
+    Flock,
+    /// A record lock of the process.
+    Posix,
+    /// A record lock of the open file description.
+    Ofd,
+}
+
+/// Where bytes of a descriptor's file come from.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ContentSource {
+    /// Index of the file in the plan.
+    pub file: u16,
+    /// Offset in it, a multiple of the page size.
+    pub offset: u64,
+}
+
+impl ContentSource {
+    /// Both in one word: no file has an index of a page's size or more.
+    fn word(self) -> u64 {
+        self.offset + u64::from(self.file)
+    }
+
+    fn of_word(word: u64) -> Self {
+        ContentSource { file: (word % crate::PAGE) as u16, offset: word / crate::PAGE * crate::PAGE }
+    }
+}
+
+impl FdStep {
+    /// A step for the record `fd`.
+    pub fn new(fd: u32, step: Step) -> Self {
+        FdStep { fd, ..FdStep::default() }.with(step)
+    }
+
+    /// This step with another meaning. Its record and its references stay.
+    pub fn with(self, step: Step) -> Self {
+        let FdStep { fd, data, extra, .. } = self;
+        let of_kind = |kind, a| FdStep { fd, kind, a, b: 0, c: 0, data, extra };
+        match step {
+            Step::Content { to, len, from } => FdStep { b: len, c: from.word(), ..of_kind(STEP_CONTENT, to) },
+            Step::Length(len) => of_kind(STEP_LENGTH, len),
+            Step::Send => of_kind(STEP_SEND, 0),
+            Step::PipeSize(size) => of_kind(STEP_PIPE_SIZE, size),
+            Step::Seal(seals) => of_kind(STEP_SEAL, seals),
+            Step::Option { level, name } => FdStep { b: name, ..of_kind(STEP_OPTION, level) },
+            Step::Bind { mode } => of_kind(STEP_BIND, mode),
+            Step::Listen { backlog } => of_kind(STEP_LISTEN, backlog),
+            Step::Shutdown(how) => of_kind(STEP_SHUTDOWN, how),
+            Step::Ioctl { request } => of_kind(STEP_IOCTL, request),
+            Step::HangUp => of_kind(STEP_HANG_UP, 0),
+            Step::Watch { events, number } => FdStep { b: number, ..of_kind(STEP_WATCH, events) },
+            Step::Epoll { target, events, data } => {
+                FdStep { b: u64::from(events), c: data, ..of_kind(STEP_EPOLL, u64::from(target)) }
+            }
+            Step::Lock { kind, exclusive, start, len } => {
+                let kind = match kind {
+                    LockKind::Flock => LOCK_FLOCK,
+                    LockKind::Posix => LOCK_POSIX,
+                    LockKind::Ofd => LOCK_OFD,
+                };
+                FdStep { b: start, c: len, ..of_kind(STEP_LOCK, u64::from(kind) | u64::from(exclusive) << 32) }
+            }
+            Step::Lease(kind) => of_kind(STEP_LEASE, kind),
+            Step::Owner { signal } => of_kind(STEP_OWNER, signal),
+        }
+    }
+
+    /// What the step does; `None` for a kind or value that this version does not know.
+    pub fn step(&self) -> Option<Step> {
+        let FdStep { a, b, c, .. } = *self;
+        Some(match self.kind {
+            STEP_CONTENT => Step::Content { to: a, len: b, from: ContentSource::of_word(c) },
+            STEP_LENGTH => Step::Length(a),
+            STEP_SEND => Step::Send,
+            STEP_PIPE_SIZE => Step::PipeSize(a),
+            STEP_SEAL => Step::Seal(a),
+            STEP_OPTION => Step::Option { level: a, name: b },
+            STEP_BIND => Step::Bind { mode: a },
+            STEP_LISTEN => Step::Listen { backlog: a },
+            STEP_SHUTDOWN => Step::Shutdown(a),
+            STEP_IOCTL => Step::Ioctl { request: a },
+            STEP_HANG_UP => Step::HangUp,
+            STEP_WATCH => Step::Watch { events: a, number: b },
+            STEP_EPOLL => Step::Epoll { target: u32::try_from(a).ok()?, events: u32::try_from(b).ok()?, data: c },
+            STEP_LOCK => Step::Lock {
+                kind: match a as u32 {
+                    LOCK_FLOCK => LockKind::Flock,
+                    LOCK_POSIX => LockKind::Posix,
+                    LOCK_OFD => LockKind::Ofd,
+                    _ => return None,
+                },
+                exclusive: match a >> 32 {
+                    0 => false,
+                    1 => true,
+                    _ => return None,
+                },
+                start: b,
+                len: c,
+            },
+            STEP_LEASE => Step::Lease(a),
+            STEP_OWNER => Step::Owner { signal: a },
+            _ => return None,
+        })
+    }
+
+    /// Target, length and source where it copies content.
+    pub fn content(&self) -> Option<(u64, u64, ContentSource)> {
+        match self.step() {
+            Some(Step::Content { to, len, from }) => Some((to, len, from)),
+            _ => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// Words at the edges of what fields hold, and others.
+    fn word() -> impl Strategy<Value = u64> {
+        prop_oneof![Just(0), Just(1), Just(2), Just(1 << 32), Just(1 << 32 | 1), Just(u64::MAX), any::<u64>()]
+    }
+
+    proptest! {
+        /// What is read is what is written, and neither touches what the kinds have in common.
+        #[test]
+        fn records_keep_their_meaning(
+            kind in 0..20u32, source in 0..4u32, offset in word(), a in word(), b in word(), fd in 0..9u32, flags in any::<u32>(),
+        ) {
+            let (path, data) = (BytesRef { offset: 8, len: 5 }, BytesRef { offset: 16, len: 7 });
+            let record = Fd { fd, kind, flags, source, offset, a, b, path, data };
+            prop_assert_eq!(record.descriptor().is_some(), kind <= FD_REOPEN && (kind != FD_PATH || source < 2));
+            if let Some(descriptor) = record.descriptor() {
+                let again = record.with(descriptor);
+                prop_assert_eq!((again.fd, again.kind, again.flags), (fd, kind, flags));
+                prop_assert_eq!((again.path, again.data, again.descriptor()), (path, data, Some(descriptor)));
+                prop_assert_eq!(Fd { path, data, ..Fd::new(fd, flags, descriptor) }, again);
+                if let Some(named) = descriptor.named() {
+                    prop_assert_eq!((named, again.source), (source, source));
+                    prop_assert_eq!(descriptor.naming(7).named(), Some(7));
+                } else {
+                    prop_assert_eq!(descriptor.naming(7), descriptor);
+                }
+            }
+        }
+
+        #[test]
+        fn steps_keep_their_meaning(kind in 0..20u32, a in word(), b in word(), c in word(), fd in 0..9u32) {
+            let (data, extra) = (BytesRef { offset: 8, len: 5 }, BytesRef { offset: 16, len: 8 });
+            let step = FdStep { fd, kind, a, b, c, data, extra };
+            let fits = match kind {
+                STEP_CONTENT..=STEP_WATCH | STEP_LEASE | STEP_OWNER => true,
+                STEP_EPOLL => a <= u64::from(u32::MAX) && b <= u64::from(u32::MAX),
+                STEP_LOCK => a >> 32 <= 1 && a as u32 <= LOCK_OFD,
+                _ => false,
+            };
+            prop_assert_eq!(step.step().is_some(), fits);
+            if let Some(what) = step.step() {
+                let again = step.with(what);
+                prop_assert_eq!((again.fd, again.kind, again.step()), (fd, kind, Some(what)));
+                prop_assert_eq!((again.data, again.extra), (data, extra));
+                prop_assert_eq!(FdStep { data, extra, ..FdStep::new(fd, what) }, again);
+            }
+        }
+    }
+}
