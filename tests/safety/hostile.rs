@@ -8,9 +8,15 @@ use std::os::unix::fs::{FileExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use nix::sys::stat::Mode;
+use nix::unistd::mkfifo;
+use snapfn_format::checksum;
+use snapfn_format::init::{Init, InitHeader};
 use snapfn_format::snap::peek_header;
+use snapfn_store::hash_file;
 use snapfn_tests::run::Outcome;
 use snapfn_tests::workspace::{Workspace, tree};
+use zerocopy::IntoBytes;
 
 const SMALL: &str = r#"
     #include <snap.h>
@@ -218,44 +224,52 @@ fn a_dry_run_prints_the_plan_and_starts_nothing() {
     assert!(outcome.out().lines().count() > 5 && !outcome.out().contains("restored"), "{outcome}");
 }
 
+/// Anybody who may write to the directory of an executable can put files beside it. Such files claim whatever they
+/// like: here the digest of the executable and that of their own code segment file, which is another program's.
 #[test]
-fn init_data_and_code_files_that_do_not_fit_their_program_are_made_again() {
+fn files_beside_an_executable_are_not_believed() {
     let workspace = Workspace::new();
-    let exe = workspace.compile("fits", SMALL, &["-O1"]);
-    let (code, init) = (format!("{exe}.code"), format!("{exe}.init"));
-    let (good_code, good_init) = (fs::read(&code).unwrap(), fs::read(&init).unwrap());
+    let exe = workspace.compile("beside", SMALL, &["-O1"]);
+    let planted = SMALL.replace("restored", "planted!");
+    let other = workspace.compile("other", &planted, &["-O1"]);
+    let (code, init) = (PathBuf::from(format!("{exe}.code")), PathBuf::from(format!("{exe}.init")));
     let check = |what: &str| {
-        let made = workspace.snapshotter(&["create", "--tag", "fits", "--at", "ready", "--", &exe]);
-        // Either an error in clear words, or a split of the executable itself: never a wrong instance.
-        assert!(!made.err().contains("panicked"), "{what}: {made}");
-        if made.status == "0" {
-            let run = workspace.snaprun(&["fits"]).run();
-            assert_eq!((run.status.as_str(), run.out().as_str()), ("0", "restored\n"), "{what}: {run}");
-        } else {
-            assert!(!made.stderr.is_empty(), "{what}: {made}");
-        }
+        let made = workspace.snapshotter(&["create", "--tag", "beside", "--at", "ready", "--", &exe]);
+        assert_eq!(made.status, "0", "{what}: {made}");
+        let run = workspace.snaprun(&["beside"]).run();
+        assert_eq!((run.status.as_str(), run.out().as_str()), ("0", "restored\n"), "{what}: {run}");
     };
-    let other = workspace.compile("other", "int x[5000] = {1}; int main(void) { return x[7]; }", &[]);
+    let mut forged = fs::read(format!("{other}.init")).unwrap();
+    let mut header = *InitHeader::read(&forged).unwrap();
+    header.exe_digest = hash_file(&File::open(&exe).unwrap(), &mut |_| {}).unwrap();
+    header.checksum = 0.into();
+    forged[..header.as_bytes().len()].copy_from_slice(header.as_bytes());
+    header.checksum = checksum(&forged).into();
+    forged[..header.as_bytes().len()].copy_from_slice(header.as_bytes());
+    Init::parse(&forged).unwrap();
+    let other_code = fs::read(format!("{other}.code")).unwrap();
+    let good_code = fs::read(&code).unwrap();
     for (what, code_bytes, init_bytes) in [
-        ("empty init", &good_code[..], &b""[..]),
-        ("cut init", &good_code, &good_init[..good_init.len() / 2]),
-        ("empty code", b"", &good_init),
-        ("cut code", &good_code[..good_code.len() / 2], &good_init),
-        ("swapped", &good_init, &good_code),
-        ("another's init", &good_code, &fs::read(format!("{other}.init")).unwrap()),
-        ("another's code", &fs::read(format!("{other}.code")).unwrap(), &good_init),
+        ("another program's, forged", &other_code[..], &forged[..]),
+        ("another program's", &other_code, &fs::read(format!("{other}.init")).unwrap()),
+        ("empty", b"", b""),
+        ("cut", &good_code[..good_code.len() / 2], &forged[..forged.len() / 2]),
+        ("exchanged", &forged, &other_code),
     ] {
-        replace(Path::new(&code), code_bytes);
-        replace(Path::new(&init), init_bytes);
+        replace(&code, code_bytes);
+        replace(&init, init_bytes);
         check(what);
     }
-    for byte in (0..good_init.len().min(2000)).step_by(7) {
-        let mut bad = good_init.clone();
-        bad[byte] ^= 1 << (byte % 8);
-        replace(Path::new(&code), &good_code);
-        replace(Path::new(&init), &bad);
-        check(&format!("bit flipped in byte {byte} of the init file"));
+    for file in [&code, &init] {
+        fs::remove_file(file).unwrap();
+        mkfifo(file, Mode::S_IRUSR).unwrap();
     }
+    check("FIFOs");
+    for file in [&code, &init] {
+        fs::remove_file(file).unwrap();
+        symlink("/dev/zero", file).unwrap();
+    }
+    check("links to /dev/zero");
 }
 
 /// A file system that is full: a small tmpfs, which only root can mount.

@@ -19,7 +19,7 @@ mod runs;
 
 pub use code::{CodeFile, Piece};
 pub use error::SplitError;
-pub use output::{code_path, init_path, split_output};
+pub use output::{code_path, init_path, remove_output, split_output};
 
 use elf::Image;
 use snapfn_format::Digest;

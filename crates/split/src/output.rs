@@ -26,12 +26,23 @@ pub fn init_path(exe: &Path) -> PathBuf {
 pub fn split_output(exe: &Path) -> Result<(), SplitError> {
     let (code, init) = (code_path(exe), init_path(exe));
     let result = write_pair(exe, &code, &init);
-    // Best effort: in a pair that stays, the executable's digest would not match.
-    if result.is_err() && is_ours(&init).unwrap_or(false) {
-        let _ = fs::remove_file(&code);
-        let _ = fs::remove_file(&init);
+    if result.is_err() {
+        remove_output(exe);
     }
     result
+}
+
+/// Removes what an earlier split wrote beside `exe`, so that nothing describes a program that is gone.
+///
+/// Files with these names may be somebody else's: `daemon.init` is also what a service's start script is called. An
+/// init data file says what it is, and a code segment file is ours where it stands beside one.
+pub fn remove_output(exe: &Path) {
+    let (code, init) = (code_path(exe), init_path(exe));
+    if is_ours(&init).unwrap_or(false) {
+        // Best effort: in a pair that stays, the executable's digest does not match.
+        let _ = fs::remove_file(code);
+        let _ = fs::remove_file(init);
+    }
 }
 
 fn write_pair(exe: &Path, code: &Path, init: &Path) -> Result<(), SplitError> {
@@ -56,14 +67,18 @@ fn with_suffix(exe: &Path, suffix: &str) -> PathBuf {
 
 /// Whether there is an init data file at `path`, so that it and the code segment file beside it may go.
 fn is_ours(path: &Path) -> io::Result<bool> {
+    // Looked at before it is opened, since opening a device may do anything, and once more when it is open.
     match path.symlink_metadata() {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
         Err(error) => return Err(error),
         Ok(metadata) if !metadata.is_file() => return Ok(false),
         Ok(_) => {}
     }
+    let file = OpenOptions::new().read(true).custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK).open(path)?;
     let mut start = Vec::new();
-    File::open(path)?.take(init::MAGIC.len() as u64).read_to_end(&mut start)?;
+    if file.metadata()?.is_file() {
+        file.take(init::MAGIC.len() as u64).read_to_end(&mut start)?;
+    }
     Ok(start == init::MAGIC)
 }
 
@@ -100,5 +115,27 @@ impl Drop for Temporary {
         if !self.published {
             let _ = fs::remove_file(&self.path);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn files_of_others_stay() {
+        let dir = tempfile::tempdir().unwrap();
+        let daemon = dir.path().join("daemon");
+        let (code, init) = (code_path(&daemon), init_path(&daemon));
+        remove_output(&daemon);
+        for foreign in [&b"#!/bin/sh\n"[..], b"", b"SNAP"] {
+            fs::write(&init, foreign).unwrap();
+            fs::write(&code, "int main").unwrap();
+            remove_output(&daemon);
+            assert!(code.exists() && init.exists());
+        }
+        fs::write(&init, [&init::MAGIC[..], b"more"].concat()).unwrap();
+        remove_output(&daemon);
+        assert!(!code.exists() && !init.exists());
     }
 }

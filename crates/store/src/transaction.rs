@@ -57,9 +57,14 @@ impl Transaction {
         writer.commit()
     }
 
+    /// As [`writer`](Self::writer), of what is made from a file of which `original` tells: no more users may read it.
+    pub fn writer_of(&self, kind: Kind, original: &Metadata) -> Result<BlobWriter, StoreError> {
+        self.new_file(kind, is_public(original))
+    }
+
     /// Stores what was made from a file of which `original` tells: no more users may read it.
     pub fn put_bytes_of(&self, kind: Kind, bytes: &[u8], original: &Metadata) -> Result<Stored, StoreError> {
-        let mut writer = self.new_file(kind, is_public(original))?;
+        let mut writer = self.writer_of(kind, original)?;
         writer.append(bytes)?;
         writer.commit()
     }
@@ -78,11 +83,6 @@ impl Transaction {
         let file = open_regular(source, 0)?;
         let original = file.metadata().map_err(|e| StoreError::io("look at", source, e))?;
         self.copy(kind, source, &file, &original)
-    }
-
-    /// Stores a copy of a regular file that was made from another, of which `original` tells: no more users may read it.
-    pub fn put_file_of(&self, kind: Kind, source: &Path, original: &Metadata) -> Result<Stored, StoreError> {
-        self.copy(kind, source, &open_regular(source, 0)?, original)
     }
 
     fn copy(&self, kind: Kind, source: &Path, file: &File, original: &Metadata) -> Result<Stored, StoreError> {

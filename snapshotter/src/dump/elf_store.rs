@@ -5,10 +5,10 @@ use crate::tracee::boot::{ElfFiles, ElfSource};
 use snapfn_format::Digest;
 use snapfn_format::init::{Init, InitHeader, SegmentKind};
 use snapfn_format::snap::{FILE_CODE, FILE_DATA};
-use snapfn_split::{Split, code_path, init_path, split_file};
-use snapfn_store::{Kind, Stores, Transaction, hash_file};
+use snapfn_split::{Piece, Split, split_file};
+use snapfn_store::{Kind, StoreError, Stored, Stores, Transaction};
 use std::collections::HashMap;
-use std::fs::File;
+use std::fs::{File, Metadata};
 use std::io::Read;
 use std::ops::Range;
 use std::os::unix::fs::MetadataExt;
@@ -99,9 +99,7 @@ impl ElfStore {
         let stored = match self.transaction.reuse(Kind::Code, split.code_digest, &about) {
             Ok(Some(blob)) => (blob.path.clone(), split.code.len()),
             _ => {
-                let bytes = split.code.to_vec();
-                let stored = self.transaction.put_bytes_of(Kind::Code, &bytes, &about);
-                let stored = stored.map_err(|error| read_error(original, error))?;
+                let stored = self.write_code(split, &about).map_err(|error| read_error(original, error))?;
                 (stored.path, stored.size)
             }
         };
@@ -117,40 +115,20 @@ impl ElfStore {
         })
     }
 
-    /// The files that snapcc left beside the executable, if they are of this very executable.
-    fn prepared(&self, elf: &Path) -> Result<Option<ElfFiles>, TraceError> {
-        let (code, init) = (code_path(elf), init_path(elf));
-        let Ok(bytes) = std::fs::read(&init) else { return Ok(None) };
-        let parsed = Init::parse(&bytes).map_err(|error| {
-            TraceError::Split(format!("{}: {error}; link the program again or delete the file", init.display()))
-        })?;
-        let exe_digest =
-            File::open(elf).and_then(|file| hash_file(&file, &mut |_| {})).map_err(|e| read_error(elf, e))?;
-        if parsed.header().exe_digest != exe_digest {
-            tracing::info!("{}: made from another executable (strip, install -s?); splitting again", init.display());
-            return Ok(None);
+    /// Holes stay holes.
+    fn write_code(&self, split: &Split<'_>, original: &Metadata) -> Result<Stored, StoreError> {
+        let mut writer = self.transaction.writer_of(Kind::Code, original)?;
+        for piece in split.code.pieces() {
+            match piece {
+                Piece::Bytes(bytes) => writer.append(bytes)?,
+                Piece::Hole(len) => writer.skip(len)?,
+            }
         }
-        let code_digest = match File::open(&code).and_then(|file| hash_file(&file, &mut |_| {})) {
-            Ok(digest) => digest,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(read_error(&code, error)),
-        };
-        if code_digest != parsed.header().code_digest {
-            let message = "is not the code segment file of this executable; link the program again or delete it";
-            return Err(read_error(&code, message));
-        }
-        let about = elf.metadata().map_err(|error| read_error(elf, error))?;
-        let put = |kind, path: &Path| {
-            self.transaction.put_file_of(kind, path, &about).map_err(|error| read_error(path, error))
-        };
-        Ok(Some(ElfFiles {
-            init: put(Kind::Init, &init)?.path,
-            code: put(Kind::Code, &code)?.path,
-            header: *parsed.header(),
-            interp: interp_of(&parsed),
-        }))
+        writer.commit()
     }
 
+    /// Splits an ELF file. What lies beside it under the names that snapcc gives is not looked at: anybody may have put it
+    /// there, and to find out whether it is what the splitter makes takes the very split.
     fn split(&self, elf: &Path) -> Result<ElfFiles, TraceError> {
         let split = split_file(elf).map_err(|error| read_error(elf, error))?;
         let parsed = Init::parse(&split.init).map_err(|error| read_error(elf, error))?;
@@ -216,10 +194,7 @@ impl ElfSource for ElfStore {
     }
 
     fn files(&mut self, elf: &Path) -> Result<ElfFiles, TraceError> {
-        let files = match self.prepared(elf)? {
-            Some(files) => files,
-            None => self.split(elf)?,
-        };
+        let files = self.split(elf)?;
         let stored = StoredFile {
             digest: files.header.code_digest,
             kind: FILE_CODE,

@@ -19,8 +19,8 @@ mod plan;
 mod response;
 mod sys;
 
-use output::{Produced, Stamp, examine, remove_stale};
-use snapfn_split::{code_path, init_path};
+use output::{Produced, Stamp, examine};
+use snapfn_split::{code_path, init_path, remove_output};
 use std::env;
 use std::ffi::{OsStr, OsString};
 use std::fmt::Display;
@@ -78,7 +78,7 @@ fn link(command: &Command, executable: &Path) -> Option<i32> {
     let (end, held) = command.run().ok()?;
     let after = Stamp::of(executable);
     if after.is_none() {
-        remove_stale(executable);
+        remove_output(executable);
     }
     let status = match end {
         End::Signal(signal) => return Some(sys::die_of(signal)),
@@ -99,19 +99,19 @@ fn split(executable: &Path) -> i32 {
     match examine(executable) {
         Ok(Produced::Executable) => {}
         Ok(Produced::Other(what)) => {
-            remove_stale(executable);
+            remove_output(executable);
             explain(executable, &format!("nothing to split: {what}"));
             return 0;
         }
         Err(error) => {
-            remove_stale(executable);
+            remove_output(executable);
             return failed(executable, &error);
         }
     }
     // A defect in the splitter must not fail a build: the hook runs before the process would abort.
     let hooked = executable.to_owned();
     std::panic::set_hook(Box::new(move |panic| {
-        remove_stale(&hooked);
+        remove_output(&hooked);
         sys::exit_now(failed(&hooked, &panic));
     }));
     let result = snapfn_split::split_output(executable);
@@ -123,7 +123,7 @@ fn split(executable: &Path) -> i32 {
             0
         }
         Err(error) => {
-            remove_stale(executable);
+            remove_output(executable);
             failed(executable, &error)
         }
     }

@@ -1,9 +1,7 @@
 //! The file that a link produced, and what an earlier link left beside it.
 
-use snapfn_format::init;
-use snapfn_split::{code_path, init_path};
 use std::fs::{self, File, Metadata};
-use std::io::{self, Read};
+use std::io;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::Path;
 
@@ -105,41 +103,9 @@ fn u64_at(bytes: &[u8], at: usize) -> u64 {
     u64::from_le_bytes(bytes_at(bytes, at))
 }
 
-/// Removes what an earlier link put beside `executable`, so that nothing describes a program that is gone.
-///
-/// Files with these names may be somebody else's: `daemon.init` is also what a service's start script is called. An
-/// init data file says what it is, and a code segment file is ours where it stands beside one.
-pub(crate) fn remove_stale(executable: &Path) {
-    let init = init_path(executable);
-    let mut magic = [0; init::MAGIC.len()];
-    let regular = fs::symlink_metadata(&init).is_ok_and(|meta| meta.is_file());
-    if regular && File::open(&init).and_then(|mut file| file.read_exact(&mut magic)).is_ok() && magic == init::MAGIC {
-        // Best effort: in a pair that stays, the executable's digest does not match.
-        let _ = fs::remove_file(code_path(executable));
-        let _ = fs::remove_file(init);
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn files_of_others_stay() {
-        let dir = tempfile::tempdir().unwrap();
-        let daemon = dir.path().join("daemon");
-        let (code, init) = (code_path(&daemon), init_path(&daemon));
-        remove_stale(&daemon);
-        for foreign in [&b"#!/bin/sh\n"[..], b"", b"SNAP"] {
-            fs::write(&init, foreign).unwrap();
-            fs::write(&code, "int main").unwrap();
-            remove_stale(&daemon);
-            assert!(code.exists() && init.exists());
-        }
-        fs::write(&init, [&init::MAGIC[..], b"more"].concat()).unwrap();
-        remove_stale(&daemon);
-        assert!(!code.exists() && !init.exists());
-    }
 
     #[test]
     fn anything_can_be_examined() {
