@@ -8,6 +8,7 @@ mod hostile;
 mod portability;
 mod secrets;
 mod security_md;
+mod sockets;
 mod store_races;
 mod uniqueness;
 mod writable_code;

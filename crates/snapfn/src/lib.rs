@@ -44,6 +44,7 @@ mod error;
 mod pool;
 mod request;
 mod snapshot;
+mod socket;
 mod spawn;
 mod stdio;
 

@@ -7,6 +7,7 @@ use crate::child::Child;
 use crate::pool::{Pool, PoolOptions};
 use crate::request::Strings;
 use crate::snapshot::Snapshot;
+use crate::socket::{Listener, peer_user};
 use crate::stdio::Stream;
 use crate::{Error, spawn};
 use snapfn_format::FormatError;
@@ -17,8 +18,7 @@ use std::ffi::CString;
 use std::fs;
 use std::io::{self, Write};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
-use std::os::unix::fs::{FileTypeExt, MetadataExt};
-use std::os::unix::net::{UnixListener, UnixStream};
+use std::os::unix::net::UnixStream;
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -38,7 +38,7 @@ const STACK: usize = 128 << 10;
 #[derive(Debug)]
 struct Server {
     pool: Pool,
-    listener: UnixListener,
+    listener: Listener,
     most: usize,
     counts: Mutex<Counts>,
     changed: Condvar,
@@ -58,17 +58,14 @@ pub fn serve(snapshot: &Snapshot, options: PoolOptions, socket: &Path) -> Result
     spawn::block_termination();
     let pool = options.build(snapshot)?;
     let size = pool.size();
-    let listener = bind(socket).map_err(Error::io("listening on the socket"))?;
-    let identity = identity(socket);
+    let listener = Listener::bind(socket).map_err(Error::io("listening on the socket"))?;
     let most = (spawn::descriptor_limit().saturating_sub(size as u64 + 64) / DESCRIPTORS_EACH).clamp(4, 1024) as usize;
     let server = Arc::new(Server { pool, listener, most, counts: Mutex::default(), changed: Condvar::new() });
     for _ in 0..2 {
         server.spawn().map_err(Error::io("starting a thread"))?;
     }
     spawn::next_signal();
-    if identity.is_some() && identity == self::identity(socket) {
-        let _ = fs::remove_file(socket);
-    }
+    server.listener.remove();
     server.pool.close();
     thread::spawn(|| {
         spawn::next_signal();
@@ -79,23 +76,6 @@ pub fn serve(snapshot: &Snapshot, options: PoolOptions, socket: &Path) -> Result
         counts = server.changed.wait(counts).unwrap_or_else(PoisonError::into_inner);
     }
     Ok(())
-}
-
-fn identity(path: &Path) -> Option<(u64, u64)> {
-    fs::symlink_metadata(path).ok().map(|meta| (meta.dev(), meta.ino()))
-}
-
-/// A socket that only this user may connect to. One that nobody listens on any more is replaced.
-fn bind(path: &Path) -> io::Result<UnixListener> {
-    if fs::symlink_metadata(path).is_ok_and(|meta| meta.file_type().is_socket())
-        && UnixStream::connect(path).is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused)
-    {
-        fs::remove_file(path)?;
-    }
-    let old = spawn::set_umask(0o177);
-    let listener = UnixListener::bind(path);
-    spawn::set_umask(old);
-    listener
 }
 
 impl Server {
@@ -111,7 +91,7 @@ impl Server {
     fn work(self: Arc<Self>) {
         loop {
             self.counts().waiting += 1;
-            let accepted = self.listener.accept();
+            let accepted = self.listener.socket.accept();
             let more = {
                 let mut counts = self.counts();
                 counts.waiting -= 1;
@@ -142,7 +122,7 @@ impl Server {
 
     fn handle(&self, client: &UnixStream) -> io::Result<()> {
         client.set_write_timeout(Some(PATIENCE))?;
-        if spawn::peer_user(client.as_fd())? != spawn::user() {
+        if peer_user(client.as_fd())? != spawn::user() {
             return refuse(client, 126, "this pool is another user's");
         }
         let (header, strings, fds) = match read_request(client) {

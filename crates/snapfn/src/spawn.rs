@@ -1,4 +1,4 @@
-//! Processes, descriptors and messages: the only module with unsafe code, which is that of system calls.
+//! Processes, descriptors and messages. Beside `socket` the only module with unsafe code, which is that of system calls.
 //!
 //! A child is made by `clone(CLONE_VM | CLONE_VFORK)` on a stack of its own: it borrows this process's memory, and this
 //! thread waits, until it has executed `snaprun`; nothing is copied. Until then it may only make system calls. All
@@ -368,16 +368,6 @@ pub(crate) fn take(event: &OwnedFd) {
     let _ = unsafe { libc::read(event.as_raw_fd(), (&raw mut count).cast(), 8) };
 }
 
-/// The user at the other end of a Unix socket.
-pub(crate) fn peer_user(socket: BorrowedFd<'_>) -> io::Result<u32> {
-    let mut peer = libc::ucred { pid: 0, uid: u32::MAX, gid: u32::MAX };
-    let mut len = size_of_val(&peer) as libc::socklen_t;
-    let (level, option) = (libc::SOL_SOCKET, libc::SO_PEERCRED);
-    // SAFETY: a structure of the size that is passed.
-    check(unsafe { libc::getsockopt(socket.as_raw_fd(), level, option, (&raw mut peer).cast(), &raw mut len) })?;
-    Ok(peer.uid)
-}
-
 /// How many descriptors this process may have.
 pub(crate) fn descriptor_limit() -> u64 {
     let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
@@ -424,12 +414,6 @@ pub(crate) fn next_signal() -> i32 {
         while libc::sigwait(&raw const set, &raw mut signal) != 0 {}
     }
     signal
-}
-
-/// Sets the mode of files that this process makes from now on: the old one.
-pub(crate) fn set_umask(mask: u32) -> u32 {
-    // SAFETY: an integer.
-    unsafe { libc::umask(mask) }
 }
 
 /// A random number of the kernel's; 0 where it gives none.

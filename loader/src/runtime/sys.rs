@@ -267,9 +267,14 @@ pub fn chdir(path: &CStr) -> Result<()> {
     syscall!(nr::CHDIR, path.as_ptr()).map(drop)
 }
 
-/// `umask(2)`.
-pub fn umask(mask: u32) {
-    let _ = syscall!(nr::UMASK, mask);
+/// `geteuid(2)`.
+pub fn geteuid() -> u32 {
+    syscall!(nr::GETEUID).map_or(u32::MAX, |user| user as u32)
+}
+
+/// `umask(2)`: the mask before.
+pub fn umask(mask: u32) -> u32 {
+    syscall!(nr::UMASK, mask).unwrap_or(0) as u32
 }
 
 /// `prctl(2)`.

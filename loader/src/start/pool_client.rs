@@ -17,6 +17,8 @@ pub enum PoolError {
     System(&'static str, Errno),
     /// Nobody serves the socket.
     Unserved(Errno),
+    /// Another user serves the socket.
+    Stranger(u32),
     /// More arguments or variables than a pool takes.
     TooLarge,
     /// The pool has ended, or says what no pool says.
@@ -30,6 +32,9 @@ impl fmt::Display for PoolError {
         match self {
             PoolError::System(what, errno) => write!(f, "{what}: {errno}"),
             PoolError::Unserved(errno) => write!(f, "no pool: {errno}, start one with snaprun --pool"),
+            PoolError::Stranger(user) => {
+                write!(f, "user {user} serves this socket, who is neither this user nor root; nothing was sent")
+            }
             PoolError::TooLarge => f.write_str("too many arguments or variables for a pool"),
             PoolError::Gone => f.write_str("the pool has ended"),
             PoolError::NoProgram(errno) => {
@@ -44,7 +49,7 @@ impl PoolError {
     pub fn status(&self) -> i32 {
         match self {
             PoolError::Unserved(Errno::NOENT | Errno::NOTDIR) => 127,
-            PoolError::Unserved(_) | PoolError::NoProgram(_) => 126,
+            PoolError::Unserved(_) | PoolError::Stranger(_) | PoolError::NoProgram(_) => 126,
             _ => 125,
         }
     }
@@ -110,7 +115,7 @@ fn start(socket: &CStr, first: u64, initial: &InitialStack) -> Result<(i32, i32)
     if let Ok(fd) = sys::openat(sys::AT_FDCWD, c".", sys::O_PATH | sys::O_DIRECTORY | sys::O_CLOEXEC, 0) {
         add(DIRECTORY, fd);
     }
-    let umask = call(nr::UMASK, [0o77, 0, 0, 0]).unwrap_or(0o22) as u32;
+    let umask = sys::umask(0o77);
     sys::umask(umask);
     let connection = connect(socket)?;
     let header = RequestHeader {
@@ -198,10 +203,27 @@ fn connect(path: &CStr) -> Result<i32, PoolError> {
     let len = 2 + bytes.len() as u64 + 1;
     loop {
         match call(nr::CONNECT, [socket, address.as_ptr() as u64, len, 0]) {
-            Ok(_) => return Ok(socket as i32),
+            Ok(_) => return check_peer(socket).map(|()| socket as i32),
             Err(Errno::INTR) => {}
             Err(errno) => return Err(PoolError::Unserved(errno)),
         }
+    }
+}
+
+/// Whoever serves the socket gets the environment and the standard streams, and says which process the signals of this one
+/// go to: only this user may, and root, who can do all that without a socket. The kernel has noted who called `listen`.
+fn check_peer(socket: u64) -> Result<(), PoolError> {
+    const SOL_SOCKET: u64 = 1;
+    const SO_PEERCRED: u64 = 17;
+    // struct ucred: process, user, group.
+    let (mut peer, mut len) = ([0u32; 3], 12u32);
+    let args = [socket, SOL_SOCKET, SO_PEERCRED, peer.as_mut_ptr() as u64, &raw mut len as u64, 0];
+    // SAFETY: a live array of the length that is passed.
+    unsafe { sys::raw(nr::GETSOCKOPT, args) }.map_err(|errno| PoolError::System("SO_PEERCRED", errno))?;
+    match peer[1] {
+        0 => Ok(()),
+        user if user == sys::geteuid() => Ok(()),
+        user => Err(PoolError::Stranger(user)),
     }
 }
 
@@ -223,6 +245,10 @@ fn receive(socket: i32) -> Result<(Reply, i32), PoolError> {
             Err(_) => return Err(PoolError::Gone),
         }
         if control[0] >= 20 && control[1] == 1 | 1 << 32 {
+            // No pool sends more than one.
+            let more = control[0].saturating_sub(20) / 4;
+            let words = [(control[2] >> 32) as i32, control[3] as i32, (control[3] >> 32) as i32];
+            words.into_iter().take(more as usize).chain([fd]).filter(|old| *old >= 0).for_each(sys::close);
             fd = control[2] as i32;
         }
     }

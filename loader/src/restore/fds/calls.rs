@@ -81,12 +81,9 @@ pub(super) fn set_mode(number: i32, mode: u64) -> Result<()> {
     call(nr::FCHMOD, [fd(number), mode, 0, 0, 0, 0]).map(drop)
 }
 
-pub(super) fn chmod(path: &CStr, mode: u64) -> Result<()> {
-    call(nr::CHMOD, [path.as_ptr() as u64, mode, 0, 0, 0, 0]).map(drop)
-}
-
-pub(super) fn unlink(path: &CStr) -> Result<()> {
-    call(nr::UNLINK, [path.as_ptr() as u64, 0, 0, 0, 0, 0]).map(drop)
+/// Removes an entry of an open directory.
+pub(super) fn unlink(directory: i32, entry: &CStr) -> Result<()> {
+    call(nr::UNLINKAT, [fd(directory), entry.as_ptr() as u64, 0, 0, 0, 0]).map(drop)
 }
 
 /// Copies from `from` at `offset` to the current offset of `to`: how many bytes.

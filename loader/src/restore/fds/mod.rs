@@ -13,6 +13,7 @@ mod calls;
 mod create;
 mod sockets;
 mod steps;
+mod unix_file;
 
 use super::{RestoreError, Sources};
 use crate::restore::address::Binds;

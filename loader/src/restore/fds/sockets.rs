@@ -5,17 +5,16 @@
 //! it; the others go to a free port of the loopback address, since two can't share one address.
 
 use super::super::RestoreError;
-use super::{Context, calls};
+use super::{Context, calls, unix_file};
 use crate::restore::address::{self, Address, Binds, Spec};
 use crate::runtime::auxv::InitialStack;
 use crate::runtime::memory;
 use crate::runtime::sys::{self, Errno};
-use core::ffi::CStr;
 use snapfn_format::snap::*;
 
-const AF_UNIX: u64 = 1;
 const AF_INET: u16 = 2;
 const AF_INET6: u16 = 10;
+const AF_UNIX: u64 = 1;
 const SOL_SOCKET: u64 = 1;
 const SO_TYPE: u64 = 3;
 /// What flags of a socket's type leave.
@@ -216,17 +215,7 @@ impl<'a> Context<'a, '_> {
             }
             Step::Bind { mode } => {
                 let fail = |errno| RestoreError::Bind(self.address(&choice, own), errno);
-                match calls::bind(fd, at) {
-                    Err(Errno::ADDRINUSE) if is_stale(at, kind) => {
-                        with_path(at, calls::unlink).map_err(fail)?;
-                        calls::bind(fd, at).map_err(fail)?;
-                    }
-                    other => other.map_err(fail)?,
-                }
-                if mode != 0 && u64::from(address::family(at)) == AF_UNIX {
-                    let _ = with_path(at, |path| calls::chmod(path, mode));
-                }
-                Ok(())
+                unix_file::bind(fd, kind, at, mode).map_err(fail)
             }
             Step::Listen { backlog } => {
                 calls::listen(fd, backlog).map_err(|errno| RestoreError::Bind(self.address(&choice, own), errno))
@@ -242,22 +231,4 @@ impl<'a> Context<'a, '_> {
             Choice::At(at) => super::super::Bound::Given(*at),
         }
     }
-}
-
-fn with_path<T: Default>(address: &[u8], then: impl FnOnce(&CStr) -> sys::Result<T>) -> sys::Result<T> {
-    let mut path = [0u8; address::ADDRESS_MAX];
-    let Some(name) = address::unix_path(address) else { return Ok(T::default()) };
-    path.get_mut(..name.len()).ok_or(Errno::INVAL)?.copy_from_slice(name);
-    then(CStr::from_bytes_until_nul(&path).map_err(|_| Errno::INVAL)?)
-}
-
-/// Whether a Unix socket's file is left over from somebody who is gone.
-fn is_stale(address: &[u8], kind: u64) -> bool {
-    if address::unix_path(address).is_none() {
-        return false;
-    }
-    let Ok(probe) = calls::socket(AF_UNIX, kind, 0) else { return false };
-    let refused = calls::connect(probe, address) == Err(Errno::CONNREFUSED);
-    sys::close(probe);
-    refused
 }

@@ -46,13 +46,12 @@ pub mod nr {
     pub const FTRUNCATE: usize = 77;
     pub const CHDIR: usize = 80;
     pub const FCHDIR: usize = 81;
-    pub const UNLINK: usize = 87;
-    pub const CHMOD: usize = 90;
     pub const FCHMOD: usize = 91;
     pub const UMASK: usize = 95;
     pub const GETRUSAGE: usize = 98;
     pub const GETUID: usize = 102;
     pub const GETGID: usize = 104;
+    pub const GETEUID: usize = 107;
     pub const SETPGID: usize = 109;
     pub const GETPPID: usize = 110;
     pub const SETSID: usize = 112;
@@ -80,6 +79,7 @@ pub mod nr {
     pub const INOTIFY_ADD_WATCH: usize = 254;
     pub const INOTIFY_RM_WATCH: usize = 255;
     pub const OPENAT: usize = 257;
+    pub const UNLINKAT: usize = 263;
     pub const READLINKAT: usize = 267;
     pub const UNSHARE: usize = 272;
     pub const SET_ROBUST_LIST: usize = 273;
