@@ -14,9 +14,9 @@
 #[cfg(feature = "alloc")]
 extern crate alloc;
 
+pub mod arch;
 pub mod boot;
 mod checksum;
-pub mod cpu;
 mod digest;
 mod error;
 pub mod init;
@@ -26,12 +26,13 @@ pub mod requirements;
 pub mod snap;
 pub mod vdso;
 
+pub use arch::cpu;
 pub use checksum::{Checksum, checksum};
 pub use digest::Digest;
 pub use error::FormatError;
 
 /// `e_machine` of the only architecture written so far (EM_X86_64).
-pub const ARCH_X86_64: u16 = 62;
+pub const ARCH_X86_64: u16 = arch::MACHINE;
 
 /// Size of a page in every file of this version, in bytes.
 pub const PAGE: u64 = 4096;

@@ -1,6 +1,7 @@
 //! What a snapshot needs of a host, and whether a host has it.
 
-use crate::cpu::{self, FeatureSet};
+use crate::arch::cpu::{self, FeatureSet};
+use crate::arch::xstate;
 use crate::snap::*;
 use core::fmt;
 
@@ -128,11 +129,7 @@ fn behaviour(bit: u8) -> Option<&'static Behaviour> {
     BEHAVIOURS.iter().find(|behaviour| behaviour.bit == 1 << bit)
 }
 
-/// Register state that lies at the same place in the XSAVE areas of all CPUs: x87, SSE, AVX.
-pub const COMMON_STATE: u64 = 7;
-
-/// Register state that `_dl_runtime_resolve` saves in glibc: all but x87, PKRU and what the kernel has for itself.
-const RESOLVER_STATE: u64 = 0xee;
+pub use xstate::COMMON as COMMON_STATE;
 
 /// What of the register state `xcr0` a dynamic linker that saves it all has made no room for.
 ///
@@ -140,13 +137,13 @@ const RESOLVER_STATE: u64 = 0xee;
 /// area would have the linker write beyond its end. `XSAVEC` writes only what is in use, so it is not affected unless
 /// code that the snapshot's CPU could not run is run.
 pub fn grown(needs: &HostNeeds, xcr0: u64) -> Option<Misfit> {
-    let more = xcr0 & !needs.xcr0 & RESOLVER_STATE;
+    let more = xcr0 & !needs.xcr0 & xstate::RESOLVER;
     (needs.flags & HOST_XSAVE_RESOLVER != 0 && more != 0).then_some(Misfit::Grown(more))
 }
 
 /// What of the register state `live` a host that has enabled `xcr0` lacks. x87 and SSE are always there.
 pub fn state(live: u64, xcr0: u64) -> Option<Misfit> {
-    let missing = live & !(xcr0 | 3);
+    let missing = live & !(xcr0 | xstate::LEGACY);
     (missing != 0).then_some(Misfit::State(missing))
 }
 

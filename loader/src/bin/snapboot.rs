@@ -6,6 +6,7 @@
 use core::fmt::Write;
 use snapfn_format::boot::{BOOT_MAGIC, BootRequest};
 use snapfn_loader::boot;
+use snapfn_loader::runtime::arch;
 use snapfn_loader::runtime::print::Out;
 use snapfn_loader::runtime::sys;
 
@@ -21,7 +22,7 @@ fn loader_main(sp: *mut u64) -> ! {
             sys::exit(2);
         }
         boot::serve(&mut *(address as *mut BootRequest));
-        sys::breakpoint();
+        arch::breakpoint();
     }
     sys::exit(125)
 }

@@ -9,6 +9,7 @@ use core::fmt::Write;
 use snapfn_format::snap::Plan;
 use snapfn_loader::restore::address::Binds;
 use snapfn_loader::restore::{self, Instance, RestoreError, Sources};
+use snapfn_loader::runtime::arch;
 use snapfn_loader::runtime::auxv::InitialStack;
 use snapfn_loader::runtime::clock::{Clock, Moment};
 use snapfn_loader::runtime::memory;
@@ -55,7 +56,7 @@ Environment: SNAPFN_STORE (search path), XDG_DATA_HOME, HOME.
 #[unsafe(no_mangle)]
 fn loader_main(sp: *mut u64) -> ! {
     // SAFETY: the kernel's initial stack pointer, above which are argc and at least one word more for each argument.
-    let entry = unsafe { if sp.read() > 1 && is_timed(sp.add(2).read()) { sys::timestamp() } else { 0 } };
+    let entry = unsafe { if sp.read() > 1 && is_timed(sp.add(2).read()) { arch::timestamp() } else { 0 } };
     // SAFETY: as above.
     let initial = unsafe { InitialStack::at(sp as u64) };
     match args::parse(&initial) {

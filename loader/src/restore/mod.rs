@@ -13,7 +13,6 @@
 
 pub mod address;
 mod attributes;
-pub mod cpu;
 mod fds;
 mod instance;
 mod maps;
@@ -28,6 +27,7 @@ pub use instance::{Instance, bare_stack};
 pub use maps::Sources;
 pub use park::{Populate, park};
 
+use crate::runtime::arch::{self, cpu, cpu::Unfit};
 use crate::runtime::auxv::{InitialStack, at};
 use crate::runtime::clock::Moment;
 use crate::runtime::print::Text;
@@ -35,7 +35,6 @@ use crate::runtime::sys::{self, Errno};
 use crate::runtime::{memory, vdso};
 use address::{Address, Shown, Spec};
 use core::fmt;
-use cpu::Unfit;
 use instance::Vectors;
 use snapfn_format::layout::{LOADER_END, LOADER_START};
 use snapfn_format::snap::{FD_TEMPORARY, PATCH_INFO, Plan, resident};
@@ -233,7 +232,7 @@ unsafe fn make_threads<'a>(
     vectors: &Vectors,
     canary: u64,
 ) -> Result<u64, RestoreError<'a>> {
-    let fsgsbase = initial.aux_value(at::HWCAP2).unwrap_or(0) & 2 != 0;
+    let fsgsbase = arch::has_base_instructions(initial.aux_value(at::HWCAP2).unwrap_or(0));
     let work = plan.header.process.resident + resident::WORK;
     // SAFETY: the caller's promise.
     unsafe {
@@ -291,6 +290,6 @@ unsafe fn enter<'a>(
         let timed = region + resident::STUB_FINISH_TIMED;
         let stamp = if memory::bytes(timed, 1) == [resident::MOV_EAX] { instance.clock.last() } else { 0 };
         let stub = if stamp == 0 { region + resident::STUB_FINISH } else { timed };
-        sys::finish(stub, main, LOADER_START, LOADER_END - LOADER_START, stamp)
+        arch::finish(stub, main, LOADER_START, LOADER_END - LOADER_START, stamp)
     }
 }

@@ -1,6 +1,7 @@
 //! Time stamps of a start, for `--timing`: an ordinary start takes none.
 #![allow(unsafe_code)] // the page of time stamps
 
+use super::arch;
 use super::memory::write_u64;
 use super::sys::{self, nr};
 use snapfn_format::PAGE;
@@ -56,7 +57,7 @@ impl Clock {
     pub fn mark(self, moment: Moment) {
         if self.0 != 0 {
             // SAFETY: inside the page.
-            unsafe { write_u64(self.0 + 8 * moment as u64, sys::timestamp()) };
+            unsafe { write_u64(self.0 + 8 * moment as u64, arch::timestamp()) };
         }
     }
 

@@ -1,7 +1,8 @@
 //! System calls without a libc. Every wrapper returns `Err(Errno)` for the kernel's negative values.
 #![allow(unsafe_code)] // system calls
 
-pub use super::arch::*;
+pub use super::arch::nr;
+use super::arch::syscall6;
 
 use core::ffi::CStr;
 use core::fmt;

@@ -7,6 +7,7 @@
 //! An ordinary start looks at one byte and takes no time stamp.
 #![allow(unsafe_code)] // the page of time stamps, clone
 
+use crate::runtime::arch;
 use crate::runtime::auxv::InitialStack;
 use crate::runtime::clock::{FAULTS, Moment, OPERATIONS};
 use crate::runtime::memory::{bytes, read_u64, write_u64};
@@ -205,8 +206,8 @@ unsafe fn run(initial: &InitialStack, option: u64, form: Form, name: &CStr) -> s
             put(read_u64(initial.argv + 8 * index));
         }
         let path = initial.aux_value(EXECFN).unwrap_or_else(|| c"/proc/self/exe".as_ptr() as u64);
-        let (clock, begin) = (monotonic(), sys::timestamp());
-        let pid = sys::spawn_exec(path, argv, initial.envp, page + 8 * Moment::Start as u64)?;
+        let (clock, begin) = (monotonic(), arch::timestamp());
+        let pid = arch::spawn_exec(path, argv, initial.envp, page + 8 * Moment::Start as u64)?;
         // Signals of a terminal go to both; this process only waits.
         for signo in [2, 3] {
             let _ = sys::rt_sigaction(signo, &[SIG_IGN, 0, 0, 0]);
@@ -218,10 +219,10 @@ unsafe fn run(initial: &InitialStack, option: u64, form: Form, name: &CStr) -> s
                 return Err(errno);
             }
         }
-        let end = sys::timestamp();
+        let end = arch::timestamp();
         // Long enough for a rate that is right to a thousandth.
         while monotonic() - clock < 2_000_000 {}
-        let (stamps, ns) = (sys::timestamp() - begin, monotonic() - clock);
+        let (stamps, ns) = (arch::timestamp() - begin, monotonic() - clock);
         let rate = (u128::from(stamps) * 1_000_000_000 / u128::from(ns.max(1))) as u64;
         let exit = if status & 0x7f == 0 { status >> 8 & 0xff } else { 128 + (status & 0x7f) } as i32;
         let faults = usage[8] + usage[9];

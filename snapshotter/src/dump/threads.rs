@@ -5,6 +5,7 @@ use super::scheduling;
 use crate::tracee::ptrace::{self, Tid};
 use crate::tracee::remote::Remote;
 use crate::tracee::{Frozen, Status, TraceError, Tracer};
+use snapfn_format::arch::CANARY;
 use snapfn_format::snap::{COMPONENTS, TIMEOUT_NONE, Thread, reg, resident};
 use snapfn_host::requirements::xstate_component;
 
@@ -32,8 +33,6 @@ impl ThreadState {
 
 /// Offset of the TID in musl's `struct pthread`.
 const MUSL_TID: u64 = 0x30;
-/// Offset of the stack canary from the FS base (the x86-64 ABI).
-const CANARY: u64 = 0x28;
 const PR_GET_TID_ADDRESS: u64 = 40;
 
 const PKRU: u64 = 1 << 9;

@@ -13,6 +13,7 @@ use super::ptrace::{self, Event, Stop, Tid};
 use super::remote::Remote;
 use super::run::Task;
 use super::{Output, TraceError, clocks, maps};
+use snapfn_format::arch::SYSCALL;
 use snapfn_format::boot::BootRequest;
 use snapfn_format::layout::{LOADER_END, LOADER_PLAN, LOADER_START};
 use snapfn_format::snap::{
@@ -109,7 +110,7 @@ fn reset_personality(pid: Tid, memory: &Memory) -> Result<(), TraceError> {
     let regs = ptrace::get_regs(pid).map_err(system("registers"))?;
     let at = regs[reg::RIP];
     let code = memory.read_vec(at, 2).map_err(system("reading snaprun's code"))?;
-    memory.write(at, &[0x0f, 0x05]).map_err(system("writing snaprun's code"))?;
+    memory.write(at, &SYSCALL).map_err(system("writing snaprun's code"))?;
     let remote = Remote::new(pid, at, &regs, false).map_err(system("remote system call"))?;
     if let Ok(personality) = remote.call(libc::SYS_personality, &[0xffff_ffff]) {
         let _ = remote.call(libc::SYS_personality, &[personality & !0x0200000]);

@@ -6,6 +6,7 @@ use super::remote::Remote;
 use super::{TraceError, clocks, maps};
 use goblin::elf::Elf;
 use goblin::elf::program_header::PT_LOAD;
+use snapfn_format::arch::SYSCALL;
 use snapfn_format::boot::{BOOT_DONE, BOOT_MAGIC, BOOT_REQUEST, BOOT_REQUEST_LEN, BOOT_STACK_LEN, BootRequest};
 use snapfn_format::init::{ET_DYN, InitHeader};
 use snapfn_format::layout::{LOADER_END, LOADER_START, PROGRAM_START};
@@ -100,7 +101,7 @@ pub(crate) fn boot(pid: Tid, vdso_page: &[u8], source: &mut dyn ElfSource) -> Re
 
     restore_limits(pid);
     // The code at the entry point goes away with the rest of the kernel's image.
-    memory.write(regs[reg::RIP], &[0x0f, 0x05]).map_err(system("writing the program's memory"))?;
+    memory.write(regs[reg::RIP], &SYSCALL).map_err(system("writing the program's memory"))?;
     let remote = Remote::new(pid, regs[reg::RIP], &regs, false).map_err(system("remote system call"))?;
     // Children must not inherit the layout.
     if let Ok(personality) = remote.call(libc::SYS_personality, &[0xffff_ffff]) {

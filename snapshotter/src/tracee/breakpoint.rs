@@ -1,6 +1,7 @@
 //! Software breakpoints.
 
 use super::memory::Memory;
+use snapfn_format::arch::BREAKPOINT;
 use std::io;
 
 /// An `int3` in the program's code. The page becomes a private copy; the dump compares contents, so that a
@@ -15,7 +16,7 @@ impl Breakpoint {
     pub(crate) fn insert(memory: &Memory, addr: u64) -> io::Result<Self> {
         let mut original = [0];
         memory.read(addr, &mut original)?;
-        memory.write(addr, &[0xcc])?;
+        memory.write(addr, &BREAKPOINT)?;
         Ok(Breakpoint { addr, original: original[0] })
     }
 

@@ -18,6 +18,7 @@ use super::ptrace::{self, Event, Regs, Stop, Tid};
 use super::run::{Reached, Task, Tracer};
 use super::timeout::{self, Remaining};
 use super::{Status, TraceError};
+use snapfn_format::arch::{SYSCALL, SYSCALL_RET};
 use snapfn_format::snap::{TIMEOUT_DEAD, reg, resident};
 use std::io;
 
@@ -83,7 +84,7 @@ fn rewind(regs: &Regs, entered: Option<u64>) -> Rewound {
     if !again {
         return Rewound { instance, survivor: instance, again: None };
     }
-    instance[reg::RIP] = regs[reg::RIP].wrapping_sub(2);
+    instance[reg::RIP] = regs[reg::RIP].wrapping_sub(SYSCALL.len() as u64);
     instance[reg::RAX] = number as u64;
     let mut survivor = instance;
     if result == ERESTART_RESTARTBLOCK {
@@ -214,7 +215,7 @@ impl Tracer {
     /// Whether the instructions at `rip` are `syscall; ret`: argument registers are the callee's to change.
     fn is_last_call(&self, rip: u64) -> bool {
         let mut code = [0; 3];
-        self.memory.read(rip, &mut code).is_ok() && code == [0x0f, 0x05, 0xc3]
+        self.memory.read(rip, &mut code).is_ok() && code == SYSCALL_RET
     }
 
     fn stub(&self) -> u64 {

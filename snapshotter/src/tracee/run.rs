@@ -10,6 +10,7 @@ use super::timeout::{self, Entered};
 use super::unmapping::Unmapping;
 use super::{TraceError, maps, symbols};
 use crate::options::Point;
+use snapfn_format::arch::SYSCALL;
 use snapfn_format::snap::{AT_MAIN, AT_READY, AT_SYMBOL, AT_SYSCALL, reg};
 use std::collections::{BTreeMap, HashSet};
 use std::path::PathBuf;
@@ -225,7 +226,7 @@ impl Tracer {
         for _ in 0..MAIN_STEPS {
             let mut code = [0u8; 3];
             self.memory.read(regs[reg::RIP], &mut code).map_err(system("reading the program's code"))?;
-            if code[..2] == [0x0f, 0x05] {
+            if code[..2] == SYSCALL {
                 return Ok(MainSearch::None);
             }
             let is_call = code[0] == 0xe8

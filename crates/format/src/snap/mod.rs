@@ -19,8 +19,9 @@ mod validate_fds;
 #[cfg(feature = "alloc")]
 mod write;
 
+pub use crate::arch::xstate::live as live_state;
 pub use fds::*;
-pub use plan::{Plan, SnapHeader, live_state, peek_header};
+pub use plan::{Plan, SnapHeader, peek_header};
 pub use records::*;
 #[cfg(feature = "alloc")]
 pub use write::{MetaBuilder, PlanTables};

@@ -3,7 +3,8 @@
 use super::fds::{Fd, FdStep};
 use super::records::*;
 use super::{FEATURE_WX, FEATURES, HEADER_OFFSET, MAGIC, META_MAX, NOTE_NAME, VERSION};
-use crate::{ARCH_X86_64, Checksum, FormatError};
+use crate::arch::{MACHINE, xstate};
+use crate::{Checksum, FormatError};
 use core::mem::{offset_of, size_of};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
@@ -102,7 +103,7 @@ pub fn peek_header(start: &[u8], size: u64) -> Result<&SnapHeader, FormatError> 
     if header.version != VERSION {
         return Err(FormatError::Version(header.version));
     }
-    if header.arch != ARCH_X86_64 || u16::from_le_bytes([elf[18], elf[19]]) != ARCH_X86_64 {
+    if header.arch != MACHINE || u16::from_le_bytes([elf[18], elf[19]]) != MACHINE {
         return Err(FormatError::Architecture(header.arch));
     }
     if header.page_shift != 12 {
@@ -189,7 +190,7 @@ impl<'a> Plan<'a> {
 
     /// The components of register state that are live in some thread, as a mask like XCR0.
     pub fn live_state(&self) -> u64 {
-        self.threads.iter().fold(0, |live, thread| live | live_state(self.bytes(thread.xstate)))
+        self.threads.iter().fold(0, |live, thread| live | xstate::live(self.bytes(thread.xstate)))
     }
 
     /// The bytes that `reference` names; empty when it lies outside (which validation excludes).
@@ -197,11 +198,6 @@ impl<'a> Plan<'a> {
         let start = reference.offset as usize;
         start.checked_add(reference.len as usize).and_then(|end| self.bytes.get(start..end)).unwrap_or_default()
     }
-}
-
-/// The components that are live in the XSAVE area of a signal frame: `xfeatures` of the kernel's software bytes.
-pub fn live_state(xstate: &[u8]) -> u64 {
-    xstate.get(472..480).and_then(|bytes| bytes.try_into().ok()).map_or(0, u64::from_le_bytes)
 }
 
 fn table<'a, T: FromBytes + Immutable>(

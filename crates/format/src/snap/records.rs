@@ -1,6 +1,7 @@
 //! Fixed-size records of the plan. Every table is an array of one of these.
 
 use crate::Digest;
+pub use crate::arch::{REGS, reg};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 macro_rules! record {
@@ -211,37 +212,6 @@ record! {
 impl Patch {
     /// What the loader fills of a `struct snap_info`, in bytes.
     pub const INFO_LEN: u64 = 48;
-}
-
-/// Number of words in `struct user_regs_struct`.
-pub const REGS: usize = 27;
-
-/// Indices into [`Thread::regs`], in the order of `struct user_regs_struct`.
-#[allow(missing_docs)]
-pub mod reg {
-    pub const R15: usize = 0;
-    pub const R14: usize = 1;
-    pub const R13: usize = 2;
-    pub const R12: usize = 3;
-    pub const RBP: usize = 4;
-    pub const RBX: usize = 5;
-    pub const R11: usize = 6;
-    pub const R10: usize = 7;
-    pub const R9: usize = 8;
-    pub const R8: usize = 9;
-    pub const RAX: usize = 10;
-    pub const RCX: usize = 11;
-    pub const RDX: usize = 12;
-    pub const RSI: usize = 13;
-    pub const RDI: usize = 14;
-    pub const ORIG_RAX: usize = 15;
-    pub const RIP: usize = 16;
-    pub const CS: usize = 17;
-    pub const EFLAGS: usize = 18;
-    pub const RSP: usize = 19;
-    pub const SS: usize = 20;
-    pub const FS_BASE: usize = 21;
-    pub const GS_BASE: usize = 22;
 }
 
 record! {

@@ -10,6 +10,8 @@
 //! loader, which fills the slots and leaves through the stubs.
 
 use crate::PAGE;
+pub use crate::arch::MOV_EAX;
+use crate::arch::nr;
 
 /// Offset of the slot page.
 pub const SLOTS: u64 = PAGE;
@@ -18,11 +20,11 @@ pub const WORK: u64 = 2 * PAGE;
 
 /// Functions of the vDSO in slot order: name, system call number.
 pub const FUNCTIONS: [(&str, u32); 5] = [
-    ("__vdso_clock_gettime", 228),
-    ("__vdso_gettimeofday", 96),
-    ("__vdso_time", 201),
-    ("__vdso_clock_getres", 229),
-    ("__vdso_getcpu", 309),
+    ("__vdso_clock_gettime", nr::CLOCK_GETTIME as u32),
+    ("__vdso_gettimeofday", nr::GETTIMEOFDAY as u32),
+    ("__vdso_time", nr::TIME as u32),
+    ("__vdso_clock_getres", nr::CLOCK_GETRES as u32),
+    ("__vdso_getcpu", nr::GETCPU as u32),
 ];
 
 /// Offset of the first stub in the vDSO page; everything from here on is code.
@@ -32,9 +34,8 @@ pub const STUB_SYSCALL: u64 = CODE;
 /// Last steps of the main thread: `munmap(rdi, rsi)`, then `rt_sigreturn`.
 pub const STUB_FINISH: u64 = CODE + 0x10;
 /// As [`STUB_FINISH`], with a time stamp of the processor stored at the address in r12 in between (`snaprun --timing`).
+/// Its first byte is [`MOV_EAX`]; where it is another one, the page is older than the stub.
 pub const STUB_FINISH_TIMED: u64 = CODE + 0x240;
-/// First byte of that stub; where it is another one, the page is older than the stub.
-pub const MOV_EAX: u8 = 0xb8;
 /// `clone` as a function: the new thread never executes an instruction of the loader, which may be gone before it is
 /// first scheduled; it goes on at [`STUB_THREAD`].
 pub const STUB_CLONE: u64 = CODE + 0x20;
@@ -68,6 +69,8 @@ pub const WORK_ENVP: u64 = 24;
 pub const WORK_SCRATCH: u64 = 32;
 /// Bytes of a frame besides the XSAVE area: `pretcode`, `ucontext`, `siginfo`, rounded up to 64.
 pub const FRAME_FIXED: u64 = 512;
+/// Offset in a frame of 4 unused bytes at the end of its fixed part, where its thread's TID is kept.
+pub const FRAME_TID: u64 = 448;
 
 /// Size in bytes of one thread's frame with an XSAVE area of `xstate` bytes (magic number 2 included).
 pub const fn frame_size(xstate: u64) -> u64 {

@@ -4,8 +4,8 @@ use super::Plan;
 use super::maps::{Maps, within};
 use super::records::*;
 use super::resident;
+use crate::arch::{TIMEOUT_ARGUMENTS, xstate};
 use crate::layout::{LOADER_END, LOADER_START, USER_END, USER_START};
-use crate::requirements::COMMON_STATE;
 use crate::{FormatError, PAGE};
 
 /// An index fits below the offset in a STEP_CONTENT.
@@ -13,9 +13,6 @@ const MAX_FILES: usize = PAGE as usize;
 const MAX_THREADS: usize = 16384;
 const MAX_ENV_CHANGES: usize = 65536;
 const MAX_SIGNAL: u32 = 64;
-const XSTATE_HEADER_END: usize = 512 + 64;
-const XSTATE_MIN: usize = XSTATE_HEADER_END + 4;
-const XSTATE_MAX: usize = 1 << 16;
 
 fn bad<T>(what: &'static str, index: usize) -> Result<T, FormatError> {
     Err(FormatError::InvalidRecord { what, index: index as u32 })
@@ -30,11 +27,6 @@ fn user_range(addr: u64, len: u64) -> bool {
         && addr >= USER_START
         && end <= USER_END
         && (end <= LOADER_START || addr >= LOADER_END)
-}
-
-/// The argument registers that hold a timeout in some system call.
-fn is_timeout_arg(register: u32) -> bool {
-    [reg::RDI, reg::RDX, reg::R10, reg::R8].contains(&(register as usize))
 }
 
 impl<'a> Plan<'a> {
@@ -189,12 +181,12 @@ impl<'a> Plan<'a> {
         }
         let mut largest = 0;
         for (index, thread) in self.threads.iter().enumerate() {
-            let xstate = thread.xstate.len as usize;
-            largest = largest.max(xstate);
+            let xstate_len = thread.xstate.len as usize;
+            largest = largest.max(xstate_len);
             let canonical = |value: u64| value < USER_END;
             let ok = self.bytes_ok(thread.xstate)
                 && self.bytes_ok(thread.affinity)
-                && (XSTATE_MIN..=XSTATE_MAX).contains(&xstate)
+                && (xstate::MIN..=xstate::MAX).contains(&xstate_len)
                 && thread.xstate.offset % 8 == 0
                 && thread.comm[15] == 0
                 && canonical(thread.regs[reg::FS_BASE])
@@ -206,7 +198,7 @@ impl<'a> Plan<'a> {
                     TIMEOUT_NONE => thread.timeout == 0 && thread.timeout_arg == 0,
                     form => {
                         matches!(form & !TIMEOUT_DEAD, TIMEOUT_TIMESPEC | TIMEOUT_MILLISECONDS)
-                            && is_timeout_arg(thread.timeout_arg)
+                            && TIMEOUT_ARGUMENTS.contains(&(thread.timeout_arg as usize))
                     }
                 }
                 && thread.rseq_len <= PAGE as u32
@@ -362,10 +354,10 @@ impl<'a> Plan<'a> {
     fn validate_needs(&self) -> Result<(), FormatError> {
         if let Some(needs) = self.needs {
             let known = needs.flags & !HOST_XSAVE_RESOLVER == 0 && matches!(needs.level, 0 | 2..=4);
-            let live = self.live_state() & !COMMON_STATE;
+            let live = self.live_state() & !xstate::COMMON;
             let placed = needs.places.iter().enumerate().all(|(number, place)| match live >> number & 1 {
                 0 => *place == 0,
-                _ => *place % 8 == 0 && (XSTATE_HEADER_END..XSTATE_MAX).contains(&(*place as usize)),
+                _ => *place % 8 == 0 && (xstate::HEADER_END..xstate::MAX).contains(&(*place as usize)),
             });
             if !known
                 || !placed

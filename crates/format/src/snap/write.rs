@@ -4,7 +4,7 @@ use super::fds::{Fd, FdStep};
 use super::plan::{HEADER_END, meta_checksum, note_header};
 use super::records::*;
 use super::{FEATURE_WX, HEADER_OFFSET, MAGIC, NOTE_NAME, Plan, SnapHeader, VERSION};
-use crate::ARCH_X86_64;
+use crate::arch::MACHINE;
 use alloc::vec::Vec;
 use zerocopy::{Immutable, IntoBytes};
 
@@ -87,7 +87,7 @@ pub struct MetaBuilder {
 impl MetaBuilder {
     fn new() -> Self {
         let header =
-            SnapHeader { magic: MAGIC, version: VERSION, arch: ARCH_X86_64, page_shift: 12, ..SnapHeader::default() };
+            SnapHeader { magic: MAGIC, version: VERSION, arch: MACHINE, page_shift: 12, ..SnapHeader::default() };
         MetaBuilder { bytes: alloc::vec![0; HEADER_END], header }
     }
 

@@ -1,4 +1,5 @@
-//! The instructions of this architecture: how system calls, threads and the jump into the program are made.
+//! The instructions of this architecture: system calls, threads, signal frames, the jump into the program, probes of the CPU.
+//! What they have in common with files is in `snapfn_format::arch`.
 #![allow(unsafe_code)] // instructions
 
 #[cfg(target_arch = "x86_64")]
@@ -7,4 +8,4 @@ mod x86_64;
 pub use x86_64::*;
 
 #[cfg(not(target_arch = "x86_64"))]
-compile_error!("the loader is written for x86-64 only: another architecture needs a file beside arch/x86_64.rs");
+compile_error!("the loader is written for x86-64 only: another architecture needs a folder beside arch/x86_64");

@@ -6,10 +6,12 @@
 //! Where a hypervisor only hides a feature from `CPUID`, the instruction works, and so does the snapshot.
 #![allow(unsafe_code)] // executes instructions that the CPU may not have, installs a signal handler
 
-use crate::runtime::sys::{self, sigaction};
+use super::{nr, xcr0};
+use crate::runtime::sys::sigaction;
 use core::arch::{asm, naked_asm};
 use core::fmt;
 use core::mem::MaybeUninit;
+use snapfn_format::arch::xstate;
 use snapfn_format::cpu::{FeatureSet, name};
 use snapfn_format::requirements::{self, Misfit};
 use snapfn_format::snap::Plan;
@@ -18,9 +20,6 @@ const SIGILL: u32 = 4;
 const SA_SIGINFO: u64 = 4;
 const SA_RESTORER: u64 = 0x0400_0000;
 const SA_NODEFER: u64 = 0x4000_0000;
-/// XCR0 where there is no XSAVE: x87 and SSE.
-const LEGACY: u64 = 3;
-
 /// Number of the feature whose instruction reads XCR0.
 const XSAVE: u8 = 10;
 
@@ -62,7 +61,7 @@ extern "C" fn go_on() {
 /// Where the handler returns to.
 #[unsafe(naked)]
 extern "C" fn end_of_signal() {
-    naked_asm!("mov eax, 15", "syscall")
+    naked_asm!("mov eax, {number}", "syscall", number = const nr::RT_SIGRETURN)
 }
 
 /// Room for instructions that write to memory: an XSAVE header behind the legacy area.
@@ -163,7 +162,7 @@ pub fn check(plan: &Plan<'_>) -> Result<(), Unfit> {
 fn examine(plan: &Plan<'_>) -> Result<(), Unfit> {
     let area = &mut Area(MaybeUninit::uninit());
     // SAFETY: the instruction has just been seen to work.
-    let xcr0 = if has(XSAVE, area) { unsafe { sys::xcr0() } } else { LEGACY };
+    let xcr0 = if has(XSAVE, area) { unsafe { xcr0() } } else { xstate::LEGACY };
     if let Some(needs) = plan.needs {
         let mut missing = FeatureSet::default();
         FeatureSet(needs.cpu)

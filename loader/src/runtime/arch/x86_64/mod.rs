@@ -1,108 +1,13 @@
 //! x86-64.
 
-use core::arch::asm;
+pub mod cpu;
+mod frame;
 
-/// System call numbers.
-#[allow(missing_docs)]
-pub mod nr {
-    pub const READ: usize = 0;
-    pub const WRITE: usize = 1;
-    pub const CLOSE: usize = 3;
-    pub const FSTAT: usize = 5;
-    pub const POLL: usize = 7;
-    pub const LSEEK: usize = 8;
-    pub const MMAP: usize = 9;
-    pub const MPROTECT: usize = 10;
-    pub const MUNMAP: usize = 11;
-    pub const RT_SIGACTION: usize = 13;
-    pub const RT_SIGPROCMASK: usize = 14;
-    pub const RT_SIGRETURN: usize = 15;
-    pub const IOCTL: usize = 16;
-    pub const PREAD64: usize = 17;
-    pub const PWRITE64: usize = 18;
-    pub const MADVISE: usize = 28;
-    pub const DUP: usize = 32;
-    pub const SETITIMER: usize = 38;
-    pub const GETPID: usize = 39;
-    pub const SENDFILE: usize = 40;
-    pub const SOCKET: usize = 41;
-    pub const CONNECT: usize = 42;
-    pub const SENDMSG: usize = 46;
-    pub const RECVMSG: usize = 47;
-    pub const SHUTDOWN: usize = 48;
-    pub const BIND: usize = 49;
-    pub const LISTEN: usize = 50;
-    pub const GETSOCKNAME: usize = 51;
-    pub const SOCKETPAIR: usize = 53;
-    pub const SETSOCKOPT: usize = 54;
-    pub const GETSOCKOPT: usize = 55;
-    pub const CLONE: usize = 56;
-    pub const VFORK: usize = 58;
-    pub const EXECVE: usize = 59;
-    pub const WAIT4: usize = 61;
-    pub const KILL: usize = 62;
-    pub const FCNTL: usize = 72;
-    pub const FLOCK: usize = 73;
-    pub const FTRUNCATE: usize = 77;
-    pub const CHDIR: usize = 80;
-    pub const FCHDIR: usize = 81;
-    pub const FCHMOD: usize = 91;
-    pub const UMASK: usize = 95;
-    pub const GETRUSAGE: usize = 98;
-    pub const GETUID: usize = 102;
-    pub const GETGID: usize = 104;
-    pub const GETEUID: usize = 107;
-    pub const SETPGID: usize = 109;
-    pub const GETPPID: usize = 110;
-    pub const SETSID: usize = 112;
-    pub const GETPGID: usize = 121;
-    pub const CAPGET: usize = 125;
-    pub const CAPSET: usize = 126;
-    pub const RT_SIGQUEUEINFO: usize = 129;
-    pub const PERSONALITY: usize = 135;
-    pub const SETPRIORITY: usize = 141;
-    pub const SCHED_SETSCHEDULER: usize = 144;
-    pub const PRCTL: usize = 157;
-    pub const SETRLIMIT: usize = 160;
-    pub const GETTID: usize = 186;
-    pub const FUTEX: usize = 202;
-    pub const SCHED_SETAFFINITY: usize = 203;
-    pub const SET_TID_ADDRESS: usize = 218;
-    pub const TIMER_CREATE: usize = 222;
-    pub const TIMER_SETTIME: usize = 223;
-    pub const TIMER_DELETE: usize = 226;
-    pub const CLOCK_GETTIME: usize = 228;
-    pub const EXIT_GROUP: usize = 231;
-    pub const EPOLL_CTL: usize = 233;
-    pub const TGKILL: usize = 234;
-    pub const IOPRIO_SET: usize = 251;
-    pub const INOTIFY_ADD_WATCH: usize = 254;
-    pub const INOTIFY_RM_WATCH: usize = 255;
-    pub const OPENAT: usize = 257;
-    pub const UNLINKAT: usize = 263;
-    pub const READLINKAT: usize = 267;
-    pub const UNSHARE: usize = 272;
-    pub const SET_ROBUST_LIST: usize = 273;
-    pub const TIMERFD_CREATE: usize = 283;
-    pub const TIMERFD_SETTIME: usize = 286;
-    pub const SIGNALFD4: usize = 289;
-    pub const EVENTFD2: usize = 290;
-    pub const EPOLL_CREATE1: usize = 291;
-    pub const DUP3: usize = 292;
-    pub const PIPE2: usize = 293;
-    pub const INOTIFY_INIT1: usize = 294;
-    pub const RT_TGSIGQUEUEINFO: usize = 297;
-    pub const PRLIMIT64: usize = 302;
-    pub const SETNS: usize = 308;
-    pub const GETRANDOM: usize = 318;
-    pub const MEMFD_CREATE: usize = 319;
-    pub const MLOCK2: usize = 325;
-    pub const RSEQ: usize = 334;
-    pub const PIDFD_SEND_SIGNAL: usize = 424;
-    pub const PIDFD_OPEN: usize = 434;
-    pub const OPENAT2: usize = 437;
-    pub const PROCESS_MADVISE: usize = 440;
-}
+use core::arch::asm;
+pub use frame::{resume_with_timeout, write_frame};
+use snapfn_format::arch::{REGS, reg};
+
+pub use snapfn_format::arch::nr;
 
 /// # Safety
 /// As the system call demands.
@@ -141,14 +46,20 @@ core::arch::global_asm!(
     entry = sym crate::runtime::entry::enter,
 );
 
-/// Loads the FS and GS bases. AT_HWCAP2 bit 1 says that the instructions may be used in user mode.
+/// Whether the instructions that load the FS and GS bases may be used in user mode, by AT_HWCAP2.
+pub fn has_base_instructions(hwcap2: u64) -> bool {
+    const HWCAP2_FSGSBASE: u64 = 2;
+    hwcap2 & HWCAP2_FSGSBASE != 0
+}
+
+/// Loads the FS and GS bases of `regs`, by instructions where `fsgsbase` says that they may be used.
 ///
 /// # Safety
 /// Nothing in the loader uses thread-local storage; the values must be canonical.
-pub unsafe fn set_bases(fs: u64, gs: u64, fsgsbase: bool) {
+pub unsafe fn set_bases(regs: &[u64; REGS], fsgsbase: bool) {
+    let (fs, gs) = (regs[reg::FS_BASE], regs[reg::GS_BASE]);
     const ARCH_SET_GS: u32 = 0x1001;
     const ARCH_SET_FS: u32 = 0x1002;
-    const ARCH_PRCTL: usize = 158;
     if fsgsbase {
         // SAFETY: allowed by the kernel (AT_HWCAP2), values checked by the caller.
         unsafe {
@@ -158,8 +69,8 @@ pub unsafe fn set_bases(fs: u64, gs: u64, fsgsbase: bool) {
     } else {
         // SAFETY: as above.
         unsafe {
-            syscall6(ARCH_PRCTL, [ARCH_SET_FS as usize, fs as usize, 0, 0, 0, 0]);
-            syscall6(ARCH_PRCTL, [ARCH_SET_GS as usize, gs as usize, 0, 0, 0, 0]);
+            syscall6(nr::ARCH_PRCTL, [ARCH_SET_FS as usize, fs as usize, 0, 0, 0, 0]);
+            syscall6(nr::ARCH_PRCTL, [ARCH_SET_GS as usize, gs as usize, 0, 0, 0, 0]);
         }
     }
 }
@@ -203,8 +114,24 @@ pub struct ThreadStart {
 /// # Safety
 /// The stub and the frame must be complete; the thread leaves through `rt_sigreturn` and never comes back here.
 pub unsafe fn spawn_thread(start: &ThreadStart) -> crate::runtime::sys::Result<u32> {
-    // CLONE_VM | FS | FILES | SIGHAND | THREAD | SYSVSEM | SETTLS | PARENT_SETTID | CHILD_CLEARTID
-    const FLAGS: u64 = 0x100 | 0x200 | 0x400 | 0x800 | 0x10000 | 0x40000 | 0x80000 | 0x100000 | 0x200000;
+    const CLONE_VM: u64 = 0x100;
+    const CLONE_FS: u64 = 0x200;
+    const CLONE_FILES: u64 = 0x400;
+    const CLONE_SIGHAND: u64 = 0x800;
+    const CLONE_THREAD: u64 = 0x10000;
+    const CLONE_SYSVSEM: u64 = 0x40000;
+    const CLONE_SETTLS: u64 = 0x80000;
+    const CLONE_PARENT_SETTID: u64 = 0x10_0000;
+    const CLONE_CHILD_CLEARTID: u64 = 0x20_0000;
+    const FLAGS: u64 = CLONE_VM
+        | CLONE_FS
+        | CLONE_FILES
+        | CLONE_SIGHAND
+        | CLONE_THREAD
+        | CLONE_SYSVSEM
+        | CLONE_SETTLS
+        | CLONE_PARENT_SETTID
+        | CLONE_CHILD_CLEARTID;
     let result: usize;
     // SAFETY: the child never returns from the stub: it has its own stack pointer and goes on at STUB_THREAD.
     unsafe {
@@ -255,13 +182,15 @@ pub unsafe fn spawn_exec(path: u64, argv: u64, envp: u64, stamp: u64) -> crate::
             "mov rdi, r13",
             "mov rsi, r14",
             "mov rdx, r15",
-            "mov eax, 59", // execve
+            "mov eax, {execve}",
             "syscall",
             "mov edi, 125",
-            "mov eax, 231", // exit_group
+            "mov eax, {exit_group}",
             "syscall",
             "ud2",
             "2:",
+            execve = const nr::EXECVE,
+            exit_group = const nr::EXIT_GROUP,
             inlateout("rax") nr::VFORK => result,
             in("r12") stamp,
             in("r13") path,
