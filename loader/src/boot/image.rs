@@ -37,7 +37,7 @@ impl Source {
         unsafe {
             let fd = sys::openat(sys::AT_FDCWD, memory::c_str(init), flags, 0).map_err(step(what))?;
             let size = sys::fstat(fd).map_err(step(what))?.size;
-            let at = sys::mmap(0, size.max(1), 1, sys::MAP_PRIVATE, fd, 0).map_err(step(what))?;
+            let at = sys::mmap(0, size.max(1), sys::PROT_READ, sys::MAP_PRIVATE, fd, 0).map_err(step(what))?;
             sys::close(fd);
             let init = Init::parse(memory::bytes(at, size)).map_err(|error| BootError::Format(what, error))?;
             let code = sys::openat(sys::AT_FDCWD, memory::c_str(code), flags, 0).map_err(step("code segment file"))?;
@@ -67,7 +67,7 @@ impl Source {
         let flags = sys::MAP_PRIVATE | sys::MAP_ANONYMOUS | sys::MAP_NORESERVE;
         // SAFETY: a new mapping, removed at once: only its place matters.
         unsafe {
-            let at = sys::mmap(0, span, 0, flags, -1, 0).map_err(step("mmap of the interpreter"))?;
+            let at = sys::mmap(0, span, sys::PROT_NONE, flags, -1, 0).map_err(step("mmap of the interpreter"))?;
             sys::munmap(at, span).map_err(step("munmap of the interpreter"))?;
             Ok(at.next_multiple_of(align).wrapping_sub(start))
         }
@@ -95,7 +95,8 @@ impl Source {
             let (start, len) =
                 (header.image_start.get().wrapping_add(bias), header.image_end.get() - header.image_start.get());
             let anon = sys::MAP_PRIVATE | sys::MAP_ANONYMOUS | sys::MAP_NORESERVE;
-            sys::mmap(start, len, 0, anon | sys::MAP_FIXED_NOREPLACE, -1, 0).map_err(step("mmap of the image"))?;
+            sys::mmap(start, len, sys::PROT_NONE, anon | sys::MAP_FIXED_NOREPLACE, -1, 0)
+                .map_err(step("mmap of the image"))?;
             sys::munmap(start, len).map_err(step("munmap of the image"))?;
             for segment in self.init.segments() {
                 let (first, last) = (segment.page_start().wrapping_add(bias), segment.page_end().wrapping_add(bias));
@@ -115,12 +116,12 @@ impl Source {
                         }
                     }
                     SegmentKind::Data => {
-                        sys::mmap(first, last - first, 3, anon | sys::MAP_FIXED, -1, 0)
+                        sys::mmap(first, last - first, sys::PROT_READ_WRITE, anon | sys::MAP_FIXED, -1, 0)
                             .map_err(step("mmap of a data segment"))?;
                         for run in self.init.runs_of(segment) {
                             memory::write_bytes(run.vaddr.get().wrapping_add(bias), self.init.run_bytes(run));
                         }
-                        if prot != 3 {
+                        if prot != sys::PROT_READ_WRITE {
                             sys::mprotect(first, last - first, prot).map_err(step("mprotect of a data segment"))?;
                         }
                     }

@@ -129,13 +129,14 @@ unsafe fn map_resident(request: &BootRequest) -> Result<(), BootError> {
     // SAFETY: NOREPLACE never replaces; the vDSO page is 4096 readable bytes of the request.
     unsafe {
         let flags = sys::MAP_PRIVATE | sys::MAP_ANONYMOUS | sys::MAP_FIXED_NOREPLACE | sys::MAP_NORESERVE;
-        sys::mmap(base, PAGE, 3, flags, -1, 0).map_err(step("mmap of the resident region"))?;
+        sys::mmap(base, PAGE, sys::PROT_READ_WRITE, flags, -1, 0).map_err(step("mmap of the resident region"))?;
         let len = resident::WORK - resident::SLOTS + request.work_len;
-        sys::mmap(base + resident::SLOTS, len, 3, flags, -1, 0).map_err(step("mmap of the resident region"))?;
+        sys::mmap(base + resident::SLOTS, len, sys::PROT_READ_WRITE, flags, -1, 0)
+            .map_err(step("mmap of the resident region"))?;
         memory::write_bytes(base, memory::bytes(request.vdso_page, PAGE));
         vdso::fill_plain(base);
-        sys::mprotect(base, PAGE, 5).map_err(step("mprotect of the vDSO page"))?;
-        sys::mprotect(base + resident::SLOTS, PAGE, 1).map_err(step("mprotect of the slot page"))
+        sys::mprotect(base, PAGE, sys::PROT_READ_EXEC).map_err(step("mprotect of the vDSO page"))?;
+        sys::mprotect(base + resident::SLOTS, PAGE, sys::PROT_READ).map_err(step("mprotect of the slot page"))
     }
 }
 

@@ -69,7 +69,7 @@ pub(super) unsafe fn build(
         .checked_sub(need + ROOM)
         .map(page_down)
         .ok_or(BootError::System("size of the argument strings", Errno::NOMEM))?;
-    let prot = if executable { 7 } else { 3 };
+    let prot = if executable { sys::PROT_ALL } else { sys::PROT_READ_WRITE };
     let flags = sys::MAP_PRIVATE
         | sys::MAP_ANONYMOUS
         | sys::MAP_FIXED_NOREPLACE

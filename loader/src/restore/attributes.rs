@@ -6,16 +6,15 @@
 
 use super::RestoreError;
 use crate::runtime::print::Out;
-use crate::runtime::sys::{self, Errno, nr};
+use crate::runtime::sys::{self, Errno, PR_SET_DUMPABLE, PR_SET_MEMORY_MERGE, PR_SET_NAME, PR_SET_TIMERSLACK, nr};
 use core::ffi::CStr;
 use core::fmt::{self, Write};
 use snapfn_format::requirements::PR_SET_MDWE;
 use snapfn_format::snap::*;
 
-const PR_SET_DUMPABLE: u32 = 4;
-const PR_SET_NAME: u32 = 15;
-const PR_SET_TIMERSLACK: u32 = 29;
-const PR_SET_MEMORY_MERGE: u32 = 67;
+/// Target of `setpriority` and `ioprio_set`: one thread.
+const PRIO_PROCESS: u64 = 0;
+const IOPRIO_WHO_PROCESS: u64 = 1;
 const SCHED_RESET_ON_FORK: u32 = 0x4000_0000;
 
 /// `{soft, hard}` of a resource.
@@ -33,7 +32,7 @@ fn set_limit(resource: u32, limit: [u64; 2]) -> sys::Result<()> {
 }
 
 fn write_file(path: &CStr, value: fmt::Arguments<'_>) {
-    if let Ok(fd) = sys::openat(sys::AT_FDCWD, path, 1 | sys::O_CLOEXEC, 0) {
+    if let Ok(fd) = sys::openat(sys::AT_FDCWD, path, sys::O_WRONLY | sys::O_CLOEXEC, 0) {
         let _ = Out::new(fd).write_fmt(value);
         sys::close(fd);
     }
@@ -170,12 +169,12 @@ pub(super) unsafe fn thread<'a>(plan: &Plan<'a>, index: usize, tid: u32) -> Resu
             .map_err(|errno| RestoreError::Attribute("scheduling policy", policy & !SCHED_RESET_ON_FORK, errno))?;
         if priority == 0 {
             // Lowering it below the starter's needs a right that the starter may lack: it is then left alone.
-            let _ = call(nr::SETPRIORITY, [0, tid, i64::from(thread.nice as i32) as u64, 0, 0, 0]);
+            let _ = call(nr::SETPRIORITY, [PRIO_PROCESS, tid, i64::from(thread.nice as i32) as u64, 0, 0, 0]);
         }
     }
     for setting in plan.settings {
         if setting.kind == SETTING_IOPRIO && setting.which as usize == index {
-            let _ = call(nr::IOPRIO_SET, [1, tid, setting.a, 0, 0, 0]);
+            let _ = call(nr::IOPRIO_SET, [IOPRIO_WHO_PROCESS, tid, setting.a, 0, 0, 0]);
         }
     }
     Ok(())

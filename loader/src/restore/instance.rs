@@ -146,7 +146,7 @@ unsafe fn merge<'a>(plan: &Plan<'a>, initial: &InitialStack) -> Result<u64, Rest
     let flags = sys::MAP_PRIVATE | sys::MAP_ANONYMOUS;
     // SAFETY: a new mapping with room for every slot; the kernel's vector.
     unsafe {
-        let vector = sys::mmap(0, len, 3, flags, -1, 0)
+        let vector = sys::mmap(0, len, sys::PROT_READ_WRITE, flags, -1, 0)
             .map_err(|errno| RestoreError::System("mmap of the environment vector", errno))?;
         write_environment(plan, (0..initial.envc).map(|index| read_u64(initial.envp + 8 * index)), vector);
         Ok(vector)

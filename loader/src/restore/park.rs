@@ -193,7 +193,8 @@ unsafe fn populate_image(plan: &Plan<'_>, populate: Populate) {
         return;
     }
     // Of the snapshot's pages those that are writable: the program has written them before.
-    let own = |op: &&Op| op.kind == OP_MAP_FILE && op.file == 0 && op.prot & 2 != 0 && op.flags & OP_SHARED == 0;
+    let own =
+        |op: &&Op| op.kind == OP_MAP_FILE && op.file == 0 && op.prot & PROT_WRITE != 0 && op.flags & OP_SHARED == 0;
     let protected = |op: &Op| plan.ops.iter().any(|other| other.kind == OP_PROTECT && other.addr == op.addr);
     // SAFETY: populating changes no content; ranges of mappings that the plan itself made.
     unsafe {
@@ -225,7 +226,7 @@ impl Area {
     fn new<'a>(below: u64) -> Result<Self, RestoreError<'a>> {
         let flags = sys::MAP_PRIVATE | sys::MAP_ANONYMOUS | sys::MAP_NORESERVE;
         // SAFETY: a new mapping.
-        unsafe { sys::mmap(0, below + AREA, 3, flags, -1, 0) }
+        unsafe { sys::mmap(0, below + AREA, sys::PROT_READ_WRITE, flags, -1, 0) }
             .map(|start| Area(start + below))
             .map_err(|errno| RestoreError::System("mmap of the vectors", errno))
     }
@@ -286,9 +287,9 @@ impl Request {
         };
         call(nr::WRITE, [socket as u64, [PARKED].as_ptr() as u64, 1, 0, 0, 0])?;
         let mut received = call(nr::RECVMSG, [socket as u64, message.as_ptr() as u64, 0, 0, 0, 0])?;
-        // cmsg_len, then SOL_SOCKET and SCM_RIGHTS.
-        let count = (control[0].saturating_sub(16) / 4) as usize;
-        if control[1] == 1 | 1 << 32 {
+        // struct cmsghdr: its length, then what follows.
+        let count = (control[0].saturating_sub(sys::CMSG_HEADER) / 4) as usize;
+        if control[1] == sys::CMSG_RIGHTS {
             let words = control.iter().skip(2).flat_map(|word| [*word as i32, (*word >> 32) as i32]);
             request.fds.iter_mut().zip(words.take(count)).for_each(|(slot, fd)| *slot = fd);
         }

@@ -5,9 +5,18 @@ use super::threads::Frames;
 use crate::runtime::sys::{self, nr};
 use snapfn_format::snap::*;
 
-/// Sent by `kill`, `sigqueue`, a message queue, `tgkill`: codes whose siginfo names the sender.
-const SENT: [i32; 4] = [0, -1, -3, SI_TKILL];
+/// `si_code` of a signal that `kill` has sent.
+const SI_USER: i32 = 0;
+/// By `sigqueue`.
+const SI_QUEUE: i32 = -1;
+/// By a message queue.
+const SI_MESGQ: i32 = -3;
+/// By `tgkill`.
 const SI_TKILL: i32 = -6;
+/// Codes whose siginfo names the sender.
+const SENT: [i32; 4] = [SI_USER, SI_QUEUE, SI_MESGQ, SI_TKILL];
+/// [`PendingSignal::thread`] of a signal to the process.
+const TO_PROCESS: u32 = u32::MAX;
 
 /// `siginfo_t`: `si_code`, `si_pid` and `si_uid` of signals with a sender.
 const CODE: usize = 8;
@@ -58,7 +67,7 @@ pub(super) unsafe fn pending<'a>(plan: &Plan<'a>, frames: &Frames) -> Result<(),
         let signo = u64::from(signal.signo);
         let address = info.as_ptr() as u64;
         let sent = match signal.thread {
-            u32::MAX => call(nr::RT_SIGQUEUEINFO, [pid, signo, address, 0, 0, 0]),
+            TO_PROCESS => call(nr::RT_SIGQUEUEINFO, [pid, signo, address, 0, 0, 0]),
             // SAFETY: all threads exist.
             index => match u64::from(unsafe { frames.tid(index as usize) }) {
                 tid if index > 0 && code == SI_TKILL => call(nr::TGKILL, [pid, tid, signo, 0, 0, 0]),

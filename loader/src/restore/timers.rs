@@ -2,14 +2,12 @@
 
 use super::RestoreError;
 use super::threads::Frames;
-use crate::runtime::sys::{self, Errno, nr};
+use crate::runtime::sys::{self, Errno, PR_TIMER_CREATE_RESTORE_IDS, nr};
 use snapfn_format::snap::*;
 
 const SECOND: u64 = 1_000_000_000;
 const SIGEV_THREAD_ID: u32 = 4;
-/// `prctl` (6.15): `timer_create` makes the timer with the ID that it finds where it would store the new one.
-const PR_TIMER_CREATE_RESTORE_IDS: u32 = 77;
-/// Without it, IDs are counted up from 0 in a fresh process: timers are made and deleted until the wanted one comes.
+/// Without PR_TIMER_CREATE_RESTORE_IDS, IDs are counted up from 0 in a fresh process: timers are made and deleted until the wanted one comes.
 const MAX_ATTEMPTS: u32 = 1 << 17;
 
 fn call(number: usize, args: [u64; 6]) -> sys::Result<usize> {

@@ -87,7 +87,8 @@ impl InitialStack {
         let len = (end - start).next_multiple_of(snapfn_format::PAGE);
         // SAFETY: a new mapping with room for all of it; every address below lies in the copied block.
         unsafe {
-            let copy = room + sys::mmap(0, room + len, 3, sys::MAP_PRIVATE | sys::MAP_ANONYMOUS, -1, 0)?;
+            let copy =
+                room + sys::mmap(0, room + len, sys::PROT_READ_WRITE, sys::MAP_PRIVATE | sys::MAP_ANONYMOUS, -1, 0)?;
             memory::write_bytes(copy, memory::bytes(start, end - start));
             let moved = InitialStack::at(copy);
             let shift =

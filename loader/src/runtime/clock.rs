@@ -40,9 +40,8 @@ impl Clock {
 
     /// The page behind descriptor `fd`, which is closed. `entry` is when the process began.
     pub fn on(fd: i32, entry: u64) -> Self {
-        const SHARED: u32 = 1;
         // SAFETY: a new mapping, where nothing is.
-        let page = unsafe { sys::mmap(0, PAGE, 3, SHARED, fd, 0) };
+        let page = unsafe { sys::mmap(0, PAGE, sys::PROT_READ_WRITE, sys::MAP_SHARED, fd, 0) };
         sys::close(fd);
         let Ok(page) = page else { return Clock::OFF };
         // SAFETY: inside the page.

@@ -117,6 +117,22 @@ pub const O_PATH: u32 = 0o10000000;
 /// Relative to the working directory.
 pub const AT_FDCWD: i32 = -100;
 
+/// Open flag: write only.
+pub const O_WRONLY: u32 = 1;
+/// Open flag: read and write.
+pub const O_RDWR: u32 = 2;
+
+/// No access to the pages.
+pub const PROT_NONE: u32 = 0;
+/// The pages can be read.
+pub const PROT_READ: u32 = 1;
+/// The pages can be read and written.
+pub const PROT_READ_WRITE: u32 = 3;
+/// The pages can be read and executed.
+pub const PROT_READ_EXEC: u32 = 5;
+/// The pages can be read, written and executed.
+pub const PROT_ALL: u32 = 7;
+
 /// MAP_SHARED.
 pub const MAP_SHARED: u32 = 1;
 /// MAP_PRIVATE.
@@ -285,6 +301,26 @@ pub fn umask(mask: u32) -> u32 {
 pub unsafe fn prctl(option: u32, a: u64, b: u64, c: u64, d: u64) -> Result<usize> {
     syscall!(nr::PRCTL, option, a, b, c, d)
 }
+
+/// `prctl`: whether the process may be dumped and traced.
+pub const PR_SET_DUMPABLE: u32 = 4;
+/// `prctl`: the thread's name.
+pub const PR_SET_NAME: u32 = 15;
+/// `prctl`: by how much timers of the thread may be late, in nanoseconds.
+pub const PR_SET_TIMERSLACK: u32 = 29;
+/// `prctl`: the kernel merges equal pages of the process.
+pub const PR_SET_MEMORY_MERGE: u32 = 67;
+/// `prctl` (6.15): `timer_create` makes the timer with the ID that it finds where it would store the new one.
+pub const PR_TIMER_CREATE_RESTORE_IDS: u32 = 77;
+
+/// First word of a `struct cmsghdr`, its length, for `count` descriptors.
+pub const fn rights_len(count: u64) -> u64 {
+    CMSG_HEADER + 4 * count
+}
+/// Size of a `struct cmsghdr` in bytes.
+pub const CMSG_HEADER: u64 = 16;
+/// Its second word where descriptors follow: SOL_SOCKET and SCM_RIGHTS.
+pub const CMSG_RIGHTS: u64 = 1 | 1 << 32;
 
 /// `prctl`: the memory layout that /proc reports.
 const PR_SET_MM: u32 = 35;

@@ -42,7 +42,7 @@ pub unsafe fn start(plan: &Plan<'_>, initial: &InitialStack, first_arg: u64) -> 
     // SAFETY: a new mapping with room for the vector and, behind it, the path; strings are those of the plan, which
     // stays mapped, and of the initial stack.
     unsafe {
-        let vector = match sys::mmap(0, len, 3, sys::MAP_PRIVATE | sys::MAP_ANONYMOUS, -1, 0) {
+        let vector = match sys::mmap(0, len, sys::PROT_READ_WRITE, sys::MAP_PRIVATE | sys::MAP_ANONYMOUS, -1, 0) {
             Ok(vector) => vector,
             Err(errno) => return errno,
         };

@@ -70,7 +70,7 @@ fn table(count: usize) -> sys::Result<&'static [Cell<i32>]> {
     let flags = sys::MAP_PRIVATE | sys::MAP_ANONYMOUS | sys::MAP_FIXED_NOREPLACE;
     // SAFETY: a range of the loader's own that nothing else uses, mapped for as long as the loader is.
     unsafe {
-        sys::mmap(FILE_TABLE, 4 * count as u64, 3, flags, -1, 0)?;
+        sys::mmap(FILE_TABLE, 4 * count as u64, sys::PROT_READ_WRITE, flags, -1, 0)?;
         Ok(memory::cells(FILE_TABLE, count))
     }
 }

@@ -23,7 +23,7 @@ pub fn snapshot(stores: &Stores, initial: &InitialStack, args: &Args) -> Result<
     let fd = match (args.fds, target) {
         (Some(list), _) => args::numbers(list).next().flatten().ok_or(Errno::BADF),
         (None, Target::Name(name, tag)) => stores.open_name(name, tag),
-        (None, Target::File(path)) => open_regular(path, 0),
+        (None, Target::File(path)) => open_regular(path, sys::O_RDONLY),
         (None, Target::Image(text)) => match stores.open_image(text) {
             Err(Errno::NOENT | Errno::NOTDIR) if args.local => return Err(Failure::NotPulled),
             Err(Errno::NOENT | Errno::NOTDIR) => return Err(Failure::Pull(pull::hand_over(initial, args.name))),

@@ -23,7 +23,9 @@ pub fn read(snapshot: &Snapshot) -> Result<Plan<'static>, Failure<'static>> {
         // SAFETY: a range of the loader's own that nothing else uses; the file is read-only once in the store. One
         // that is cut short while we read ends this process by SIGBUS, nothing more.
         unsafe {
-            sys::mmap(LOADER_PLAN, len, 1, flags, fd, 0).map(|at| memory::bytes(at, len)).map_err(Failure::Unreadable)
+            sys::mmap(LOADER_PLAN, len, sys::PROT_READ, flags, fd, 0)
+                .map(|at| memory::bytes(at, len))
+                .map_err(Failure::Unreadable)
         }
     };
     let first = stat.size.min(META_FIRST);

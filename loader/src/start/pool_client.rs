@@ -131,13 +131,13 @@ fn start(socket: &CStr, first: u64, initial: &InitialStack) -> Result<(i32, i32)
     // The name is the pool's to fill in.
     let (head, name) = (header.bytes(), [0u8]);
     let mut parts = [(head.as_ptr() as u64, head.len() as u64), (name.as_ptr() as u64, 1), (strings, len)];
-    let mut control = [16 + 4 * count as u64, 1 | 1 << 32, 0, 0];
+    let mut control = [sys::rights_len(count as u64), sys::CMSG_RIGHTS, 0, 0];
     for (index, fd) in fds.iter().take(count).enumerate() {
         if let Some(word) = control.get_mut(2 + index / 2) {
             *word |= u64::from(*fd as u32) << (32 * (index % 2));
         }
     }
-    let mut control_len = if count > 0 { 16 + 8 * count.div_ceil(2) as u64 } else { 0 };
+    let mut control_len = if count > 0 { sys::CMSG_HEADER + 8 * count.div_ceil(2) as u64 } else { 0 };
     while parts[2].1 > 0 || parts[0].1 > 0 {
         const MSG_NOSIGNAL: u64 = 0x4000;
         let message = [0, 0, parts.as_ptr() as u64, 3, control.as_mut_ptr() as u64, control_len, 0];
@@ -244,9 +244,9 @@ fn receive(socket: i32) -> Result<(Reply, i32), PoolError> {
             Err(Errno::INTR) => continue,
             Err(_) => return Err(PoolError::Gone),
         }
-        if control[0] >= 20 && control[1] == 1 | 1 << 32 {
+        if control[0] >= sys::rights_len(1) && control[1] == sys::CMSG_RIGHTS {
             // No pool sends more than one.
-            let more = control[0].saturating_sub(20) / 4;
+            let more = control[0].saturating_sub(sys::rights_len(1)) / 4;
             let words = [(control[2] >> 32) as i32, control[3] as i32, (control[3] >> 32) as i32];
             words.into_iter().take(more as usize).chain([fd]).filter(|old| *old >= 0).for_each(sys::close);
             fd = control[2] as i32;
@@ -322,7 +322,6 @@ fn stand_for(socket: i32, pidfd: i32) -> Result<core::convert::Infallible, PoolE
 
 /// Ends as a process that `wait` has this status of.
 fn end_as(status: u32) -> ! {
-    const PR_SET_DUMPABLE: u32 = 4;
     let signal = status & 0x7f;
     if signal == 0 {
         sys::exit((status >> 8 & 0xff) as i32);
@@ -330,7 +329,7 @@ fn end_as(status: u32) -> ! {
     // One core file is enough.
     // SAFETY: integers; the default action of a signal.
     unsafe {
-        let _ = sys::prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
+        let _ = sys::prctl(sys::PR_SET_DUMPABLE, 0, 0, 0, 0);
         let _ = sys::rt_sigaction(signal, &[0; 4]);
     }
     let _ = call(nr::KILL, [call(nr::GETPID, [0; 4]).unwrap_or(0), u64::from(signal), 0, 0]);

@@ -307,7 +307,7 @@ impl Stores {
             FILE_DATA => self.open_blob(b"data", &file.digest.to_hex()),
             FILE_HOST => {
                 let path = CStr::from_bytes_with_nul(plan.bytes(file.path)).unwrap_or_default();
-                let access = if file.writable == 1 { 2 } else { 0 };
+                let access = if file.writable == 1 { sys::O_RDWR } else { sys::O_RDONLY };
                 open_regular(path, access)
             }
             _ => Err(Errno::INVAL),

@@ -13,7 +13,6 @@ use snapfn_format::snap::Process;
 
 const CLONE_NEWTIME: u64 = 0x80;
 const CLONE_NEWUSER: u64 = 0x1000_0000;
-const O_WRONLY: u32 = 1;
 const SECOND: i64 = 1_000_000_000;
 
 /// Name in `/proc/self/timens_offsets` and number of each clock.
@@ -64,7 +63,7 @@ impl Write for Line {
 fn write_file(path: &CStr, text: fmt::Arguments<'_>) -> sys::Result<()> {
     let mut line = Line { len: 0, bytes: [0; 64] };
     line.write_fmt(text).map_err(|fmt::Error| Errno::INVAL)?;
-    let fd = sys::openat(sys::AT_FDCWD, path, O_WRONLY | sys::O_CLOEXEC, 0)?;
+    let fd = sys::openat(sys::AT_FDCWD, path, sys::O_WRONLY | sys::O_CLOEXEC, 0)?;
     let written = sys::write(fd, line.bytes.get(..line.len).unwrap_or_default());
     sys::close(fd);
     written.map(drop)

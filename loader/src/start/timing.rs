@@ -173,7 +173,8 @@ pub unsafe fn observe(initial: &InitialStack, option: u64, form: Form, name: &CS
 
 unsafe fn run(initial: &InitialStack, option: u64, form: Form, name: &CStr) -> sys::Result<i32> {
     const EXECFN: u64 = crate::runtime::auxv::at::EXECFN;
-    const SHARED: u32 = 1;
+    const SIGINT: u32 = 2;
+    const SIGQUIT: u32 = 3;
     const SIG_IGN: u64 = 1;
     // SAFETY: live memory of the sizes that the calls expect; the vectors are the kernel's; new mappings are written to
     // inside their lengths.
@@ -181,7 +182,7 @@ unsafe fn run(initial: &InitialStack, option: u64, form: Form, name: &CStr) -> s
         let call = |number, args: [u64; 6]| sys::raw(number, args);
         let fd = call(nr::MEMFD_CREATE, [c"snaprun-timing".as_ptr() as u64, 0, 0, 0, 0, 0])? as u64;
         call(nr::FTRUNCATE, [fd, PAGE, 0, 0, 0, 0])?;
-        let page = sys::mmap(0, PAGE, 3, SHARED, fd as i32, 0)?;
+        let page = sys::mmap(0, PAGE, sys::PROT_READ_WRITE, sys::MAP_SHARED, fd as i32, 0)?;
         let mut digits = page + DIGITS + 15;
         let mut rest = fd;
         loop {
@@ -193,7 +194,7 @@ unsafe fn run(initial: &InitialStack, option: u64, form: Form, name: &CStr) -> s
             }
         }
         let len = (8 * (initial.argc + 3)).next_multiple_of(PAGE);
-        let argv = sys::mmap(0, len, 3, sys::MAP_PRIVATE | sys::MAP_ANONYMOUS, -1, 0)?;
+        let argv = sys::mmap(0, len, sys::PROT_READ_WRITE, sys::MAP_PRIVATE | sys::MAP_ANONYMOUS, -1, 0)?;
         let mut slot = argv;
         let mut put = |word: u64| {
             write_u64(slot, word);
@@ -209,7 +210,7 @@ unsafe fn run(initial: &InitialStack, option: u64, form: Form, name: &CStr) -> s
         let (clock, begin) = (monotonic(), arch::timestamp());
         let pid = arch::spawn_exec(path, argv, initial.envp, page + 8 * Moment::Start as u64)?;
         // Signals of a terminal go to both; this process only waits.
-        for signo in [2, 3] {
+        for signo in [SIGINT, SIGQUIT] {
             let _ = sys::rt_sigaction(signo, &[SIG_IGN, 0, 0, 0]);
         }
         let (mut status, mut usage) = (0u32, [0u64; 18]);

@@ -22,7 +22,6 @@ const MFD_CLOEXEC: u64 = 1;
 const MSG_DONTWAIT: u64 = 0x40;
 const MSG_NOSIGNAL: u64 = 0x4000;
 const SOL_SOCKET: u32 = 1;
-const SCM_RIGHTS: u32 = 1;
 /// Descriptors in one message.
 const RIGHTS_MAX: usize = 253;
 
@@ -65,8 +64,7 @@ pub(super) fn with_proc_path<T>(number: i32, then: impl FnOnce(&CStr) -> T) -> T
 /// A file without a name in the directory `path`.
 pub(super) fn temporary_file(path: &CStr) -> Result<i32> {
     const O_TMPFILE: u32 = 0o20200000;
-    const O_RDWR: u32 = 2;
-    sys::openat(sys::AT_FDCWD, path, O_TMPFILE | O_RDWR | sys::O_CLOEXEC, 0o600)
+    sys::openat(sys::AT_FDCWD, path, O_TMPFILE | sys::O_RDWR | sys::O_CLOEXEC, 0o600)
 }
 
 pub(super) fn memfd(name: &CStr, flags: u64) -> Result<i32> {
@@ -214,10 +212,10 @@ pub(super) fn send(number: i32, data: &[u8], rights: impl Iterator<Item = i32>) 
         count += 1;
     }
     // struct cmsghdr: length, level, type.
-    control[0] = 16 + 4 * count;
-    control[1] = u64::from(SOL_SOCKET) | u64::from(SCM_RIGHTS) << 32;
+    control[0] = sys::rights_len(count);
+    control[1] = sys::CMSG_RIGHTS;
     let vector = [data.as_ptr() as u64, data.len() as u64];
-    let (control_at, control_len) = if count == 0 { (0, 0) } else { (control.as_ptr() as u64, 16 + 4 * count) };
+    let (control_at, control_len) = if count == 0 { (0, 0) } else { (control.as_ptr() as u64, sys::rights_len(count)) };
     // struct msghdr: name, name length, iovec, its length, control, its length, flags.
     let message = [0, 0, vector.as_ptr() as u64, 1, control_at, control_len, 0];
     call(nr::SENDMSG, [fd(number), message.as_ptr() as u64, MSG_DONTWAIT | MSG_NOSIGNAL, 0, 0, 0])

@@ -7,7 +7,6 @@ use core::ffi::CStr;
 use snapfn_format::snap::*;
 
 const O_ACCMODE: u32 = 3;
-const O_RDWR: u32 = 2;
 const O_NOCTTY: u32 = 0o400;
 const O_DIRECT: u32 = 0o40000;
 const O_NOATIME: u32 = 0o1000000;
@@ -124,7 +123,7 @@ impl<'a> Context<'a, '_> {
             let flags = record.flags | sys::O_NONBLOCK;
             match open(flags) {
                 Err(Errno::NXIO) => {
-                    let both = open((flags & !O_ACCMODE) | O_RDWR).map_err(fail)?;
+                    let both = open((flags & !O_ACCMODE) | sys::O_RDWR).map_err(fail)?;
                     let end = open(flags);
                     sys::close(both);
                     end
@@ -188,7 +187,7 @@ pub(crate) fn file<'a>(plan: &Plan<'a>, index: usize, record: &Fd, sources: &Sou
         }
     }
     let mut open = made;
-    if record.flags & O_ACCMODE != O_RDWR {
+    if record.flags & O_ACCMODE != sys::O_RDWR {
         let flags = record.flags | sys::O_CLOEXEC;
         open = calls::with_proc_path(made, |path| sys::openat(sys::AT_FDCWD, path, flags, 0))
             .map_err(fail("opening it once more"))?;

@@ -66,6 +66,7 @@ pub const GETTID: usize = 186;
 pub const TIME: usize = 201;
 pub const FUTEX: usize = 202;
 pub const SCHED_SETAFFINITY: usize = 203;
+pub const SCHED_GETAFFINITY: usize = 204;
 pub const SET_TID_ADDRESS: usize = 218;
 pub const TIMER_CREATE: usize = 222;
 pub const TIMER_SETTIME: usize = 223;
