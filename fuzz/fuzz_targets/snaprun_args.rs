@@ -1,12 +1,12 @@
 //! snaprun's command line and environment, from a kernel stack that the input fills; the addresses of `--bind`, and the
-//! names, which mean the same to the store's own crate.
+//! names and links of a store.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
+use snapfn_format::store::{ImageParts, Link, RefParts, Target};
 use snapfn_loader::restore::address::{ADDRESS_MAX, Address, Shown, Spec};
 use snapfn_loader::runtime::auxv::InitialStack;
 use snapfn_loader::start::args::{self, Action};
-use snapfn_loader::start::store::{Link, Target, parse_image};
 use std::ffi::{CString, OsStr};
 use std::os::unix::ffi::OsStrExt;
 
@@ -75,34 +75,37 @@ fuzz_target!(|data: &[u8]| {
     }
     let bytes = &data[..data.len().min(ADDRESS_MAX)];
     let _ = (Shown(bytes).to_string(), Address::with_port(bytes, 80), Address::aside(bytes));
-    let link = snapfn_store::is_tag_link(OsStr::from_bytes(data).as_ref());
-    assert_eq!(Link::parse(data).is_some(), link);
+    // A link has one form.
+    if let Some(link) = Link::parse(data) {
+        assert_eq!(link.to_string().as_bytes(), data);
+    }
 });
 
-/// What snaprun takes a name for is what every other program takes it for.
+/// What is accepted of a name becomes plain path components, and prints to itself.
 fn check_name(text: &[u8]) {
-    let name = CString::new(text).unwrap();
-    let ours = Target::parse(&name);
+    let ours = Target::of(text);
     match snapfn_store::Target::parse(OsStr::from_bytes(text)) {
-        Ok(snapfn_store::Target::File(path)) => {
-            assert_eq!(ours, Target::File(&CString::new(path.as_os_str().as_bytes()).unwrap()))
-        }
+        Ok(snapfn_store::Target::File(path)) => assert_eq!(ours, Target::File(path.as_os_str().as_bytes())),
         Ok(snapfn_store::Target::Local(local)) => {
-            assert_eq!(ours, Target::Name(local.name.as_str().as_bytes(), local.tag.as_str().as_bytes()));
+            let RefParts { name, tag } = RefParts::parse(text).unwrap();
+            assert_eq!((name, tag), (local.name.as_str(), local.tag.as_str()));
+            plain(&[name, tag]);
         }
         Ok(snapfn_store::Target::Registry(_)) => assert_eq!(ours, Target::Image(text)),
-        Err(_) => assert!(!matches!(ours, Target::Name(..) | Target::File(_))),
+        Err(_) => assert!(!matches!(ours, Target::File(_)) && RefParts::parse(text).is_err()),
     }
-    if !matches!(ours, Target::Image(_)) {
-        return;
-    }
-    let stored = str::from_utf8(text).ok().and_then(|text| snapfn_store::Image::parse(text).ok());
-    match (parse_image(text), stored) {
-        (Some((name, tag)), Some(image)) => {
-            assert_eq!((name, tag), (image.name().as_bytes(), image.target().as_bytes()));
-        }
-        (None, None) => {}
-        (ours, stored) => panic!("{ours:?} here, {stored:?} in the store"),
+    let Ok(parts) = ImageParts::parse(text) else { return };
+    plain(&[&parts.name.replace('/', ImageParts::SLASH), parts.target]);
+    let image = snapfn_store::Image::parse(str::from_utf8(text).unwrap()).unwrap();
+    assert_eq!((parts.name, parts.target), (image.name().as_str(), image.target()));
+    assert_eq!(snapfn_store::Image::parse(&image.to_string()), Ok(image));
+}
+
+/// None of them leads out of its directory.
+fn plain(components: &[&str]) {
+    for component in components {
+        assert!(!component.is_empty() && component.len() <= 255 && !component.contains(['/', '\0']));
+        assert!(!component.starts_with('.'));
     }
 }
 

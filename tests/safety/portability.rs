@@ -328,6 +328,34 @@ fn libraries_of_a_higher_level() {
     }
 }
 
+/// A relative XDG_DATA_HOME or HOME would name another store in each directory: no program looks there.
+#[test]
+fn relative_directories_of_the_user_are_ignored() {
+    let workspace = Workspace::new();
+    workspace.snapshot("echo", ECHO, &["-O1"], "ready");
+    fs::create_dir_all(workspace.work().join("here/.local/share")).unwrap();
+    for place in ["here/snapfn", "here/.local/share/snapfn"] {
+        std::os::unix::fs::symlink(workspace.store(), workspace.work().join(place)).unwrap();
+    }
+    let work = workspace.work().to_string_lossy().into_owned();
+    let programs: [&[&str]; 3] =
+        [&["snaprun", "--local", "echo"], &["snaprepo", "verify", "echo"], &["snapshotter", "inspect", "echo"]];
+    for program in programs {
+        let run = |name: &str, value: &str| {
+            let mut run = workspace.command(program[0], &program[1..]);
+            run.env.retain(|(name, _)| !matches!(name.as_str(), "HOME" | "SNAPFN_STORE"));
+            run.env.push((name.to_owned(), value.to_owned()));
+            run.run()
+        };
+        for name in ["XDG_DATA_HOME", "HOME"] {
+            let found = run(name, &format!("{work}/here"));
+            assert!(matches!(found.status.as_str(), "0" | "7"), "{program:?}, {name}: {found}");
+            let lost = run(name, "here");
+            assert!(matches!(lost.status.as_str(), "1" | "127"), "{program:?}, {name}: {lost}");
+        }
+    }
+}
+
 /// A store file that others can change decides what a process does: it is not used.
 #[test]
 fn store_files_that_others_may_write_to() {
@@ -348,7 +376,7 @@ fn store_files_that_others_may_write_to() {
                     continue;
                 }
                 assert_eq!(refused.status, "125", "{refused}");
-                assert!(refused.err().contains("that others may write to"), "{refused}");
+                assert!(refused.err().contains("others may write to it"), "{refused}");
                 // So does the library.
                 let error = opens().unwrap_err();
                 assert!(error.exit_status() == 125 && error.to_string().contains("others may write to it"), "{error}");
@@ -365,7 +393,7 @@ fn store_files_that_others_may_write_to() {
     std::os::unix::fs::chown(&code, Some(4321), None).unwrap();
     let refused = starts();
     assert_eq!(refused.status, "125", "{refused}");
-    assert!(refused.err().contains("of user 4321, who owns no store"), "{refused}");
+    assert!(refused.err().contains("user 4321, who owns no store"), "{refused}");
     let error = opens().unwrap_err();
     assert!(error.exit_status() == 125 && error.to_string().contains("belongs to user 4321"), "{error}");
     // A store that is that user's own is his to fill.

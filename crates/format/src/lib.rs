@@ -1,4 +1,4 @@
-//! On-disk records of snapfn: the authority on what is accepted.
+//! On-disk records of snapfn, and the rules of its stores: the authority on what is accepted.
 //!
 //! Every reader here works on a byte slice, allocates nothing and never panics on input: it returns a
 //! [`FormatError`] instead. Writers need the `alloc` feature. All numbers are little-endian; byte tables
@@ -24,6 +24,7 @@ pub mod layout;
 pub mod request;
 pub mod requirements;
 pub mod snap;
+pub mod store;
 pub mod vdso;
 
 pub use arch::cpu;

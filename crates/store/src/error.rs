@@ -5,39 +5,6 @@ use std::io;
 use std::path::{Path, PathBuf};
 use thiserror::Error;
 
-/// Why a name is refused.
-#[derive(Clone, Debug, PartialEq, Eq, Error)]
-#[non_exhaustive]
-pub enum NameError {
-    /// Nothing before, between or after the separators.
-    #[error("the {0} is empty")]
-    Empty(&'static str),
-    /// More bytes than a name may have.
-    #[error("the {what} has {len} bytes, at most {max} are allowed", max = crate::MAX_NAME)]
-    TooLong {
-        /// Which part.
-        what: &'static str,
-        /// Its length.
-        len: usize,
-    },
-    /// A leading dot or dash would read as a path or an option.
-    #[error("the {what} starts with '{first}'; a file is written ./… or /…")]
-    Start {
-        /// Which part.
-        what: &'static str,
-        /// The first character.
-        first: char,
-    },
-    /// A byte outside the character set.
-    #[error("the {what} has the character {}; allowed are letters, digits and _ . + -", .byte.escape_ascii())]
-    Character {
-        /// Which part.
-        what: &'static str,
-        /// The offending byte.
-        byte: u8,
-    },
-}
-
 /// Why what a snapshot needs cannot be read out of it.
 #[derive(Debug, Error)]
 pub enum SummaryError {

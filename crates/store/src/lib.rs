@@ -36,7 +36,6 @@
 mod copy;
 mod error;
 mod gc;
-mod kind;
 mod lock;
 mod name;
 mod pulled;
@@ -52,26 +51,18 @@ mod trust;
 mod verify;
 mod writer;
 
-pub use error::{NameError, StoreError, SummaryError};
+pub use error::{StoreError, SummaryError};
 pub use gc::{Garbage, GcReport, collect};
-pub use kind::Kind;
-pub use name::{DEFAULT_TAG, MAX_NAME, Name, Ref, Target};
+pub use name::{Name, Ref, Target};
 pub use pulled::{Image, PulledEntry};
 pub use refs::RefEntry;
-pub use search::{Resolved, SYSTEM_STORE, Stores};
-pub use sets::{MAX_VARIANTS, TagLinks};
+pub use search::{Resolved, Stores};
+pub use sets::TagLinks;
 pub use snapfn_format::Digest;
+pub use snapfn_format::store::{DEFAULT_TAG, Kind, MAX_NAME, MAX_VARIANTS, NameError, SYSTEM_STORE, Untrusted};
 pub use store::{Blob, Store, open_file};
 pub use summary::{SnapshotMeta, Summarize, Summary, summarize};
 pub use transaction::Transaction;
 pub use transfer::{Scratch, Transfer};
-pub use trust::Untrusted;
 pub use verify::{Damage, hash_file};
 pub use writer::{BlobWriter, Stored};
-
-/// Whether a tag's link may lead there, for the fuzz target that compares it with what `snaprun` follows.
-#[cfg(fuzzing)]
-#[doc(hidden)]
-pub fn is_tag_link(target: &std::path::Path) -> bool {
-    sets::Link::parse(target).is_some()
-}

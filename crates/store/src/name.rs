@@ -1,42 +1,20 @@
-//! Names of snapshots, and what a name on a command line stands for.
-//!
-//! ```text
-//!  ./x  ../x  /x  x.snap   a file
-//!  anything else with '/'  a reference in a registry
-//!  NAME[:TAG]              a snapshot in the store; the default tag is "latest"
-//! ```
+//! Names of snapshots, and what a name on a command line stands for, by the rules of [`snapfn_format::store`].
 
-use crate::NameError;
+use snapfn_format::store::{self, NameError, RefParts, checked_name};
 use std::ffi::OsStr;
 use std::fmt;
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 use std::str::FromStr;
 
-/// The tag of a name that states none.
-pub const DEFAULT_TAG: &str = "latest";
-/// Most bytes that a name or a tag may have (it is a file name, and half of what file systems allow).
-pub const MAX_NAME: usize = 128;
-
-/// A checked name or tag: `[A-Za-z0-9_.+-]`, 1 to [`MAX_NAME`] bytes, not starting with '.' or '-'.
+/// A checked name or tag: `[A-Za-z0-9_.+-]`, 1 to [`MAX_NAME`](crate::MAX_NAME) bytes, not starting with '.' or '-'.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Name(String);
 
 impl Name {
     /// Checks `bytes`; `what` is how an error calls them.
     pub(crate) fn checked(bytes: &[u8], what: &'static str) -> Result<Self, NameError> {
-        let Some(&first) = bytes.first() else { return Err(NameError::Empty(what)) };
-        if bytes.len() > MAX_NAME {
-            return Err(NameError::TooLong { what, len: bytes.len() });
-        }
-        if matches!(first, b'.' | b'-') {
-            return Err(NameError::Start { what, first: char::from(first) });
-        }
-        let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"_.+-".contains(&byte);
-        match bytes.iter().find(|&&byte| !allowed(byte)) {
-            Some(&byte) => Err(NameError::Character { what, byte }),
-            None => Ok(Name(bytes.iter().map(|&byte| char::from(byte)).collect())),
-        }
+        checked_name(bytes, what).map(|name| Name(name.to_owned()))
     }
 
     /// The name as text.
@@ -63,12 +41,8 @@ pub struct Ref {
 impl Ref {
     /// Parses `NAME[:TAG]`.
     pub fn parse(text: impl AsRef<OsStr>) -> Result<Self, NameError> {
-        let bytes = text.as_ref().as_bytes();
-        let (name, tag) = match bytes.iter().position(|&byte| byte == b':') {
-            Some(colon) => (&bytes[..colon], &bytes[colon + 1..]),
-            None => (bytes, DEFAULT_TAG.as_bytes()),
-        };
-        Ok(Ref { name: Name::checked(name, "name")?, tag: Name::checked(tag, "tag")? })
+        let RefParts { name, tag } = RefParts::parse(text.as_ref().as_bytes())?;
+        Ok(Ref { name: Name(name.to_owned()), tag: Name(tag.to_owned()) })
     }
 }
 
@@ -100,18 +74,12 @@ pub enum Target {
 impl Target {
     /// Decides what `text` stands for, without looking at the file system.
     pub fn parse(text: &OsStr) -> Result<Self, NameError> {
-        let bytes = text.as_bytes();
-        let path_like = [&b"/"[..], b"./", b"../"].iter().any(|start| bytes.starts_with(start));
-        if path_like || bytes.ends_with(b".snap") {
-            return match bytes.contains(&0) {
-                true => Err(NameError::Character { what: "path", byte: 0 }),
-                false => Ok(Target::File(PathBuf::from(text))),
-            };
+        match store::Target::of(text.as_bytes()) {
+            store::Target::File(path) if path.contains(&0) => Err(NameError::Character { what: "path", byte: 0 }),
+            store::Target::File(_) => Ok(Target::File(PathBuf::from(text))),
+            store::Target::Image(image) => registry(image).map(Target::Registry),
+            store::Target::Local(_) => Ref::parse(text).map(Target::Local),
         }
-        if bytes.contains(&b'/') {
-            return registry(bytes).map(Target::Registry);
-        }
-        Ref::parse(text).map(Target::Local)
     }
 }
 
@@ -166,7 +134,7 @@ mod tests {
         assert_eq!(parse("a b"), Err(NameError::Character { what: "name", byte: b' ' }));
         assert_eq!(parse("ä"), Err(NameError::Character { what: "name", byte: 0xc3 }));
         assert_eq!(parse("h//x"), Err(NameError::Empty("part between two '/' of the registry reference")));
-        assert_eq!(parse(&"x".repeat(129)), Err(NameError::TooLong { what: "name", len: 129 }));
+        assert_eq!(parse(&"x".repeat(129)), Err(NameError::TooLong { what: "name", len: 129, max: 128 }));
         assert!(parse(&"x".repeat(128)).is_ok());
     }
 
@@ -177,7 +145,7 @@ mod tests {
         fn local_names_are_plain_components(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
             if let Ok(Target::Local(reference)) = Target::parse(OsStr::from_bytes(&bytes)) {
                 for part in [&reference.name, &reference.tag] {
-                    prop_assert!(!part.as_str().is_empty() && part.as_str().len() <= MAX_NAME);
+                    prop_assert!(!part.as_str().is_empty() && part.as_str().len() <= crate::MAX_NAME);
                     prop_assert!(!part.as_str().contains(['/', '\0', ':']));
                     prop_assert!(part.as_str() != "." && part.as_str() != "..");
                 }

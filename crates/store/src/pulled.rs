@@ -11,15 +11,13 @@
 
 use crate::refs::{Tagged, check_parent};
 use crate::store::entries;
-use crate::{DEFAULT_TAG, Digest, MAX_NAME, NameError, Store, StoreError, Transaction};
+use crate::{Digest, NameError, Store, StoreError, Transaction};
+use snapfn_format::store::{ImageParts, PULLED};
 use std::fmt;
 use std::time::SystemTime;
 
-/// The directory of these links.
-pub(crate) const DIR: &str = "pulled";
-/// Most bytes of host and path, as registries have it; also what a file name may have.
-const MAX_IMAGE: usize = 255;
-const WHAT: &str = "image's name";
+/// What stands for a `/` in the directory of an image.
+const SLASH: &str = ImageParts::SLASH;
 
 /// The full name of an image: `host[:port]/path[:tag][@sha256:…]`. With a digest, the tag plays no part.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -33,30 +31,13 @@ pub struct Image {
 impl Image {
     /// Checks a full name only as far as it is one path component for name and target each.
     pub fn parse(text: &str) -> Result<Self, NameError> {
-        let (name, digest) = match text.split_once('@') {
-            Some((name, digest)) => (name, Some(digest)),
-            None => (text, None),
-        };
-        let last = name.rfind('/').ok_or(NameError::Empty("path of the image"))?;
-        let (name, tag) = match name[last..].find(':') {
-            Some(colon) => (&name[..last + colon], &name[last + colon + 1..]),
-            None => (name, DEFAULT_TAG),
-        };
-        check(name, MAX_IMAGE, WHAT, |byte| b"._:/[]-".contains(&byte))?;
-        if name.split('/').any(|part| part.is_empty() || part.starts_with(['.', '-'])) {
-            return Err(NameError::Empty("part between two '/' of the image's name"));
-        }
-        check(tag, MAX_NAME, "tag", |byte| b"_.-".contains(&byte))?;
-        let target = match digest {
-            Some(digest) => checked_digest(digest).ok_or(NameError::Empty("digest after '@'"))?,
-            None => tag,
-        };
-        Ok(Image { dir: name.replace('/', "+"), target: target.to_string() })
+        let ImageParts { name, target } = ImageParts::parse(text.as_bytes())?;
+        Ok(Image { dir: name.replace('/', SLASH), target: target.to_owned() })
     }
 
     /// Host and path.
     pub fn name(&self) -> String {
-        self.dir.replace('+', "/")
+        self.dir.replace(SLASH, "/")
     }
 
     /// The tag, or `sha256:` and a digest.
@@ -69,13 +50,13 @@ impl Image {
     }
 
     pub(crate) fn tagged(&self) -> Tagged<'_> {
-        Tagged { top: DIR, name: &self.dir, tag: &self.target }
+        Tagged { top: PULLED, name: &self.dir, tag: &self.target }
     }
 
     /// The name that two entries of a directory stand for.
     fn from_entries(dir: &str, target: &str) -> Option<Self> {
         let separator = if target.starts_with("sha256:") { '@' } else { ':' };
-        let image = Image::parse(&format!("{}{separator}{target}", dir.replace('+', "/"))).ok()?;
+        let image = Image::parse(&format!("{}{separator}{target}", dir.replace(SLASH, "/"))).ok()?;
         (image.dir == dir && image.target == target).then_some(image)
     }
 }
@@ -85,25 +66,6 @@ impl fmt::Display for Image {
         let separator = if self.is_digest() { '@' } else { ':' };
         write!(f, "{}{separator}{}", self.name(), self.target)
     }
-}
-
-fn check(text: &str, max: usize, what: &'static str, also: impl Fn(u8) -> bool) -> Result<(), NameError> {
-    let bytes = text.as_bytes();
-    let Some(&first) = bytes.first() else { return Err(NameError::Empty(what)) };
-    if bytes.len() > max {
-        return Err(NameError::TooLong { what, len: bytes.len() });
-    }
-    if matches!(first, b'.' | b'-') {
-        return Err(NameError::Start { what, first: char::from(first) });
-    }
-    match bytes.iter().find(|&&byte| !byte.is_ascii_alphanumeric() && !also(byte)) {
-        Some(&byte) => Err(NameError::Character { what, byte }),
-        None => Ok(()),
-    }
-}
-
-fn checked_digest(text: &str) -> Option<&str> {
-    text.strip_prefix("sha256:").and_then(|hex| Digest::from_hex(hex.as_bytes())).map(|_| text)
 }
 
 /// An image that was pulled.
@@ -126,7 +88,7 @@ impl Store {
     /// All pulled images, by name. What has no valid name is passed over.
     pub fn pulled_images(&self) -> Result<Vec<PulledEntry>, StoreError> {
         let mut found = Vec::new();
-        let root = self.root().join(DIR);
+        let root = self.root().join(PULLED);
         for dir in entries(&root)? {
             let path = root.join(&dir);
             check_parent(&path)?;

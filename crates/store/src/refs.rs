@@ -3,10 +3,11 @@
 //! The loader reads such a link without following it, takes the digest out of it and opens `snap/<digest>` itself;
 //! so does everything here. A link of any other shape is refused, whatever it points to.
 
-use crate::sets::{self, Link};
+use crate::sets;
 use crate::store::{absent, describe, entries, make_dir, sync_dir};
 use crate::writer::Temp;
 use crate::{Digest, Name, Ref, Store, StoreError};
+use snapfn_format::store::{Link, REFS};
 use std::fs;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
@@ -37,7 +38,7 @@ pub(crate) struct Tagged<'a> {
 
 impl<'a> From<&'a Ref> for Tagged<'a> {
     fn from(reference: &'a Ref) -> Self {
-        Tagged { top: "refs", name: reference.name.as_str(), tag: reference.tag.as_str() }
+        Tagged { top: REFS, name: reference.name.as_str(), tag: reference.tag.as_str() }
     }
 }
 
@@ -64,7 +65,7 @@ impl Tagged<'_> {
             }
             Err(e) => return Err(StoreError::io("read", &path, e)),
         };
-        match Link::parse(&target) {
+        match Link::parse(target.as_os_str().as_bytes()) {
             Some(link) => Ok(Some(link)),
             None => Err(bad("its target is neither ../../snap/ and a digest nor a set of variants")),
         }
@@ -86,7 +87,7 @@ impl Tagged<'_> {
 
     /// Points it at snapshots of the same store.
     pub(crate) fn set(self, store: &Store, variants: &[Digest]) -> Result<(), StoreError> {
-        let target = sets::link(store, variants)?.target();
+        let target = sets::link(store, variants)?.to_string();
         let (mut temp, ()) = Temp::create(store, |temp| symlink(&target, temp))?;
         let (dir, path) = (self.dir(store), self.path(store));
         loop {
@@ -134,7 +135,7 @@ impl Store {
     /// All tags, by name and tag. What has no valid name is passed over.
     pub fn refs(&self) -> Result<Vec<RefEntry>, StoreError> {
         let mut found = Vec::new();
-        let dir = self.root().join("refs");
+        let dir = self.root().join(REFS);
         for name in entries(&dir)? {
             let Ok(name) = Name::checked(name.as_bytes(), "name") else { continue };
             found.extend(self.tags(&name)?);
@@ -145,7 +146,7 @@ impl Store {
 
     /// The tags of one name.
     pub fn tags(&self, name: &Name) -> Result<Vec<RefEntry>, StoreError> {
-        let dir = self.root().join("refs").join(name.as_str());
+        let dir = self.root().join(REFS).join(name.as_str());
         check_parent(&dir)?;
         let mut found = Vec::new();
         for tag in entries(&dir)? {

@@ -1,13 +1,11 @@
-//! The search path of stores. `snaprun` does the same without a libc: keep the two alike.
+//! The search path of stores.
 
 use crate::{Blob, Digest, Image, Kind, Ref, Store, StoreError};
+use snapfn_format::store::{Root, SearchPath};
 use std::env;
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
-
-/// The system-wide store, searched last. Users who share it share page cache.
-pub const SYSTEM_STORE: &str = "/var/lib/snapfn";
 
 /// The stores that are searched, in order.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,28 +30,15 @@ impl Stores {
         Self::from_vars(|name| env::var_os(name))
     }
 
-    /// The search path of an environment: `$SNAPFN_STORE` (colon-separated, first entry writable), else
-    /// `$XDG_DATA_HOME/snapfn` if absolute, else `$HOME/.local/share/snapfn`; then [`SYSTEM_STORE`].
+    /// The search path of an environment, as [`SearchPath`] has it; the first store is written to, unless that is the
+    /// system's by default.
     pub fn from_vars(var: impl Fn(&str) -> Option<OsString>) -> Self {
-        let set = |name| var(name).filter(|value| !value.is_empty());
-        let mut roots: Vec<PathBuf> = match set("SNAPFN_STORE") {
-            Some(list) => list
-                .as_bytes()
-                .split(|&byte| byte == b':')
-                .filter(|entry| !entry.is_empty())
-                .map(|entry| absolute(Path::new(OsStr::from_bytes(entry))))
-                .collect(),
-            None => {
-                let data = set("XDG_DATA_HOME").map(PathBuf::from).filter(|path| path.is_absolute());
-                let home = || set("HOME").map(|home| absolute(Path::new(&home)).join(".local/share"));
-                data.or_else(home).map(|data| data.join("snapfn")).into_iter().collect()
-            }
-        };
-        let writable = !roots.is_empty();
-        if !roots.iter().any(|root| root == Path::new(SYSTEM_STORE)) {
-            roots.push(PathBuf::from(SYSTEM_STORE));
-        }
-        Stores { search: roots.into_iter().map(Store::at).collect(), writable }
+        let vars = SearchPath::VARIABLES.map(|name| (name, var(name)));
+        let path = SearchPath::of(|name| {
+            vars.iter().find(|(known, _)| *known == name).and_then(|(_, value)| value.as_deref()).map(OsStr::as_bytes)
+        });
+        let root = |root: &Root<'_>| Store::at(absolute(Path::new(OsStr::from_bytes(&root.concat()))));
+        Stores { search: path.roots().map(root).collect(), writable: path.is_writable() }
     }
 
     /// All stores, in the order in which they are searched.
@@ -123,23 +108,16 @@ fn absolute(path: &Path) -> PathBuf {
 mod tests {
     use super::*;
 
-    fn roots(vars: &[(&str, &str)]) -> (Vec<String>, bool) {
-        let stores =
-            Stores::from_vars(|name| vars.iter().find(|(key, _)| *key == name).map(|(_, value)| OsString::from(value)));
-        (stores.iter().map(|s| s.root().display().to_string()).collect(), stores.writable().is_ok())
-    }
-
     #[test]
-    fn search_path() {
-        let all = [("SNAPFN_STORE", "/a::/b"), ("XDG_DATA_HOME", "/x"), ("HOME", "/h")];
-        assert_eq!(roots(&all), (vec!["/a".into(), "/b".into(), SYSTEM_STORE.into()], true));
-        assert_eq!(roots(&all[1..]), (vec!["/x/snapfn".into(), SYSTEM_STORE.into()], true));
-        assert_eq!(roots(&all[2..]), (vec!["/h/.local/share/snapfn".into(), SYSTEM_STORE.into()], true));
-        assert_eq!(roots(&[]), (vec![SYSTEM_STORE.into()], false));
-        // A relative XDG_DATA_HOME is to be ignored, says its specification.
-        assert_eq!(roots(&[("XDG_DATA_HOME", "x"), ("HOME", "/h")]).0[0], "/h/.local/share/snapfn");
-        assert_eq!(roots(&[("SNAPFN_STORE", "")]), (vec![SYSTEM_STORE.into()], false));
-        // The system store, named first, is written to, and searched once.
-        assert_eq!(roots(&[("SNAPFN_STORE", SYSTEM_STORE)]), (vec![SYSTEM_STORE.into()], true));
+    fn the_first_store_is_written_to_unless_it_is_the_systems_by_default() {
+        let stores = |vars: &'static [(&str, &str)]| {
+            Stores::from_vars(|name| vars.iter().find(|(key, _)| *key == name).map(|(_, value)| OsString::from(value)))
+        };
+        let named = stores(&[("SNAPFN_STORE", "/a:b")]);
+        let here = env::current_dir().unwrap();
+        let roots: Vec<_> = named.iter().map(|store| store.root().to_path_buf()).collect();
+        assert_eq!(roots, [PathBuf::from("/a"), here.join("b"), PathBuf::from(crate::SYSTEM_STORE)]);
+        assert_eq!(named.writable().unwrap().root(), Path::new("/a"));
+        assert!(stores(&[]).writable().is_err());
     }
 }

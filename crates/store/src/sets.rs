@@ -13,48 +13,12 @@ use crate::store::{absent, entries, sync_dir};
 use crate::writer::Temp;
 use crate::{Digest, Kind, Store, StoreError};
 use sha2::{Digest as _, Sha256};
+use snapfn_format::store::{Link, MAX_VARIANTS, SETS};
 use std::fs;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
-
-/// Most variants of one tag.
-pub const MAX_VARIANTS: usize = 64;
-
-/// What a link to one snapshot starts with; the digest in hex is all that follows.
-const SNAP: &str = "../../snap/";
-const SETS: &str = "../../sets/";
-
-/// Where a tag's link leads.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Link {
-    Snapshot(Digest),
-    /// The set and its number of variants, at least 2.
-    Set(Digest, usize),
-}
-
-impl Link {
-    pub(crate) fn parse(target: &Path) -> Option<Self> {
-        let target = target.as_os_str().as_bytes();
-        if let Some(hex) = target.strip_prefix(SNAP.as_bytes()) {
-            return Digest::from_hex(hex).map(Link::Snapshot);
-        }
-        let (hex, last) = target.strip_prefix(SETS.as_bytes())?.split_at_checked(64)?;
-        let last = last.strip_prefix(b"/")?;
-        let number: usize = str::from_utf8(last).ok()?.parse().ok()?;
-        // Exactly as it would be written.
-        let canonical = number.to_string().as_bytes() == last;
-        (canonical && (1..MAX_VARIANTS).contains(&number)).then_some(Link::Set(Digest::from_hex(hex)?, number + 1))
-    }
-
-    pub(crate) fn target(self) -> String {
-        match self {
-            Link::Snapshot(digest) => format!("{SNAP}{digest}"),
-            Link::Set(set, count) => format!("{SETS}{set}/{}", count - 1),
-        }
-    }
-}
 
 fn name_of(variants: &[Digest]) -> Digest {
     let text: String = variants.iter().map(|digest| format!("{digest}\n")).collect();
@@ -74,20 +38,22 @@ impl TagLinks {
     /// For one to [`MAX_VARIANTS`] variants.
     pub fn new(variants: &[Digest]) -> Result<Self, StoreError> {
         match variants {
-            [one] => Ok(TagLinks { tag: Link::Snapshot(*one).target(), set: Vec::new() }),
+            [one] => Ok(TagLinks { tag: Link::Snapshot(*one).to_string(), set: Vec::new() }),
             many if !(1..=MAX_VARIANTS).contains(&many.len()) => Err(StoreError::Variants(many.len())),
             many => {
                 let set = name_of(many);
-                let link = |(index, digest)| (format!("sets/{set}/{index}"), format!("{SNAP}{digest}"));
+                let link = |(index, digest): (usize, &Digest)| {
+                    (format!("{SETS}/{set}/{index}"), Link::Snapshot(*digest).to_string())
+                };
                 let links = many.iter().enumerate().map(link).collect();
-                Ok(TagLinks { tag: Link::Set(set, many.len()).target(), set: links })
+                Ok(TagLinks { tag: Link::Set(set, many.len()).to_string(), set: links })
             }
         }
     }
 }
 
 fn dir(store: &Store, set: Digest) -> PathBuf {
-    store.root().join("sets").join(set.to_string())
+    store.root().join(SETS).join(set.to_string())
 }
 
 /// The link for a tag with these variants; the set is made if it is not there.
@@ -117,7 +83,7 @@ fn make(store: &Store, variants: &[Digest]) -> Result<(), StoreError> {
         variants
             .iter()
             .enumerate()
-            .try_for_each(|(index, digest)| symlink(format!("{SNAP}{digest}"), temp.join(index.to_string())))
+            .try_for_each(|(index, digest)| symlink(Link::Snapshot(*digest).to_string(), temp.join(index.to_string())))
     })?;
     sync_dir(temp.path())?;
     match temp.rename(&path) {
@@ -126,7 +92,7 @@ fn make(store: &Store, variants: &[Digest]) -> Result<(), StoreError> {
             read(store, name_of(variants), variants.len()).map(drop)
         }
         Err(other) => Err(other),
-        Ok(()) => sync_dir(&store.root().join("sets")),
+        Ok(()) => sync_dir(&store.root().join(SETS)),
     }
 }
 
@@ -143,7 +109,7 @@ pub(crate) fn read(store: &Store, set: Digest, count: usize) -> Result<Vec<Diges
             Err(e) if e.raw_os_error() == Some(libc::EINVAL) => return Err(bad(&path, "not a symbolic link")),
             Err(e) => return Err(StoreError::io("read", &path, e)),
         };
-        match Link::parse(&target) {
+        match Link::parse(target.as_os_str().as_bytes()) {
             Some(Link::Snapshot(digest)) => variants.push(digest),
             _ => return Err(bad(&path, "its target is not ../../snap/ and a digest")),
         }
@@ -156,7 +122,7 @@ pub(crate) fn read(store: &Store, set: Digest, count: usize) -> Result<Vec<Diges
 
 /// Sets that no link of `used` names.
 pub(crate) fn unused(store: &Store, used: &[Link]) -> Result<Vec<PathBuf>, StoreError> {
-    let root = store.root().join("sets");
+    let root = store.root().join(SETS);
     let names = entries(&root)?;
     let sets = names.iter().filter_map(|name| Digest::from_hex(name.as_bytes()));
     let is_used = |set| used.iter().any(|link| matches!(link, Link::Set(known, _) if *known == set));
@@ -168,24 +134,5 @@ pub(crate) fn remove(path: &Path) -> io::Result<()> {
     match fs::symlink_metadata(path)?.is_dir() {
         true => fs::remove_dir_all(path),
         false => fs::remove_file(path),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn links_have_one_form() {
-        let digest = Digest([0xab; 32]);
-        for link in [Link::Snapshot(digest), Link::Set(digest, 2), Link::Set(digest, MAX_VARIANTS)] {
-            assert_eq!(Link::parse(Path::new(&link.target())), Some(link));
-        }
-        let hex = digest.to_string();
-        for bad in ["0", "64", "01", "+1", "", "1/", "1/2", "-1"] {
-            assert_eq!(Link::parse(Path::new(&format!("../../sets/{hex}/{bad}"))), None, "{bad}");
-        }
-        assert_eq!(Link::parse(Path::new(&format!("../../sets/{hex}"))), None);
-        assert_eq!(Link::parse(Path::new("../../sets/ab/1")), None);
     }
 }

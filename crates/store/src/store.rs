@@ -2,6 +2,7 @@
 
 use crate::lock::StoreLock;
 use crate::{Digest, Kind, StoreError, Transaction};
+use snapfn_format::store::{PULLED, REFS, SETS};
 use std::fs::{self, DirBuilder, File, FileType, OpenOptions, Permissions};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt};
@@ -90,7 +91,7 @@ impl Store {
 
 /// The directories of every store.
 pub(crate) fn directories() -> impl Iterator<Item = &'static str> {
-    Kind::ALL.map(Kind::dir).into_iter().chain(["refs", "pulled", "roots", "sets", "tmp"])
+    Kind::ALL.map(Kind::dir).into_iter().chain([REFS, PULLED, "roots", SETS, "tmp"])
 }
 
 /// Makes one directory of mode 0755 whatever the umask; the root alone decides who gets in. A tag's directory may be removed

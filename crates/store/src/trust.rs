@@ -1,30 +1,15 @@
-//! Opening stored files whatever is exchanged meanwhile, and whose they must be. `snaprun` does the same without a libc:
-//! keep the two alike.
+//! Opening stored files whatever is exchanged meanwhile, and whose they must be.
 
 use crate::store::{absent, describe, directories};
 use crate::{Digest, Kind, Store, StoreError, Stores};
 use nix::fcntl::{AT_FDCWD, OFlag, openat};
 use nix::sys::stat::Mode;
+use snapfn_format::store::{OTHERS_WRITE, Untrusted, check_trust};
 use std::fs::{File, Metadata};
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use thiserror::Error;
-
-/// Permission to write for group or others.
-const OTHERS_WRITE: u32 = 0o022;
-
-/// Why a file of the store is not used.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
-pub enum Untrusted {
-    /// Group or others may write to it: its mode.
-    #[error("others may write to it (mode {:04o}); run `snaprepo verify` and set it to 0444", .0 & 0o7777)]
-    Writable(u32),
-    /// It belongs to somebody who owns no store of the search path: the user.
-    #[error("it belongs to user {0}, who owns no store of the search path; remove it")]
-    Owner(u32),
-}
 
 impl Store {
     /// The root. It may be reached by symbolic links, since the user has named it so; below it none is followed.
@@ -78,19 +63,13 @@ impl Stores {
         Ok(file)
     }
 
-    /// Whether an open file of a store may be used to start instances: it must not be writable for others, and belong to
-    /// root, to this user, or to the owner of a store of the search path that nobody else can write to.
+    /// Whether an open file of a store may be used to start instances, by the rule of [`check_trust`].
     pub fn trust(&self, meta: &Metadata) -> Result<(), Untrusted> {
-        if meta.mode() & OTHERS_WRITE != 0 {
-            return Err(Untrusted::Writable(meta.mode()));
-        }
-        if meta.uid() == 0 || meta.uid() == nix::unistd::geteuid().as_raw() {
-            return Ok(());
-        }
-        let is_store_of = |store: &Store| {
+        let is_store_of = |store: &Store, uid| {
             let root = store.open_root().map(File::from).and_then(|root| root.metadata());
-            root.is_ok_and(|root| root.uid() == meta.uid() && root.mode() & OTHERS_WRITE == 0)
+            root.is_ok_and(|root| root.uid() == uid && root.mode() & OTHERS_WRITE == 0)
         };
-        if self.iter().any(is_store_of) { Ok(()) } else { Err(Untrusted::Owner(meta.uid())) }
+        let own = Some(nix::unistd::geteuid().as_raw());
+        check_trust(meta.mode(), meta.uid(), own, |uid| self.iter().any(|store| is_store_of(store, uid)))
     }
 }

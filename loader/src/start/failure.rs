@@ -2,7 +2,6 @@
 
 use super::args::UsageError;
 use super::pool_client::PoolError;
-use super::store::Untrusted;
 use super::timens::TimensError;
 use crate::restore::RestoreError;
 use crate::runtime::print::Text;
@@ -10,6 +9,7 @@ use crate::runtime::sys::Errno;
 use core::fmt;
 use snapfn_format::FormatError;
 use snapfn_format::snap::{FILE_HOST, File};
+use snapfn_format::store::Untrusted;
 
 /// Why there is no instance.
 #[derive(Clone, Copy, Debug)]
@@ -109,7 +109,7 @@ impl fmt::Display for Failure<'_> {
             Failure::Fallback(error, exe, errno) => {
                 write!(f, "{error}, and {} cannot be started instead: {errno}", Text(exe))
             }
-            Failure::Untrusted(why) => write!(f, "{why}"),
+            Failure::Untrusted(why) => write!(f, "a file of the store is not trusted: {why}"),
             Failure::WritableCode => f.write_str(
                 "has memory that is writable and executable at once, start it with --allow-wx if its program needs that",
             ),

@@ -3,9 +3,10 @@
 use super::args::{self, Args};
 use super::failure::Failure;
 use super::pull;
-use super::store::{Stores, Target, open_regular};
+use super::store::{Stores, open_regular};
 use crate::runtime::auxv::InitialStack;
 use crate::runtime::sys::{self, Errno, Stat};
+use snapfn_format::store::{RefParts, Target};
 
 /// An open snapshot file.
 #[derive(Clone, Copy, Debug)]
@@ -19,21 +20,21 @@ pub struct Snapshot {
 /// Opens the snapshot that the command line names, or takes the one that `--fds` hands over. A file of the store must be
 /// one that nobody else could have written.
 pub fn snapshot(stores: &Stores, initial: &InitialStack, args: &Args) -> Result<Snapshot, Failure<'static>> {
-    let target = Target::parse(initial.arg(args.name).unwrap_or_default());
+    let name = initial.arg(args.name).unwrap_or_default();
+    let target = Target::of(name.to_bytes());
     let fd = match (args.fds, target) {
         (Some(list), _) => args::numbers(list).next().flatten().ok_or(Errno::BADF),
-        (None, Target::Name(name, tag)) => stores.open_name(name, tag),
-        (None, Target::File(path)) => open_regular(path, sys::O_RDONLY),
+        (None, Target::Local(text)) => stores.open_name(&RefParts::parse(text).map_err(|_| Failure::Name)?),
+        (None, Target::File(_)) => open_regular(name, sys::O_RDONLY),
         (None, Target::Image(text)) => match stores.open_image(text) {
             Err(Errno::NOENT | Errno::NOTDIR) if args.local => return Err(Failure::NotPulled),
             Err(Errno::NOENT | Errno::NOTDIR) => return Err(Failure::Pull(pull::hand_over(initial, args.name))),
             opened => opened,
         },
-        (None, Target::Invalid) => return Err(Failure::Name),
     }
     .map_err(Failure::NotFound)?;
     let stat = sys::fstat(fd).map_err(Failure::Unreadable)?;
-    if args.fds.is_none() && matches!(target, Target::Name(..) | Target::Image(_)) {
+    if args.fds.is_none() && matches!(target, Target::Local(_) | Target::Image(_)) {
         stores.trust(&stat).map_err(Failure::Untrusted)?;
     }
     Ok(Snapshot { fd, stat })

@@ -1,0 +1,62 @@
+//! The rules of a store: which names there are, where links may lead, which stores are searched, and which files are
+//! trusted. `snaprun` and the store's own crate follow the same ones, so they stand here once.
+//!
+//! ```text
+//!  name     what a NAME on a command line is, and which parts of it may become file names
+//!  link     the two forms of a tag's link
+//!  search   the stores of an environment, in order
+//!  trust    whose files may decide what a process does
+//! ```
+//!
+//! All are functions of bytes: none looks at a file system, none allocates.
+
+mod link;
+mod name;
+mod search;
+mod trust;
+
+pub use link::{Link, MAX_VARIANTS};
+pub use name::{DEFAULT_TAG, ImageParts, MAX_IMAGE, MAX_NAME, NameError, RefParts, Target, checked_name};
+pub use search::{MAX_STORES, Root, SYSTEM_STORE, SearchPath};
+pub use trust::{OTHERS_WRITE, Untrusted, check_trust};
+
+/// Where tags are: `refs/NAME/TAG`.
+pub const REFS: &str = "refs";
+/// Where images are that were pulled: `pulled/IMAGE/TAG`.
+pub const PULLED: &str = "pulled";
+/// Where variants are: `sets/DIGEST/NUMBER`.
+pub const SETS: &str = "sets";
+
+/// What a stored file is; each kind has a directory of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Kind {
+    /// A code segment file.
+    Code,
+    /// Other content that a snapshot maps (locale archives, deleted temporaries, …).
+    Data,
+    /// A snapshot file.
+    Snap,
+    /// An init data file.
+    Init,
+}
+
+impl Kind {
+    /// All kinds, in the order in which they are listed.
+    pub const ALL: [Kind; 4] = [Kind::Code, Kind::Data, Kind::Snap, Kind::Init];
+
+    /// Name of the kind's directory under the root.
+    pub const fn dir(self) -> &'static str {
+        match self {
+            Kind::Code => "code",
+            Kind::Data => "data",
+            Kind::Snap => "snap",
+            Kind::Init => "init",
+        }
+    }
+}
+
+impl core::fmt::Display for Kind {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str(self.dir())
+    }
+}
