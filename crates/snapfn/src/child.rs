@@ -1,11 +1,9 @@
 //! A started instance.
 
 use crate::Error;
-use crate::command::ours;
-use crate::pool::Notice;
-use crate::spawn::{self, Started};
+use crate::spawn::{Started, message};
 use crate::stdio::Stream;
-use std::fs::File;
+use crate::sys::{self, Event};
 use std::io::{self, Read};
 use std::os::fd::OwnedFd;
 use std::os::unix::process::ExitStatusExt;
@@ -26,13 +24,13 @@ pub struct Child {
     /// Where `snaprun` says why there is no instance.
     report: OwnedFd,
     failure: Option<String>,
-    /// The pool that is to prepare another one in its place.
-    pool: Option<Notice>,
+    /// Raised when it has had its time, so that a pool prepares another one in its place.
+    replenish: Option<Event>,
 }
 
 impl Child {
-    pub(crate) fn new(started: Started, streams: [Stream; 3], pool: Option<Notice>) -> Self {
-        let [stdin, stdout, stderr] = ours(streams);
+    pub(crate) fn new(started: Started, streams: [Stream; 3], replenish: Option<Event>) -> Self {
+        let [stdin, stdout, stderr] = streams.map(|stream| stream.ours);
         Child {
             stdin: stdin.map(ChildStdin::from),
             stdout: stdout.map(ChildStdout::from),
@@ -41,7 +39,7 @@ impl Child {
             status: None,
             report: started.report,
             failure: None,
-            pool,
+            replenish,
         }
     }
 
@@ -58,7 +56,7 @@ impl Child {
     pub fn pidfd(&self) -> io::Result<OwnedFd> {
         match self.status {
             Some(_) => Err(io::ErrorKind::NotFound.into()),
-            None => spawn::pidfd(self.pid),
+            None => sys::pidfd(self.pid),
         }
     }
 
@@ -77,7 +75,7 @@ impl Child {
     pub fn signal(&mut self, signal: i32) -> io::Result<()> {
         match self.status {
             Some(_) => Ok(()),
-            None => spawn::kill(self.pid, signal),
+            None => sys::kill(self.pid, signal),
         }
     }
 
@@ -89,7 +87,7 @@ impl Child {
         drop(self.stdin.take());
         self.replenish();
         if self.status.is_none() {
-            let status = spawn::wait(self.pid, false).map_err(Error::io("waiting for the instance"))?;
+            let status = sys::wait(self.pid, false).map_err(Error::io("waiting for the instance"))?;
             self.ended(status);
         }
         self.result().map(|status| status.unwrap_or_default())
@@ -101,7 +99,7 @@ impl Child {
     /// As [`Child::wait`].
     pub fn try_wait(&mut self) -> Result<Option<ExitStatus>, Error> {
         if self.status.is_none() {
-            let status = spawn::wait(self.pid, true).map_err(Error::io("waiting for the instance"))?;
+            let status = sys::wait(self.pid, true).map_err(Error::io("waiting for the instance"))?;
             self.ended(status);
         }
         self.result()
@@ -134,8 +132,8 @@ impl Child {
     }
 
     fn replenish(&mut self) {
-        if let Some(pool) = self.pool.take() {
-            pool.give();
+        if let Some(event) = self.replenish.take() {
+            event.notify();
         }
     }
 
@@ -146,7 +144,7 @@ impl Child {
             self.replenish();
         }
         if matches!(self.status.and_then(|status| status.code()), Some(125..=127)) {
-            self.failure = report(&self.report);
+            self.failure = message(&self.report);
         }
     }
 
@@ -164,14 +162,4 @@ impl Drop for Child {
     fn drop(&mut self) {
         self.replenish();
     }
-}
-
-/// The message that a process which has ended has left: an instance closes its end before its first instruction.
-pub(crate) fn report(from: &OwnedFd) -> Option<String> {
-    const LINE_MAX: u64 = 16 << 10;
-    let mut text = Vec::new();
-    File::from(from.try_clone().ok()?).take(LINE_MAX).read_to_end(&mut text).ok();
-    let text = String::from_utf8_lossy(&text);
-    let text = text.trim_start_matches(char::from(snapfn_format::request::PARKED)).trim_end();
-    (!text.is_empty()).then(|| text.to_owned())
 }

@@ -6,11 +6,10 @@ use crate::pool::Pool;
 use crate::request::Strings;
 use crate::snapshot::{Snapshot, c_string};
 use crate::spawn;
-use crate::stdio::{Kind, Stdio, Stream};
+use crate::stdio::{Kind, Stdio};
 use std::collections::BTreeMap;
 use std::env;
 use std::ffi::{OsStr, OsString};
-use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Output};
@@ -35,6 +34,22 @@ pub struct Command {
     directory: Option<PathBuf>,
     streams: [Option<Stdio>; 3],
     umask: Option<u32>,
+}
+
+impl Snapshot {
+    /// A new instance, to be given arguments and the rest.
+    #[must_use]
+    pub fn command(&self) -> Command {
+        Command::new(Origin::Snapshot(self.clone()))
+    }
+}
+
+impl Pool {
+    /// A new instance, to be given arguments and the rest; a prepared one if there is any when it is started.
+    #[must_use]
+    pub fn command(&self) -> Command {
+        Command::new(Origin::Pool(self.clone()))
+    }
 }
 
 impl Command {
@@ -140,7 +155,7 @@ impl Command {
             if strings.fits() {
                 let directory = self.directory.as_deref();
                 if let Some(started) = pool.release(&mut strings, &streams, directory, self.umask)? {
-                    return Ok(Child::new(started, streams, Some(pool.notice())));
+                    return Ok(Child::new(started, streams, Some(pool.wake())));
                 }
             }
         }
@@ -202,9 +217,4 @@ impl Command {
         }
         child?.wait_with_output()
     }
-}
-
-/// This process's ends of the pipes.
-pub(crate) fn ours(streams: [Stream; 3]) -> [Option<OwnedFd>; 3] {
-    streams.map(|stream| stream.ours)
 }

@@ -34,8 +34,16 @@
 //! (exit status 125 to 127) are [`Error::NotStarted`] with its message, not an exit status of the program.
 //!
 //! ```text
-//!  snapshot  open, validate     command  Command, Stdio     child  Child     pool  Pool
-//!  request   arguments and environment as bytes             spawn  clone, execve, sockets (all unsafe code is here)
+//!  command ──▶ pool ──▶ spawn ──▶ snapshot ──▶ sys      each calls only what is to its right
+//!     └─────▶ child ──────┘ └───▶ request, stdio
+//!
+//!  command   Command, which takes an instance of a pool or makes one     pool      prepared instances
+//!  child     Child: signals, status, output                              spawn     clone and execve of snaprun
+//!  snapshot  find, validate, open with all files                         request   arguments and environment as bytes
+//!  stdio     standard streams                                            sys       descriptors, messages, signals
+//!  serve     the pool as a program                                       socket    its socket by name
+//!
+//!  Unsafe code is in spawn (the child between clone and execve), sys and socket (system calls).
 //! ```
 
 mod child;
@@ -47,6 +55,7 @@ mod snapshot;
 mod socket;
 mod spawn;
 mod stdio;
+mod sys;
 
 pub use child::Child;
 pub use command::Command;

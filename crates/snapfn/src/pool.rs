@@ -5,12 +5,11 @@
 //! another one. The thread also notices prepared instances that have ended.
 
 use crate::Error;
-use crate::child::report;
-use crate::command::{Command, Origin};
-use crate::request::Strings;
+use crate::request::{self, Strings};
 use crate::snapshot::Snapshot;
-use crate::spawn::{self, Said, Start, Started};
+use crate::spawn::{Start, Started, message};
 use crate::stdio::Stream;
+use crate::sys::{self, Event, Said};
 use std::collections::VecDeque;
 use std::ffi::CStr;
 use std::fs::{self, OpenOptions};
@@ -79,7 +78,7 @@ impl PoolOptions {
     /// # Errors
     /// When one cannot be prepared.
     pub fn build(self, snapshot: &Snapshot) -> Result<Pool, Error> {
-        let wake = spawn::event().map_err(Error::io("eventfd"))?;
+        let wake = Event::new().map_err(Error::io("eventfd"))?;
         let (snapshot, state) = (snapshot.clone(), Mutex::default());
         let inner = Arc::new(Inner { snapshot, options: self, wake, directory: here(), state });
         let mut parked = VecDeque::new();
@@ -119,7 +118,7 @@ struct Inner {
     snapshot: Snapshot,
     options: PoolOptions,
     /// Tells the thread that something is to be done.
-    wake: OwnedFd,
+    wake: Event,
     /// Device and number of the directory in which instances have been prepared.
     directory: Option<(u64, u64)>,
     state: Mutex<State>,
@@ -147,10 +146,10 @@ impl Parked {
     /// Waits until it is prepared.
     fn is_parked(&self) -> Result<(), Error> {
         let Some(started) = &self.started else { return Ok(()) };
-        match spawn::said(&started.report, true).map_err(Error::io("waiting for a prepared instance"))? {
+        match sys::said(&started.report, true).map_err(Error::io("waiting for a prepared instance"))? {
             Said::Parked => Ok(()),
             _ => {
-                let message = report(&started.report).unwrap_or_else(|| "snaprun: ended while preparing".to_owned());
+                let message = message(&started.report).unwrap_or_else(|| "snaprun: ended while preparing".to_owned());
                 Err(Error::NotStarted { status: 125, message })
             }
         }
@@ -161,8 +160,8 @@ impl Drop for Parked {
     fn drop(&mut self) {
         if let Some(started) = self.started.take() {
             // It may be anywhere in its preparations.
-            let _ = spawn::kill(started.pid, libc::SIGKILL);
-            let _ = spawn::wait(started.pid, false);
+            let _ = sys::kill(started.pid, libc::SIGKILL);
+            let _ = sys::wait(started.pid, false);
         }
     }
 }
@@ -179,7 +178,7 @@ impl Inner {
 
     fn prepare(&self) -> Result<Parked, Error> {
         let snapshot = &self.snapshot.inner;
-        let (report, theirs) = spawn::socket_pair(snapshot.free).map_err(Error::io("socketpair"))?;
+        let (report, theirs) = sys::socket_pair(snapshot.free).map_err(Error::io("socketpair"))?;
         let mut strings = Strings::new();
         strings.arg(self.snapshot.name())?;
         let start = Start {
@@ -244,35 +243,24 @@ impl Inner {
     /// Until it is told to go on, or for so long.
     fn sleep(&self, time: Duration) {
         let milliseconds = time.as_micros().div_ceil(1000).min(1000) as i32;
-        let _ = spawn::poll(&[self.wake.as_raw_fd()], milliseconds);
-        spawn::take(&self.wake);
+        self.wake.wait(milliseconds);
     }
 
     fn close(&self) {
         let mut state = self.state();
         state.closed = true;
         state.parked.clear();
-        spawn::notify(&self.wake);
+        self.wake.notify();
     }
 
     /// A prepared instance says nothing, so one that can be read from has ended.
     fn drop_ended(&self) {
         let mut state = self.state();
         let sockets: Vec<RawFd> = state.parked.iter().map(Parked::socket).collect();
-        if let Ok(ended) = spawn::poll(&sockets, 0) {
+        if let Ok(ended) = sys::poll(&sockets, 0) {
             let mut ended = ended.into_iter();
             state.parked.retain(|_| !ended.next().unwrap_or(false));
         }
-    }
-}
-
-/// Wakes the thread that prepares instances, without keeping the pool.
-#[derive(Debug)]
-pub(crate) struct Notice(Arc<Inner>);
-
-impl Notice {
-    pub(crate) fn give(self) {
-        spawn::notify(&self.0.wake);
     }
 }
 
@@ -283,12 +271,6 @@ impl Pool {
     /// When one cannot be prepared.
     pub fn new(snapshot: &Snapshot, size: usize) -> Result<Self, Error> {
         PoolOptions::new(size).build(snapshot)
-    }
-
-    /// A new instance, to be given arguments and the rest; a prepared one if there is any when it is started.
-    #[must_use]
-    pub fn command(&self) -> Command {
-        Command::new(Origin::Pool(self.clone()))
     }
 
     /// The snapshot.
@@ -335,8 +317,8 @@ impl Pool {
         let fds = streams.each_ref().map(|stream| Some(stream.fd)).into_iter();
         let mut fds: Vec<Option<RawFd>> = fds.chain([directory.as_ref().map(AsRawFd::as_raw_fd)]).collect();
         // A stream that this process does not have is one that the instance does not get.
-        fds.iter_mut().for_each(|fd| *fd = fd.filter(|fd| *fd > 2 || spawn::is_open(*fd)));
-        let flags = (0..).zip(&fds).filter(|(_, fd)| fd.is_some()).map(|(index, _)| spawn::flag(index)).sum();
+        fds.iter_mut().for_each(|fd| *fd = fd.filter(|fd| *fd > 2 || sys::is_open(*fd)));
+        let flags = (0..).zip(&fds).filter(|(_, fd)| fd.is_some()).map(|(index, _)| request::flag(index)).sum();
         let open: Vec<RawFd> = fds.into_iter().flatten().collect();
         Ok(self.send(strings.request(flags, umask), &open))
     }
@@ -347,7 +329,7 @@ impl Pool {
         let started = loop {
             let Some(mut parked) = inner.state().parked.pop_front() else { break None };
             // One that has ended is dropped, and another one has its turn.
-            if let Some(started) = parked.started.take_if(|to| spawn::send(to.report.as_fd(), request, fds).is_ok()) {
+            if let Some(started) = parked.started.take_if(|to| sys::send(to.report.as_fd(), request, fds).is_ok()) {
                 break Some(started);
             }
         };
@@ -359,14 +341,15 @@ impl Pool {
         // To wake the thread that prepares the next one costs as much as all the rest: where enough are left, that can
         // wait until somebody waits for this one.
         if left < inner.options.size.div_ceil(2) {
-            spawn::notify(&inner.wake);
+            inner.wake.notify();
         }
         started
     }
 
-    /// What tells the pool that a released instance has had its time.
-    pub(crate) fn notice(&self) -> Notice {
-        Notice(Arc::clone(&self.shared.inner))
+    /// Raised when a released instance has had its time, it wakes the thread that prepares instances. It does not keep
+    /// the pool.
+    pub(crate) fn wake(&self) -> Event {
+        self.shared.inner.wake.clone()
     }
 
     /// Ends all that wait, and prepares no more.

@@ -2,7 +2,9 @@
 //! is pointed at.
 
 use crate::Error;
-use snapfn_format::request::{COUNT_MAX, MAGIC, RequestHeader, STRINGS_MAX, UMASK_KEPT, VERSION};
+use snapfn_format::request::{
+    COUNT_MAX, DESCRIPTORS_MAX, DIRECTORY, MAGIC, RequestHeader, STRINGS_MAX, UMASK_KEPT, VERSION,
+};
 use std::ffi::{OsStr, c_char};
 use std::os::unix::ffi::OsStrExt;
 use zerocopy::IntoBytes;
@@ -90,6 +92,13 @@ impl Strings {
         [argv, envp]
     }
 }
+
+/// Bit of a request's flags for descriptor `index` of those that may come with it.
+pub(crate) const fn flag(index: usize) -> u16 {
+    1 << index
+}
+
+const _: () = assert!(flag(DESCRIPTORS_MAX - 1) == DIRECTORY);
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used)] // a test fails by panicking

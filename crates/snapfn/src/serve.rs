@@ -5,11 +5,11 @@
 
 use crate::child::Child;
 use crate::pool::{Pool, PoolOptions};
-use crate::request::Strings;
+use crate::request::{self, Strings};
 use crate::snapshot::Snapshot;
 use crate::socket::{Listener, peer_user};
 use crate::stdio::Stream;
-use crate::{Error, spawn};
+use crate::{Error, spawn, sys};
 use snapfn_format::FormatError;
 use snapfn_format::request::{
     DESCRIPTORS_MAX, DIRECTORY, REPLY_ENDED, REPLY_REFUSED, REPLY_STARTED, Reply, RequestHeader, TEXT_MAX, UMASK_KEPT,
@@ -55,20 +55,20 @@ struct Counts {
 /// # Errors
 /// When the snapshot cannot be used, or the socket.
 pub fn serve(snapshot: &Snapshot, options: PoolOptions, socket: &Path) -> Result<(), Error> {
-    spawn::block_termination();
+    sys::block_termination();
     let pool = options.build(snapshot)?;
     let size = pool.size();
     let listener = Listener::bind(socket).map_err(Error::io("listening on the socket"))?;
-    let most = (spawn::descriptor_limit().saturating_sub(size as u64 + 64) / DESCRIPTORS_EACH).clamp(4, 1024) as usize;
+    let most = (sys::descriptor_limit().saturating_sub(size as u64 + 64) / DESCRIPTORS_EACH).clamp(4, 1024) as usize;
     let server = Arc::new(Server { pool, listener, most, counts: Mutex::default(), changed: Condvar::new() });
     for _ in 0..2 {
         server.spawn().map_err(Error::io("starting a thread"))?;
     }
-    spawn::next_signal();
+    sys::next_signal();
     server.listener.remove();
     server.pool.close();
     thread::spawn(|| {
-        spawn::next_signal();
+        sys::next_signal();
         std::process::exit(0);
     });
     let mut counts = server.counts();
@@ -122,7 +122,7 @@ impl Server {
 
     fn handle(&self, client: &UnixStream) -> io::Result<()> {
         client.set_write_timeout(Some(PATIENCE))?;
-        if peer_user(client.as_fd())? != spawn::user() {
+        if peer_user(client.as_fd())? != sys::user() {
             return refuse(client, 126, "this pool is another user's");
         }
         let (header, strings, fds) = match read_request(client) {
@@ -139,9 +139,9 @@ impl Server {
         let pidfd = child.pidfd()?;
         let began = reply(client, REPLY_STARTED, child.id(), b"", &[pidfd.as_raw_fd()]);
         // It has nothing more to say: what it sends, or its end, means the end of the instance.
-        let gone = began.is_err() || spawn::poll(&[client.as_raw_fd(), pidfd.as_raw_fd()], -1)?.first() == Some(&true);
+        let gone = began.is_err() || sys::poll(&[client.as_raw_fd(), pidfd.as_raw_fd()], -1)?.first() == Some(&true);
         if gone {
-            spawn::pidfd_kill(&pidfd, libc::SIGKILL)?;
+            sys::pidfd_kill(&pidfd, libc::SIGKILL)?;
         }
         match child.wait() {
             Ok(status) => reply(client, REPLY_ENDED, status.into_raw() as u32, b"", &[]),
@@ -157,14 +157,14 @@ impl Server {
         if strings.fits()
             && let Some(started) = self.pool.send(strings.request(header.flags, umask), &numbers)
         {
-            return Ok(Child::new(started, [Stream::NONE; 3], Some(self.pool.notice())));
+            return Ok(Child::new(started, [Stream::NONE; 3], Some(self.pool.wake())));
         }
         let mut numbers = numbers.into_iter();
-        let mut next = |index| if header.flags & spawn::flag(index) != 0 { numbers.next() } else { None };
+        let mut next = |index| if header.flags & request::flag(index) != 0 { numbers.next() } else { None };
         let streams = [next(0), next(1), next(2)].map(|fd| fd.unwrap_or(-1));
         let directory = next(3).and_then(|fd| CString::new(format!("/proc/self/fd/{fd}")).ok());
         let started = spawn::start(self.pool.snapshot(), strings, streams, directory.as_deref(), umask)?;
-        Ok(Child::new(started, [Stream::NONE; 3], Some(self.pool.notice())))
+        Ok(Child::new(started, [Stream::NONE; 3], Some(self.pool.wake())))
     }
 }
 
@@ -189,7 +189,7 @@ fn read_request(client: &UnixStream) -> Result<(RequestHeader, Vec<u8>, Vec<Owne
         while done < buffer.len() {
             let left = deadline.saturating_duration_since(Instant::now());
             client.set_read_timeout(Some(left.max(Duration::from_millis(1))))?;
-            match spawn::receive(client.as_fd(), &mut buffer[done..], &mut fds)? {
+            match sys::receive(client.as_fd(), &mut buffer[done..], &mut fds)? {
                 0 => return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into()),
                 count => done += count,
             }
@@ -223,6 +223,6 @@ fn refuse(client: &UnixStream, status: i32, why: &str) -> io::Result<()> {
 
 fn reply(mut client: &UnixStream, kind: u32, value: u32, text: &[u8], fds: &[RawFd]) -> io::Result<()> {
     let reply = Reply { kind, value, text: text.len() as u32, reserved: 0 };
-    spawn::send(client.as_fd(), reply.as_bytes(), fds)?;
+    sys::send(client.as_fd(), reply.as_bytes(), fds)?;
     client.write_all(text)
 }

@@ -1,8 +1,7 @@
 //! An open snapshot: found, validated and opened once, with all its files.
 
 use crate::Error;
-use crate::command::{Command, Origin};
-use crate::spawn::{self, raise};
+use crate::sys::{self, raise};
 use snapfn_format::snap::{FD_TEMPORARY, FILE_CODE, FILE_DATA, FILE_HOST, FILE_SELF, Plan};
 use snapfn_store::{Digest, Kind, SnapshotMeta, Stores, SummaryError, Target, open_file};
 use std::collections::BTreeMap;
@@ -52,7 +51,7 @@ impl Inner {
     pub(crate) fn variant(&self) -> &Variant {
         match &self.variants[..] {
             [one] => one,
-            many => &many[usize::from(spawn::random()) % many.len()],
+            many => &many[usize::from(sys::random()) % many.len()],
         }
     }
 }
@@ -167,12 +166,6 @@ impl Snapshot {
     #[must_use]
     pub fn name(&self) -> &OsStr {
         OsStr::from_bytes(self.inner.name.as_bytes())
-    }
-
-    /// A new instance, to be given arguments and the rest.
-    #[must_use]
-    pub fn command(&self) -> Command {
-        Command::new(Origin::Snapshot(self.clone()))
     }
 }
 

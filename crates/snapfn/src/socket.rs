@@ -5,7 +5,7 @@
 //! at through a descriptor before anything is done to them, and the mode is set before there is a name.
 #![allow(unsafe_code)] // system calls that the standard library lacks
 
-use crate::spawn::user;
+use crate::sys::user;
 use std::ffi::OsString;
 use std::fs::{self, File, Metadata, OpenOptions};
 use std::io;

@@ -1,6 +1,6 @@
 //! Standard streams of an instance.
 
-use crate::Error;
+use crate::{Error, sys};
 use std::fs::{File, OpenOptions};
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::process::{ChildStderr, ChildStdin, ChildStdout};
@@ -72,11 +72,9 @@ impl Kind {
             Kind::Inherit => Stream { fd: number, _theirs: None, ours: None },
             Kind::Null => Stream { fd: null()?, _theirs: None, ours: None },
             Kind::Fd(fd) if fd.as_raw_fd() > 2 => Stream { fd: fd.as_raw_fd(), _theirs: None, ours: None },
-            Kind::Fd(fd) => {
-                theirs(crate::spawn::duplicate(fd, 3).map_err(Error::io("duplicating a descriptor"))?, None)
-            }
+            Kind::Fd(fd) => theirs(sys::duplicate(fd, 3).map_err(Error::io("duplicating a descriptor"))?, None),
             Kind::Piped => {
-                let (reader, writer) = crate::spawn::pipe().map_err(Error::io("pipe"))?;
+                let (reader, writer) = sys::pipe().map_err(Error::io("pipe"))?;
                 if number == 0 { theirs(reader, Some(writer)) } else { theirs(writer, Some(reader)) }
             }
         })
@@ -90,6 +88,6 @@ fn null() -> Result<RawFd, Error> {
         return Ok(fd.as_raw_fd());
     }
     let file = OpenOptions::new().read(true).write(true).open("/dev/null").map_err(Error::io("opening /dev/null"))?;
-    let fd = crate::spawn::raise(file.into(), 3).map_err(Error::io("duplicating a descriptor"))?;
+    let fd = sys::raise(file.into(), 3).map_err(Error::io("duplicating a descriptor"))?;
     Ok(NULL.get_or_init(|| fd).as_raw_fd())
 }
