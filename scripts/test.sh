@@ -100,6 +100,7 @@ phase lints cargo clippy --workspace --lib --bins --tests --examples --locked --
 phase docs scripts/docs.py
 phase figures scripts/figures.py --check
 phase dependencies scripts/dependencies.py
+phase arrows scripts/arrows.py
 
 # Every test of the workspace, with the release binaries; the counts are those of the test runner.
 tests() {
