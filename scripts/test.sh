@@ -102,6 +102,16 @@ phase figures scripts/figures.py --check
 phase dependencies scripts/dependencies.py
 phase arrows scripts/arrows.py
 
+# Golden files are added, never changed: what an earlier version has written must still be read.
+golden() (
+    cd "$root/crates/format/tests/golden" || exit
+    sha256sum --strict --check SHA256SUMS || exit
+    for file in *.init *.meta; do
+        grep -q " $file\$" SHA256SUMS || { echo "$file: not in SHA256SUMS, add it"; exit 1; }
+    done
+)
+phase golden golden
+
 # Every test of the workspace, with the release binaries; the counts are those of the test runner.
 tests() {
     counted=yes
