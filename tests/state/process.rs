@@ -183,6 +183,23 @@ fn thread_attributes() {
     checks_itself("attr_threads");
 }
 
+/// A starter that may use some CPUs only is obeyed; where it may not use those that a thread has chosen, its own stay.
+#[test]
+fn cpus_of_the_starter() {
+    if std::thread::available_parallelism().map_or(1, |cpus| cpus.get()) < 2 {
+        assert!(!place::strict(), "needs two CPUs");
+        return;
+    }
+    let program = Program::new("attr_cpus", &[]);
+    program.snapshot(&[]);
+    for (cpus, printed) in
+        [("0,1", "main 11, second 10\n"), ("0", "main 10, second 10\n"), ("1", "main 01, second 01\n")]
+    {
+        let outcome = program.instance(&["taskset", "--cpu-list", cpus], &[], &[], false);
+        assert_eq!((outcome.out().as_str(), outcome.status.as_str()), (printed, "0"), "{cpus}\n{outcome}");
+    }
+}
+
 #[test]
 fn time_stamp_counter_and_speculation() {
     checks_itself("attr_cpu");

@@ -148,6 +148,28 @@ impl Inherited {
     }
 }
 
+/// Lets the thread `tid`, which has its starter's CPUs, run on those of them that are in `wanted`.
+///
+/// A starter that restricts the program (a container, taskset) is obeyed as by a program that it executes, which inherits its
+/// mask. If none of the CPUs is left, that mask stays.
+#[cold]
+#[inline(never)]
+fn restrict(tid: u64, wanted: &[u8]) {
+    /// Bytes of a mask of as many CPUs as a kernel can have.
+    const MASK_MAX: usize = 1024;
+    let mut mask = [0u8; MASK_MAX];
+    // SAFETY: live memory of the size that is passed.
+    let call = |number, len: usize, mask: &mut [u8; MASK_MAX]| unsafe {
+        sys::raw(number, [tid, len as u64, mask.as_mut_ptr() as u64, 0, 0, 0])
+    };
+    let Ok(len) = call(nr::SCHED_GETAFFINITY, MASK_MAX, &mut mask) else { return };
+    let wanted = wanted.iter().chain(core::iter::repeat(&0));
+    mask.iter_mut().zip(wanted).for_each(|(byte, wanted)| *byte &= *wanted);
+    if mask.iter().any(|byte| *byte != 0) {
+        let _ = call(nr::SCHED_SETAFFINITY, len, &mut mask);
+    }
+}
+
 /// Scheduling, affinity and I/O priority of thread `index`.
 ///
 /// # Safety
@@ -158,9 +180,7 @@ pub(super) unsafe fn thread<'a>(plan: &Plan<'a>, index: usize, tid: u32) -> Resu
     // SAFETY: integers, and live memory of the sizes that are passed.
     let call = |number, args: [u64; 6]| unsafe { sys::raw(number, args) };
     if thread.affinity.len != 0 {
-        let mask = plan.bytes(thread.affinity);
-        // The kernel leaves out CPUs that this host or cpuset lacks; if none is left, the starter's mask stays.
-        let _ = call(nr::SCHED_SETAFFINITY, [tid, mask.len() as u64, mask.as_ptr() as u64, 0, 0, 0]);
+        restrict(tid, plan.bytes(thread.affinity));
     }
     if thread.policy != 0 {
         let policy = thread.policy - 1;
