@@ -8,12 +8,14 @@ set -u
 
 usage() {
     cat <<'TEXT'
-Usage: scripts/test.sh [--quick] [--strict]
+Usage: scripts/test.sh [--quick | --fast [--since REVISION]] [--strict]
 
 Installs what is missing (as root), builds snapfn and runs every check: format, lints, documentation, all tests (among
 them the corpus: ordinary run = run from a snapshot), fuzz targets, installation, Lua, SQLite and Python from Debian.
 
   --quick     format, lints and tests only
+  --fast      after each edit, in less than two minutes: format, lints and tests of what has changed since REVISION
+              (default: HEAD) and of what depends on it; each program of the corpus built in one way; nothing installed
   --strict    a test that cannot run here fails (the same as SNAPFN_STRICT_TESTS=1)
   -h, --help  this text
 
@@ -21,11 +23,17 @@ Environment: CARGO_TARGET_DIR, NO_COLOR. Logs of all phases are in target/test-l
 TEXT
 }
 
-quick=no
+quick=no fast=no since=HEAD
 strict=${SNAPFN_STRICT_TESTS:-0}
 while [ $# -gt 0 ]; do
     case $1 in
         --quick) quick=yes ;;
+        --fast) fast=yes ;;
+        --since)
+            [ $# -ge 2 ] || { usage >&2; exit 2; }
+            since=$2
+            shift
+            ;;
         --strict) strict=1 ;;
         -h | --help) usage; exit 0 ;;
         *) usage >&2; exit 2 ;;
@@ -76,6 +84,56 @@ finish() {
 }
 began=$(date +%s)
 
+# --- fast -------------------------------------------------------------------------------------------------------------
+
+# nextest NAME ARGUMENTS...: a phase whose checks are the tests; those that run take their names from the log.
+fast_tests() {
+    counted=yes
+    cargo nextest run --locked --no-tests pass --status-level fail --no-fail-fast "$@"
+    result=$?
+    count_tests "$logs/$name.log"
+    [ "$result" = 0 ] || [ "$bad" != 0 ] || bad=1
+    passed=$((passed + good)) failed=$((failed + bad))
+    note="$good passed"
+    return "$result"
+}
+
+# count_tests LOG: sets good, bad and ignored from the summary of nextest.
+count_tests() {
+    # shellcheck disable=SC2046 # words
+    set -- $(sed -n 's/^ *Summary .*: \(.*\)/\1/p' "$1" | tail -n 1 | tr -d ',()')
+    good=0 bad=0 ignored=0
+    while [ $# -ge 2 ]; do
+        case $2 in
+            passed) good=$1 ;;
+            failed | timed | exec) bad=$((bad + $1)) ;;
+            skipped) ignored=$1 ;;
+        esac
+        shift
+    done
+}
+
+if [ "$fast" = yes ]; then
+    need_rust fmt clippy
+    cargo nextest --version >/dev/null 2>&1 || die "--fast needs nextest: cargo install --locked cargo-nextest"
+    affected=$(scripts/affected.py "$since") || die "cannot tell what has changed since $since"
+    packages=$(echo "$affected" | sed -n 's/[^ ][^ ]*/-p &/g; 1p')
+    programs=$(echo "$affected" | sed -n 2p)
+    filter=$(echo "$affected" | sed -n 3p)
+    phase format cargo fmt --all --check
+    phase docs scripts/docs.py
+    note=$programs
+    phase build build_release || finish
+    # shellcheck disable=SC2086 # words
+    [ -z "$packages" ] || {
+        phase lints cargo clippy $packages --lib --bins --tests --locked -- -D warnings
+        phase packages fast_tests $packages
+    }
+    export SNAPFN_ORACLE=one
+    [ -z "$filter" ] || phase tests fast_tests -p snapfn-tests -E "$filter"
+    finish
+fi
+
 # --- set-up -----------------------------------------------------------------------------------------------------------
 
 # Compilers and linkers that programs are built with; tools that read snapshot files; build systems and wrappers that
@@ -118,16 +176,7 @@ tests() {
     if cargo nextest --version >/dev/null 2>&1; then
         cargo nextest run --workspace --locked --profile ci
         result=$?
-        set -- $(sed -n 's/^ *Summary .*: \(.*\)/\1/p' "$logs/tests.log" | tail -n 1 | tr -d ',()')
-        good=0 bad=0 ignored=0
-        while [ $# -ge 2 ]; do
-            case $2 in
-                passed) good=$1 ;;
-                failed | timed | exec) bad=$((bad + $1)) ;;
-                skipped) ignored=$1 ;;
-            esac
-            shift
-        done
+        count_tests "$logs/tests.log"
     else
         cargo test --workspace --locked --no-fail-fast
         result=$?

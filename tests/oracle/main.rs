@@ -1,7 +1,8 @@
 //! `init + call == init + snapshot + restore + call` for every program of the corpus.
 //!
 //! One trial per program, snapshot point, compiler and variant: `cargo test -p snapfn-tests --test oracle -- NAME`.
-//! `SNAPFN_ORACLE=ordinary` makes the ordinary runs only; `SNAPFN_KEEP=1` keeps the scratch directories.
+//! `SNAPFN_ORACLE=ordinary` makes the ordinary runs only, `SNAPFN_ORACLE=one` takes one trial of each program;
+//! `SNAPFN_KEEP=1` keeps the scratch directories.
 
 use std::process::ExitCode;
 
@@ -15,7 +16,8 @@ fn tests() -> Vec<Test> {
     let mut tests = vec![Test::test("the_corpus_is_large_enough", move || {
         if count >= 100 { Ok(()) } else { Err(format!("only {count} programs").into()) }
     })];
-    for trial in programs.iter().flat_map(Trial::of) {
+    let ways = if place::one_way_only() { Trial::one_of } else { Trial::of };
+    for trial in programs.iter().flat_map(ways) {
         let missing = trial.variant.missing(&trial.family, trial.program.is_cxx());
         let kind = missing.clone().unwrap_or_default();
         let skip = missing.is_some() && !place::strict();

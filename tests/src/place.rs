@@ -80,6 +80,12 @@ pub fn ordinary_only() -> bool {
     env::var_os("SNAPFN_ORACLE").is_some_and(|mode| mode == "ordinary")
 }
 
+/// `SNAPFN_ORACLE=one` checks each program in one of the ways that it asks for: for a loop of edits.
+#[must_use]
+pub fn one_way_only() -> bool {
+    env::var_os("SNAPFN_ORACLE").is_some_and(|mode| mode == "one")
+}
+
 /// `SNAPFN_STRICT_TESTS=1`: a test that cannot run here fails instead of being skipped.
 #[must_use]
 pub fn strict() -> bool {
