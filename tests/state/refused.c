@@ -77,6 +77,16 @@ static void io_uring_mapped(void) {
     }
 }
 
+static unsigned long context;
+
+static void aio(void) {
+    if (syscall(SYS_io_setup, 4, &context) != 0) missing();
+}
+
+static void end_aio(void) {
+    CHECK(syscall(SYS_io_destroy, context) == 0);
+}
+
 static void userfaultfd(void) {
     open_or_missing(syscall(323, 1 /* UFFD_USER_MODE_ONLY */));
 }
@@ -331,7 +341,7 @@ static const struct kind {
     void (*prepare)(void), (*still)(void);
 } kinds[] = {
     {"tcp", tcp, talk}, {"tcp6", tcp6, talk}, {"udp", udp, talk}, {"io_uring", io_uring, NULL},
-    {"io_uring-mapped", io_uring_mapped, NULL}, {"userfaultfd", userfaultfd, NULL},
+    {"io_uring-mapped", io_uring_mapped, NULL}, {"aio", aio, end_aio}, {"userfaultfd", userfaultfd, NULL},
     {"userfault-memory", userfault_memory, NULL}, {"perf", perf, NULL}, {"bpf", bpf, NULL},
     {"landlock", landlock, NULL}, {"fanotify", fanotify, NULL}, {"netlink", netlink, NULL}, {"crypto", crypto, NULL},
     {"vsock", vsock, NULL}, {"packet", packet, NULL}, {"kvm", kvm, NULL}, {"device", device, NULL},

@@ -16,6 +16,7 @@ const KINDS: &[(&str, &[&str])] = &[
     ("udp", &["connected to 127.0.0.1:", "close the connection"]),
     ("io_uring", &["descriptor 3", "io_uring", "snapshot point"]),
     ("io_uring-mapped", &["memory ", "io_uring", "snapshot point"]),
+    ("aio", &["memory ", "asynchronous I/O context (io_setup)", "io_destroy"]),
     ("userfaultfd", &["descriptor 3", "userfaultfd", "snapshot point"]),
     ("userfault-memory", &["memory ", "watched by userfaultfd", "unregister it"]),
     ("perf", &["descriptor 3", "perf", "snapshot point"]),

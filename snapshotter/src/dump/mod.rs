@@ -8,7 +8,6 @@
 //! ```
 
 mod attributes;
-mod capabilities;
 mod code;
 mod core_notes;
 mod elf_store;

@@ -9,6 +9,7 @@ use super::timers;
 use crate::tracee::{Frozen, Reached, Status, TraceError, Tracer, clock_ns};
 use snapfn_format::snap::{Process, Setting, SigAction, Timer};
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -62,6 +63,14 @@ pub(super) fn gather(
     }
     // Like the environment: what the program has set itself stays, everything else is the instance's own.
     let own_cwd = options.cwd.is_some() || cwd != options.initial_cwd;
+    let is_deleted = std::fs::metadata(format!("/proc/{}/cwd", tracer.pid)).is_ok_and(|about| about.nlink() == 0);
+    if own_cwd && is_deleted {
+        blockers.push(Blocker {
+            subject: "working directory".to_owned(),
+            what: format!("has been deleted: {}", cwd.display()),
+            remedy: "call chdir before the snapshot point, to a directory that instances find",
+        });
+    }
     Ok(ProcessState {
         record: Process {
             start_code: request.start_code,

@@ -23,41 +23,8 @@ const SYS_PRCTL: u64 = libc::SYS_prctl as u64;
 /// Instructions between `_start` and the call that receives `main`; musl's static-pie relocates itself meanwhile.
 const MAIN_STEPS: usize = 100_000;
 
-/// Where the program is to be stopped.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum StopAt {
-    /// Before the first instruction of the executable.
-    Entry,
-    /// Before the first instruction of `main`.
-    Main,
-    /// At `snap_ready()`.
-    Ready,
-    /// At the entry of a system call, with that first argument if one is given.
-    Syscall { number: u64, first: Option<u64> },
-    /// Before the first instruction of a function.
-    Symbol(String),
-}
-
-impl StopAt {
-    /// The point that the user has chosen.
-    pub(crate) fn point(point: &Point) -> Result<Self, TraceError> {
-        Ok(match point {
-            Point::Main => StopAt::Main,
-            Point::Ready => StopAt::Ready,
-            Point::Symbol(name) => StopAt::Symbol(name.clone()),
-            Point::Syscall(name, first) => {
-                let number = super::syscalls::number(name).ok_or_else(|| TraceError::NoSyscall(name.clone()))?;
-                StopAt::Syscall { number, first: *first }
-            }
-        })
-    }
-
-    /// Whether the entry of this system call is the place.
-    fn is_syscall(&self, entered: u64, args: &[u64; 6]) -> bool {
-        matches!(self, StopAt::Syscall { number, first }
-            if *number == entered && first.is_none_or(|fd| args[0] as u32 == fd as u32))
-    }
-}
+/// Number of a system call, and its first argument where only that descriptor is meant.
+type SyscallPoint = (u64, Option<u64>);
 
 /// Where the program stands.
 #[derive(Clone, Debug)]
@@ -174,11 +141,18 @@ impl Tracer {
         }
     }
 
-    /// Runs to `stop`. `Ok(None)`: there is no `main` to be found in this program, and it must be started again to stop
-    /// at its first instruction.
-    pub(crate) fn run_to(&mut self, stop: &StopAt, timeout: f64) -> Result<Option<Reached>, TraceError> {
+    /// Runs to `point`. `Ok(None)`: there is no `main` to be found in this program and it must be started again
+    /// with `entry` set, to stop at its first instruction.
+    pub(crate) fn run_to(&mut self, point: &Point, entry: bool, timeout: f64) -> Result<Option<Reached>, TraceError> {
+        let syscall = match point {
+            Point::Syscall(name, fd) => {
+                let number = super::syscalls::number(name).ok_or_else(|| TraceError::NoSyscall(name.clone()))?;
+                Some((number, *fd))
+            }
+            _ => None,
+        };
         let watchdog = Watchdog::start(self.pid, timeout);
-        let result = self.run_inner(stop);
+        let result = self.run_inner(point, entry, syscall);
         let expired = watchdog.stop();
         match result {
             Err(TraceError::Killed { output, .. }) if expired => Err(TraceError::Timeout { seconds: timeout, output }),
@@ -186,15 +160,25 @@ impl Tracer {
         }
     }
 
-    fn run_inner(&mut self, stop: &StopAt) -> Result<Option<Reached>, TraceError> {
-        match stop {
-            StopAt::Entry => self.insert(self.booted.request.exe_entry)?,
-            StopAt::Main => {
+    fn run_inner(
+        &mut self,
+        point: &Point,
+        entry: bool,
+        syscall: Option<SyscallPoint>,
+    ) -> Result<Option<Reached>, TraceError> {
+        match point {
+            Point::Main if entry => {
+                self.insert(self.booted.request.exe_entry)?;
+                let mut reached = self.event_loop(None)?;
+                reached.bare_entry = true;
+                return Ok(Some(reached));
+            }
+            Point::Main => {
                 let header = &self.booted.header;
                 let main = match header.main.get() {
                     0 => {
                         self.insert(self.booted.request.exe_entry)?;
-                        self.event_loop(&StopAt::Entry)?;
+                        self.event_loop(None)?;
                         match self.step_to_main()? {
                             MainSearch::Found(address) => address,
                             MainSearch::None => return Ok(None),
@@ -204,19 +188,19 @@ impl Tracer {
                 };
                 self.insert(main)?;
             }
-            StopAt::Symbol(name) => {
+            Point::Symbol(name) => {
                 self.wanted = Some((name.clone(), HashSet::new()));
                 self.look_for_symbol()?;
             }
-            StopAt::Ready | StopAt::Syscall { .. } => {}
+            Point::Ready | Point::Syscall(..) => {}
         }
-        let mut reached = self.event_loop(stop)?;
-        reached.bare_entry = *stop == StopAt::Entry;
-        reached.at = match stop {
-            StopAt::Entry | StopAt::Main => AT_MAIN,
-            StopAt::Symbol(_) => AT_SYMBOL,
-            StopAt::Ready => AT_READY,
-            StopAt::Syscall { .. } => AT_SYSCALL,
+        let ready = *point == Point::Ready;
+        let mut reached = self.event_loop(Some((ready, syscall)))?;
+        reached.at = match point {
+            Point::Main => AT_MAIN,
+            Point::Symbol(_) => AT_SYMBOL,
+            Point::Ready => AT_READY,
+            Point::Syscall(..) => AT_SYSCALL,
         };
         Ok(Some(reached))
     }
@@ -271,8 +255,9 @@ impl Tracer {
         regs[reg::RSI] & 0xffff_ffff == argc && regs[reg::RDX] == self.booted.request.argv
     }
 
-    /// Resumes all tasks and serves their stops until one is at a breakpoint, or at the system call that `at` means.
-    fn event_loop(&mut self, at: &StopAt) -> Result<Reached, TraceError> {
+    /// Resumes all tasks and serves their stops until one is at the snapshot point. `None`: only a breakpoint is
+    /// a point.
+    fn event_loop(&mut self, point: Option<(bool, Option<SyscallPoint>)>) -> Result<Reached, TraceError> {
         let system = TraceError::system;
         let go_on = |tid, signal| match ptrace::resume_to_syscall(tid, signal) {
             // The task has died meanwhile: its end will be reported.
@@ -290,7 +275,7 @@ impl Tracer {
                     self.tasks.remove(&tid);
                 }
                 Stop::Syscall => {
-                    if let Some(reached) = self.at_syscall(tid, at)? {
+                    if let Some(reached) = self.at_syscall(tid, point)? {
                         return Ok(reached);
                     }
                     go_on(tid, 0)?;
@@ -342,7 +327,11 @@ impl Tracer {
         Ok(Some(Reached { tid, at: AT_MAIN, at_entry: false, instance: regs, survivor: regs, bare_entry: false }))
     }
 
-    fn at_syscall(&mut self, tid: Tid, at: &StopAt) -> Result<Option<Reached>, TraceError> {
+    fn at_syscall(
+        &mut self,
+        tid: Tid,
+        point: Option<(bool, Option<SyscallPoint>)>,
+    ) -> Result<Option<Reached>, TraceError> {
         let system = TraceError::system;
         let Some((number, args)) = ptrace::syscall_entry(tid).map_err(system("system call information"))? else {
             if let Some(value) = self.tasks.get_mut(&tid).and_then(|task| task.answer.take()) {
@@ -360,7 +349,9 @@ impl Tracer {
             return Ok(None);
         };
         self.tasks.entry(tid).or_default().enter(number);
-        let wanted = at.is_syscall(number, &args);
+        let (ready, syscall) = point.unwrap_or((false, None));
+        let wanted =
+            syscall.is_some_and(|(wanted, fd)| wanted == number && fd.is_none_or(|fd| args[0] as u32 == fd as u32));
         let protocol = number == SYS_PRCTL && args[0] == PROTOCOL;
         if protocol {
             let answer = self.registered.serve(self.pid, &self.memory, args[1], args[2], args[3]);
@@ -373,7 +364,7 @@ impl Tracer {
                 return Ok(None);
             }
         }
-        let is_ready = *at == StopAt::Ready && protocol && args[1] == OP_READY;
+        let is_ready = ready && protocol && args[1] == OP_READY;
         if !is_ready && !wanted {
             self.tasks.entry(tid).or_default().unmapping = Unmapping::entered(number, &args);
             return Ok(None);

@@ -7,7 +7,7 @@ use crate::tracee::adopt::{Adopted, adopt};
 use crate::tracee::bind;
 use crate::tracee::boot::boot;
 use crate::tracee::protocol::Registered;
-use crate::tracee::{Frozen, Reached, SpawnOptions, StopAt, Task, TraceError, Tracer, spawn};
+use crate::tracee::{Frozen, Reached, SpawnOptions, Task, TraceError, Tracer, spawn};
 use crate::vdso;
 use anyhow::{Context, Result, bail};
 use snapfn_format::cpu::name;
@@ -142,8 +142,7 @@ fn reach(args: &RunArgs, options: &SpawnOptions, elves: &mut ElfStore) -> Result
             tracer.kill();
             bail!("an instance is past main already: use --at ready, syscall:NAME or symbol:NAME");
         }
-        let stop = if entry { Ok(StopAt::Entry) } else { StopAt::point(&point) };
-        match stop.and_then(|stop| tracer.run_to(&stop, args.timeout)) {
+        match tracer.run_to(&point, entry, args.timeout) {
             Ok(Some(reached)) => return Ok((tracer, reached)),
             // No main in sight: once more, to stop at the very first instruction.
             Ok(None) => {

@@ -36,6 +36,10 @@ const REFUSED_FLAGS: &[(&str, &str, &str)] = &[
     ("sl", "sealed memory (mseal)", "do not seal memory before the snapshot point"),
 ];
 
+/// What the kernel calls the memory of an asynchronous I/O context. The address of the ring is the context's ID, and
+/// nothing can make a context at a chosen address.
+const AIO_RING: &str = "/[aio]";
+
 /// Protection of memory that is writable and executable at once.
 const PROT_WX: u16 = PROT_WRITE | PROT_EXEC;
 
@@ -48,6 +52,13 @@ pub(in crate::dump) fn check(vmas: &[Vma], tracer: &Tracer, allow_wx: bool, bloc
             add(
                 "is the kernel's vDSO, which the program has mapped itself".to_owned(),
                 "map it after the snapshot point",
+            );
+            continue;
+        }
+        if vma.name == AIO_RING {
+            add(
+                "the ring of an asynchronous I/O context (io_setup)".to_owned(),
+                "destroy the context before the snapshot point (io_destroy), or set it up after it",
             );
             continue;
         }
