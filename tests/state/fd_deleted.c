@@ -15,11 +15,14 @@ int main(void) {
     int temporary = open(".", O_TMPFILE | O_RDWR, 0600);
     CHECK(temporary >= 0 && write(temporary, "tmp", 3) == 3);
 
+    int flags = fcntl(a, F_GETFL);
+
     snap_ready();
 
     struct stat st;
     CHECK(fstat(a, &st) == 0 && st.st_size == (3 << 20) + 8 && (st.st_mode & 07777) == 0640 && st.st_nlink == 0);
     CHECK(st.st_blocks * 512 < 1 << 20);
+    CHECK(fcntl(a, F_GETFL) == flags);
     CHECK(lseek(a, 0, SEEK_CUR) == 5 && read(b, buffer, 3) == 3 && !memcmp(buffer, "art", 3));
     CHECK(has_flags(c, O_APPEND) && cloexec(c) && write(c, "!", 1) == 1);
     CHECK(pread(b, buffer, 16, 3 << 20) == 9 && !memcmp(buffer, "far away!", 9));

@@ -203,10 +203,8 @@ pub struct Binds {
 }
 
 impl Binds {
-    /// No options. Not a constant: its 7 KiB would lie among the constants that every start brings in.
-    pub fn none() -> Self {
-        Binds { list: core::array::from_fn(|_| None), count: 0 }
-    }
+    /// None.
+    pub const NONE: Binds = Binds { list: [None; BINDS_MAX], count: 0 };
 
     fn parse(text: &[u8]) -> Option<(Spec, Spec)> {
         let at = text.iter().position(|b| *b == b'=')?;

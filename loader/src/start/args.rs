@@ -188,7 +188,7 @@ impl Args {
     /// All `--bind` options of a command line that has been parsed up to its NAME.
     #[cold]
     pub fn parse_binds(&self, initial: &InitialStack) -> Binds {
-        let mut binds = Binds::none();
+        let mut binds = Binds::NONE;
         let mut words = (1..self.name).filter_map(|index| initial.arg(index)).map(CStr::to_bytes);
         while let Some(option) = words.next() {
             let value = words.by_ref().take(values(option) as usize).last();

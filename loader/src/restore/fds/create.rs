@@ -186,12 +186,20 @@ pub(crate) fn file<'a>(plan: &Plan<'a>, index: usize, record: &Fd, sources: &Sou
             _ => {}
         }
     }
+    // A deleted file is opened once more also for reading and writing: F_GETFL would name O_TMPFILE, which the program has
+    // not used.
     let mut open = made;
-    if record.flags & O_ACCMODE != sys::O_RDWR {
+    let is_whole = record.flags & O_ACCMODE == sys::O_RDWR;
+    if !is_whole || matches!(descriptor, Some(Descriptor::Deleted { .. })) {
         let flags = record.flags | sys::O_CLOEXEC;
-        open = calls::with_proc_path(made, |path| sys::openat(sys::AT_FDCWD, path, flags, 0))
-            .map_err(fail("opening it once more"))?;
-    } else {
+        match calls::with_proc_path(made, |path| sys::openat(sys::AT_FDCWD, path, flags, 0)) {
+            Ok(again) => open = again,
+            // Where /proc is not mounted.
+            Err(_) if is_whole => {}
+            Err(errno) => return Err(fail("opening it once more")(errno)),
+        }
+    }
+    if open == made {
         sys::lseek(made, 0).map_err(fail("lseek"))?;
     }
     if let Some(Descriptor::Deleted { mode, .. }) = descriptor {
