@@ -13,6 +13,7 @@ pub mod compile;
 pub mod directives;
 pub mod place;
 pub mod pool;
+pub mod random;
 pub mod run;
 pub mod soak;
 pub mod state;
