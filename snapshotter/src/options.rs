@@ -69,6 +69,10 @@ pub(crate) struct RunArgs {
     /// what the program does. Without, such a program is refused
     #[arg(long)]
     pub(crate) allow_wx: bool,
+    /// Take a snapshot although the program has made this system call, whose effect instances will lack: CALL or
+    /// CALL:OPTION, as the refusal names it (repeatable)
+    #[arg(long, value_name = "CALL")]
+    pub(crate) accept: Vec<String>,
 }
 
 /// Which functions are looked up before the program's first instruction.

@@ -54,6 +54,16 @@ fn epoll() {
 }
 
 #[test]
+fn attributes_of_files_without_a_name() {
+    holds("fd_attributes");
+}
+
+#[test]
+fn every_option_of_a_socket() {
+    holds("fd_socket_options");
+}
+
+#[test]
 fn memfd() {
     holds("fd_memfd");
 }

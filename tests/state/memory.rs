@@ -33,6 +33,11 @@ fn advice_and_locks() {
     holds("advice", include_str!("mem_advice.c"), &["-O1"]);
 }
 
+#[test]
+fn guard_pages_of_every_kind_of_memory() {
+    holds("guards", include_str!("mem_guards.c"), &["-O1"]);
+}
+
 /// Ten GiB of which one page is written: neither the file nor an instance holds more than a little.
 #[test]
 fn a_sparse_reservation_costs_nothing() {

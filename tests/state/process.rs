@@ -178,6 +178,23 @@ fn process_attributes() {
     checks_itself("attr_process");
 }
 
+/// Registrations for membarrier and the locking of later memory, in instances and in instances of their snapshots.
+#[test]
+fn hidden_state() {
+    let snaprun = place::binary("snaprun").to_string_lossy().into_owned();
+    for args in [&[][..], &["on-fault"]] {
+        let program = Program::new("hidden_process", &[]);
+        program.checks_itself(args, args);
+        let command: Vec<&str> = [snaprun.as_str(), program.name].iter().chain(args).copied().collect();
+        let create: Vec<&str> =
+            ["create", "--tag", "second", "--at", "syscall:write", "--"].iter().chain(&command).copied().collect();
+        let made = program.bench.snapshotter(&create).unwrap();
+        assert_eq!(made.status, "0", "{made}");
+        let second = program.bench.snaprun(&["second"]).run().unwrap();
+        assert_eq!((second.out().as_str(), second.status.as_str()), ("ok\n", "0"), "{second}");
+    }
+}
+
 #[test]
 fn thread_attributes() {
     checks_itself("attr_threads");

@@ -6,6 +6,8 @@
 #include <linux/seccomp.h>
 #include <netinet/in.h>
 #include <pthread.h>
+#include <sched.h>
+#include <setjmp.h>
 #include <signal.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -13,9 +15,11 @@
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/ptrace.h>
+#include <sys/sem.h>
 #include <sys/shm.h>
 #include <sys/un.h>
 #include <sys/wait.h>
+#include <sys/xattr.h>
 
 static int is_missing;
 static char *page;
@@ -329,8 +333,166 @@ static void machine_state(int option, unsigned long value) {
 }
 
 static void cpuid(void) { machine_state(0x1012 /* ARCH_SET_CPUID */, 0); }
-static void amx(void) { machine_state(0x1023 /* ARCH_REQ_XCOMP_PERM */, 18); }
+/* One tile of one row, loaded: the permission alone is restored. */
+static void amx(void) {
+    static char config[64] __attribute__((aligned(64))), data[64];
+    machine_state(0x1023 /* ARCH_REQ_XCOMP_PERM */, 18);
+    if (is_missing) return;
+    config[0] = 1, config[16] = 64, config[48] = 1;
+    data[0] = 1;
+    __asm__ volatile(".byte 0xc4, 0xe2, 0x78, 0x49, 0x00" /* ldtilecfg (%rax) */ : : "a"(config) : "memory");
+    __asm__ volatile(".byte 0xc4, 0xe2, 0x7b, 0x4b, 0x04, 0x11" /* tileloadd (%rcx,%rdx), %tmm0 */
+                     : : "c"(data), "d"(0L) : "memory");
+}
 static void tagged(void) { machine_state(0x4002 /* ARCH_ENABLE_TAGGED_ADDR */, 6); }
+
+/* --- what the kernel keeps and /proc does not tell --- */
+
+static void ldt(void) {
+    uint32_t segment[4] = {1, 0x1000, 0x777, 1 << 0 | 1 << 6 /* 32 bit, useable */};
+    if (syscall(SYS_modify_ldt, 1, segment, sizeof segment) != 0) missing();
+}
+
+static void key_in(long keyring) {
+    if (syscall(SYS_add_key, "user", "snapfn-test", "abc", 3L, keyring) < 0) missing();
+}
+
+static void thread_keyring(void) { key_in(-1); }
+static void process_keyring(void) { key_in(-2); }
+
+static void session_keyring(void) {
+    if (syscall(SYS_keyctl, 1 /* KEYCTL_JOIN_SESSION_KEYRING */, NULL) < 0) missing();
+}
+
+/* Taken with SEM_UNDO and given back without, so the end would give it once more. */
+static int set;
+
+static void semaphore_undo(void) {
+    struct sembuf down = {0, -1, SEM_UNDO}, up = {0, 1, 0};
+    set = semget(IPC_PRIVATE, 1, IPC_CREAT | 0600);
+    if (set < 0) {
+        missing();
+        return;
+    }
+    CHECK(semop(set, &up, 1) == 0 && semop(set, &down, 1) == 0 && semop(set, &up, 1) == 0);
+}
+
+static void remove_set(void) {
+    CHECK(semctl(set, 0, IPC_RMID) == 0);
+}
+
+static void landlock_rules(void) {
+    uint64_t handled = 1;
+    long rules = syscall(444, &handled, sizeof handled, 0);
+    if (rules < 0 || prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0 || syscall(446, rules, 0) != 0) missing();
+    if (rules >= 0) close((int)rules);
+}
+
+static void dnotify(void) {
+    open_or_missing(open("/", O_RDONLY | O_DIRECTORY));
+    if (fd >= 0 && fcntl(fd, F_NOTIFY, DN_CREATE | DN_MULTISHOT) != 0) missing();
+}
+
+/* The duplicate has it, too. */
+static void dnotify_duplicate(void) {
+    dnotify();
+    CHECK(is_missing || (fcntl(fd, F_DUPFD, 50) == 50 && close(fd) == 0));
+    if (!is_missing) fd = 50;
+}
+
+static void allocated_key(void) {
+    if (syscall(SYS_pkey_alloc, 0, 0) < 0) missing();
+}
+
+static void socket_filter(void) {
+    struct sock_filter all[] = {{0x06 /* return */, 0, 0, 0xffff}};
+    struct sock_fprog program = {1, all};
+    open_or_missing(socket(AF_INET, SOCK_DGRAM, 0));
+    CHECK(setsockopt(fd, SOL_SOCKET, SO_ATTACH_FILTER, &program, sizeof program) == 0);
+}
+
+static void pair_filter(void) {
+    int ends[2];
+    struct sock_filter all[] = {{0x06 /* return */, 0, 0, 0xffff}};
+    struct sock_fprog program = {1, all};
+    CHECK(socketpair(AF_UNIX, SOCK_DGRAM, 0, ends) == 0);
+    CHECK(setsockopt(ends[1], SOL_SOCKET, SO_ATTACH_FILTER, &program, sizeof program) == 0);
+}
+
+static void multicast(void) {
+    struct ip_mreq group = {{htonl(0xe0000105)}, {htonl(INADDR_LOOPBACK)}};
+    open_or_missing(socket(AF_INET, SOCK_DGRAM, 0));
+    if (setsockopt(fd, IPPROTO_IP, IP_ADD_MEMBERSHIP, &group, sizeof group) != 0) missing();
+}
+
+static sigjmp_buf no_such_call;
+
+static void not_emulated(int signal) {
+    (void)signal;
+    siglongjmp(no_such_call, 1);
+}
+
+static void compat_call(void) {
+    long result = -1;
+    signal(SIGSEGV, not_emulated);
+    if (sigsetjmp(no_such_call, 1) == 0) __asm__ volatile("int $0x80" : "=a"(result) : "a"(20 /* getpid */) : "memory");
+    signal(SIGSEGV, SIG_DFL);
+    if (result != getpid()) missing();
+}
+
+static void bound_memory(void) {
+    unsigned long nodes = 1;
+    map(MAP_PRIVATE | MAP_ANONYMOUS, -1);
+    if (page && syscall(SYS_mbind, page, 4096, 2 /* MPOL_BIND */, &nodes, 8 * sizeof nodes, 0) != 0) missing();
+}
+
+static void io_ports(void) {
+    if (syscall(SYS_ioperm, 0x80, 1, 1) != 0) missing();
+}
+
+static void core_scheduling(void) {
+    if (prctl(62 /* PR_SCHED_CORE */, 1 /* create */, 0, 0 /* thread */, 0) != 0) missing();
+}
+
+static volatile int thread_is;
+
+/* A thread that does one thing to itself and stays. */
+static void *unlike(void *what) {
+    int flags = *(int *)what;
+    if (flags == 0) {
+        struct { int kind, id; } owner = {0 /* F_OWNER_TID */, (int)syscall(SYS_gettid)};
+        fd = socket(AF_INET, SOCK_DGRAM, 0);
+        CHECK(fcntl(fd, 15 /* F_SETOWN_EX */, &owner) == 0);
+    } else if (unshare(flags) != 0) {
+        missing();
+    }
+    thread_is = 1;
+    for (;;) pause();
+    return NULL;
+}
+
+static void with_thread(int flags) {
+    static int kept;
+    pthread_t thread;
+    kept = flags;
+    CHECK(pthread_create(&thread, NULL, unlike, &kept) == 0);
+    while (!thread_is) usleep(1000);
+}
+
+static void thread_directory(void) { with_thread(CLONE_FS); }
+static void thread_descriptors(void) { with_thread(CLONE_FILES); }
+static void thread_namespace(void) { with_thread(CLONE_NEWUTS); }
+static void owner_thread(void) { with_thread(0); }
+
+static void memory_owner(void) {
+    open_or_missing(memfd_create("owned", 0));
+    if (fd >= 0 && fchown(fd, 12345, 12345) != 0) missing();
+}
+
+static void trusted_attribute(void) {
+    open_or_missing(memfd_create("attribute", 0));
+    if (fd >= 0 && fsetxattr(fd, "trusted.colour", "blue", 4, 0) != 0) missing();
+}
 
 static void root_directory(void) {
     if (chroot(".") != 0) missing();
@@ -355,7 +517,16 @@ static const struct kind {
     {"filter", filter, NULL}, {"child", child, end_child}, {"named-child", named_child, end_child}, {"no-dump", no_dump, NULL}, {"tracer", tracer, end_tracee},
     {"root-directory", root_directory, NULL}, {"other-group", other_group, NULL},
     {"memory-policy", memory_policy, NULL}, {"dispatch", dispatch, NULL}, {"cpuid", cpuid, NULL}, {"amx", amx, NULL},
-    {"tagged", tagged, NULL},
+    {"tagged", tagged, NULL}, {"ldt", ldt, NULL}, {"thread-keyring", thread_keyring, NULL},
+    {"process-keyring", process_keyring, NULL}, {"session-keyring", session_keyring, NULL},
+    {"semaphore-undo", semaphore_undo, remove_set}, {"landlock-rules", landlock_rules, NULL}, {"dnotify", dnotify, NULL},
+    {"dnotify-duplicate", dnotify_duplicate, NULL}, {"allocated-key", allocated_key, NULL},
+    {"socket-filter", socket_filter, NULL}, {"pair-filter", pair_filter, NULL}, {"multicast", multicast, NULL},
+    {"32-bit", compat_call, NULL}, {"bound-memory", bound_memory, NULL}, {"io-ports", io_ports, NULL},
+    {"core-scheduling", core_scheduling, NULL}, {"thread-directory", thread_directory, NULL},
+    {"thread-descriptors", thread_descriptors, NULL}, {"thread-namespace", thread_namespace, NULL},
+    {"owner-thread", owner_thread, NULL}, {"memory-owner", memory_owner, NULL},
+    {"trusted-attribute", trusted_attribute, NULL},
 };
 
 static const struct kind *kind;

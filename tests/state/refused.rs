@@ -55,13 +55,45 @@ const KINDS: &[(&str, &[&str])] = &[
     ("memory-policy", &["process: ", "NUMA memory policy", "after the snapshot point"]),
     ("dispatch", &["process: ", "user dispatch", "after the snapshot point"]),
     ("cpuid", &["process: ", "CPUID instruction", "after the snapshot point"]),
-    ("amx", &["process: ", "AMX tile registers", "after the snapshot point"]),
+    ("amx", &["thread ", "AMX tile registers", "before the snapshot point"]),
     ("tagged", &["process: ", "tagged addresses", "after the snapshot point"]),
+    ("ldt", &["process: ", "LDT (modify_ldt)", "after the snapshot point"]),
+    ("thread-keyring", &["process: ", "has a thread keyring", "after the snapshot point"]),
+    ("process-keyring", &["process: ", "has a process keyring", "after the snapshot point"]),
+    ("session-keyring", &["process: ", "has a session keyring of its own", "after the snapshot point"]),
+    ("semaphore-undo", &["system call semop:SEM_UNDO: ", "its end gives back", "--accept"]),
+    ("landlock-rules", &["system call landlock_restrict_self: ", "restricts the thread for ever", "--accept"]),
+    ("dnotify", &["system call fcntl:F_NOTIFY on descriptor 3: ", "dnotify", "--accept"]),
+    ("dnotify-duplicate", &["system call fcntl:F_NOTIFY on descriptor 50: ", "dnotify", "--accept"]),
+    ("allocated-key", &["process: ", "memory protection key 1", "after the snapshot point"]),
+    ("socket-filter", &["descriptor 3", "SO_ATTACH_FILTER", "after the snapshot point"]),
+    ("pair-filter", &["descriptor 3", "SO_ATTACH_FILTER", "after the snapshot point"]),
+    ("multicast", &["system call setsockopt:IP_ADD_MEMBERSHIP on descriptor 3: ", "multicast group", "--accept"]),
+    ("32-bit", &["system call 32-bit:20: ", "32-bit interface", "--accept"]),
+    ("bound-memory", &["memory ", "NUMA memory policy", "after the snapshot point"]),
+    ("io-ports", &["process: ", "I/O ports", "after the snapshot point"]),
+    ("core-scheduling", &["process: ", "PR_SCHED_CORE", "after the snapshot point"]),
+    ("thread-directory", &["thread ", "has a working directory, root directory and umask of its own", "share it"]),
+    ("thread-descriptors", &["thread ", "has descriptors of its own", "share it"]),
+    ("thread-namespace", &["thread ", "has entered another namespace (uts)", "share it"]),
+    ("owner-thread", &["descriptor 3", "sends its signals to thread ", "F_SETOWN_EX after the snapshot point"]),
+    ("memory-owner", &["descriptor 3", "belongs to user 12345", "after the snapshot point"]),
+    ("trusted-attribute", &["descriptor 3", "trusted.colour", "after the snapshot point"]),
     ("first-thread", &["process: ", "its first thread has ended", "wait for the other threads"]),
 ];
 
 /// Needs rights that the plain user has not got, which the snapshotter then has, too.
-const NEEDS_ROOT: &[&str] = &["bpf", "fanotify", "packet", "kvm", "root-directory"];
+const NEEDS_ROOT: &[&str] = &[
+    "bpf",
+    "fanotify",
+    "packet",
+    "kvm",
+    "root-directory",
+    "io-ports",
+    "thread-namespace",
+    "memory-owner",
+    "trusted-attribute",
+];
 
 fn command(state: &State, name: &str, args: &[&str]) -> Outcome {
     Run { privileged: NEEDS_ROOT.contains(&name), ..state.command("snapshotter", args) }.run()
@@ -94,6 +126,22 @@ fn every_kind_is_refused_by_name_and_the_program_goes_on() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
     eprintln!("not on this machine: {missing:?}");
     assert!(missing.len() < KINDS.len() / 2, "{missing:?}");
+}
+
+/// What only a call tells is accepted by its name; the note says what instances lack.
+#[test]
+fn the_effect_of_a_call_can_be_accepted() {
+    let state = State::new();
+    let exe = state.compile("refused", &["-pthread", "-w"]);
+    for (kind, name) in [("dnotify", "fcntl"), ("dnotify", "fcntl:F_NOTIFY"), ("semaphore-undo", "semop:SEM_UNDO")] {
+        let args = ["create", "--tag", "accepted", "--at", "ready", "--accept", name, "--", &exe, kind];
+        let made = command(&state, kind, &args);
+        assert_eq!(made.status, "0", "{kind}: {made}");
+        assert!(made.err().contains("note: instances lack what "), "{kind}: {made}");
+        assert_eq!(state.snaprun(&["accepted"]).status, "0", "{kind}");
+    }
+    let wrong = command(&state, "dnotify", &["create", "--accept", "fcntl:F_NOTHING", "--", &exe, "dnotify"]);
+    assert!(wrong.status != "0" && wrong.err().contains("name of a system call"), "{wrong}");
 }
 
 #[test]

@@ -93,6 +93,76 @@ fn golden_split_form() {
     });
 }
 
+/// Settings and steps that came after version 1 are announced in the header, and are checked.
+#[test]
+fn later_settings_and_steps_are_announced_and_checked() {
+    let (meta, size) = Sample::default().meta();
+    parse(&meta, size, |plan| assert_eq!(plan.unwrap().header.incompatible & FEATURE_HIDDEN, 0));
+    let sample = parse(&meta, size, |plan| PlanTables::from(&plan.unwrap()));
+    let memory = sample.fds.iter().position(|fd| fd.kind == FD_MEMFD).unwrap() as u32;
+    let setting = |kind, a| Setting { kind, which: 0, a, b: 0 };
+    let step = |kind, a, b| FdStep { fd: memory, kind, a, b, ..FdStep::default() };
+    let with = |settings: &[Setting], steps: &[FdStep], bytes: &[u8]| {
+        let mut tables = sample.clone();
+        let data = tables.add_bytes(bytes);
+        tables.settings.extend_from_slice(settings);
+        let named = |step: &FdStep| if step.kind == STEP_XATTR { FdStep { data, ..*step } } else { *step };
+        tables.fd_steps.extend(steps.iter().map(named));
+        build(&tables, size)
+    };
+    let settings = [setting(SETTING_MEMBARRIER, 16), setting(SETTING_MLOCKALL, 6), setting(SETTING_XCOMP_PERM, 18)];
+    let steps = [step(STEP_MODE, 0o640, 0), step(STEP_XATTR, 0, 0), step(STEP_TIMES, 1, u64::MAX)];
+    let name = b"user.colour\0";
+    let (meta, size) = with(&settings, &steps, name);
+    let golden = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/snap-v1-hidden.meta");
+    if std::env::var_os("SNAPFN_BLESS").is_some() {
+        std::fs::write(golden, &meta).unwrap();
+    }
+    assert!(std::fs::read(golden).unwrap() == meta, "the bytes of version 1 have changed");
+    parse(&meta, size, |plan| {
+        let plan = plan.unwrap();
+        check_contract(&plan);
+        assert_eq!(plan.header.incompatible & FEATURE_HIDDEN, FEATURE_HIDDEN);
+        assert_eq!(build(&PlanTables::from(&plan), size).0, meta);
+    });
+    for bad in [
+        setting(SETTING_MEMBARRIER, 0),
+        setting(SETTING_MEMBARRIER, 8),
+        setting(SETTING_MEMBARRIER, 16 | 64),
+        setting(SETTING_MLOCKALL, 1),
+        setting(SETTING_MLOCKALL, 4),
+        setting(SETTING_XCOMP_PERM, 17),
+        Setting { which: 1, ..settings[0] },
+        Setting { b: 1, ..settings[1] },
+    ] {
+        let (meta, size) = with(&[bad], &[], name);
+        parse(&meta, size, |plan| assert!(plan.is_err(), "{bad:?}"));
+    }
+    let other = sample.fds.iter().position(|fd| fd.kind == FD_PIPE).unwrap() as u32;
+    for (bad, name) in [
+        (step(STEP_MODE, 0o10000, 0), &name[..]),
+        (FdStep { fd: other, ..steps[0] }, name),
+        (FdStep { fd: other, ..steps[1] }, name),
+        (FdStep { fd: other, ..steps[2] }, name),
+        (steps[1], b"user.colour"),
+        (steps[1], b"user\0colour\0"),
+        (steps[1], &[b'x'; 300]),
+    ] {
+        let (meta, size) = with(&[], &[bad], name);
+        parse(&meta, size, |plan| assert!(plan.is_err(), "{bad:?} {name:?}"));
+    }
+    // The announcement alone, or records without it.
+    let (mut meta, size) = with(&[], &[], name);
+    let at = HEADER_OFFSET + std::mem::offset_of!(SnapHeader, incompatible);
+    meta[at] |= FEATURE_HIDDEN as u8;
+    fix_checksum(&mut meta);
+    parse(&meta, size, |plan| assert!(plan.is_err()));
+    let (mut meta, size) = with(&settings, &[], name);
+    meta[at] &= !(FEATURE_HIDDEN as u8);
+    fix_checksum(&mut meta);
+    parse(&meta, size, |plan| assert!(plan.is_err()));
+}
+
 /// The host requirements came after version 1: without them nothing is known of a host.
 #[test]
 fn host_requirements_are_optional_and_checked() {

@@ -39,7 +39,7 @@ fn write_file(path: &CStr, value: fmt::Arguments<'_>) {
 }
 
 fn is_late(setting: &Setting) -> bool {
-    setting.kind == SETTING_RLIMIT
+    matches!(setting.kind, SETTING_RLIMIT | SETTING_MLOCKALL)
         || (setting.kind == SETTING_PRCTL && matches!(setting.which, PR_SET_DUMPABLE | PR_SET_MDWE))
 }
 
@@ -76,6 +76,17 @@ pub(super) unsafe fn early<'a>(plan: &Plan<'a>) -> Result<(), RestoreError<'a>> 
             }
             SETTING_OOM_SCORE => write_file(c"/proc/self/oom_score_adj", format_args!("{}", a as i64)),
             SETTING_COREDUMP_FILTER => write_file(c"/proc/self/coredump_filter", format_args!("{a:#x}")),
+            SETTING_MEMBARRIER => {
+                // SAFETY: integers only.
+                unsafe { sys::raw(nr::MEMBARRIER, [a, 0, 0, 0, 0, 0]) }
+                    .map_err(|errno| RestoreError::Attribute("registration for membarrier command", a as u32, errno))?;
+            }
+            SETTING_XCOMP_PERM => {
+                const ARCH_REQ_XCOMP_PERM: u64 = 0x1023;
+                // SAFETY: integers only.
+                unsafe { sys::raw(nr::ARCH_PRCTL, [ARCH_REQ_XCOMP_PERM, a, 0, 0, 0, 0]) }
+                    .map_err(|errno| RestoreError::Attribute("permission for register state", a as u32, errno))?;
+            }
             SETTING_SETSID => set_sid(),
             SETTING_SETPGID => {
                 // SAFETY: integers only.
@@ -94,7 +105,11 @@ pub(super) unsafe fn early<'a>(plan: &Plan<'a>) -> Result<(), RestoreError<'a>> 
 pub(super) unsafe fn late<'a>(plan: &Plan<'a>) -> Result<(), RestoreError<'a>> {
     for setting in plan.settings.iter().filter(|setting| is_late(setting)) {
         let Setting { kind, which, a, b } = *setting;
-        if kind == SETTING_PRCTL {
+        if kind == SETTING_MLOCKALL {
+            // SAFETY: flags that concern later mappings only.
+            unsafe { sys::raw(nr::MLOCKALL, [a, 0, 0, 0, 0, 0]) }
+                .map_err(|errno| RestoreError::Attribute("mlockall with flags", a as u32, errno))?;
+        } else if kind == SETTING_PRCTL {
             // SAFETY: options that take integers.
             unsafe { sys::prctl(which, a, b, 0, 0) }
                 .map_err(|errno| RestoreError::Attribute("prctl option", which, errno))?;

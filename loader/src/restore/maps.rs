@@ -161,6 +161,10 @@ pub(super) unsafe fn map_descriptors<'a>(plan: &Plan<'a>) -> Result<(), RestoreE
     Ok(())
 }
 
+const MADV_DONTFORK: u64 = 10;
+const MADV_WIPEONFORK: u64 = 18;
+const MADV_GUARD_INSTALL: u64 = 102;
+
 /// What must come after the last write: protections, advice, locks.
 ///
 /// # Safety
@@ -173,7 +177,11 @@ pub(super) unsafe fn protect<'a>(plan: &Plan<'a>) -> Result<(), RestoreError<'a>
                 OP_PROTECT => {
                     sys::mprotect(op.addr, op.len, u32::from(op.prot)).map_err(|errno| error("mprotect", op, errno))?
                 }
-                // Advice is advice: a kernel that does not know it runs the program all the same.
+                // What an access or a fork does depends on it.
+                OP_ADVISE if matches!(op.offset, MADV_DONTFORK | MADV_WIPEONFORK | MADV_GUARD_INSTALL) => {
+                    sys::madvise(op.addr, op.len, op.offset).map_err(|errno| error("madvise", op, errno))?;
+                }
+                // Other advice is advice: a kernel that does not know it runs the program all the same.
                 OP_ADVISE if !op.populates() => drop(sys::madvise(op.addr, op.len, op.offset)),
                 OP_LOCK => {
                     sys::mlock2(op.addr, op.len, op.offset).map_err(|errno| error("mlock", op, errno))?;

@@ -1,6 +1,7 @@
-//! Man pages and completions, for the installer.
+//! Man pages and completions, for the installer; the page of system calls, for the documentation.
 
 use super::examine::source::ExamineError;
+use crate::tracee::ledger::page;
 use clap::{Command, ValueEnum};
 use clap_complete::Shell;
 use std::path::PathBuf;
@@ -12,6 +13,8 @@ enum Artifact {
     Bash,
     Zsh,
     Fish,
+    /// `system-calls.md`
+    Calls,
 }
 
 #[derive(Debug, clap::Args)]
@@ -24,8 +27,12 @@ pub(crate) struct Args {
 
 /// Writes what was asked for of `command`, under the names that the shells and `man` look for.
 pub(crate) fn run(args: &Args, mut command: Command) -> Result<(), ExamineError> {
+    if args.what == Artifact::Calls {
+        let path = args.dir.join("system-calls.md");
+        return std::fs::write(&path, page()).map_err(ExamineError::io("write", &path));
+    }
     let shell = match args.what {
-        Artifact::Man => None,
+        Artifact::Man | Artifact::Calls => None,
         Artifact::Bash => Some(Shell::Bash),
         Artifact::Zsh => Some(Shell::Zsh),
         Artifact::Fish => Some(Shell::Fish),

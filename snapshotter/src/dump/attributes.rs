@@ -4,6 +4,7 @@
 //! so its own attributes tell which is which; credentials may change at `execve` and are compared with those found
 //! right after it. What no plain user could restore is refused.
 
+use super::hidden;
 use super::refuse::{Blocker, DumpError};
 use super::scratch::Scratch;
 use crate::tracee::ptrace::{self, Tid};
@@ -132,13 +133,20 @@ pub(super) fn gather(
     status: &Status,
     blockers: &mut Vec<Blocker>,
 ) -> Result<Vec<Setting>, DumpError> {
-    let mut settings = limits(tracer.pid);
+    // Before the limits, which may forbid it.
+    let mut settings = Vec::new();
     let mut main = Vec::new();
     for (index, task) in frozen.iter().enumerate() {
         let subject = || if index == 0 { "process".to_owned() } else { format!("thread {}", task.tid) };
         let scratch = Scratch::new(tracer, task)?;
         let own = thread_settings(&scratch, index == 0);
         machine_state(&scratch, task.tid, &subject, blockers);
+        hidden::thread(tracer, tracer.pid, task, &scratch, blockers);
+        if index == 0 {
+            hidden::process(tracer, &scratch, blockers);
+            settings.extend(hidden::settings(tracer, &scratch));
+            settings.extend(limits(tracer.pid));
+        }
         scratch.finish()?;
         if index == 0 {
             main = own;
@@ -181,15 +189,9 @@ fn compare(main: &[(&'static str, Setting)], own: &[(&'static str, Setting)], ti
 /// State that no record carries.
 fn machine_state(scratch: &Scratch<'_>, tid: Tid, subject: &dyn Fn() -> String, blockers: &mut Vec<Blocker>) {
     const ARCH_GET_CPUID: u64 = 0x1011;
-    const ARCH_GET_XCOMP_PERM: u64 = 0x1022;
-    const AMX_TILE_DATA: u64 = 1 << 18;
     const REMEDY: &str = "do it after the snapshot point";
     if scratch.value(libc::SYS_arch_prctl, &[ARCH_GET_CPUID]).is_ok_and(|enabled| enabled == 0) {
         block(blockers, subject(), "has disabled the CPUID instruction", REMEDY);
-    }
-    let granted = scratch.try_call(libc::SYS_arch_prctl, &[ARCH_GET_XCOMP_PERM, scratch.addr]);
-    if granted.is_ok_and(|[mask]: [u64; 1]| mask & AMX_TILE_DATA != 0) {
-        block(blockers, subject(), "has asked for the AMX tile registers", REMEDY);
     }
     let policy = scratch.try_call(libc::SYS_get_mempolicy, &[scratch.addr, 0, 0, 0, 0]);
     if policy.is_ok_and(|[mode]: [u64; 1]| mode & 0xffff_ffff != own_memory_policy()) {

@@ -13,6 +13,7 @@ mod core_notes;
 mod elf_store;
 mod environ;
 mod fds;
+mod hidden;
 mod memory;
 mod mutexes;
 mod needs;
@@ -74,6 +75,8 @@ pub(crate) struct Dumped {
     pub(crate) scrubbed: Scrubbed,
     /// What is to be said of environment variables, a line each.
     pub(crate) variables: Vec<String>,
+    /// Effects of system calls that instances lack, a line each.
+    pub(crate) lost: Vec<String>,
     /// Programs and libraries that are stored although a secret is in them, a line each.
     pub(crate) shipped: Vec<String>,
 }
@@ -96,6 +99,8 @@ pub(crate) struct DumpOptions {
     pub(crate) secret_names: SecretNames,
     /// Memory may be writable and executable at once.
     pub(crate) allow_wx: bool,
+    /// System calls whose effect instances may lack.
+    pub(crate) accepted: Vec<String>,
 }
 
 /// What the kernel keeps of the program, none of it in the way of a snapshot.
@@ -127,6 +132,7 @@ fn gather(
     let fds = fds::gather(tracer, &mut blockers)?;
     memory::check(vmas, tracer, options.allow_wx, &mut blockers);
     registered::check(tracer, vmas, &mut blockers);
+    refuse::calls(tracer, &options.accepted, &mut blockers);
     refuse::children(tracer.pid, &mut blockers)?;
     refuse::tracees(frozen, &mut blockers);
     match own {
@@ -163,6 +169,13 @@ pub(crate) fn blockers(
 /// cannot be read, which stands in the way of a snapshot anyway.
 pub(crate) fn dontdump(tracer: &Tracer) -> u64 {
     maps::read(tracer.pid).map_or(0, |vmas| memory::dontdump(tracer, &vmas))
+}
+
+/// Effects of system calls that instances lack: those that are only noted, and those that the user accepts.
+pub(crate) fn lost(tracer: &Tracer, accepted: &[String]) -> Vec<String> {
+    let findings = tracer.ledger.findings().into_iter();
+    let lost = findings.filter(|finding| finding.only_noted || finding.is_accepted(accepted));
+    lost.map(|finding| format!("instances lack what {} did: {}", finding.name, finding.why)).collect()
 }
 
 /// Dumps the frozen program. On a refusal nothing has been written and the tasks can be released.
@@ -221,6 +234,7 @@ pub(crate) fn dump(
         hooks,
         scrubbed,
         variables,
+        lost: lost(tracer, &options.accepted),
         shipped,
     })
 }

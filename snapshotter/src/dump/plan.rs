@@ -2,7 +2,7 @@
 
 use super::environ::Environment;
 use super::fds::{FdTables, StepState};
-use super::memory::{Area, Content, Image, Part};
+use super::memory::{Area, Content, Image, Part, cut};
 use super::patches;
 use super::process::ProcessState;
 use super::refuse::DumpError;
@@ -129,8 +129,9 @@ fn push_part(part: &Part, area: &Area, filled: bool, code_files: usize, tables: 
     if area.name == "[resident]" && part.content == Content::Zero {
         tables.ops.push(Op { kind: OP_PROTECT, prot: PROT_READ, len: PAGE, ..base });
     }
-    if part.content == Content::Guard {
-        tables.ops.push(Op { kind: OP_ADVISE, prot: 0, offset: MADV_GUARD_INSTALL, ..base });
+    for range in cut(&area.guards, range.start, range.end) {
+        let (addr, len) = (range.start, range.end - range.start);
+        tables.ops.push(Op { kind: OP_ADVISE, prot: 0, addr, len, offset: MADV_GUARD_INSTALL, ..Op::default() });
     }
     for advice in area.advice.iter().filter(|advice| **advice != MADV_NOHUGEPAGE) {
         tables.ops.push(Op { kind: OP_ADVISE, prot: 0, offset: *advice, ..base });

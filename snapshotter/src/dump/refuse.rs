@@ -66,6 +66,21 @@ pub(super) fn look(tracer: &Tracer, frozen: &[Frozen]) -> Result<Vec<Vma>, DumpE
     }
 }
 
+/// Calls whose effect nobody can ask for and no instance can have.
+pub(super) fn calls(tracer: &Tracer, accepted: &[String], blockers: &mut Vec<Blocker>) {
+    for finding in tracer.ledger.findings() {
+        if finding.only_noted || finding.is_accepted(accepted) {
+            continue;
+        }
+        let on = finding.fd.map(|fd| format!(" on descriptor {fd}")).unwrap_or_default();
+        blockers.push(Blocker {
+            subject: format!("system call {}{on}", finding.name),
+            what: finding.why,
+            remedy: "call it after the snapshot point, or accept that instances lack its effect (--accept)",
+        });
+    }
+}
+
 /// A process that a task of the program traces would be traced by nobody.
 pub(super) fn tracees(frozen: &[Frozen], blockers: &mut Vec<Blocker>) {
     for entry in std::fs::read_dir("/proc").into_iter().flatten().flatten() {

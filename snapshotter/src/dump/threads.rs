@@ -35,6 +35,14 @@ impl ThreadState {
 const MUSL_TID: u64 = 0x30;
 const PR_GET_TID_ADDRESS: u64 = 40;
 
+/// Number of the component with the tiles of AMX.
+const AMX_TILE_DATA: u32 = 18;
+
+/// The components that are in use, by the header of an XSAVE area (XSTATE_BV).
+fn live_state(raw: &[u8]) -> u64 {
+    raw.get(512..520).and_then(|bytes| bytes.try_into().ok()).map_or(0, u64::from_le_bytes)
+}
+
 const PKRU: u64 = 1 << 9;
 /// What the kernel gives a new process: no access by any key but 0.
 const PKRU_DEFAULT: u32 = 0x5555_5554;
@@ -99,6 +107,13 @@ fn thread(
     let system = TraceError::system;
     let Frozen { tid, at_entry, instance, timeout, survivor } = *task;
     let raw_xstate = ptrace::get_xstate(tid).map_err(system("XSAVE area"))?;
+    if live_state(&raw_xstate) >> AMX_TILE_DATA & 1 != 0 {
+        blockers.push(Blocker {
+            subject: format!("thread {tid}"),
+            what: "has data in the AMX tile registers".to_owned(),
+            remedy: "release them (TILERELEASE) before the snapshot point",
+        });
+    }
     let sigmask = ptrace::get_sigmask(tid).map_err(system("signal mask"))?;
     let rseq = ptrace::get_rseq(tid).unwrap_or_default();
     let robust_list = ptrace::get_robust_list(tid).map_err(system("get_robust_list"))?;

@@ -6,6 +6,7 @@
 //! first snapshot was taken.
 
 use super::boot::{Booted, ElfSource, restore_limits};
+use super::ledger::Ledger;
 use super::maps::Vma;
 use super::memory::Memory;
 use super::protocol::Registered;
@@ -36,6 +37,7 @@ pub(crate) struct Adopted {
     pub(crate) booted: Booted,
     pub(crate) tasks: BTreeMap<Tid, Task>,
     pub(crate) registered: Registered,
+    pub(crate) ledger: Ledger,
 }
 
 /// What the plan says, with its references resolved.
@@ -59,6 +61,7 @@ pub(crate) fn adopt(pid: Tid, output: &Output, source: &mut dyn ElfSource) -> Re
     let mut tasks = BTreeMap::from([(pid, Task::default())]);
     let mut origin = None;
     let mut leaving = false;
+    let mut ledger = Ledger::default();
     ptrace::resume_to_syscall(pid, 0).map_err(system("ptrace(PTRACE_SYSCALL)"))?;
     loop {
         let (tid, stop) = ptrace::wait(-1).map_err(system("wait4"))?;
@@ -74,7 +77,10 @@ pub(crate) fn adopt(pid: Tid, output: &Output, source: &mut dyn ElfSource) -> Re
                 Some((number, args)) if number == libc::SYS_munmap as u64 && args[0] == LOADER_START => {
                     origin = Some(read_plan(&memory, source)?);
                 }
-                Some((number, _)) => leaving = origin.is_some() && number == libc::SYS_rt_sigreturn as u64,
+                Some((number, args)) => {
+                    ledger.restored(number, &args);
+                    leaving = origin.is_some() && number == libc::SYS_rt_sigreturn as u64;
+                }
                 None if leaving => break,
                 None => {}
             },
@@ -101,7 +107,7 @@ pub(crate) fn adopt(pid: Tid, output: &Output, source: &mut dyn ElfSource) -> Re
     let registered = Registered::of_instance(&memory, origin.infos.clone(), origin.header.process.at == AT_READY);
     let registered = registered.map_err(system("struct snap_info and the hooks"))?;
     let booted = booted(pid, &memory, origin, &kernels, source)?;
-    Ok(Adopted { booted, tasks, registered })
+    Ok(Adopted { booted, tasks, registered, ledger })
 }
 
 /// Children must not inherit the layout. The two bytes of code that this borrows are put back.

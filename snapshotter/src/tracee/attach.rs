@@ -5,6 +5,7 @@
 
 use super::boot::{Booted, is_kernels};
 use super::descriptor::duplicate;
+use super::ledger::Ledger;
 use super::maps::{self, Vma};
 use super::memory::Memory;
 use super::ptrace::{self, OPTION_EXITKILL, OPTIONS, Tid};
@@ -70,6 +71,7 @@ impl Attached {
             is_ours: false,
         };
         let mut tracer = Tracer::new(spawned, booted(pid, &vmas), BTreeMap::from([(pid, Task::default())]))?;
+        tracer.ledger = Ledger::incomplete();
         let (reached, mut frozen) = tracer.freeze_stopped(AT_SYSCALL)?;
         // The filter of a program that has one would be asked about our calls, too, and may kill it.
         if !tracer.is_filtered() {

@@ -14,7 +14,7 @@
 //! first), and its handler runs before the call instead of during it. The calls are those of signal(7) that fail so
 //! "even in the absence of signal handlers"; none of them has had an effect when it answers EINTR.
 
-use super::ptrace::{self, Event, Regs, Stop, Tid};
+use super::ptrace::{self, Event, Regs, Stop, SyscallStop, Tid};
 use super::run::{Reached, Task, Tracer};
 use super::timeout::{self, Remaining};
 use super::{Status, TraceError};
@@ -160,7 +160,14 @@ impl Tracer {
                     self.tasks.remove(&tid);
                     return Ok(None);
                 }
-                Stop::Syscall => ptrace::syscall_entry(tid).map_err(system("system call information"))?.is_some(),
+                Stop::Syscall => match ptrace::syscall_stop(tid).map_err(system("system call information"))? {
+                    SyscallStop::Entry(_) => true,
+                    SyscallStop::Exit(exit) => {
+                        self.ledger.leave(tid, exit);
+                        false
+                    }
+                    SyscallStop::None => false,
+                },
                 Stop::NewTask(event) => {
                     let new = ptrace::event_message(tid).map_err(system("ptrace event"))? as Tid;
                     match event {

@@ -8,6 +8,7 @@
 //!  adopt     instead: an instance made by snaprun, which is to be dumped again
 //!  run       until the snapshot point; errors name the program's end and its last output
 //!  protocol  what it tells us on its way there: structures to fill, hooks, secrets; unmapping: what is gone of them
+//!  ledger    what it has called, and which effects nothing can restore
 //!  attach    instead: a process that somebody else has started, to look at it
 //!  freeze    all tasks stopped and taken out of their system calls; timeout: what is left of theirs
 //!  ptrace    requests and waits        remote  system calls in the tracee       memory  its memory
@@ -23,6 +24,7 @@ pub(crate) mod clocks;
 pub(crate) mod descriptor;
 mod error;
 pub(crate) mod freeze;
+pub(crate) mod ledger;
 pub(crate) mod memory;
 mod output;
 pub(crate) mod protocol;

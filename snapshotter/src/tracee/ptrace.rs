@@ -21,6 +21,8 @@ const PTRACE_GET_RSEQ_CONFIGURATION: u32 = 0x420f;
 const PTRACE_GET_SYSCALL_USER_DISPATCH_CONFIG: u32 = 0x4211;
 const NT_PRSTATUS: usize = 1;
 const NT_X86_XSTATE: usize = 0x202;
+/// `AUDIT_ARCH_X86_64`: a system call of the 64-bit interface, or of x32.
+pub(crate) const AUDIT_ARCH_X86_64: u32 = 0xc000_003e;
 /// SIGTRAP with this bit: a system call stop (PTRACE_O_TRACESYSGOOD).
 const SYSGOOD: i32 = 0x80;
 
@@ -197,6 +199,29 @@ pub(crate) fn get_rseq(tid: Tid) -> io::Result<Rseq> {
     Ok(rseq)
 }
 
+/// Whether the thread may use I/O ports (`ioperm`).
+pub(crate) fn has_io_ports(tid: Tid) -> bool {
+    const NT_386_IOPERM: usize = 0x201;
+    let mut bits = [0u64; 1024];
+    let mut iov = libc::iovec { iov_base: bits.as_mut_ptr().cast(), iov_len: size_of_val(&bits) };
+    // Without a bitmap the set has no registers.
+    request(PTRACE_GETREGSET, tid, NT_386_IOPERM, &raw mut iov as usize).is_ok()
+}
+
+/// Whether the thread has a segment in the GDT (`set_thread_area`).
+pub(crate) fn has_thread_area(tid: Tid) -> bool {
+    const PTRACE_GET_THREAD_AREA: u32 = 25;
+    // GDT_ENTRY_TLS_MIN to GDT_ENTRY_TLS_MAX
+    const ENTRIES: std::ops::RangeInclusive<usize> = 12..=14;
+    const NOT_PRESENT: u32 = 1 << 5;
+    ENTRIES.into_iter().any(|entry| {
+        // struct user_desc: entry number, base, limit, flags.
+        let mut segment = [0u32; 4];
+        request(PTRACE_GET_THREAD_AREA, tid, entry, segment.as_mut_ptr() as usize).is_ok()
+            && segment[3] & NOT_PRESENT == 0
+    })
+}
+
 /// Head of the robust futex list of a task; 0 when there is none.
 pub(crate) fn get_robust_list(tid: Tid) -> io::Result<u64> {
     let (mut head, mut len) = (0u64, 0usize);
@@ -205,17 +230,55 @@ pub(crate) fn get_robust_list(tid: Tid) -> io::Result<u64> {
     if result == -1 { Err(io::Error::last_os_error()) } else { Ok(head) }
 }
 
-/// A system call entry: number and arguments; `None` at an exit or elsewhere.
-pub(crate) fn syscall_entry(tid: Tid) -> io::Result<Option<(u64, [u64; 6])>> {
+/// A system call at its entry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct SyscallEntry {
+    /// `AUDIT_ARCH_…`: the interface by which it was made.
+    pub(crate) arch: u32,
+    pub(crate) number: u64,
+    pub(crate) args: [u64; 6],
+}
+
+/// A system call at its exit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct SyscallExit {
+    /// What it returns.
+    pub(crate) value: i64,
+    pub(crate) is_error: bool,
+}
+
+/// What a task has stopped at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum SyscallStop {
+    Entry(SyscallEntry),
+    Exit(SyscallExit),
+    /// None of a system call.
+    None,
+}
+
+/// The system call stop of a task (`struct ptrace_syscall_info`).
+pub(crate) fn syscall_stop(tid: Tid) -> io::Result<SyscallStop> {
     const ENTRY: u8 = 1;
+    const EXIT: u8 = 2;
     let mut info = [0u64; 11];
     request(PTRACE_GET_SYSCALL_INFO, tid, size_of_val(&info), info.as_mut_ptr() as usize)?;
-    if info[0] as u8 != ENTRY {
-        return Ok(None);
-    }
-    let mut args = [0; 6];
-    args.copy_from_slice(&info[4..10]);
-    Ok(Some((info[3], args)))
+    Ok(match info[0] as u8 {
+        ENTRY => {
+            let mut args = [0; 6];
+            args.copy_from_slice(&info[4..10]);
+            SyscallStop::Entry(SyscallEntry { arch: (info[0] >> 32) as u32, number: info[3], args })
+        }
+        EXIT => SyscallStop::Exit(SyscallExit { value: info[3] as i64, is_error: info[4] as u8 != 0 }),
+        _ => SyscallStop::None,
+    })
+}
+
+/// A system call entry: number and arguments; `None` at an exit or elsewhere.
+pub(crate) fn syscall_entry(tid: Tid) -> io::Result<Option<(u64, [u64; 6])>> {
+    Ok(match syscall_stop(tid)? {
+        SyscallStop::Entry(SyscallEntry { number, args, .. }) => Some((number, args)),
+        _ => None,
+    })
 }
 
 fn decode(status: i32) -> Stop {

@@ -2,9 +2,10 @@
 
 use super::boot::Booted;
 use super::breakpoint::Breakpoint;
+use super::ledger::Ledger;
 use super::memory::Memory;
 use super::protocol::{OP_READY, PROTOCOL, Registered};
-use super::ptrace::{self, Event, Regs, Stop, Tid};
+use super::ptrace::{self, AUDIT_ARCH_X86_64, Event, Regs, Stop, SyscallEntry, SyscallStop, Tid};
 use super::spawn::Spawned;
 use super::timeout::{self, Entered};
 use super::unmapping::Unmapping;
@@ -78,6 +79,8 @@ pub(crate) struct Tracer {
     pub(crate) memory: Memory,
     pub(crate) tasks: BTreeMap<Tid, Task>,
     pub(crate) registered: Registered,
+    /// What it has called that nothing can restore.
+    pub(crate) ledger: Ledger,
     breakpoint: Option<Breakpoint>,
     /// Symbol not found yet, and the files already searched.
     wanted: Option<(String, HashSet<PathBuf>)>,
@@ -94,6 +97,7 @@ impl Tracer {
             memory,
             tasks,
             registered: Registered::default(),
+            ledger: Ledger::default(),
             breakpoint: None,
             wanted: None,
         })
@@ -333,7 +337,11 @@ impl Tracer {
         point: Option<(bool, Option<SyscallPoint>)>,
     ) -> Result<Option<Reached>, TraceError> {
         let system = TraceError::system;
-        let Some((number, args)) = ptrace::syscall_entry(tid).map_err(system("system call information"))? else {
+        let stop = ptrace::syscall_stop(tid).map_err(system("system call information"))?;
+        let SyscallStop::Entry(entry) = stop else {
+            if let SyscallStop::Exit(exit) = stop {
+                self.ledger.leave(tid, exit);
+            }
             if let Some(value) = self.tasks.get_mut(&tid).and_then(|task| task.answer.take()) {
                 let mut regs = ptrace::get_regs(tid).map_err(system("registers"))?;
                 regs[reg::RAX] = value;
@@ -348,6 +356,12 @@ impl Tracer {
             }
             return Ok(None);
         };
+        self.ledger.enter(tid, &entry, &self.memory);
+        let SyscallEntry { number, args, .. } = entry;
+        if entry.arch != AUDIT_ARCH_X86_64 {
+            // Its numbers mean other calls.
+            return Ok(None);
+        }
         self.tasks.entry(tid).or_default().enter(number);
         let (ready, syscall) = point.unwrap_or((false, None));
         let wanted =

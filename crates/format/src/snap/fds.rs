@@ -103,6 +103,14 @@ pub const STEP_LOCK: u32 = 14;
 pub const STEP_LEASE: u32 = 15;
 /// [`FdStep::kind`]: this process gets the signals for I/O; signal `a` instead of SIGIO when it is not 0.
 pub const STEP_OWNER: u32 = 16;
+/// [`FdStep::kind`]: sets the permission bits of a memory file to `a`. See [`super::FEATURE_HIDDEN`].
+pub const STEP_MODE: u32 = 17;
+/// [`FdStep::kind`]: sets the times of a file: access `a`, modification `b`, nanoseconds since 1970, two's complement.
+/// See [`super::FEATURE_HIDDEN`].
+pub const STEP_TIMES: u32 = 18;
+/// [`FdStep::kind`]: sets the extended attribute `data` (a name, zero-terminated) to `extra`. See
+/// [`super::FEATURE_HIDDEN`].
+pub const STEP_XATTR: u32 = 19;
 
 /// [`STEP_LOCK`]: `flock`.
 pub const LOCK_FLOCK: u32 = 0;
@@ -423,6 +431,17 @@ pub enum Step {
         /// The signal instead of SIGIO; 0: SIGIO.
         signal: u64,
     },
+    /// Sets the permission bits of a memory file.
+    Mode(u64),
+    /// Sets the times of a file without a name, in nanoseconds since 1970.
+    Times {
+        /// Of the last access.
+        access: i64,
+        /// Of the last modification.
+        modified: i64,
+    },
+    /// Sets the extended attribute [`FdStep::data`] of a file without a name to [`FdStep::extra`].
+    Attribute,
 }
 
 /// Kinds of file locks.
@@ -492,6 +511,9 @@ impl FdStep {
             }
             Step::Lease(kind) => of_kind(STEP_LEASE, kind),
             Step::Owner { signal } => of_kind(STEP_OWNER, signal),
+            Step::Mode(mode) => of_kind(STEP_MODE, mode),
+            Step::Times { access, modified } => FdStep { b: modified as u64, ..of_kind(STEP_TIMES, access as u64) },
+            Step::Attribute => of_kind(STEP_XATTR, 0),
         }
     }
 
@@ -529,8 +551,16 @@ impl FdStep {
             },
             STEP_LEASE => Step::Lease(a),
             STEP_OWNER => Step::Owner { signal: a },
+            STEP_MODE => Step::Mode(a),
+            STEP_TIMES => Step::Times { access: a as i64, modified: b as i64 },
+            STEP_XATTR => Step::Attribute,
             _ => return None,
         })
+    }
+
+    /// Whether it is of a kind that came with [`super::FEATURE_HIDDEN`].
+    pub const fn is_hidden(&self) -> bool {
+        matches!(self.kind, STEP_MODE | STEP_TIMES | STEP_XATTR)
     }
 
     /// Target, length and source where it copies content.
@@ -576,11 +606,11 @@ mod tests {
         }
 
         #[test]
-        fn steps_keep_their_meaning(kind in 0..20u32, a in word(), b in word(), c in word(), fd in 0..9u32) {
+        fn steps_keep_their_meaning(kind in 0..23u32, a in word(), b in word(), c in word(), fd in 0..9u32) {
             let (data, extra) = (BytesRef { offset: 8, len: 5 }, BytesRef { offset: 16, len: 8 });
             let step = FdStep { fd, kind, a, b, c, data, extra };
             let fits = match kind {
-                STEP_CONTENT..=STEP_WATCH | STEP_LEASE | STEP_OWNER => true,
+                STEP_CONTENT..=STEP_WATCH | STEP_LEASE..=STEP_XATTR => true,
                 STEP_EPOLL => a <= u64::from(u32::MAX) && b <= u64::from(u32::MAX),
                 STEP_LOCK => a >> 32 <= 1 && a as u32 <= LOCK_OFD,
                 _ => false,

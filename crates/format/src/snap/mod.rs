@@ -44,8 +44,11 @@ pub const MAGIC: [u8; 8] = *b"SNAPPLAN";
 /// [`SnapHeader::incompatible`]: some memory is writable and executable at once, because the program had it so.
 pub const FEATURE_WX: u64 = 1;
 
+/// [`SnapHeader::incompatible`]: there is a setting of kind 9 to 11 or a step of kind 17 to 19.
+pub const FEATURE_HIDDEN: u64 = 2;
+
 /// All [`SnapHeader::incompatible`] features that this crate knows.
-pub(crate) const FEATURES: u64 = FEATURE_WX;
+pub(crate) const FEATURES: u64 = FEATURE_WX | FEATURE_HIDDEN;
 
 /// No meta part is longer than this, in bytes.
 pub const META_MAX: u64 = 64 << 20;

@@ -348,6 +348,28 @@ pub const SETTING_SETPGID: u32 = 7;
 /// [`Setting::kind`]: `/proc/self/coredump_filter`.
 pub const SETTING_COREDUMP_FILTER: u32 = 8;
 
+/// [`Setting::kind`]: `membarrier(a)`: the process is registered for expedited barriers. See [`super::FEATURE_HIDDEN`].
+pub const SETTING_MEMBARRIER: u32 = 9;
+/// [`Setting::kind`]: `mlockall(a)`: memory that is mapped from now on is locked. See [`super::FEATURE_HIDDEN`].
+pub const SETTING_MLOCKALL: u32 = 10;
+/// [`Setting::kind`]: asks for the permission to use component `a` of the register state
+/// (`arch_prctl(ARCH_REQ_XCOMP_PERM)`). See [`super::FEATURE_HIDDEN`].
+pub const SETTING_XCOMP_PERM: u32 = 11;
+
+/// [`SETTING_MEMBARRIER`]: the commands that register a process, as a set of bits.
+pub const MEMBARRIER_REGISTER: u64 = 4 | 16 | 64 | 256;
+/// [`SETTING_MLOCKALL`]: memory that is mapped later (MCL_FUTURE).
+pub const MCL_FUTURE: u64 = 2;
+/// [`SETTING_MLOCKALL`]: locked when it is first used (MCL_ONFAULT).
+pub const MCL_ONFAULT: u64 = 4;
+
+impl Setting {
+    /// Whether it is of a kind that came with [`super::FEATURE_HIDDEN`].
+    pub const fn is_hidden(&self) -> bool {
+        matches!(self.kind, SETTING_MEMBARRIER | SETTING_MLOCKALL | SETTING_XCOMP_PERM)
+    }
+}
+
 record! {
     /// A signal that was pending.
     PendingSignal {

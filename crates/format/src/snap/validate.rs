@@ -1,9 +1,10 @@
 //! Validation of a parsed plan: after it the loader indexes, maps and writes without further checks.
 
-use super::Plan;
+use super::fds::FdStep;
 use super::maps::{Maps, within};
 use super::records::*;
 use super::resident;
+use super::{FEATURE_HIDDEN, Plan};
 use crate::arch::{TIMEOUT_ARGUMENTS, xstate};
 use crate::layout::{LOADER_END, LOADER_START, USER_END, USER_START};
 use crate::{FormatError, PAGE};
@@ -13,6 +14,8 @@ const MAX_FILES: usize = PAGE as usize;
 const MAX_THREADS: usize = 16384;
 const MAX_ENV_CHANGES: usize = 65536;
 const MAX_SIGNAL: u32 = 64;
+/// Number of the component with the tiles of AMX.
+const AMX_TILE_DATA: u64 = 18;
 
 fn bad<T>(what: &'static str, index: usize) -> Result<T, FormatError> {
     Err(FormatError::InvalidRecord { what, index: index as u32 })
@@ -38,6 +41,7 @@ impl<'a> Plan<'a> {
         self.validate_fds()?;
         self.validate_environment(&maps)?;
         self.validate_rest()?;
+        self.validate_features()?;
         self.validate_process(&maps)?;
         self.validate_needs()
     }
@@ -289,6 +293,15 @@ impl<'a> Plan<'a> {
                 SETTING_PERSONALITY | SETTING_OOM_SCORE | SETTING_COREDUMP_FILTER => {
                     setting.which == 0 && setting.b == 0
                 }
+                SETTING_MEMBARRIER => {
+                    setting.which == 0
+                        && setting.b == 0
+                        && setting.a & !MEMBARRIER_REGISTER == 0
+                        && setting.a.is_power_of_two()
+                }
+                SETTING_MLOCKALL => setting.which == 0 && setting.b == 0 && setting.a & !MCL_ONFAULT == MCL_FUTURE,
+                // The tile data of AMX is the one component that a process must ask for.
+                SETTING_XCOMP_PERM => setting.which == 0 && setting.b == 0 && setting.a == AMX_TILE_DATA,
                 SETTING_SETSID | SETTING_SETPGID => setting.which == 0 && setting.a == 0 && setting.b == 0,
                 _ => false,
             };
@@ -317,6 +330,15 @@ impl<'a> Plan<'a> {
             previous = Some((timer.kind, timer.id));
         }
         Ok(())
+    }
+
+    /// Kinds of records that earlier readers do not know are flagged, and the flag is there for nothing else.
+    fn validate_features(&self) -> Result<(), FormatError> {
+        let hidden = self.settings.iter().any(Setting::is_hidden) || self.fd_steps.iter().any(FdStep::is_hidden);
+        match hidden == (self.header.incompatible & FEATURE_HIDDEN != 0) {
+            true => Ok(()),
+            false => Err(FormatError::Invalid("settings and steps of later kinds")),
+        }
     }
 
     fn validate_process(&self, maps: &Maps<'_, '_>) -> Result<(), FormatError> {

@@ -10,6 +10,9 @@ const MAX_TEMPORARY: u32 = 4096;
 const ADDRESS_MAX: usize = 110;
 /// Descriptors in one message (SCM_MAX_FD).
 const RIGHTS_MAX: usize = 253;
+/// Size of the longest name of an extended attribute, with its terminator, and of the longest value.
+const ATTRIBUTE_NAME_MAX: usize = 256;
+const ATTRIBUTE_MAX: u32 = 65536;
 const TCSETS: u64 = 0x5402;
 const TIOCSWINSZ: u64 = 0x5414;
 const TIOCPKT: u64 = 0x5420;
@@ -105,8 +108,9 @@ impl Plan<'_> {
         let is_socket = matches!(of, Descriptor::Socket { .. } | Descriptor::SocketPair { .. });
         let is_bindable = matches!(of, Descriptor::Socket { .. });
         let is_pipe = matches!(of, Descriptor::Pipe { .. } | Descriptor::Path { .. });
-        let takes_data = matches!(what, Step::Send | Step::Option { .. } | Step::Ioctl { .. } | Step::Watch { .. });
-        let takes_extra = what == Step::Send;
+        let takes_both = matches!(what, Step::Send | Step::Attribute);
+        let takes_data = takes_both || matches!(what, Step::Option { .. } | Step::Ioctl { .. } | Step::Watch { .. });
+        let takes_extra = takes_both;
         if (step.data.len != 0 && !takes_data) || (step.extra.len != 0 && !takes_extra) {
             return false;
         }
@@ -141,6 +145,12 @@ impl Plan<'_> {
             Step::Lock { .. } => true,
             Step::Lease(kind) => kind <= 1,
             Step::Owner { signal } => signal <= 64,
+            Step::Mode(mode) => matches!(of, Descriptor::Memory { .. }) && mode <= 0o7777,
+            Step::Times { .. } => is_file,
+            Step::Attribute => {
+                let ends = data.iter().position(|byte| *byte == 0) == Some(data.len().wrapping_sub(1));
+                is_file && ends && data.len() <= ATTRIBUTE_NAME_MAX && step.extra.len <= ATTRIBUTE_MAX
+            }
         }
     }
 }

@@ -79,6 +79,24 @@ pub(super) fn set_mode(number: i32, mode: u64) -> Result<()> {
     call(nr::FCHMOD, [fd(number), mode, 0, 0, 0, 0]).map(drop)
 }
 
+/// Access and modification, nanoseconds since 1970.
+pub(super) fn set_times(number: i32, times: [i64; 2]) -> Result<()> {
+    const SECOND: i64 = 1_000_000_000;
+    let [access, modified] = times;
+    let spec = [
+        access.div_euclid(SECOND),
+        access.rem_euclid(SECOND),
+        modified.div_euclid(SECOND),
+        modified.rem_euclid(SECOND),
+    ];
+    call(nr::UTIMENSAT, [fd(number), 0, spec.as_ptr() as u64, 0, 0, 0]).map(drop)
+}
+
+pub(super) fn set_attribute(number: i32, name: &CStr, value: &[u8]) -> Result<()> {
+    let args = [fd(number), name.as_ptr() as u64, value.as_ptr() as u64, value.len() as u64, 0, 0];
+    call(nr::FSETXATTR, args).map(drop)
+}
+
 /// Removes an entry of an open directory.
 pub(super) fn unlink(directory: i32, entry: &CStr) -> Result<()> {
     call(nr::UNLINKAT, [fd(directory), entry.as_ptr() as u64, 0, 0, 0, 0]).map(drop)

@@ -168,6 +168,7 @@ pub(crate) fn file<'a>(plan: &Plan<'a>, index: usize, record: &Fd, sources: &Sou
             .map_err(fail("making a temporary file"))?
     };
     let mut seals = 0;
+    let mut times = None;
     for step in plan.fd_steps.iter().filter(|step| step.fd as usize == index) {
         match step.step() {
             Some(Step::Length(len)) => calls::set_length(made, len).map_err(fail("its length"))?,
@@ -183,6 +184,12 @@ pub(crate) fn file<'a>(plan: &Plan<'a>, index: usize, record: &Fd, sources: &Sou
                 }
             }
             Some(Step::Seal(more)) => seals = more,
+            Some(Step::Mode(mode)) => calls::set_mode(made, mode).map_err(fail("its permissions"))?,
+            Some(Step::Attribute) => {
+                let name = CStr::from_bytes_with_nul(plan.bytes(step.data)).unwrap_or_default();
+                calls::set_attribute(made, name, plan.bytes(step.extra)).map_err(fail("an extended attribute"))?;
+            }
+            Some(Step::Times { access, modified }) => times = Some([access, modified]),
             _ => {}
         }
     }
@@ -204,6 +211,9 @@ pub(crate) fn file<'a>(plan: &Plan<'a>, index: usize, record: &Fd, sources: &Sou
     }
     if let Some(Descriptor::Deleted { mode, .. }) = descriptor {
         calls::set_mode(made, mode).map_err(fail("its permissions"))?;
+    }
+    if let Some(times) = times {
+        calls::set_times(made, times).map_err(fail("its times"))?;
     }
     if seals != 0 {
         sys::fcntl(made, calls::F_ADD_SEALS, seals).map_err(fail("its seals"))?;

@@ -21,6 +21,7 @@ impl<'a> Context<'a, '_> {
         match what {
             // Done when the file was made.
             Step::Content { .. } | Step::Length(_) | Step::Seal(_) => Ok(()),
+            Step::Mode(_) | Step::Times { .. } | Step::Attribute => Ok(()),
             Step::Send => self.send(fd, record, step, data),
             Step::PipeSize(size) => {
                 sys::fcntl(fd, calls::F_SETPIPE_SZ, size).map(drop).map_err(fail("the pipe's size"))

@@ -111,8 +111,13 @@ pub(crate) fn setting(setting: &Setting) -> String {
         SETTING_IOPRIO => format!("I/O priority {a:#x}"),
         SETTING_PERSONALITY => format!("personality {a:#x}"),
         SETTING_OOM_SCORE => format!("oom_score_adj {}", a as i64),
+        SETTING_COREDUMP_FILTER => format!("coredump_filter {a:#x}"),
         SETTING_SETSID => "leads a session".to_string(),
-        _ => "leads a process group".to_string(),
+        SETTING_SETPGID => "leads a process group".to_string(),
+        SETTING_MEMBARRIER => format!("registered for membarrier, command {a}"),
+        SETTING_MLOCKALL => format!("mlockall({a:#x})"),
+        SETTING_XCOMP_PERM => format!("may use component {a} of the register state"),
+        kind => format!("kind {kind}"),
     }
 }
 

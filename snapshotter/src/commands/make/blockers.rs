@@ -66,10 +66,11 @@ fn of_program(command: &[OsString], args: &RunArgs) -> Result<Blockers> {
     let options = started.dump_options();
     let blockers = dump::blockers(&started.tracer, &started.reached, &started.frozen, &options);
     let kept = dump::dontdump(&started.tracer);
+    let lost = dump::lost(&started.tracer, &options.accepted);
     let idle = started.tracer.registered.uncalled(started.reached.at);
     started.tracer.kill();
     end_children();
-    let notes = dontdump(kept).into_iter().chain(uncalled(idle)).collect();
+    let notes = dontdump(kept).into_iter().chain(uncalled(idle)).chain(lost).collect();
     Ok(result(program.to_string_lossy().into_owned(), None, blockers?, notes))
 }
 
@@ -110,6 +111,7 @@ fn of_process(pid: Tid, args: &RunArgs) -> Result<Blockers> {
         initial_umask: u32::from_str_radix(status.get("Umask"), 8).unwrap_or(0),
         cpu: Cpu::Native,
         allow_wx: args.allow_wx,
+        accepted: args.accept.clone(),
         // Nothing is written.
         initial_env: Vec::new(),
         secret_names: SecretNames::new(false, &[], &[]),
@@ -124,6 +126,9 @@ fn of_process(pid: Tid, args: &RunArgs) -> Result<Blockers> {
             .to_owned(),
         "what the process was given by its starter and what it has changed itself cannot be told apart here: \
          user, groups and process group are not looked at"
+            .to_owned(),
+        "the system calls of a process that runs already were not seen: Landlock rules, dnotify, adjustments of System V \
+         semaphores and what else only a call tells are not looked at"
             .to_owned(),
     ];
     notes.extend(dontdump(kept));

@@ -91,7 +91,14 @@ fn notices(args: &Args, dumped: &Dumped) {
             dumped.writable_code / 1024
         );
     }
-    for note in dumped.variables.iter().cloned().chain(dontdump(dumped.dontdump)).chain(uncalled(dumped.uncalled)) {
+    for note in dumped
+        .lost
+        .iter()
+        .chain(&dumped.variables)
+        .cloned()
+        .chain(dontdump(dumped.dontdump))
+        .chain(uncalled(dumped.uncalled))
+    {
         eprintln!("snapshotter: note: {note}");
     }
     if args.run.cpu != Cpu::Native {

@@ -6,6 +6,7 @@ use crate::pin::{Cpu, bind_now};
 use crate::tracee::adopt::{Adopted, adopt};
 use crate::tracee::bind;
 use crate::tracee::boot::boot;
+use crate::tracee::ledger::{Ledger, check_call};
 use crate::tracee::protocol::Registered;
 use crate::tracee::{Frozen, Reached, SpawnOptions, Task, TraceError, Tracer, spawn};
 use crate::vdso;
@@ -29,12 +30,16 @@ pub(super) struct Started {
     cpu: Cpu,
     initial_env: Vec<Vec<u8>>,
     allow_wx: bool,
+    accepted: Vec<String>,
 }
 
 impl Started {
     /// Starts `program` and runs it to its point. When that fails, nothing is left of it.
     pub(super) fn reach(args: &RunArgs, program: &[OsString], elves: &mut ElfStore) -> Result<Self> {
         check_level(args.cpu)?;
+        for name in &args.accept {
+            check_call(name).with_context(|| format!("--accept {name}"))?;
+        }
         let cwd = args.cwd.as_deref().map(std::path::absolute).transpose().context("--cwd")?;
         let own_cwd = std::env::current_dir().context("current directory")?;
         let options = SpawnOptions {
@@ -50,7 +55,8 @@ impl Started {
                 let initial_env = options.env.iter().map(pair).collect();
                 let initial_cwd = cwd.clone().unwrap_or(own_cwd);
                 let RunArgs { cpu, allow_wx, .. } = *args;
-                Ok(Started { tracer, reached, frozen, cwd, initial_cwd, initial_env, cpu, allow_wx })
+                let accepted = args.accept.clone();
+                Ok(Started { tracer, reached, frozen, cwd, initial_cwd, initial_env, cpu, allow_wx, accepted })
             }
             Err(error) => {
                 tracer.kill();
@@ -71,6 +77,7 @@ impl Started {
             secret_names: SecretNames::new(true, &[], &[]),
             cpu: self.cpu,
             allow_wx: self.allow_wx,
+            accepted: self.accepted.clone(),
         }
     }
 }
@@ -122,9 +129,10 @@ fn reach(args: &RunArgs, options: &SpawnOptions, elves: &mut ElfStore) -> Result
                     booted,
                     tasks: BTreeMap::from([(pid, Task::default())]),
                     registered: Registered::default(),
+                    ledger: Ledger::default(),
                 })
         };
-        let Adopted { booted, tasks, registered } = match adopted {
+        let Adopted { booted, tasks, registered, ledger } = match adopted {
             Ok(adopted) => adopted,
             Err(error) => {
                 crate::tracee::ptrace::kill(pid, libc::SIGKILL);
@@ -138,6 +146,7 @@ fn reach(args: &RunArgs, options: &SpawnOptions, elves: &mut ElfStore) -> Result
         let is_instance = spawned.is_instance;
         let mut tracer = Tracer::new(spawned, booted, tasks)?;
         tracer.registered = registered;
+        tracer.ledger = ledger;
         if is_instance && point == Point::Main {
             tracer.kill();
             bail!("an instance is past main already: use --at ready, syscall:NAME or symbol:NAME");

@@ -2,6 +2,7 @@
 
 use super::open::{O_PATH, O_RDONLY, OpenFd};
 use super::{Gathering, Refusal, kernel, unreadable};
+use crate::tracee::Status;
 use nix::unistd::{Whence, lseek64};
 use snapfn_format::snap::*;
 use std::collections::HashMap;
@@ -37,6 +38,8 @@ fn unnamed(gathering: &mut Gathering<'_>, open: &OpenFd) -> Result<(), Refusal> 
         return Err((format!("is a location ({name}) whose file has been deleted"), CLOSE));
     }
     let content = Rc::new(open.reopen().map_err(unreadable("its content cannot be read"))?);
+    check_owner(open, gathering.pid)?;
+    let attributes = attributes(&content)?;
     let extents = extents(&content, open.metadata.len());
     let is_memfd = name.starts_with("/memfd:");
     let (offset, mut seals) = (open.offset, 0);
@@ -63,6 +66,11 @@ fn unnamed(gathering: &mut Gathering<'_>, open: &OpenFd) -> Result<(), Refusal> 
         let state = gathering.record(open, Descriptor::Memory { flags, offset });
         state.data = text.strip_prefix("/memfd:").unwrap_or(text).as_bytes().to_vec();
         state.data.push(0);
+        let mode = open.metadata.mode() & 0o7777;
+        let new = if flags == MFD_NOEXEC_SEAL { 0o666 } else { 0o777 };
+        if mode != new {
+            gathering.step(open.key, Step::Mode(u64::from(mode)));
+        }
     } else {
         let directory = Path::new(text).parent().unwrap_or(Path::new("/tmp"));
         let mode = u64::from(open.metadata.mode() & 0o7777);
@@ -79,7 +87,46 @@ fn unnamed(gathering: &mut Gathering<'_>, open: &OpenFd) -> Result<(), Refusal> 
         let state = gathering.step(open.key, content_step);
         state.content = Some(Rc::clone(&content));
     }
+    for (name, value) in attributes {
+        let state = gathering.step(open.key, Step::Attribute);
+        (state.data, state.extra) = (name, value);
+    }
+    let nanoseconds = |seconds: i64, rest: i64| seconds.wrapping_mul(1_000_000_000).wrapping_add(rest);
+    let access = nanoseconds(open.metadata.atime(), open.metadata.atime_nsec());
+    let modified = nanoseconds(open.metadata.mtime(), open.metadata.mtime_nsec());
+    gathering.step(open.key, Step::Times { access, modified });
     Ok(())
+}
+
+/// Refuses a file that a user or group other than the program's own has: an instance's belongs to its starter.
+fn check_owner(open: &OpenFd, pid: i32) -> Result<(), Refusal> {
+    let status = Status::read(pid, pid).map_err(unreadable("whose it is cannot be compared"))?;
+    // Real, effective, saved, and the one for files.
+    let own = |field| status.get(field).split_whitespace().nth(3).and_then(|id| id.parse::<u32>().ok());
+    if own("Uid") != Some(open.metadata.uid()) || own("Gid") != Some(open.metadata.gid()) {
+        let (user, group) = (open.metadata.uid(), open.metadata.gid());
+        let what = format!("is a file without a name that belongs to user {user} and group {group}");
+        return Err((what, "change its owner after the snapshot point"));
+    }
+    Ok(())
+}
+
+/// Extended attributes that an instance gets. Security labels are those of its starter's files.
+fn attributes(file: &File) -> Result<Vec<kernel::Attribute>, Refusal> {
+    const LABELS: [&[u8]; 4] = [b"security.selinux", b"security.SMACK64", b"security.ima", b"security.evm"];
+    let all = kernel::attributes(file).map_err(unreadable("its extended attributes cannot be read"))?;
+    let kept: Vec<_> =
+        all.into_iter().filter(|(name, _)| !LABELS.iter().any(|label| name.starts_with(label))).collect();
+    match kept.iter().find(|(name, _)| !name.starts_with(b"user.") && !name.starts_with(b"system.posix_acl")) {
+        Some((name, _)) => {
+            let name = String::from_utf8_lossy(name).trim_end_matches('\0').to_owned();
+            Err((
+                format!("is a file without a name that has the extended attribute {name}"),
+                "set it after the snapshot point",
+            ))
+        }
+        None => Ok(kept),
+    }
 }
 
 /// Refuses what looks like a file and is none, with a name or without.

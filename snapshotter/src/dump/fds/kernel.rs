@@ -24,6 +24,30 @@ pub(super) fn same_description(a: (Tid, u32), b: (Tid, u32)) -> bool {
     compare(a, b).is_ok_and(|order| order == 0)
 }
 
+/// An extended attribute: its name, zero-terminated, and its value.
+pub(super) type Attribute = (Vec<u8>, Vec<u8>);
+
+/// All extended attributes of a file.
+pub(super) fn attributes(file: &File) -> io::Result<Vec<Attribute>> {
+    let fd = file.as_raw_fd();
+    let mut names = vec![0u8; 1 << 16];
+    // SAFETY: `names` has the length that is passed.
+    let len = match check(unsafe { libc::flistxattr(fd, names.as_mut_ptr().cast(), names.len()) } as i64) {
+        Err(error) if error.raw_os_error() == Some(libc::EOPNOTSUPP) => return Ok(Vec::new()),
+        other => other?,
+    };
+    names.truncate(len as usize);
+    let mut out = Vec::new();
+    for name in names.split_inclusive(|byte| *byte == 0) {
+        let mut value = vec![0u8; 1 << 16];
+        // SAFETY: a zero-terminated name, and `value` has the length that is passed.
+        let read = unsafe { libc::fgetxattr(fd, name.as_ptr().cast(), value.as_mut_ptr().cast(), value.len()) };
+        value.truncate(check(read as i64)? as usize);
+        out.push((name.to_vec(), value));
+    }
+    Ok(out)
+}
+
 /// Why descriptors cannot be compared here at all.
 pub(super) fn cannot_compare(one: (Tid, u32)) -> Option<io::Error> {
     compare(one, one).err()
@@ -121,6 +145,18 @@ pub(super) fn socket_option(fd: &OwnedFd, level: i32, name: i32, room: usize) ->
     let result = unsafe { libc::getsockopt(fd.as_raw_fd(), level, name, value.as_mut_ptr().cast(), &raw mut len) };
     value.truncate(len as usize);
     (result == 0).then_some(value)
+}
+
+/// Whether a filter is attached: the kernel answers its length, or refuses to tell it.
+pub(super) fn has_filter(fd: &OwnedFd) -> bool {
+    let mut len: libc::socklen_t = 0;
+    // SAFETY: no room is given, so nothing is written but the length.
+    let result = unsafe {
+        libc::getsockopt(fd.as_raw_fd(), libc::SOL_SOCKET, libc::SO_GET_FILTER, std::ptr::null_mut(), &raw mut len)
+    };
+    // ENOPROTOOPT and the like: the kernel has no such filters.
+    let untold = [Some(libc::EACCES), Some(libc::EPERM)].contains(&io::Error::last_os_error().raw_os_error());
+    if result < 0 { untold } else { len != 0 }
 }
 
 pub(super) fn socket_number(fd: &OwnedFd, level: i32, name: i32) -> Option<u32> {

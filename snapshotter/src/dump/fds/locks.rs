@@ -18,6 +18,7 @@ pub(super) fn gather(gathering: &mut Gathering<'_>, open: &OpenFd) -> Result<(),
 fn owner(gathering: &mut Gathering<'_>, open: &OpenFd) -> Result<(), Refusal> {
     const F_GETSIG: i32 = 11;
     const F_OWNER_TID: i32 = 0;
+    const F_OWNER_PGRP: i32 = 2;
     if open.flags & super::open::O_PATH != 0 {
         return Ok(());
     }
@@ -27,9 +28,14 @@ fn owner(gathering: &mut Gathering<'_>, open: &OpenFd) -> Result<(), Refusal> {
     if id == 0 && signal == 0 {
         return Ok(());
     }
-    let of_us = id == gathering.pid
-        || (kind == F_OWNER_TID && std::path::Path::new(&format!("/proc/{}/task/{id}", gathering.pid)).exists());
-    if !of_us && id != 0 {
+    let threads = || std::fs::read_dir(format!("/proc/{}/task", gathering.pid)).map_or(0, Iterator::count);
+    if kind == F_OWNER_TID && id != 0 && threads() > 1 {
+        return Err((format!("sends its signals to thread {id}"), "call F_SETOWN_EX after the snapshot point"));
+    }
+    if kind == F_OWNER_PGRP && id != 0 {
+        return Err((format!("sends its signals to process group {id}"), "call F_SETOWN after the snapshot point"));
+    }
+    if id != gathering.pid && id != 0 {
         return Err((format!("sends its signals to process {id}"), "call F_SETOWN after the snapshot point"));
     }
     gathering.late_step(open.key, Step::Owner { signal: signal as u64 });

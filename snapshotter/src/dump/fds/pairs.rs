@@ -123,6 +123,7 @@ fn pair(
 ) -> Result<(), Refusal> {
     let Some(end) = queues.0.get(&open.file().1) else { return Ok(()) };
     let fd = open.duplicate().map_err(unreadable("the socket cannot be looked at"))?;
+    sockets::filter(&fd)?;
     let peer_inode = u64::from(end.info.peer.unwrap_or(0));
     let peer = by_inode.get(&peer_inode).copied();
     let mutual = queues.0.get(&peer_inode).is_some_and(|of| of.info.peer.map(u64::from) == Some(open.file().1));
@@ -135,6 +136,7 @@ fn pair(
     let nature = sockets::nature(&fd).unwrap_or_default();
     let other_key = peer.map_or_else(|| gathering.temporary(), |peer| peer.key);
     let other_fd = peer.map(OpenFd::duplicate).transpose().map_err(unreadable("the socket cannot be looked at"))?;
+    other_fd.as_ref().map_or(Ok(()), sockets::filter)?;
     if let Some(other) = other_fd.as_ref().filter(|other| !unnamed(other)) {
         let name = kernel::socket_name(other).unwrap_or_default();
         return Err(sockets::connected(&sockets::shown(&name)));

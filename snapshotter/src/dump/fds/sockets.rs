@@ -2,6 +2,7 @@
 
 use super::open::OpenFd;
 use super::{Gathering, Refusal, kernel, unreadable};
+use crate::tracee::ledger::{Carry, SETSOCKOPT};
 use snapfn_format::snap::*;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::OwnedFd;
@@ -14,72 +15,9 @@ const TCP_LISTEN: u8 = 10;
 const TCPI_UNACKED: usize = 24;
 const TCPI_SACKED: usize = 28;
 
-/// How an option's value is set.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Value {
-    Bytes(usize),
-    /// The kernel doubles what is set.
-    Buffer,
-}
-
-/// Options that are carried where they differ from a new socket's: level, name, value.
-const OPTIONS: &[(i32, i32, Value)] = &[
-    (libc::SOL_SOCKET, libc::SO_REUSEADDR, Value::Bytes(4)),
-    (libc::SOL_SOCKET, libc::SO_REUSEPORT, Value::Bytes(4)),
-    (libc::SOL_SOCKET, libc::SO_KEEPALIVE, Value::Bytes(4)),
-    (libc::SOL_SOCKET, libc::SO_BROADCAST, Value::Bytes(4)),
-    (libc::SOL_SOCKET, libc::SO_OOBINLINE, Value::Bytes(4)),
-    (libc::SOL_SOCKET, libc::SO_DONTROUTE, Value::Bytes(4)),
-    (libc::SOL_SOCKET, libc::SO_SNDBUF, Value::Buffer),
-    (libc::SOL_SOCKET, libc::SO_RCVBUF, Value::Buffer),
-    (libc::SOL_SOCKET, libc::SO_PRIORITY, Value::Bytes(4)),
-    (libc::SOL_SOCKET, libc::SO_LINGER, Value::Bytes(8)),
-    (libc::SOL_SOCKET, libc::SO_RCVLOWAT, Value::Bytes(4)),
-    (libc::SOL_SOCKET, libc::SO_RCVTIMEO, Value::Bytes(16)),
-    (libc::SOL_SOCKET, libc::SO_SNDTIMEO, Value::Bytes(16)),
-    (libc::SOL_SOCKET, libc::SO_PASSCRED, Value::Bytes(4)),
-    (libc::SOL_SOCKET, libc::SO_PASSSEC, Value::Bytes(4)),
-    (libc::SOL_SOCKET, libc::SO_TIMESTAMP, Value::Bytes(4)),
-    (libc::SOL_SOCKET, libc::SO_TIMESTAMPNS, Value::Bytes(4)),
-    (libc::SOL_SOCKET, libc::SO_RXQ_OVFL, Value::Bytes(4)),
-    (libc::SOL_SOCKET, libc::SO_MARK, Value::Bytes(4)),
-    (libc::SOL_SOCKET, libc::SO_BINDTODEVICE, Value::Bytes(16)),
-    (libc::SOL_SOCKET, libc::SO_BUSY_POLL, Value::Bytes(4)),
-    (libc::SOL_SOCKET, libc::SO_ZEROCOPY, Value::Bytes(4)),
-    (libc::IPPROTO_TCP, libc::TCP_NODELAY, Value::Bytes(4)),
-    (libc::IPPROTO_TCP, libc::TCP_KEEPIDLE, Value::Bytes(4)),
-    (libc::IPPROTO_TCP, libc::TCP_KEEPINTVL, Value::Bytes(4)),
-    (libc::IPPROTO_TCP, libc::TCP_KEEPCNT, Value::Bytes(4)),
-    (libc::IPPROTO_TCP, libc::TCP_SYNCNT, Value::Bytes(4)),
-    (libc::IPPROTO_TCP, libc::TCP_LINGER2, Value::Bytes(4)),
-    (libc::IPPROTO_TCP, libc::TCP_DEFER_ACCEPT, Value::Bytes(4)),
-    (libc::IPPROTO_TCP, libc::TCP_WINDOW_CLAMP, Value::Bytes(4)),
-    (libc::IPPROTO_TCP, libc::TCP_CONGESTION, Value::Bytes(16)),
-    (libc::IPPROTO_TCP, libc::TCP_USER_TIMEOUT, Value::Bytes(4)),
-    (libc::IPPROTO_TCP, libc::TCP_FASTOPEN, Value::Bytes(4)),
-    (libc::IPPROTO_TCP, libc::TCP_NOTSENT_LOWAT, Value::Bytes(4)),
-    (libc::IPPROTO_IP, libc::IP_TOS, Value::Bytes(4)),
-    (libc::IPPROTO_IP, libc::IP_TTL, Value::Bytes(4)),
-    (libc::IPPROTO_IP, libc::IP_PKTINFO, Value::Bytes(4)),
-    (libc::IPPROTO_IP, libc::IP_RECVERR, Value::Bytes(4)),
-    (libc::IPPROTO_IP, libc::IP_MTU_DISCOVER, Value::Bytes(4)),
-    (libc::IPPROTO_IP, libc::IP_RECVTTL, Value::Bytes(4)),
-    (libc::IPPROTO_IP, libc::IP_RECVTOS, Value::Bytes(4)),
-    (libc::IPPROTO_IP, libc::IP_FREEBIND, Value::Bytes(4)),
-    (libc::IPPROTO_IP, libc::IP_TRANSPARENT, Value::Bytes(4)),
-    (libc::IPPROTO_IP, libc::IP_MULTICAST_TTL, Value::Bytes(4)),
-    (libc::IPPROTO_IP, libc::IP_MULTICAST_LOOP, Value::Bytes(4)),
-    (libc::IPPROTO_IPV6, libc::IPV6_V6ONLY, Value::Bytes(4)),
-    (libc::IPPROTO_IPV6, libc::IPV6_UNICAST_HOPS, Value::Bytes(4)),
-    (libc::IPPROTO_IPV6, libc::IPV6_MULTICAST_HOPS, Value::Bytes(4)),
-    (libc::IPPROTO_IPV6, libc::IPV6_MULTICAST_LOOP, Value::Bytes(4)),
-    (libc::IPPROTO_IPV6, libc::IPV6_RECVPKTINFO, Value::Bytes(4)),
-    (libc::IPPROTO_IPV6, libc::IPV6_RECVERR, Value::Bytes(4)),
-    (libc::IPPROTO_IPV6, libc::IPV6_MTU_DISCOVER, Value::Bytes(4)),
-    (libc::IPPROTO_IPV6, libc::IPV6_TCLASS, Value::Bytes(4)),
-    (libc::IPPROTO_UDP, libc::UDP_SEGMENT, Value::Bytes(4)),
-    (libc::IPPROTO_UDP, libc::UDP_GRO, Value::Bytes(4)),
-];
+/// Which sizes of buffers were set (SO_BUF_LOCK).
+const SNDBUF_LOCK: u32 = 1;
+const RCVBUF_LOCK: u32 = 2;
 
 /// Family, type and protocol.
 pub(super) fn nature(fd: &OwnedFd) -> Option<(u32, u32, u32)> {
@@ -93,26 +31,46 @@ pub(super) fn options(gathering: &mut Gathering<'_>, key: u32, fd: &OwnedFd, nat
     let Ok(fresh) = kernel::socket(family, kind, protocol) else { return };
     let inet = family == libc::AF_INET as u32 || family == libc::AF_INET6 as u32;
     let transport = if kind == libc::SOCK_STREAM as u32 { libc::IPPROTO_TCP } else { libc::IPPROTO_UDP };
-    for (level, name, value) in OPTIONS {
-        let applies = match *level {
+    let mut locked = 0;
+    for option in SETSOCKOPT {
+        let applies = match option.level {
             libc::SOL_SOCKET => true,
             libc::IPPROTO_IPV6 => family == libc::AF_INET6 as u32,
             libc::IPPROTO_IP => inet,
             level => inet && level == transport,
         };
-        let room = if let Value::Bytes(room) = value { *room } else { 4 };
-        let read = |fd| if applies { kernel::socket_option(fd, *level, *name, room) } else { None };
+        let room = match option.carry {
+            Carry::No(_) => continue,
+            Carry::Bytes(room) => room,
+            Carry::Buffer | Carry::Locks | Carry::Rehash => 4,
+        };
+        let read = |fd| if applies { kernel::socket_option(fd, option.level, option.number, room) } else { None };
         let (Some(mut now), Some(new)) = (read(fd), read(&fresh)) else { continue };
-        if now == new {
+        let number = |bytes: &[u8]| bytes.try_into().map_or(0, u32::from_ne_bytes);
+        let same = match option.carry {
+            Carry::Locks => number(&now) == number(&new) | locked,
+            Carry::Rehash => number(&now) != 0 || number(&new) == 0,
+            _ => now == new,
+        };
+        if same {
             continue;
         }
-        if *value == Value::Buffer {
-            let size = now.as_slice().try_into().map_or(0, u32::from_ne_bytes) / 2;
-            now = size.to_ne_bytes().to_vec();
+        if option.carry == Carry::Buffer {
+            locked |= if option.number == libc::SO_SNDBUF { SNDBUF_LOCK } else { RCVBUF_LOCK };
+            now = (number(&now) / 2).to_ne_bytes().to_vec();
         }
-        let option = Step::Option { level: *level as u32 as u64, name: *name as u64 };
-        gathering.step(key, option).data = now;
+        let set = Step::Option { level: option.level as u32 as u64, name: option.number as u64 };
+        gathering.step(key, set).data = now;
     }
+}
+
+/// A filter that is attached, or locked: the program of one can be read at most, and nothing may pass before it is there.
+pub(super) fn filter(fd: &OwnedFd) -> Result<(), Refusal> {
+    let locked = kernel::socket_number(fd, libc::SOL_SOCKET, libc::SO_LOCK_FILTER) == Some(1);
+    if locked || kernel::has_filter(fd) {
+        return Err(("is a socket with a filter (SO_ATTACH_FILTER)".to_owned(), "attach it after the snapshot point"));
+    }
+    Ok(())
 }
 
 /// An address for people.
@@ -144,6 +102,7 @@ pub(super) fn connected(peer: &str) -> Refusal {
 pub(super) fn gather(gathering: &mut Gathering<'_>, open: &OpenFd) -> Result<(), Refusal> {
     let fd = open.duplicate().map_err(unreadable("the socket cannot be looked at"))?;
     let nature = nature(&fd).ok_or_else(|| ("is a socket of unknown kind".to_owned(), "close it"))?;
+    filter(&fd)?;
     let (family, kind, protocol) = nature;
     let has_peers = [libc::AF_INET, libc::AF_INET6, libc::AF_UNIX].contains(&(family as i32));
     if let Some(peer) = kernel::peer_name(&fd).filter(|_| has_peers) {

@@ -45,6 +45,7 @@ const PROT_WX: u16 = PROT_WRITE | PROT_EXEC;
 
 /// Adds a blocker for each VMA that cannot be carried.
 pub(in crate::dump) fn check(vmas: &[Vma], tracer: &Tracer, allow_wx: bool, blockers: &mut Vec<Blocker>) {
+    super::guards::check(tracer, blockers);
     for vma in vmas.iter().filter(|vma| !is_ours(tracer, vma)) {
         let subject = format!("memory {:x}-{:x} {}", vma.start, vma.end, vma.name).trim_end().to_owned();
         let mut add = |what: String, remedy| blockers.push(Blocker { subject: subject.clone(), what, remedy });

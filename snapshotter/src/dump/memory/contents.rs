@@ -1,5 +1,6 @@
 //! Reading the program's pages.
 
+use super::guards::GUARD;
 use super::is_ours;
 use super::regions::Region;
 use crate::tracee::maps::Vma;
@@ -13,9 +14,6 @@ const CHUNK: u64 = 2 << 20;
 
 /// In an entry of /proc/PID/pagemap.
 const PRESENT_OR_SWAPPED: u64 = 3 << 62;
-/// MADV_GUARD_INSTALL (reported since Linux 6.15).
-const GUARD: u64 = 1 << 58;
-
 /// What the page table says of a page of anonymous memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum PageState {

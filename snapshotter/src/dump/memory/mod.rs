@@ -2,6 +2,7 @@
 //!
 //! ```text
 //!  check     what cannot be carried                     regions   VMAs → regions with one treatment each
+//!  guards    pages that must not be touched
 //!  contents  reading pages, page table flags            parts     regions → parts: zero, stored, mapped from a file
 //! ```
 //! Read-only pages that equal a file's become mappings of that file; zero pages stay holes; everything else is
@@ -10,11 +11,13 @@
 
 mod check;
 mod contents;
+mod guards;
 mod parts;
 mod regions;
 
 pub(super) use check::check;
 pub(super) use contents::{dontdump, read_image, written};
+pub(super) use guards::cut;
 
 use super::DumpOptions;
 use super::elf_store::{ElfStore, StoredFile};
@@ -73,6 +76,8 @@ pub(super) struct Area {
     pub(super) advice: Vec<u64>,
     /// `mlock2` flags.
     pub(super) lock: Option<u64>,
+    /// Guard pages, as ranges of addresses.
+    pub(super) guards: Vec<Range<u64>>,
 }
 
 /// A file of the host that stays mapped shared.
@@ -135,7 +140,7 @@ pub(super) fn gather(
 ) -> Result<Image, DumpError> {
     let mut image = Image::default();
     let main_sp = threads.first().map_or(0, |thread| thread.record.regs[reg::RSP]);
-    let regions = regions::find(tracer, vmas, elves, &mut image);
+    let regions = regions::find(tracer, vmas, elves, &mut image)?;
     let context = parts::Context {
         tracer,
         main_sp,

@@ -100,7 +100,12 @@ pub(super) fn join_segments(parts: &mut Vec<Part>, areas: &[Area]) {
 fn join(parts: &mut Vec<Part>, areas: &[Area], joined: impl Fn(&Part, &Part) -> Option<(Content, u16)>) {
     let plain = |part: &Part| {
         areas.get(part.area).is_some_and(|area| {
-            !area.shared && !area.stack && !area.droppable && area.advice.is_empty() && area.lock.is_none()
+            !area.shared
+                && !area.stack
+                && !area.droppable
+                && area.advice.is_empty()
+                && area.lock.is_none()
+                && area.guards.is_empty()
         })
     };
     let mut all: Vec<Part> = Vec::with_capacity(parts.len());
@@ -122,6 +127,16 @@ fn join(parts: &mut Vec<Part>, areas: &[Area], joined: impl Fn(&Part, &Part) -> 
 impl Region {
     fn pages(&self) -> u64 {
         (self.end - self.start) / PAGE
+    }
+
+    /// The state of each page where nothing else is known.
+    fn without_guards(&self) -> Vec<PageState> {
+        let mut states = vec![PageState::Present; self.pages() as usize];
+        for range in &self.area.guards {
+            let (first, last) = ((range.start - self.start) / PAGE, (range.end - self.start) / PAGE);
+            states[first as usize..last as usize].fill(PageState::Guard);
+        }
+        states
     }
 
     fn part(&self, area: usize, first: u64, last: u64, content: Content) -> Part {
@@ -173,6 +188,8 @@ impl Context<'_> {
             return Ok(stored);
         }
         let states = page_states(self.tracer, region)?;
+        // Of memory with a file only guards are known, which cannot be read.
+        let states = states.or_else(|| (!region.area.guards.is_empty()).then(|| region.without_guards()));
         let end = self.end_of_file(region)?;
         stored.beyond = (end - region.start) / PAGE;
         for_pages(self.tracer, region.start, end, states.as_deref(), |index, page| {
@@ -288,7 +305,16 @@ impl Context<'_> {
         let end = self.end_of_file(region)?;
         let mut classes: Vec<Content> = Vec::new();
         let mut expected = vec![0; PAGE as usize];
-        for_pages(self.tracer, region.start, end, None, |index, page| {
+        let states = (!region.area.guards.is_empty()).then(|| region.without_guards());
+        let guard = |index: u64| {
+            let of = |states: &Vec<PageState>| states.get(index as usize) == Some(&PageState::Guard);
+            states.as_ref().is_some_and(of)
+        };
+        for_pages(self.tracer, region.start, end, states.as_deref(), |index, page| {
+            // Behind a guard is the file: what was written there has gone with it.
+            while guard(classes.len() as u64) {
+                classes.push(Content::File(file, offset + classes.len() as u64 * PAGE));
+            }
             let at = offset + index * PAGE;
             expected.fill(0);
             let mut done = 0;
@@ -310,6 +336,9 @@ impl Context<'_> {
                 _ => Content::Map,
             });
         })?;
+        while guard(classes.len() as u64) {
+            classes.push(Content::File(file, offset + classes.len() as u64 * PAGE));
+        }
         let mut parts: Vec<Part> = Vec::new();
         for (index, class) in classes.into_iter().enumerate() {
             match parts.last_mut() {

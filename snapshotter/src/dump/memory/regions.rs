@@ -1,11 +1,11 @@
 //! From VMAs to regions: adjacent memory that is treated alike.
 
 use super::check::ADVICE_FLAGS;
-use super::{Area, HostFile, Image, is_ours};
+use super::{Area, HostFile, Image, guards, is_ours};
 use crate::dump::elf_store::ElfStore;
-use crate::tracee::Tracer;
 use crate::tracee::maps::Vma;
 use crate::tracee::ptrace::Tid;
+use crate::tracee::{TraceError, Tracer};
 use snapfn_format::PAGE;
 use snapfn_format::snap::PROT_WRITE;
 use std::collections::HashMap;
@@ -97,7 +97,12 @@ pub(super) fn shared_backing(vma: &Vma, vmas: &[Vma], pid: Tid) -> Result<Backin
 }
 
 /// All regions of the program, in ascending order.
-pub(super) fn find(tracer: &Tracer, vmas: &[Vma], elves: &mut ElfStore, image: &mut Image) -> Vec<Region> {
+pub(super) fn find(
+    tracer: &Tracer,
+    vmas: &[Vma],
+    elves: &mut ElfStore,
+    image: &mut Image,
+) -> Result<Vec<Region>, TraceError> {
     let mut regions: Vec<Region> = Vec::new();
     let mut bases: HashMap<&str, u64> = HashMap::new();
     for vma in vmas.iter().filter(|vma| !is_ours(tracer, vma)) {
@@ -106,17 +111,19 @@ pub(super) fn find(tracer: &Tracer, vmas: &[Vma], elves: &mut ElfStore, image: &
         }
         let backing = shared_backing(vma, vmas, tracer.pid).unwrap_or(Backing::Private);
         let mut region = region_of(vma, backing, bases.get(vma.name.as_str()).copied(), elves, image);
+        region.area.guards = guards::within(tracer, vma.start, vma.end)?;
         region.cut = vma.has_file() && tracer.memory.read(vma.end - PAGE, &mut [0]).is_err();
         match regions.last_mut() {
             Some(last) if mergeable(last, &region) => {
                 last.end = region.end;
                 last.has_file &= region.has_file;
                 last.untouched &= region.untouched;
+                last.area.guards.append(&mut region.area.guards);
             }
             _ => regions.push(region),
         }
     }
-    regions
+    Ok(regions)
 }
 
 fn mergeable(last: &Region, next: &Region) -> bool {
@@ -173,6 +180,7 @@ fn region_of(vma: &Vma, backing: Backing, base: Option<u64>, elves: &mut ElfStor
         name: vma.name.clone(),
         advice: ADVICE_FLAGS.iter().filter(|(flag, _)| vma.has(flag)).map(|(_, advice)| *advice).collect(),
         lock: vma.has("lo").then(|| u64::from(vma.has("lf"))),
+        guards: Vec::new(),
     };
     let untouched = vma.resident == 0 && !vma.has_file();
     Region {

@@ -1,0 +1,77 @@
+//! Guard pages (MADV_GUARD_INSTALL): an access is SIGSEGV, whatever memory stands behind them.
+//!
+//! The page table tells them since Linux 6.15, of every kind of memory; the kernel of 6.13 and 6.14 makes them and keeps
+//! quiet. So they are looked for where the program has installed some, and refused where they cannot be found.
+
+use crate::dump::refuse::Blocker;
+use crate::tracee::{TraceError, Tracer};
+use snapfn_format::PAGE;
+use std::fs::File;
+use std::ops::Range;
+use std::os::unix::fs::FileExt;
+
+/// In an entry of /proc/PID/pagemap.
+pub(super) const GUARD: u64 = 1 << 58;
+const MADV_GUARD_INSTALL: i32 = 102;
+
+/// Refuses guard pages that this kernel does not tell.
+pub(super) fn check(tracer: &Tracer, blockers: &mut Vec<Blocker>) {
+    if tracer.ledger.may_have_guards() && !are_told() {
+        blockers.push(Blocker {
+            subject: "memory".to_owned(),
+            what: "has guard pages (MADV_GUARD_INSTALL), which this kernel does not tell".to_owned(),
+            remedy: "use Linux 6.15 or later, or mprotect(PROT_NONE) instead",
+        });
+    }
+}
+
+/// Whether this kernel tells guard pages. A kernel that makes none has none to tell.
+#[allow(unsafe_code)] // mmap, madvise, munmap
+fn are_told() -> bool {
+    let len = PAGE as usize;
+    // SAFETY: a mapping of our own that nobody else uses, and that goes again.
+    unsafe {
+        let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
+        let page = libc::mmap(std::ptr::null_mut(), len, libc::PROT_READ | libc::PROT_WRITE, flags, -1, 0);
+        if page == libc::MAP_FAILED {
+            return false;
+        }
+        let made = libc::madvise(page, len, MADV_GUARD_INSTALL) == 0;
+        let mut entry = [0; 8];
+        let table = File::open("/proc/self/pagemap");
+        let read = table.and_then(|table| table.read_exact_at(&mut entry, page as u64 / PAGE * 8));
+        libc::munmap(page, len);
+        !made || read.is_ok() && u64::from_ne_bytes(entry) & GUARD != 0
+    }
+}
+
+/// The guard pages of `[start, end)`, as ranges of addresses.
+pub(super) fn within(tracer: &Tracer, start: u64, end: u64) -> Result<Vec<Range<u64>>, TraceError> {
+    let mut found: Vec<Range<u64>> = Vec::new();
+    if !tracer.ledger.may_have_guards() {
+        return Ok(found);
+    }
+    let failed = TraceError::system;
+    let table = File::open(format!("/proc/{}/pagemap", tracer.pid)).map_err(failed("/proc/PID/pagemap"))?;
+    let mut buffer = vec![0u8; 1 << 16];
+    let mut at = start;
+    while at < end {
+        let want = ((end - at) / PAGE * 8).min(buffer.len() as u64) as usize;
+        table.read_exact_at(&mut buffer[..want], at / PAGE * 8).map_err(failed("/proc/PID/pagemap"))?;
+        for entry in buffer[..want].as_chunks::<8>().0 {
+            if u64::from_ne_bytes(*entry) & GUARD != 0 {
+                match found.last_mut() {
+                    Some(last) if last.end == at => last.end += PAGE,
+                    _ => found.push(at..at + PAGE),
+                }
+            }
+            at += PAGE;
+        }
+    }
+    Ok(found)
+}
+
+/// What `ranges` and `[start, end)` have in common.
+pub(in crate::dump) fn cut(ranges: &[Range<u64>], start: u64, end: u64) -> impl Iterator<Item = Range<u64>> {
+    ranges.iter().map(move |range| range.start.max(start)..range.end.min(end)).filter(|range| range.start < range.end)
+}

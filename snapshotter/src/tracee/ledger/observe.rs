@@ -1,0 +1,459 @@
+//! What the program has called that nothing can restore, as far as it still matters.
+//!
+//! A call counts once it has succeeded, so it is looked up at its entry and booked at its exit. Most calls end at the
+//! look-up. What belongs to a descriptor goes with it: closing the descriptor settles it, and a duplicate has it too.
+
+use super::sockopts::REFUSED_KINDS;
+use super::{Cell, Effect, Requests, Row, Verdict, row};
+use crate::tracee::memory::Memory;
+use crate::tracee::ptrace::{AUDIT_ARCH_X86_64, SyscallEntry, SyscallExit, Tid};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::fmt;
+use std::ops::RangeInclusive;
+
+/// Set in the number of a call by the x32 ABI.
+const X32: u64 = 0x4000_0000;
+const SEM_UNDO: u16 = 0x1000;
+/// So many operations of a `semop` are looked at; the kernel takes 500 by default.
+const MAX_SEMAPHORES: u64 = 32_000;
+
+/// A call whose effect is still there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Finding {
+    /// `CALL` or `CALL:OPTION`, as `--accept` takes it.
+    pub(crate) name: String,
+    /// The descriptor that has the effect.
+    pub(crate) fd: Option<u32>,
+    /// What the call does.
+    pub(crate) why: String,
+    /// A note, no reason to refuse.
+    pub(crate) only_noted: bool,
+}
+
+impl Finding {
+    /// Whether the user accepts that instances lack the effect: by the call's name, or by that of its option.
+    pub(crate) fn is_accepted(&self, accepted: &[String]) -> bool {
+        let call = self.name.split_once(':').map_or(self.name.as_str(), |(call, _)| call);
+        accepted.iter().any(|name| *name == self.name || name == call)
+    }
+}
+
+/// Which effect.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Key {
+    name: String,
+    why: String,
+    noted: bool,
+}
+
+/// What a call that has begun will have done.
+#[derive(Clone, Debug)]
+enum Pending {
+    Marks(Vec<Key>),
+    MarksDescriptor(u32, Key),
+    /// The descriptor that the call returns.
+    MarksResult(Key),
+    Clears(String),
+    ClearsDescriptor(u32, String),
+    Duplicates(u32),
+    Closes(RangeInclusive<u32>),
+    Semaphores(i32, Vec<(u16, i16)>),
+    SetsSemaphores(i32, Option<u16>),
+    Registers(u64),
+}
+
+/// Everything that the program has done so far.
+#[derive(Debug, Default)]
+pub(crate) struct Ledger {
+    pending: HashMap<Tid, Pending>,
+    process: BTreeSet<Key>,
+    descriptors: BTreeSet<(u32, Key)>,
+    /// What the end of the program would give back, by set and number of the semaphore.
+    adjustments: BTreeMap<(i32, u16), i64>,
+    /// Registrations for `membarrier`: a bit for each command.
+    registrations: u64,
+    /// A bit for each number that has been called.
+    called: [u64; WORDS],
+    /// Guard pages have been installed.
+    guards: bool,
+    /// Not all calls were seen: the process ran before.
+    incomplete: bool,
+}
+
+/// Words for the numbers below 64 times as many.
+const WORDS: usize = 8;
+
+impl Ledger {
+    /// Of a process whose calls were not seen.
+    pub(crate) fn incomplete() -> Self {
+        Ledger { incomplete: true, ..Ledger::default() }
+    }
+
+    /// Whether one of these calls may have been made.
+    pub(crate) fn may_have_called(&self, numbers: &[i64]) -> bool {
+        let called =
+            |number: &i64| self.called.get(*number as usize / 64).is_none_or(|word| word >> (number % 64) & 1 != 0);
+        self.incomplete || numbers.iter().any(called)
+    }
+
+    /// Task `tid` is about to make the call.
+    pub(crate) fn enter(&mut self, tid: Tid, entry: &SyscallEntry, memory: &Memory) {
+        self.has_called(entry.number);
+        self.guards |= installs_guards(entry.number, &entry.args);
+        match self.look_up(entry, memory) {
+            Some(pending) => drop(self.pending.insert(tid, pending)),
+            None if self.pending.is_empty() => {}
+            None => drop(self.pending.remove(&tid)),
+        }
+    }
+
+    /// The call that task `tid` has entered last is over.
+    pub(crate) fn leave(&mut self, tid: Tid, exit: SyscallExit) {
+        if self.pending.is_empty() {
+            return;
+        }
+        let Some(pending) = self.pending.remove(&tid) else { return };
+        if exit.is_error {
+            return;
+        }
+        match pending {
+            Pending::Marks(keys) => self.process.extend(keys),
+            Pending::MarksDescriptor(fd, key) => drop(self.descriptors.insert((fd, key))),
+            Pending::MarksResult(key) => drop(self.descriptors.insert((exit.value as u32, key))),
+            Pending::Clears(name) => self.process.retain(|key| key.name != name),
+            Pending::ClearsDescriptor(fd, name) => self.descriptors.retain(|(of, key)| (*of, &key.name) != (fd, &name)),
+            Pending::Duplicates(fd) => {
+                let to = exit.value as u32;
+                self.descriptors.retain(|(of, _)| *of != to || fd == to);
+                let copies: Vec<_> =
+                    self.descriptors.iter().filter(|(of, _)| *of == fd).map(|(_, key)| (to, key.clone())).collect();
+                self.descriptors.extend(copies);
+            }
+            Pending::Closes(range) => self.descriptors.retain(|(fd, _)| !range.contains(fd)),
+            Pending::Semaphores(set, operations) => {
+                for (number, operation) in operations {
+                    let sum = self.adjustments.entry((set, number)).or_default();
+                    *sum -= i64::from(operation);
+                }
+                self.adjustments.retain(|_, sum| *sum != 0);
+            }
+            Pending::SetsSemaphores(set, only) => {
+                self.adjustments.retain(|(of, number), _| *of != set || only.is_some_and(|only| only != *number));
+            }
+            Pending::Registers(command) => self.registrations |= command,
+        }
+    }
+
+    /// The start of an instance has made the call, to restore something.
+    pub(crate) fn restored(&mut self, number: u64, args: &[u64; 6]) {
+        self.has_called(number);
+        self.guards |= installs_guards(number, args);
+        if number == libc::SYS_membarrier as u64 {
+            self.registrations |= args[0];
+        }
+    }
+
+    fn has_called(&mut self, number: u64) {
+        if let Some(word) = self.called.get_mut(number as usize / 64) {
+            *word |= 1 << (number % 64);
+        }
+    }
+
+    /// The commands with which the program has registered itself for `membarrier`, as a set of bits.
+    pub(crate) fn registrations(&self) -> u64 {
+        self.registrations
+    }
+
+    /// What is still there.
+    pub(crate) fn findings(&self) -> Vec<Finding> {
+        let of = |key: &Key, fd| Finding { name: key.name.clone(), fd, why: key.why.clone(), only_noted: key.noted };
+        let process = self.process.iter().map(|key| of(key, None));
+        let descriptors = self.descriptors.iter().map(|(fd, key)| of(key, Some(*fd)));
+        let semaphores = (!self.adjustments.is_empty()).then(|| Finding {
+            name: "semop:SEM_UNDO".to_owned(),
+            fd: None,
+            why: "has taken or given System V semaphores that its end gives back".to_owned(),
+            only_noted: false,
+        });
+        process.chain(descriptors).chain(semaphores).collect()
+    }
+
+    /// Whether the program may have guard pages (MADV_GUARD_INSTALL).
+    pub(crate) fn may_have_guards(&self) -> bool {
+        self.incomplete || self.guards
+    }
+
+    fn look_up(&self, entry: &SyscallEntry, memory: &Memory) -> Option<Pending> {
+        if entry.arch != AUDIT_ARCH_X86_64 || entry.number & X32 != 0 {
+            let abi = if entry.arch == AUDIT_ARCH_X86_64 { "x32" } else { "32-bit" };
+            let why = format!("is a call of the {abi} interface, whose effects nothing here knows");
+            let name = format!("{abi}:{}", entry.number & !X32);
+            return Some(Pending::Marks(vec![Key { name, why, noted: false }]));
+        }
+        let Some(row) = row(entry.number) else {
+            let why = "is not in the list of known system calls".to_owned();
+            return Some(Pending::Marks(vec![Key { name: entry.number.to_string(), why, noted: false }]));
+        };
+        let args = &entry.args;
+        match row.effect {
+            Effect::Always(verdict) => {
+                self.settles(row, args).or_else(|| Some(mark(row, args, key(row, row.name, verdict, row.why)?)))
+            }
+            Effect::Option(at, cells) => {
+                let value = args.get(at).copied().unwrap_or(0) & 0xffff_ffff;
+                self.duplicates(row, args, value).or_else(|| option(row, args, value, cells))
+            }
+            Effect::Flags(at, cells) => flags(row, args, args.get(at).copied().unwrap_or(0), cells),
+            Effect::FlagsAt(at, cells) => {
+                // A structure that cannot be read fails the call.
+                let word = memory.read_u64(args.get(at).copied().unwrap_or(0)).ok()?;
+                flags(row, args, word, cells)
+            }
+            Effect::Requests(requests) => request(row, args, requests),
+            Effect::SocketOption(options) => socket_option(row, args, options),
+            Effect::Semaphores => semaphores(args, memory),
+        }
+    }
+
+    /// Calls that take back what others have done.
+    fn settles(&self, row: &Row, args: &[u64; 6]) -> Option<Pending> {
+        let fd = args[0] as u32;
+        match row.name {
+            "semctl" => sets_semaphores(args),
+            "iopl" if args[0] & 3 == 0 => Some(Pending::Clears(row.name.to_owned())),
+            // Only of interest where a descriptor has something.
+            _ if self.descriptors.is_empty() => None,
+            "close" => Some(Pending::Closes(fd..=fd)),
+            "close_range" if args[2] == 0 => Some(Pending::Closes(fd..=args[1] as u32)),
+            "dup" | "dup2" | "dup3" => Some(Pending::Duplicates(fd)),
+            _ => None,
+        }
+    }
+
+    fn duplicates(&self, row: &Row, args: &[u64; 6], command: u64) -> Option<Pending> {
+        const F_DUPFD: u64 = 0;
+        const F_DUPFD_CLOEXEC: u64 = 1030;
+        let is_one = row.name == "fcntl" && matches!(command, F_DUPFD | F_DUPFD_CLOEXEC);
+        (is_one && !self.descriptors.is_empty()).then(|| Pending::Duplicates(args[0] as u32))
+    }
+}
+
+fn installs_guards(number: u64, args: &[u64; 6]) -> bool {
+    const MADV_GUARD_INSTALL: u64 = 102;
+    let advice = match number as i64 {
+        libc::SYS_madvise => args[2],
+        libc::SYS_process_madvise => args[3],
+        _ => return false,
+    };
+    advice & 0xffff_ffff == MADV_GUARD_INSTALL
+}
+
+/// `None` where nothing has to be remembered.
+fn key(row: &Row, option: impl fmt::Display, verdict: Verdict, why: &str) -> Option<Key> {
+    let noted = match verdict {
+        Verdict::Stateless | Verdict::Restored | Verdict::Asked => return None,
+        Verdict::Noted => true,
+        Verdict::Refused => false,
+    };
+    let option = option.to_string();
+    let name = if option == row.name { option } else { format!("{}:{option}", row.name) };
+    Some(Key { name, why: why.to_owned(), noted })
+}
+
+/// What a finding belongs to.
+fn mark(row: &Row, args: &[u64; 6], key: Key) -> Pending {
+    match row.name {
+        "fcntl" | "ioctl" | "setsockopt" => Pending::MarksDescriptor(args[0] as u32, key),
+        "fsmount" | "open_tree" | "open_tree_attr" => Pending::MarksResult(key),
+        _ => Pending::Marks(vec![key]),
+    }
+}
+
+fn option(row: &Row, args: &[u64; 6], value: u64, cells: &[Cell]) -> Option<Pending> {
+    if row.name == "membarrier" && matches!(value, 4 | 16 | 64 | 256) {
+        return Some(Pending::Registers(value));
+    }
+    let Ok(index) = cells.binary_search_by_key(&value, |cell| cell.value) else {
+        return Some(mark(row, args, key(row, value, Verdict::Refused, "is an option that nothing here knows")?));
+    };
+    let cell = cells.get(index)?;
+    let key = key(row, cell.name, cell.verdict, cell.why)?;
+    // The argument behind the option is zero where the call takes the effect back.
+    Some(match (row.name, cell.name) {
+        ("fcntl", "F_NOTIFY") if args[2] == 0 => Pending::ClearsDescriptor(args[0] as u32, key.name),
+        ("prctl", "PR_SET_PTRACER" | "PR_TIMER_CREATE_RESTORE_IDS") if args[1] == 0 => Pending::Clears(key.name),
+        _ => mark(row, args, key),
+    })
+}
+
+fn flags(row: &Row, args: &[u64; 6], word: u64, cells: &[Cell]) -> Option<Pending> {
+    // `clone` has the signal of the child's end in the lowest byte, where `clone3` has none.
+    let word = if row.name == "clone" { word & 0xffff_ff00 } else { word };
+    let mut keys = Vec::new();
+    let mut rest = word;
+    for cell in cells {
+        if word & cell.value != 0 {
+            keys.extend(key(row, cell.name, cell.verdict, cell.why));
+        }
+        rest &= !cell.value;
+    }
+    if rest != 0 {
+        keys.extend(key(row, format_args!("{rest:#x}"), Verdict::Refused, "is a flag that nothing here knows"));
+    }
+    match keys.len() {
+        0 => None,
+        1 => keys.pop().map(|key| mark(row, args, key)),
+        _ => Some(Pending::Marks(keys)),
+    }
+}
+
+fn request(row: &Row, args: &[u64; 6], requests: &[Requests]) -> Option<Pending> {
+    let value = args[1] as u32;
+    let low = value as u16;
+    let known = requests.iter().find(|request| (request.first..=request.last).contains(&low));
+    let key = match known {
+        Some(request) => key(row, request.name, request.verdict, request.why)?,
+        None => key(row, format_args!("{value:#x}"), Verdict::Refused, "is a request that nothing here knows")?,
+    };
+    Some(mark(row, args, key))
+}
+
+fn socket_option(row: &Row, args: &[u64; 6], options: &[super::sockopts::SocketOption]) -> Option<Pending> {
+    let (level, number) = (args[1] as i32, args[2] as i32);
+    if REFUSED_KINDS.iter().any(|(refused, _)| *refused == level) {
+        return None;
+    }
+    let found = options.binary_search_by_key(&(level, number), |option| (option.level, option.number));
+    let key = match found.ok().and_then(|index| options.get(index)) {
+        Some(option) => key(row, option.name, option.verdict(), option.why)?,
+        None => key(row, format_args!("{level}.{number}"), Verdict::Refused, "is an option that nothing here knows")?,
+    };
+    Some(mark(row, args, key))
+}
+
+/// `struct sembuf`: number, operation, flags, of 2 bytes each.
+fn semaphores(args: &[u64; 6], memory: &Memory) -> Option<Pending> {
+    let bytes = memory.read_vec(args[1], args[2].min(MAX_SEMAPHORES) * 6).ok()?;
+    let (operations, _) = bytes.as_chunks::<6>();
+    let undone: Vec<_> = operations
+        .iter()
+        .filter(|bytes| u16::from_le_bytes([bytes[4], bytes[5]]) & SEM_UNDO != 0)
+        .map(|bytes| (u16::from_le_bytes([bytes[0], bytes[1]]), i16::from_le_bytes([bytes[2], bytes[3]])))
+        .filter(|(_, operation)| *operation != 0)
+        .collect();
+    (!undone.is_empty()).then_some(Pending::Semaphores(args[0] as i32, undone))
+}
+
+/// Setting the value of a semaphore, or removing its set, forgets the adjustments of every process.
+fn sets_semaphores(args: &[u64; 6]) -> Option<Pending> {
+    const IPC_RMID: u64 = 0;
+    const SETVAL: u64 = 16;
+    const SETALL: u64 = 17;
+    match args[2] & 0xff {
+        IPC_RMID | SETALL => Some(Pending::SetsSemaphores(args[0] as i32, None)),
+        SETVAL => Some(Pending::SetsSemaphores(args[0] as i32, Some(args[1] as u16))),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A ledger after these calls of one task: number, arguments, result.
+    fn after(calls: &[(i64, &[u64], i64)]) -> Ledger {
+        let memory = Memory::open(std::process::id() as Tid).unwrap();
+        let mut ledger = Ledger::default();
+        for (number, given, value) in calls {
+            let mut args = [0; 6];
+            args[..given.len()].copy_from_slice(given);
+            let entry = SyscallEntry { arch: AUDIT_ARCH_X86_64, number: *number as u64, args };
+            ledger.enter(1, &entry, &memory);
+            ledger.leave(1, SyscallExit { value: *value, is_error: *value < 0 });
+        }
+        ledger
+    }
+
+    fn names(calls: &[(i64, &[u64], i64)]) -> Vec<String> {
+        let on = |fd: Option<u32>| fd.map(|fd| format!(" {fd}")).unwrap_or_default();
+        after(calls).findings().into_iter().map(|found| format!("{}{}", found.name, on(found.fd))).collect()
+    }
+
+    const FCNTL: i64 = libc::SYS_fcntl;
+    const F_NOTIFY: u64 = 1026;
+    const WATCH: (i64, &[u64], i64) = (FCNTL, &[3, F_NOTIFY, 4], 0);
+
+    #[test]
+    fn calls_that_failed_have_no_effect() {
+        assert_eq!(names(&[(libc::SYS_landlock_restrict_self, &[3], 0)]), ["landlock_restrict_self"]);
+        assert!(names(&[(libc::SYS_landlock_restrict_self, &[3], -1)]).is_empty());
+        assert!(names(&[(libc::SYS_read, &[0], 1), (libc::SYS_mmap, &[0], 4096)]).is_empty());
+    }
+
+    #[test]
+    fn what_has_no_row_is_refused() {
+        assert_eq!(names(&[(4000, &[], 0)]), ["4000"]);
+        assert_eq!(names(&[(libc::SYS_prctl, &[4000], 0)]), ["prctl:4000"]);
+        assert_eq!(names(&[(libc::SYS_ioctl, &[5, 0x1234_3456], 0)]), ["ioctl:0x12343456 5"]);
+        assert_eq!(names(&[(libc::SYS_setsockopt, &[5, 6, 999], 0)]), ["setsockopt:6.999 5"]);
+        assert_eq!(names(&[(libc::SYS_unshare, &[1 << 40 | 1 << 9], 0)]), ["unshare:0x10000000000"]);
+        assert_eq!(names(&[(libc::SYS_read | X32 as i64, &[], 0)]), ["x32:0"]);
+    }
+
+    #[test]
+    fn threads_and_children_are_ordinary() {
+        let thread = 0x3d_0f00;
+        assert!(names(&[(libc::SYS_clone, &[thread], 2), (libc::SYS_clone, &[0x4111], 2)]).is_empty());
+        assert_eq!(names(&[(libc::SYS_clone, &[thread | 1 << 23], 2)]), ["clone:CLONE_UNTRACED"]);
+    }
+
+    #[test]
+    fn descriptors_take_it_along() {
+        let dup = (libc::SYS_dup2, &[3, 9][..], 9);
+        let close = (libc::SYS_close, &[3][..], 0);
+        assert_eq!(names(&[WATCH]), ["fcntl:F_NOTIFY 3"]);
+        assert_eq!(names(&[WATCH, dup]), ["fcntl:F_NOTIFY 3", "fcntl:F_NOTIFY 9"]);
+        assert_eq!(names(&[WATCH, dup, close]), ["fcntl:F_NOTIFY 9"]);
+        assert_eq!(names(&[WATCH, (FCNTL, &[3, 0, 20], 21), close]), ["fcntl:F_NOTIFY 21"]);
+        assert!(names(&[WATCH, close]).is_empty());
+        assert!(names(&[WATCH, (libc::SYS_close_range, &[3, u64::MAX, 0], 0)]).is_empty());
+        assert!(names(&[WATCH, (libc::SYS_dup2, &[7, 3], 3)]).is_empty());
+        assert!(names(&[WATCH, (FCNTL, &[3, F_NOTIFY, 0], 0)]).is_empty());
+    }
+
+    #[test]
+    fn what_is_taken_back_is_gone() {
+        assert!(names(&[(libc::SYS_iopl, &[3], 0), (libc::SYS_iopl, &[0], 0)]).is_empty());
+        const PTRACER: u64 = 0x5961_6d61;
+        assert_eq!(names(&[(libc::SYS_prctl, &[PTRACER, u64::MAX], 0)]), ["prctl:PR_SET_PTRACER"]);
+        assert!(names(&[(libc::SYS_prctl, &[PTRACER, 1], 0), (libc::SYS_prctl, &[PTRACER, 0], 0)]).is_empty());
+    }
+
+    #[test]
+    fn semaphores_are_added_up() {
+        let bytes = |number: u16, operation: i16, flags: u16| {
+            [number.to_le_bytes(), operation.to_le_bytes(), flags.to_le_bytes()].concat()
+        };
+        let (down, up) = (bytes(2, -1, SEM_UNDO), bytes(2, 1, SEM_UNDO));
+        let plain = bytes(2, 1, 0);
+        let call = |operation: &Vec<u8>| [7, operation.as_ptr() as u64, 1];
+        let (down, up, plain) = (call(&down), call(&up), call(&plain));
+        let semop = libc::SYS_semop;
+        assert_eq!(names(&[(semop, &down, 0)]), ["semop:SEM_UNDO"]);
+        assert!(names(&[(semop, &down, 0), (semop, &up, 0)]).is_empty());
+        assert_eq!(names(&[(semop, &down, 0), (semop, &plain, 0)]), ["semop:SEM_UNDO"]);
+        assert!(names(&[(semop, &down, 0), (libc::SYS_semctl, &[7, 2, 16, 1], 0)]).is_empty());
+        assert!(names(&[(semop, &down, 0), (libc::SYS_semctl, &[7, 0, 0, 0], 0)]).is_empty());
+        assert_eq!(names(&[(semop, &down, 0), (libc::SYS_semctl, &[7, 1, 16, 1], 0)]), ["semop:SEM_UNDO"]);
+    }
+
+    #[test]
+    fn registrations_and_guards_are_remembered() {
+        let ledger = after(&[(libc::SYS_membarrier, &[16], 0), (libc::SYS_membarrier, &[64], -1)]);
+        assert_eq!(ledger.registrations(), 16);
+        assert!(ledger.may_have_called(&[libc::SYS_membarrier]) && !ledger.may_have_called(&[libc::SYS_keyctl]));
+        assert!(after(&[(libc::SYS_madvise, &[0, 4096, 102], 0)]).may_have_guards());
+        assert!(!after(&[(libc::SYS_madvise, &[0, 4096, 4], 0)]).may_have_guards());
+        assert!(Ledger::incomplete().may_have_guards() && Ledger::incomplete().may_have_called(&[libc::SYS_keyctl]));
+    }
+}
