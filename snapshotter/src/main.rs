@@ -22,11 +22,6 @@ use std::process::ExitCode;
 
 fn main() -> ExitCode {
     let cli = cli::Cli::parse();
-    tracing_subscriber::fmt()
-        .with_env_filter(tracing_subscriber::EnvFilter::from_env("SNAPFN_LOG"))
-        .with_writer(std::io::stderr)
-        .without_time()
-        .init();
     let result = match cli.command {
         cli::Command::Create(args) => make::create::run(&args),
         cli::Command::Train(args) => make::train::run(&args),

@@ -4,6 +4,7 @@
 //! so its own attributes tell which is which; credentials may change at `execve` and are compared with those found
 //! right after it. What no plain user could restore is refused.
 
+use super::capabilities;
 use super::hidden;
 use super::refuse::{Blocker, DumpError};
 use super::scratch::Scratch;
@@ -212,18 +213,19 @@ fn own_memory_policy() -> u64 {
 
 /// User, groups and capabilities are the starter's; a program that has changed its own would get them back.
 fn credentials(initial: &Status, now: &Status, subject: &dyn Fn() -> String, blockers: &mut Vec<Blocker>) {
-    const FIELDS: [(&str, &str); 8] = [
-        ("Uid", "user ID"),
-        ("Gid", "group ID"),
-        ("Groups", "supplementary groups"),
+    const IDS: [(&str, &str); 3] = [("Uid", "user ID"), ("Gid", "group ID"), ("Groups", "supplementary groups")];
+    const SETS: [(&str, &str); 5] = [
         ("CapInh", "inheritable capabilities"),
         ("CapPrm", "permitted capabilities"),
         ("CapEff", "effective capabilities"),
         ("CapBnd", "capability bounding set"),
         ("CapAmb", "ambient capabilities"),
     ];
-    let changed: Vec<&str> =
-        FIELDS.iter().filter(|(field, _)| initial.get(field) != now.get(field)).map(|(_, name)| *name).collect();
+    let ids = IDS.iter().filter(|(field, _)| initial.get(field) != now.get(field)).map(|(_, name)| (*name).to_owned());
+    let sets = SETS.iter().filter(|(field, _)| initial.get(field) != now.get(field));
+    let sets =
+        sets.map(|(field, name)| format!("{name} ({})", capabilities::difference(initial.set(field), now.set(field))));
+    let changed: Vec<String> = ids.chain(sets).collect();
     if !changed.is_empty() {
         block(blockers, subject(), format!("has changed its {}", changed.join(", ")), NEW_RIGHTS);
     }

@@ -8,6 +8,7 @@
 //! ```
 
 mod attributes;
+mod capabilities;
 mod code;
 mod core_notes;
 mod elf_store;

@@ -1,10 +1,11 @@
 //! What cannot be carried: all reasons at once, each with what it is and the remedy.
 
 use super::verify::VerifyError;
-use crate::proc::stat::Stat;
 use crate::tracee::maps::{self, Vma};
 use crate::tracee::ptrace::Tid;
 use crate::tracee::{Frozen, Status, TraceError, Tracer};
+use procfs::ProcError;
+use procfs::process::Process;
 use serde::Serialize;
 use snapfn_format::FormatError;
 use snapfn_store::StoreError;
@@ -102,9 +103,13 @@ pub(crate) fn children(pid: Tid, blockers: &mut Vec<Blocker>) -> Result<(), Trac
         let Ok(entry) = entry else { continue };
         let Ok(list) = std::fs::read_to_string(entry.path().join("children")) else { continue };
         for child in list.split_whitespace() {
-            let line = std::fs::read(format!("/proc/{child}/stat")).unwrap_or_default();
-            let Some(Stat { name, .. }) = Stat::parse(&line).filter(|stat| !matches!(stat.state, 'Z' | 'X')) else {
-                continue;
+            let Ok(id) = child.parse() else { continue };
+            let name = match Process::new(id).and_then(|process| process.stat()) {
+                Ok(stat) if matches!(stat.state, 'Z' | 'X') => continue,
+                // It has ended meanwhile.
+                Err(ProcError::NotFound(_)) => continue,
+                Ok(stat) => stat.comm,
+                Err(_) => "?".to_owned(),
             };
             blockers.push(Blocker {
                 subject: format!("child process {child}"),

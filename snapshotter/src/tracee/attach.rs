@@ -13,8 +13,8 @@ use super::remote::Remote;
 use super::run::{Reached, Task, Tracer};
 use super::spawn::Spawned;
 use super::{Frozen, Output, Status, TraceError};
-use crate::proc::stat::Stat;
 use nix::sys::signal::{SigSet, Signal};
+use procfs::process::Process;
 use snapfn_format::PAGE;
 use snapfn_format::boot::BootRequest;
 use snapfn_format::init::InitHeader;
@@ -172,9 +172,9 @@ fn descriptor(pid: Tid, fd: u32) -> io::Result<OwnedFd> {
     duplicate(pid, fd).or_else(|_| File::open("/dev/null").map(OwnedFd::from))
 }
 
-/// Address of the initial stack's `argc` (field 28 of /proc/PID/stat).
+/// Address of the initial stack's `argc`.
 fn start_stack(pid: Tid) -> Option<u64> {
-    Stat::parse(&fs::read(format!("/proc/{pid}/stat")).ok()?)?.field(28)
+    Some(Process::new(pid).and_then(|process| process.stat()).ok()?.startstack)
 }
 
 fn booted(pid: Tid, vmas: &[Vma]) -> Booted {
