@@ -10,6 +10,13 @@ use super::refuse::{Blocker, DumpError};
 use super::scratch::Scratch;
 use crate::tracee::ptrace::{self, Tid};
 use crate::tracee::{Frozen, Status, TraceError, Tracer};
+use libc::{
+    PR_GET_CHILD_SUBREAPER, PR_GET_DUMPABLE, PR_GET_KEEPCAPS, PR_GET_MDWE, PR_GET_NO_NEW_PRIVS, PR_GET_PDEATHSIG,
+    PR_GET_SECUREBITS, PR_GET_SPECULATION_CTRL, PR_GET_THP_DISABLE, PR_GET_TSC, PR_MCE_KILL, PR_MCE_KILL_GET,
+    PR_MCE_KILL_SET, PR_SET_CHILD_SUBREAPER, PR_SET_DUMPABLE, PR_SET_KEEPCAPS, PR_SET_MDWE, PR_SET_MEMORY_MERGE,
+    PR_SET_NO_NEW_PRIVS, PR_SET_PDEATHSIG, PR_SET_SECUREBITS, PR_SET_SPECULATION_CTRL, PR_SET_THP_DISABLE, PR_SET_TSC,
+    PR_SPEC_INDIRECT_BRANCH, PR_SPEC_STORE_BYPASS, SECBIT_KEEP_CAPS,
+};
 use snapfn_format::snap::*;
 use std::fs;
 
@@ -26,8 +33,8 @@ enum Answer {
 /// A pair of `prctl` options.
 struct Pair {
     name: &'static str,
-    get: u64,
-    set: u32,
+    get: i32,
+    set: i32,
     answer: Answer,
     /// Each thread has its own.
     per_thread: bool,
@@ -35,39 +42,44 @@ struct Pair {
     initial: Option<u64>,
 }
 
-const fn pair(name: &'static str, get: u64, set: u32, per_thread: bool, initial: Option<u64>) -> Pair {
+const fn pair(name: &'static str, (get, set): (i32, i32), per_thread: bool, initial: Option<u64>) -> Pair {
     Pair { name, get, set, answer: Answer::Value, per_thread, initial }
 }
 
-const PR_SET_MCE_KILL: u32 = 33;
-const PR_SET_THP_DISABLE: u32 = 41;
+const fn int_pair(name: &'static str, options: (i32, i32), per_thread: bool, initial: Option<u64>) -> Pair {
+    Pair { answer: Answer::Int, ..pair(name, options, per_thread, initial) }
+}
+
+// Options that the crate libc does not have.
+const PR_SET_IO_FLUSHER: i32 = 57;
+const PR_GET_IO_FLUSHER: i32 = 58;
+const PR_GET_MEMORY_MERGE: i32 = 68;
+const PR_SPEC_L1D_FLUSH: i32 = 2;
+
 const PAIRS: [Pair; 11] = [
-    Pair { answer: Answer::Int, ..pair("parent death signal", 2, 1, true, Some(0)) },
-    pair("dumpable flag", 3, 4, false, Some(1)),
-    pair("'keep capabilities' flag", 7, 8, true, Some(0)),
-    Pair { answer: Answer::Int, ..pair("access to the time stamp counter", 25, 26, true, None) },
-    pair("machine check policy", 34, PR_SET_MCE_KILL, true, None),
-    Pair { answer: Answer::Int, ..pair("child subreaper flag", 37, 36, false, Some(0)) },
-    pair("'no new privileges' flag", 39, 38, true, None),
-    pair("transparent huge pages", 42, PR_SET_THP_DISABLE, false, None),
-    pair("I/O flusher flag", 58, 57, true, None),
-    pair("memory-deny-write-execute flags", 66, 65, false, None),
-    pair("merging of equal pages", 68, 67, false, None),
+    int_pair("parent death signal", (PR_GET_PDEATHSIG, PR_SET_PDEATHSIG), true, Some(0)),
+    pair("dumpable flag", (PR_GET_DUMPABLE, PR_SET_DUMPABLE), false, Some(1)),
+    pair("'keep capabilities' flag", (PR_GET_KEEPCAPS, PR_SET_KEEPCAPS), true, Some(0)),
+    int_pair("access to the time stamp counter", (PR_GET_TSC, PR_SET_TSC), true, None),
+    pair("machine check policy", (PR_MCE_KILL_GET, PR_MCE_KILL), true, None),
+    int_pair("child subreaper flag", (PR_GET_CHILD_SUBREAPER, PR_SET_CHILD_SUBREAPER), false, Some(0)),
+    pair("'no new privileges' flag", (PR_GET_NO_NEW_PRIVS, PR_SET_NO_NEW_PRIVS), true, None),
+    pair("transparent huge pages", (PR_GET_THP_DISABLE, PR_SET_THP_DISABLE), false, None),
+    pair("I/O flusher flag", (PR_GET_IO_FLUSHER, PR_SET_IO_FLUSHER), true, None),
+    pair("memory-deny-write-execute flags", (PR_GET_MDWE, PR_SET_MDWE), false, None),
+    pair("merging of equal pages", (PR_GET_MEMORY_MERGE, PR_SET_MEMORY_MERGE), false, None),
 ];
 /// Apart from the flag that PR_SET_KEEPCAPS sets.
-const SECUREBITS: Pair = pair("set of securebits", 27, 28, true, None);
-const SECBIT_KEEP_CAPS: u64 = 0x10;
-const PR_GET_SPECULATION_CTRL: u64 = 52;
-const PR_SET_SPECULATION_CTRL: u32 = 53;
-/// Store bypass, indirect branches, L1D flush.
-const SPECULATION: [u64; 3] = [0, 1, 2];
+const SECUREBITS: Pair = pair("set of securebits", (PR_GET_SECUREBITS, PR_SET_SECUREBITS), true, None);
+const SPECULATION: Pair = pair("speculation control", (PR_GET_SPECULATION_CTRL, PR_SET_SPECULATION_CTRL), true, None);
+const SPECULATION_KINDS: [i32; 3] = [PR_SPEC_STORE_BYPASS, PR_SPEC_INDIRECT_BRANCH, PR_SPEC_L1D_FLUSH];
 
 #[allow(unsafe_code)] // prctl
 fn own_prctl(pair: &Pair, argument: u64) -> Option<u64> {
     let mut value = 0i32;
     let argument = if pair.answer == Answer::Int { &raw mut value as u64 } else { argument };
     // SAFETY: options that only tell; the address is that of a live local.
-    let result = unsafe { libc::prctl(pair.get as i32, argument, 0, 0, 0) };
+    let result = unsafe { libc::prctl(pair.get, argument, 0, 0, 0) };
     match pair.answer {
         _ if result < 0 => None,
         Answer::Value => Some(result as u64),
@@ -78,21 +90,22 @@ fn own_prctl(pair: &Pair, argument: u64) -> Option<u64> {
 /// `None` where this kernel or the program's rights do not tell: it can't have been set then.
 fn remote_prctl(scratch: &Scratch<'_>, pair: &Pair, argument: u64) -> Option<u64> {
     match pair.answer {
-        Answer::Value => scratch.value(libc::SYS_prctl, &[pair.get, argument, 0, 0, 0]).ok(),
-        Answer::Int => {
-            scratch.try_call(libc::SYS_prctl, &[pair.get, scratch.addr]).ok().map(|[word]: [u64; 1]| word & 0xffff_ffff)
-        }
+        Answer::Value => scratch.value(libc::SYS_prctl, &[pair.get as u64, argument, 0, 0, 0]).ok(),
+        Answer::Int => scratch
+            .try_call(libc::SYS_prctl, &[pair.get as u64, scratch.addr])
+            .ok()
+            .map(|[word]: [u64; 1]| word & 0xffff_ffff),
     }
 }
 
 /// The arguments that set `value`.
 fn setting(pair: &Pair, value: u64) -> Setting {
     let (a, b) = match pair.set {
-        PR_SET_MCE_KILL => (1, value),                 // PR_MCE_KILL_SET
+        PR_MCE_KILL => (PR_MCE_KILL_SET as u64, value),
         PR_SET_THP_DISABLE => (value & 1, value & !1), // flag, then "except advised"
         _ => (value, 0),
     };
-    Setting { kind: SETTING_PRCTL, which: pair.set, a, b }
+    Setting { kind: SETTING_PRCTL, which: pair.set as u32, a, b }
 }
 
 /// What a thread's `prctl` settings are, as settings.
@@ -104,20 +117,17 @@ fn thread_settings(scratch: &Scratch<'_>, main: bool) -> Vec<(&'static str, Sett
             found.push((pair.name, setting(pair, value)));
         }
     }
-    let securebits = |value: Option<u64>| value.map(|bits| bits & !SECBIT_KEEP_CAPS);
+    let securebits = |value: Option<u64>| value.map(|bits| bits & !(SECBIT_KEEP_CAPS as u64));
     let bits = securebits(remote_prctl(scratch, &SECUREBITS, 0));
     if let Some(bits) = bits.filter(|bits| Some(*bits) != securebits(own_prctl(&SECUREBITS, 0))) {
         found.push((SECUREBITS.name, setting(&SECUREBITS, bits)));
     }
-    let speculation = pair("speculation control", PR_GET_SPECULATION_CTRL, PR_SET_SPECULATION_CTRL, true, None);
-    for which in SPECULATION {
-        let value = remote_prctl(scratch, &speculation, which);
-        if let Some(value) = value.filter(|value| Some(*value) != own_prctl(&speculation, which)) {
+    for which in SPECULATION_KINDS.map(|which| which as u64) {
+        let value = remote_prctl(scratch, &SPECULATION, which);
+        if let Some(value) = value.filter(|value| Some(*value) != own_prctl(&SPECULATION, which)) {
             // Bit 0 only tells that it may be set.
-            found.push((
-                speculation.name,
-                Setting { kind: SETTING_PRCTL, which: speculation.set, a: which, b: value & !1 },
-            ));
+            let set = Setting { kind: SETTING_PRCTL, which: SPECULATION.set as u32, a: which, b: value & !1 };
+            found.push((SPECULATION.name, set));
         }
     }
     found
@@ -172,7 +182,7 @@ pub(super) fn gather(
 fn compare(main: &[(&'static str, Setting)], own: &[(&'static str, Setting)], tid: Tid, blockers: &mut Vec<Blocker>) {
     const PDEATHSIG: u32 = 1;
     let per_thread = |list: &[(&'static str, Setting)]| -> Vec<(&'static str, Setting)> {
-        let is_one = |which| PAIRS.iter().all(|pair| pair.set != which || pair.per_thread);
+        let is_one = |which| PAIRS.iter().all(|pair| pair.set as u32 != which || pair.per_thread);
         list.iter().filter(|(_, setting)| setting.which != PDEATHSIG && is_one(setting.which)).copied().collect()
     };
     let (main, others) = (per_thread(main), per_thread(own));

@@ -12,7 +12,7 @@
 //! musl's plain mutexes name no owner; of the others, whose lock word is the owner's TID, the type is looked at.
 //! A held priority-inheritance mutex has state in the kernel that nobody can bring back: it is refused.
 
-use super::memory::{Content, Image, read_image};
+use super::memory::{AreaKind, Content, Image, read_image};
 use super::refuse::{Blocker, DumpError};
 use super::threads::ThreadState;
 use crate::tracee::Tracer;
@@ -125,7 +125,7 @@ pub(super) fn find(tracer: &Tracer, image: &Image, threads: &[ThreadState]) -> R
     let mut owners = Vec::new();
     let mut blockers = Vec::new();
     for part in image.parts.iter().filter(|part| matches!(part.content, Content::Map | Content::Read)) {
-        if image.areas[part.area].name == "[resident]" {
+        if image.areas[part.area].kind == AreaKind::Resident {
             continue;
         }
         for (addr, found) in scan(tracer, part.addr, part.len, shape_of(threads))? {

@@ -1,6 +1,6 @@
 //! Words that must be new in every instance, found by value.
 
-use super::memory::{Content, Image, read_image};
+use super::memory::{AreaKind, Content, Image, read_image};
 use super::refuse::DumpError;
 use super::threads::ThreadState;
 use crate::tracee::{Reached, Tracer};
@@ -46,7 +46,7 @@ pub(super) fn find(
     let needles = Needles(needles);
     let mut patches = Vec::new();
     for part in image.parts.iter().filter(|part| matches!(part.content, Content::Map | Content::Read)) {
-        if image.areas[part.area].name == "[resident]" {
+        if image.areas[part.area].kind == AreaKind::Resident {
             continue;
         }
         scan(tracer, part.addr, part.len, &needles, &mut patches)?;

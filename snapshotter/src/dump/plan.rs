@@ -2,7 +2,7 @@
 
 use super::environ::Environment;
 use super::fds::{FdTables, StepState};
-use super::memory::{Area, Content, Image, Part, cut};
+use super::memory::{Area, AreaKind, Content, Image, Part, cut};
 use super::patches;
 use super::process::ProcessState;
 use super::refuse::DumpError;
@@ -126,7 +126,7 @@ fn push_part(part: &Part, area: &Area, filled: bool, code_files: usize, tables: 
         // After the reads into it: the loader protects once everything is in place.
         tables.ops.push(Op { kind: OP_PROTECT, ..base });
     }
-    if area.name == "[resident]" && part.content == Content::Zero {
+    if area.kind == AreaKind::Resident && part.content == Content::Zero {
         tables.ops.push(Op { kind: OP_PROTECT, prot: PROT_READ, len: PAGE, ..base });
     }
     for range in cut(&area.guards, range.start, range.end) {

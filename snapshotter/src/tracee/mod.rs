@@ -42,6 +42,6 @@ pub(crate) use crate::proc::status::Status;
 pub(crate) use error::TraceError;
 pub(crate) use freeze::Frozen;
 pub(crate) use output::Output;
-pub(crate) use run::{Reached, Task, Tracer};
+pub(crate) use run::{Reached, StopAt, Task, Tracer};
 pub(crate) use spawn::{SpawnOptions, spawn};
 pub(crate) use timeout::clock_ns;

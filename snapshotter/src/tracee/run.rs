@@ -24,8 +24,41 @@ const SYS_PRCTL: u64 = libc::SYS_prctl as u64;
 /// Instructions between `_start` and the call that receives `main`; musl's static-pie relocates itself meanwhile.
 const MAIN_STEPS: usize = 100_000;
 
-/// Number of a system call, and its first argument where only that descriptor is meant.
-type SyscallPoint = (u64, Option<u64>);
+/// Where the program is to be stopped.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum StopAt {
+    /// Before the first instruction of the executable.
+    Entry,
+    /// Before the first instruction of `main`.
+    Main,
+    /// At `snap_ready()`.
+    Ready,
+    /// At the entry of a system call, with that first argument if one is given.
+    Syscall { number: u64, first: Option<u64> },
+    /// Before the first instruction of a function.
+    Symbol(String),
+}
+
+impl StopAt {
+    /// The point that the user has chosen.
+    pub(crate) fn point(point: &Point) -> Result<Self, TraceError> {
+        Ok(match point {
+            Point::Main => StopAt::Main,
+            Point::Ready => StopAt::Ready,
+            Point::Symbol(name) => StopAt::Symbol(name.clone()),
+            Point::Syscall(name, first) => {
+                let number = super::syscalls::number(name).ok_or_else(|| TraceError::NoSyscall(name.clone()))?;
+                StopAt::Syscall { number, first: *first }
+            }
+        })
+    }
+
+    /// Whether the entry of this system call is the place.
+    fn is_syscall(&self, entered: u64, args: &[u64; 6]) -> bool {
+        matches!(self, StopAt::Syscall { number, first }
+            if *number == entered && first.is_none_or(|fd| args[0] as u32 == fd as u32))
+    }
+}
 
 /// Where the program stands.
 #[derive(Clone, Debug)]
@@ -145,18 +178,11 @@ impl Tracer {
         }
     }
 
-    /// Runs to `point`. `Ok(None)`: there is no `main` to be found in this program and it must be started again
-    /// with `entry` set, to stop at its first instruction.
-    pub(crate) fn run_to(&mut self, point: &Point, entry: bool, timeout: f64) -> Result<Option<Reached>, TraceError> {
-        let syscall = match point {
-            Point::Syscall(name, fd) => {
-                let number = super::syscalls::number(name).ok_or_else(|| TraceError::NoSyscall(name.clone()))?;
-                Some((number, *fd))
-            }
-            _ => None,
-        };
+    /// Runs to `stop`. `Ok(None)`: there is no `main` to be found in this program, and it must be started again to stop
+    /// at its first instruction.
+    pub(crate) fn run_to(&mut self, stop: &StopAt, timeout: f64) -> Result<Option<Reached>, TraceError> {
         let watchdog = Watchdog::start(self.pid, timeout);
-        let result = self.run_inner(point, entry, syscall);
+        let result = self.run_inner(stop);
         let expired = watchdog.stop();
         match result {
             Err(TraceError::Killed { output, .. }) if expired => Err(TraceError::Timeout { seconds: timeout, output }),
@@ -164,25 +190,15 @@ impl Tracer {
         }
     }
 
-    fn run_inner(
-        &mut self,
-        point: &Point,
-        entry: bool,
-        syscall: Option<SyscallPoint>,
-    ) -> Result<Option<Reached>, TraceError> {
-        match point {
-            Point::Main if entry => {
-                self.insert(self.booted.request.exe_entry)?;
-                let mut reached = self.event_loop(None)?;
-                reached.bare_entry = true;
-                return Ok(Some(reached));
-            }
-            Point::Main => {
+    fn run_inner(&mut self, stop: &StopAt) -> Result<Option<Reached>, TraceError> {
+        match stop {
+            StopAt::Entry => self.insert(self.booted.request.exe_entry)?,
+            StopAt::Main => {
                 let header = &self.booted.header;
                 let main = match header.main.get() {
                     0 => {
                         self.insert(self.booted.request.exe_entry)?;
-                        self.event_loop(None)?;
+                        self.event_loop(&StopAt::Entry)?;
                         match self.step_to_main()? {
                             MainSearch::Found(address) => address,
                             MainSearch::None => return Ok(None),
@@ -192,19 +208,19 @@ impl Tracer {
                 };
                 self.insert(main)?;
             }
-            Point::Symbol(name) => {
+            StopAt::Symbol(name) => {
                 self.wanted = Some((name.clone(), HashSet::new()));
                 self.look_for_symbol()?;
             }
-            Point::Ready | Point::Syscall(..) => {}
+            StopAt::Ready | StopAt::Syscall { .. } => {}
         }
-        let ready = *point == Point::Ready;
-        let mut reached = self.event_loop(Some((ready, syscall)))?;
-        reached.at = match point {
-            Point::Main => AT_MAIN,
-            Point::Symbol(_) => AT_SYMBOL,
-            Point::Ready => AT_READY,
-            Point::Syscall(..) => AT_SYSCALL,
+        let mut reached = self.event_loop(stop)?;
+        reached.bare_entry = *stop == StopAt::Entry;
+        reached.at = match stop {
+            StopAt::Entry | StopAt::Main => AT_MAIN,
+            StopAt::Symbol(_) => AT_SYMBOL,
+            StopAt::Ready => AT_READY,
+            StopAt::Syscall { .. } => AT_SYSCALL,
         };
         Ok(Some(reached))
     }
@@ -259,9 +275,8 @@ impl Tracer {
         regs[reg::RSI] & 0xffff_ffff == argc && regs[reg::RDX] == self.booted.request.argv
     }
 
-    /// Resumes all tasks and serves their stops until one is at the snapshot point. `None`: only a breakpoint is
-    /// a point.
-    fn event_loop(&mut self, point: Option<(bool, Option<SyscallPoint>)>) -> Result<Reached, TraceError> {
+    /// Resumes all tasks and serves their stops until one is at a breakpoint, or at the system call that `at` means.
+    fn event_loop(&mut self, at: &StopAt) -> Result<Reached, TraceError> {
         let system = TraceError::system;
         let go_on = |tid, signal| match ptrace::resume_to_syscall(tid, signal) {
             // The task has died meanwhile: its end will be reported.
@@ -279,7 +294,7 @@ impl Tracer {
                     self.tasks.remove(&tid);
                 }
                 Stop::Syscall => {
-                    if let Some(reached) = self.at_syscall(tid, point)? {
+                    if let Some(reached) = self.at_syscall(tid, at)? {
                         return Ok(reached);
                     }
                     go_on(tid, 0)?;
@@ -331,11 +346,7 @@ impl Tracer {
         Ok(Some(Reached { tid, at: AT_MAIN, at_entry: false, instance: regs, survivor: regs, bare_entry: false }))
     }
 
-    fn at_syscall(
-        &mut self,
-        tid: Tid,
-        point: Option<(bool, Option<SyscallPoint>)>,
-    ) -> Result<Option<Reached>, TraceError> {
+    fn at_syscall(&mut self, tid: Tid, at: &StopAt) -> Result<Option<Reached>, TraceError> {
         let system = TraceError::system;
         let stop = ptrace::syscall_stop(tid).map_err(system("system call information"))?;
         let SyscallStop::Entry(entry) = stop else {
@@ -363,9 +374,7 @@ impl Tracer {
             return Ok(None);
         }
         self.tasks.entry(tid).or_default().enter(number);
-        let (ready, syscall) = point.unwrap_or((false, None));
-        let wanted =
-            syscall.is_some_and(|(wanted, fd)| wanted == number && fd.is_none_or(|fd| args[0] as u32 == fd as u32));
+        let wanted = at.is_syscall(number, &args);
         let protocol = number == SYS_PRCTL && args[0] == PROTOCOL;
         if protocol {
             let answer = self.registered.serve(self.pid, &self.memory, args[1], args[2], args[3]);
@@ -378,7 +387,7 @@ impl Tracer {
                 return Ok(None);
             }
         }
-        let is_ready = ready && protocol && args[1] == OP_READY;
+        let is_ready = *at == StopAt::Ready && protocol && args[1] == OP_READY;
         if !is_ready && !wanted {
             self.tasks.entry(tid).or_default().unmapping = Unmapping::entered(number, &args);
             return Ok(None);

@@ -8,7 +8,7 @@ use crate::tracee::bind;
 use crate::tracee::boot::boot;
 use crate::tracee::ledger::{Ledger, check_call};
 use crate::tracee::protocol::Registered;
-use crate::tracee::{Frozen, Reached, SpawnOptions, Task, TraceError, Tracer, spawn};
+use crate::tracee::{Frozen, Reached, SpawnOptions, StopAt, Task, TraceError, Tracer, spawn};
 use crate::vdso;
 use anyhow::{Context, Result, bail};
 use snapfn_format::cpu::name;
@@ -151,7 +151,8 @@ fn reach(args: &RunArgs, options: &SpawnOptions, elves: &mut ElfStore) -> Result
             tracer.kill();
             bail!("an instance is past main already: use --at ready, syscall:NAME or symbol:NAME");
         }
-        match tracer.run_to(&point, entry, args.timeout) {
+        let stop = if entry { Ok(StopAt::Entry) } else { StopAt::point(&point) };
+        match stop.and_then(|stop| tracer.run_to(&stop, args.timeout)) {
             Ok(Some(reached)) => return Ok((tracer, reached)),
             // No main in sight: once more, to stop at the very first instruction.
             Ok(None) => {

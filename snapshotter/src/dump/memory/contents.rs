@@ -1,8 +1,8 @@
 //! Reading the program's pages.
 
 use super::guards::GUARD;
-use super::is_ours;
 use super::regions::Region;
+use super::{AreaKind, is_ours};
 use crate::tracee::maps::Vma;
 use crate::tracee::{TraceError, Tracer};
 use snapfn_format::PAGE;
@@ -124,7 +124,7 @@ pub(in crate::dump) fn dontdump(tracer: &Tracer, vmas: &[Vma]) -> u64 {
 /// The state of each page of an anonymous region, from /proc/PID/pagemap; `None` where a file stands behind it
 /// or the page table cannot be read.
 pub(super) fn page_states(tracer: &Tracer, region: &Region) -> Result<Option<Vec<PageState>>, TraceError> {
-    if region.has_file || (!region.area.name.is_empty() && !region.area.name.starts_with('[')) {
+    if region.has_file || region.area.kind == AreaKind::Mapped {
         return Ok(None);
     }
     let pages = ((region.end - region.start) / PAGE) as usize;

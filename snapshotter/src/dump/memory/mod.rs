@@ -71,13 +71,38 @@ pub(super) struct Area {
     pub(super) shared: bool,
     /// MAP_DROPPABLE: empty in an instance.
     pub(super) droppable: bool,
-    pub(super) name: String,
+    pub(super) kind: AreaKind,
     /// `madvise` values.
     pub(super) advice: Vec<u64>,
     /// `mlock2` flags.
     pub(super) lock: Option<u64>,
     /// Guard pages, as ranges of addresses.
     pub(super) guards: Vec<Range<u64>>,
+}
+
+/// What memory an area is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum AreaKind {
+    /// Memory that is of no file: the kernel gives it no name, or one in brackets.
+    #[default]
+    Anonymous,
+    /// What `brk` has made.
+    Heap,
+    /// The resident region, which the loader fills.
+    Resident,
+    /// Mapped from a file or a device.
+    Mapped,
+}
+
+impl AreaKind {
+    /// By the name that /proc/PID/smaps has.
+    fn of(name: &str) -> Self {
+        match name {
+            "[heap]" => AreaKind::Heap,
+            _ if name.is_empty() || name.starts_with('[') => AreaKind::Anonymous,
+            _ => AreaKind::Mapped,
+        }
+    }
 }
 
 /// A file of the host that stays mapped shared.
@@ -180,7 +205,7 @@ fn resident_parts(tracer: &Tracer, threads: &[ThreadState], image: &mut Image) {
     let base = tracer.booted.request.resident;
     let largest = threads.iter().map(|thread| thread.xstate.len() as u64).max().unwrap_or(0);
     let area = image.areas.len();
-    image.areas.push(Area { name: "[resident]".to_owned(), ..Area::default() });
+    image.areas.push(Area { kind: AreaKind::Resident, ..Area::default() });
     let code = PROT_READ | PROT_EXEC;
     image.parts.push(Part { addr: base, len: PAGE, prot: code, content: Content::Map, area });
     let len = resident::WORK - resident::SLOTS + resident::work_len(threads.len() as u64, largest);

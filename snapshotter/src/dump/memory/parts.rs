@@ -2,7 +2,7 @@
 
 use super::contents::{PageState, for_pages, is_zero, page_states};
 use super::regions::{Kind, Region};
-use super::{Area, Content, Image, Part};
+use super::{Area, AreaKind, Content, Image, Part};
 use crate::dump::refuse::DumpError;
 use crate::tracee::{TraceError, Tracer};
 use snapfn_format::snap::{PROT_EXEC, PROT_READ, PROT_WRITE};
@@ -153,7 +153,7 @@ impl Context<'_> {
     fn may_be_remapped(&self, region: &Region, page: u64) -> bool {
         let addr = region.start + page * PAGE;
         let in_elf = self.elf_ranges.iter().any(|(start, end)| (*start..*end).contains(&addr));
-        !in_elf && !region.has_file && region.area.name != "[heap]" && region.prot & PROT_WRITE != 0
+        !in_elf && !region.has_file && region.area.kind != AreaKind::Heap && region.prot & PROT_WRITE != 0
     }
 
     /// All parts of one region; `area` is the index that its area will have.
@@ -226,7 +226,7 @@ impl Context<'_> {
         let part = |first, last, content| region.part(area, first, last, content);
         let mut parts = Vec::new();
         if pages > 0 {
-            let anonymous = region.area.name.is_empty() || region.area.name.starts_with('[');
+            let anonymous = region.area.kind != AreaKind::Mapped;
             let readable = anonymous && region.prot & PROT_WRITE != 0;
             let runs = close_holes(&stored.pages);
             let is_read = region.area.shared || (self.copy && readable);

@@ -1,7 +1,7 @@
 //! From VMAs to regions: adjacent memory that is treated alike.
 
 use super::check::ADVICE_FLAGS;
-use super::{Area, HostFile, Image, guards, is_ours};
+use super::{Area, AreaKind, HostFile, Image, guards, is_ours};
 use crate::dump::elf_store::ElfStore;
 use crate::tracee::maps::Vma;
 use crate::tracee::ptrace::Tid;
@@ -177,7 +177,7 @@ fn region_of(vma: &Vma, backing: Backing, base: Option<u64>, elves: &mut ElfStor
         stack: vma.has("gd"),
         shared: vma.shared && !matches!(kind, Kind::File(..)),
         droppable: vma.has("dp"),
-        name: vma.name.clone(),
+        kind: AreaKind::of(&vma.name),
         advice: ADVICE_FLAGS.iter().filter(|(flag, _)| vma.has(flag)).map(|(_, advice)| *advice).collect(),
         lock: vma.has("lo").then(|| u64::from(vma.has("lf"))),
         guards: Vec::new(),
