@@ -4,6 +4,7 @@
 //!  gather   memory (VMAs → parts), threads, descriptors, signals, environment      each may add blockers
 //!  refuse   all blockers at once, before anything is written
 //!  plan     parts → operations, words to patch, file offsets
+//!  layout   where all lies in the file; pure
 //!  write    ELF core file: plan, notes for debuggers, page runs
 //! ```
 
@@ -15,6 +16,7 @@ mod elf_store;
 mod environ;
 mod fds;
 mod hidden;
+mod layout;
 mod memory;
 mod mutexes;
 mod needs;
