@@ -2,6 +2,7 @@
 //! run: | | | 0
 #include <stdio.h>
 #include <string.h>
+#include <sys/prctl.h>
 
 /* What AVX-512 adds, live across the snapshot point: zmm16-31 and mask registers. */
 static unsigned char in[16][64] __attribute__((aligned(64))), out[16][64] __attribute__((aligned(64)));
@@ -27,7 +28,9 @@ __attribute__((target("avx512f"))) static unsigned cross(unsigned mask) {
 int main(void) {
     __builtin_cpu_init();
     if (!__builtin_cpu_supports("avx512f")) {
-        puts("16 registers of 16, mask 0x5a5a");
+        /* Nothing to keep, but a point all the same. */
+        prctl(0x534e4150, 0L, 0L, 0L, 0L);
+        puts("this processor has no AVX-512");
         return 0;
     }
     for (int i = 0; i < 16; i++)
