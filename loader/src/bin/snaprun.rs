@@ -42,10 +42,7 @@ Options:
       --timing[=json] print where the time of the start went, on stderr, when the program has ended
       --pool N SOCKET keep N instances prepared and release them to those who connect to SOCKET
       --from SOCKET   have a pool release an instance, and stand for it: streams, signals, exit status
-      --fds N,N…      the snapshot and its other files are open as these descriptors, in the plan's order
-      --report N      write why there is no instance to descriptor N, which an instance closes
-      --park N        prepare an instance that waits on socket N for its arguments, environment and streams
-      --populate MODE pages that a prepared instance takes before it waits: none, auto (default), all
+      --populate MODE with --pool: pages that a prepared instance takes before it waits: none, auto (default), all
   -h, --help          this text
   -V, --version       the version
 

@@ -72,6 +72,7 @@ impl fmt::Display for Errno {
             38 => "not implemented by this kernel",
             40 => "is a symbolic link",
             98 => "address already in use",
+            111 => "connection refused",
             number => return write!(f, "error {number}"),
         };
         f.write_str(text)

@@ -84,14 +84,27 @@ impl fmt::Display for Failure<'_> {
             Failure::NotFound(Errno::INVAL) => {
                 f.write_str("the store's reference is not one of ours, run snaprepo verify")
             }
+            Failure::NotFound(Errno::ACCES) => f.write_str(
+                "permission denied; if the snapshot is another user's, its owner must make it with snapshotter create --share",
+            ),
             Failure::NotFound(errno) => write!(f, "cannot open: {errno}, check the path and its permissions"),
             Failure::NotRegular => f.write_str("not a regular file, name a snapshot"),
             Failure::Unreadable(errno) => write!(f, "cannot read the snapshot: {errno}"),
+            Failure::Format(FormatError::Magic(_)) => f.write_str(
+                "not a snapshot: make one with snapshotter create -- PROGRAM ARGS…, then start it with snaprun NAME",
+            ),
             Failure::Format(error) => write!(f, "{error}, make it again or run snaprepo verify"),
             Failure::Missing(file, path, errno) if file.kind == FILE_HOST => {
                 let path = path.strip_suffix(b"\0").unwrap_or(path);
                 write!(f, "{}, which the program has mapped: {errno}, it must be there and accessible", Text(path))
             }
+            Failure::Missing(file, path, Errno::ACCES) => write!(
+                f,
+                "code segment file {} of {}: permission denied, its owner must make the snapshot with \
+                 snapshotter create --share",
+                file.digest,
+                Text(path)
+            ),
             Failure::Missing(file, path, errno) => {
                 write!(f, "code segment file {} of {}: {errno}, make the snapshot again", file.digest, Text(path))
             }

@@ -29,11 +29,11 @@ pub fn read(snapshot: &Snapshot) -> Result<Plan<'static>, Failure<'static>> {
         }
     };
     let first = stat.size.min(META_FIRST);
+    let meta = if first > 0 { map(first)? } else { &[] };
+    let header = peek_header(meta, stat.size).map_err(Failure::Format)?;
     if first < PAGE {
         return Err(Failure::Format(FormatError::Truncated("the header")));
     }
-    let meta = map(first)?;
-    let header = peek_header(meta, stat.size).map_err(Failure::Format)?;
     let meta = if header.meta_len > first { map(header.meta_len)? } else { meta };
     Plan::parse(meta, stat.size).map_err(Failure::Format)
 }

@@ -31,7 +31,15 @@ impl fmt::Display for PoolError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             PoolError::System(what, errno) => write!(f, "{what}: {errno}"),
-            PoolError::Unserved(errno) => write!(f, "no pool: {errno}, start one with snaprun --pool"),
+            PoolError::Unserved(Errno::NOENT | Errno::NOTDIR) => {
+                f.write_str("there is no such socket, start a pool with snaprun --pool N SOCKET NAME")
+            }
+            PoolError::Unserved(Errno::CONNREFUSED) => {
+                f.write_str("no pool serves this socket, start one with snaprun --pool N SOCKET NAME")
+            }
+            PoolError::Unserved(errno) => {
+                write!(f, "cannot connect to a pool: {errno}, check the path and its permissions")
+            }
             PoolError::Stranger(user) => {
                 write!(f, "user {user} serves this socket, who is neither this user nor root; nothing was sent")
             }

@@ -88,8 +88,12 @@ pub struct Plan<'a> {
 /// Checks what can be checked from the first bytes of a file (at least 4 KiB of it, or all), and returns the
 /// header. `size` is the size of the whole file.
 pub fn peek_header(start: &[u8], size: u64) -> Result<&SnapHeader, FormatError> {
+    // A short file of another kind is no snapshot, rather than a part of one.
+    if start.iter().zip(b"\x7fELF").any(|(byte, magic)| byte != magic) {
+        return Err(FormatError::Magic("a snapshot file"));
+    }
     let elf = start.get(..HEADER_OFFSET).ok_or(FormatError::Truncated("the header"))?;
-    if elf[..4] != *b"\x7fELF" || elf[4] != 2 || elf[5] != 1 {
+    if elf[4] != 2 || elf[5] != 1 {
         return Err(FormatError::Magic("a snapshot file"));
     }
     if elf[76..88] != *NOTE_NAME {
