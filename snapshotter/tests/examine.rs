@@ -363,6 +363,23 @@ fn check_says_what_this_host_can_do() {
     }
 }
 
+/// Of a snapshot, only what concerns it; the rest of the host where it is asked for.
+#[test]
+fn check_of_a_snapshot_is_about_that_snapshot() {
+    let f = fixture();
+    let all = f.command(&["check"]).output().unwrap();
+    let all = String::from_utf8(all.stdout).unwrap();
+    let host = |text: &str| text.lines().filter(|line| line.starts_with("ok ") && all.contains(*line)).count();
+    assert!(host(&all) > 20, "{all}");
+    let short = String::from_utf8(f.command(&["check", "fn"]).output().unwrap().stdout).unwrap();
+    assert!(short.contains("requirements") && short.contains(" start this snapshot."), "{short}");
+    assert_eq!(host(&short), 0, "{short}");
+    assert!(!short.contains("page size"), "{short}");
+    let long = String::from_utf8(f.command(&["check", "-v", "fn"]).output().unwrap().stdout).unwrap();
+    assert!(long.contains(&short) && long.contains("page size"), "{long}");
+    assert_eq!(host(&long), host(&all), "{long}");
+}
+
 /// The findings about a snapshot, by what they are about.
 fn findings(f: &Fixture, name: &str) -> Vec<(String, String)> {
     let output = f.command(&["check", name, "--json"]).output().unwrap();

@@ -5,7 +5,7 @@
 //!  check --pid PID, -- PROGRAM     make::blockers   what stands in the way of one
 //! ```
 
-use super::examine;
+use super::examine::{self, check::Form};
 use super::make::blockers::{self, Target};
 use crate::options::RunArgs;
 use anyhow::{Result, bail};
@@ -13,9 +13,12 @@ use std::ffi::OsString;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Also check whether this host can start that snapshot
+    /// Check whether this host can start that snapshot; without a name: what works on this host
     #[arg(value_name = "NAME", conflicts_with_all = ["pid", "program"])]
     name: Option<OsString>,
+    /// With NAME: also print what this host is, and everything that works on it
+    #[arg(short, long, conflicts_with_all = ["pid", "program", "json"])]
+    verbose: bool,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -29,6 +32,16 @@ pub(crate) struct Args {
     program: Vec<OsString>,
 }
 
+impl Args {
+    fn form(&self) -> Form {
+        match (self.json, self.verbose) {
+            (true, _) => Form::Json,
+            (false, true) => Form::Everything,
+            (false, false) => Form::Text,
+        }
+    }
+}
+
 pub(crate) fn run(args: &Args) -> Result<()> {
     let target = match args.pid {
         Some(pid) => Target::Process(pid),
@@ -36,7 +49,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         None if args.run.is_given() => {
             bail!("--at, --env, --cwd and --stdin say how a PROGRAM is run: name it after --");
         }
-        None => return Ok(examine::check::run(args.name.as_deref(), args.json)?),
+        None => return Ok(examine::check::run(args.name.as_deref(), args.form())?),
     };
     blockers::run(target, &args.run, args.json)
 }

@@ -55,8 +55,19 @@ struct Checked {
     snapshot: Option<SnapshotFindings>,
 }
 
+/// What is printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Form {
+    /// For people: of a snapshot's host only what is in the snapshot's way.
+    Text,
+    /// For people: also of a snapshot's host everything.
+    Everything,
+    /// For programs.
+    Json,
+}
+
 /// Checks this host, and whether it can start the snapshot `name`.
-pub(crate) fn run(name: Option<&OsStr>, json: bool) -> Result<(), ExamineError> {
+pub(crate) fn run(name: Option<&OsStr>, form: Form) -> Result<(), ExamineError> {
     let stores = Stores::from_env();
     let host = Host::look();
     // First, so that a wrong name does not cost the time of all probes.
@@ -69,12 +80,13 @@ pub(crate) fn run(name: Option<&OsStr>, json: bool) -> Result<(), ExamineError> 
         None => None,
     };
     let behaviours = snapfn_host::run_all();
-    let fatal = behaviours.iter().filter(|report| report.is_fatal()).count();
+    let fatal = behaviours.iter().filter(|report| concerns(report, snapshot.is_some())).count();
     let failing = snapshot.iter().flat_map(|s| &s.findings).filter(|f| f.verdict == Verdict::Fails).count();
     let result = Checked { schema: 1, ok: fatal + failing == 0, host, behaviours, snapshot };
-    match json {
-        true => print_json(&result)?,
-        false => print(text(&result, colours()))?,
+    match form {
+        Form::Json => print_json(&result)?,
+        Form::Text => print(text(&result, result.snapshot.is_none(), colours()))?,
+        Form::Everything => print(text(&result, true, colours()))?,
     }
     let plural = |count: usize| if count == 1 { "" } else { "s" };
     match (fatal, failing) {
@@ -87,6 +99,12 @@ pub(crate) fn run(name: Option<&OsStr>, json: bool) -> Result<(), ExamineError> 
             Err(ExamineError::Failed(format!("{count} required behaviour{} missing on this host", plural(count))))
         }
     }
+}
+
+/// Whether a report is about something that is required and missing: to start a snapshot, if that is what is asked, else
+/// to make or start one.
+fn concerns(report: &Report, of_snapshot: bool) -> bool {
+    report.is_fatal() && (!of_snapshot || report.required == Level::RestoreNeeds)
 }
 
 /// Words in front of a line; in colour if wanted.
@@ -113,16 +131,20 @@ impl Marks {
     }
 }
 
+/// For people. Of the host `everything`, or only what is in the way of the snapshot.
 // Writing to a String cannot fail.
-fn text(result: &Checked, colours: bool) -> String {
+fn text(result: &Checked, everything: bool, colours: bool) -> String {
     let marks = Marks(colours);
     let mut out = String::new();
-    for (name, value) in result.host.rows() {
-        let _ = writeln!(out, "{name:<14}{}", printable(&value));
+    if everything {
+        for (name, value) in result.host.rows() {
+            let _ = writeln!(out, "{name:<14}{}", printable(&value));
+        }
+        out.push('\n');
     }
-    out.push('\n');
-    let width = result.behaviours.iter().map(|report| report.name.len()).max().unwrap_or(0);
-    for report in &result.behaviours {
+    let shown: Vec<&Report> = result.behaviours.iter().filter(|report| everything || concerns(report, true)).collect();
+    let width = shown.iter().map(|report| report.name.len()).max().unwrap_or(0);
+    for report in &shown {
         let (mark, detail) = match (&report.outcome, report.required) {
             (Outcome::Works, _) => (marks.ok(), None),
             (Outcome::Missing(what), Level::Optional) => (marks.note("missing"), Some(what)),
@@ -136,7 +158,8 @@ fn text(result: &Checked, colours: bool) -> String {
         }
     }
     if let Some(snapshot) = &result.snapshot {
-        let _ = writeln!(out, "\n{}", printable(&snapshot.path));
+        let gap = if shown.is_empty() { "" } else { "\n" };
+        let _ = writeln!(out, "{gap}{}", printable(&snapshot.path));
         for finding in &snapshot.findings {
             let mark = match finding.verdict {
                 Verdict::Ok => marks.ok(),
@@ -158,10 +181,11 @@ fn summary(result: &Checked) -> String {
     let able = |able: bool| if able { "can" } else { "cannot" };
     let (create, restore) =
         (!missing(Level::CreateNeeds) && !missing(Level::RestoreNeeds), !missing(Level::RestoreNeeds));
-    let mut line = format!("This host {} make snapshots and {} start them.", able(create), able(restore));
-    if let Some(snapshot) = &result.snapshot {
-        let fails = snapshot.findings.iter().any(|finding| finding.verdict == Verdict::Fails);
-        let _ = write!(line, " It {} start this one.", able(restore && !fails));
+    match &result.snapshot {
+        Some(snapshot) => {
+            let fails = snapshot.findings.iter().any(|finding| finding.verdict == Verdict::Fails);
+            format!("This host {} start this snapshot.", able(restore && !fails))
+        }
+        None => format!("This host {} make snapshots and {} start them.", able(create), able(restore)),
     }
-    line
 }
