@@ -3,6 +3,8 @@
 use crate::commands::examine::{core, diff, inspect};
 use crate::commands::make::{create, train};
 use crate::commands::{check, generate};
+use clap::builder::StyledStr;
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Parser, Subcommand};
 
 /// Makes and examines snapshots of initialised programs.
@@ -30,4 +32,33 @@ pub(crate) enum Command {
     /// Write man pages or shell completions into a directory
     #[command(hide = true)]
     Generate(generate::Args),
+}
+
+/// An error about a program that stands where an option was expected gets the remedy.
+pub(crate) fn explained(mut error: clap::Error) -> clap::Error {
+    if let Some(ContextValue::String(argument)) = error.get(ContextKind::InvalidArg)
+        && error.kind() == ErrorKind::UnknownArgument
+        && !argument.starts_with('-')
+    {
+        let tip = format!("write -- in front of the program and its arguments: -- {argument} …");
+        error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![StyledStr::from(tip)]));
+    }
+    error
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_program_without_dashes_gets_the_remedy() {
+        for words in [&["create", "./hello", "7"][..], &["create", "--tag", "a", "hello"]] {
+            let error = Cli::try_parse_from([&["snapshotter"], words].concat()).unwrap_err();
+            let program = words.iter().find(|word| word.contains("hello")).unwrap();
+            let text = explained(error).to_string();
+            assert!(text.contains(&format!("-- {program} …")), "{text}");
+        }
+        let other = explained(Cli::try_parse_from(["snapshotter", "create", "--tags", "a"]).unwrap_err()).to_string();
+        assert!(other.contains("--tag") && !other.contains("in front of"), "{other}");
+    }
 }

@@ -21,7 +21,7 @@ use commands::{check, examine, generate, make};
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    let cli = cli::Cli::parse();
+    let cli = cli::Cli::try_parse().unwrap_or_else(|error| cli::explained(error).exit());
     let result = match cli.command {
         cli::Command::Create(args) => make::create::run(&args),
         cli::Command::Train(args) => make::train::run(&args),
@@ -40,15 +40,26 @@ fn main() -> ExitCode {
     }
 }
 
-/// An error and its causes in one line. Many errors say their cause themselves; it is not said twice.
+/// An error and its causes in one line. Many errors name their cause themselves; it is not named twice. Rust's
+/// "(os error N)" is left out, since the words in front of it say the same.
 fn message(error: &anyhow::Error) -> String {
     let mut text = String::new();
-    for cause in error.chain().map(ToString::to_string) {
+    for cause in error.chain().map(|cause| without_number(&cause.to_string())) {
         match text.is_empty() {
             true => text = cause,
             false if text.contains(&cause) => {}
             false => text = format!("{text}: {cause}"),
         }
+    }
+    text
+}
+
+/// A message without Rust's "(os error N)".
+fn without_number(message: &str) -> String {
+    let mut parts = message.split(" (os error ");
+    let mut text = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        text += part.split_once(')').map_or(part, |(_, rest)| rest);
     }
     text
 }
@@ -63,9 +74,11 @@ mod tests {
     fn every_cause_is_said_once() {
         let source = || io::Error::from_raw_os_error(2);
         let own = tracee::TraceError::Exec { path: "./nosuch".into(), source: source() };
-        let expected = format!("cannot run ./nosuch: {}", source());
-        assert_eq!(message(&own.into()), expected);
+        assert_eq!(message(&own.into()), "cannot run ./nosuch: No such file or directory");
         let added = Err::<(), _>(source()).context("--cwd").unwrap_err();
-        assert_eq!(message(&added), format!("--cwd: {}", source()));
+        assert_eq!(message(&added), "--cwd: No such file or directory");
+        let denied = snapfn_store::StoreError::ReadOnly { path: "/s".into(), source: io::Error::from_raw_os_error(13) };
+        let text = message(&denied.into());
+        assert_eq!(text.matches("Permission denied").count(), 1, "{text}");
     }
 }

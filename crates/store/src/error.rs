@@ -39,6 +39,22 @@ pub enum StoreError {
         /// What the kernel said.
         source: io::Error,
     },
+    /// A file of the store may not be read: another user's snapshot.
+    #[error("cannot open {}: permission denied; if it is another user's, its owner must make the snapshot with \
+            `snapshotter create --share`", .path.display())]
+    Private {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The store may not be written to.
+    #[error("cannot write to the store: {}: {}; set SNAPFN_STORE to a store of your own",
+            .path.display(), plain(.source))]
+    ReadOnly {
+        /// The file or directory that could not be made.
+        path: PathBuf,
+        /// What the kernel said.
+        source: io::Error,
+    },
     /// No directory to write to is known.
     #[error("no store to write to: set SNAPFN_STORE, XDG_DATA_HOME or HOME")]
     NoWritable,
@@ -118,6 +134,24 @@ impl StoreError {
         match source.raw_os_error() {
             Some(libc::ENOSPC | libc::EDQUOT | libc::EFBIG) => StoreError::NoSpace { path, source },
             _ => StoreError::Io { what, path, source },
+        }
+    }
+
+    /// The same for opening a file of a store for reading.
+    pub(crate) fn reading(path: &Path, source: io::Error) -> Self {
+        match source.kind() {
+            io::ErrorKind::PermissionDenied => StoreError::Private { path: path.to_path_buf() },
+            _ => StoreError::io("open", path, source),
+        }
+    }
+
+    /// The same for making a file or directory in a store.
+    pub(crate) fn writing(path: &Path, source: io::Error) -> Self {
+        match source.kind() {
+            io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
+                StoreError::ReadOnly { path: path.to_path_buf(), source }
+            }
+            _ => StoreError::io("create", path, source),
         }
     }
 }

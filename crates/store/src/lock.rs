@@ -33,7 +33,7 @@ impl StoreLock {
             .mode(0o644)
             .custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK)
             .open(&path)
-            .map_err(|e| StoreError::io("open", &path, e))?;
+            .map_err(|e| StoreError::writing(&path, e))?;
         loop {
             match Flock::lock(file, how) {
                 Ok(held) => return Ok(StoreLock { _held: held }),

@@ -84,7 +84,7 @@ impl Store {
             .recursive(true)
             .mode(0o700)
             .create(&self.root)
-            .map_err(|e| StoreError::io("create", &self.root, e))?;
+            .map_err(|e| StoreError::writing(&self.root, e))?;
         directories().try_for_each(|dir| make_dir(&self.root.join(dir)))
     }
 }
@@ -105,7 +105,7 @@ pub(crate) fn make_dir(path: &Path) -> Result<(), StoreError> {
             Ok(_) => Err(StoreError::io("use", path, io::Error::from_raw_os_error(libc::ENOTDIR))),
             Err(e) => Err(StoreError::io("look at", path, e)),
         },
-        Err(e) => return Err(StoreError::io("create", path, e)),
+        Err(e) => return Err(StoreError::writing(path, e)),
     };
     match checked {
         Err(StoreError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => Ok(()),

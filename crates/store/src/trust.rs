@@ -44,7 +44,7 @@ impl Store {
                 Ok(meta) if !meta.is_file() => Err(not_a_file(describe(meta.file_type()))),
                 Ok(_) if path.parent().is_some_and(Path::is_symlink) => Err(not_a_file("behind a symbolic link")),
                 _ if absent(&e) => Err(StoreError::Missing { kind, digest }),
-                _ => Err(StoreError::io("open", &path, e)),
+                _ => Err(StoreError::reading(&path, e)),
             },
         }
     }

@@ -218,7 +218,7 @@ fn place(temp: &mut Temp, path: &Path, size: u64) -> Result<bool, StoreError> {
         Err(e) if matches!(e.raw_os_error(), Some(libc::EEXIST | libc::EPERM | libc::EOPNOTSUPP | libc::EMLINK)) => {
             temp.rename(path).map(|()| false)
         }
-        Err(e) => Err(StoreError::io("create", path, e)),
+        Err(e) => Err(StoreError::writing(path, e)),
     }
 }
 
@@ -242,7 +242,7 @@ impl Temp {
             match make(&path) {
                 Ok(made) => return Ok((Temp { path, moved: false }, made)),
                 Err(e) if e.kind() == io::ErrorKind::AlreadyExists => (),
-                Err(e) => return Err(StoreError::io("create", &path, e)),
+                Err(e) => return Err(StoreError::writing(&path, e)),
             }
         }
     }

@@ -1,13 +1,13 @@
 //! Why a program did not reach its snapshot point.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use thiserror::Error;
 
 /// Why a program did not reach its snapshot point.
 #[derive(Debug, Error)]
 pub(crate) enum TraceError {
-    #[error("cannot run {}: {source}", path.display())]
+    #[error("cannot run {}: {source}{}", path.display(), remedy(path, source))]
     Exec { path: PathBuf, source: io::Error },
     #[error("{what}: {source}")]
     System { what: &'static str, source: io::Error },
@@ -17,7 +17,8 @@ pub(crate) enum TraceError {
     Killed { signal: String, output: String },
     #[error("the program did not reach its snapshot point within {seconds} s (--timeout){output}")]
     Timeout { seconds: f64, output: String },
-    #[error("the program replaced itself by {} before its snapshot point: name that program instead", .0.display())]
+    #[error("the program executed {} before its snapshot point, as wrappers and shims do: name the program that runs in \
+            the end and its arguments (of a pyenv shim, the path that `pyenv which NAME` prints)", .0.display())]
     Replaced(PathBuf),
     #[error("snapboot, the deserializer: {what}{}", errno_text(*.errno))]
     Boot { what: String, errno: i32 },
@@ -38,6 +39,17 @@ pub(crate) enum TraceError {
 impl TraceError {
     pub(crate) fn system(what: &'static str) -> impl FnOnce(io::Error) -> TraceError {
         move |source| TraceError::System { what, source }
+    }
+}
+
+/// What to do about a file that the kernel does not execute.
+fn remedy(path: &Path, source: &io::Error) -> String {
+    match source.raw_os_error() {
+        Some(libc::ENOEXEC) => "; it is neither an ELF program nor a script with a first line #!".to_owned(),
+        Some(libc::EACCES) if path.is_file() => {
+            "; make it executable, or name its interpreter in front of it".to_owned()
+        }
+        _ => String::new(),
     }
 }
 

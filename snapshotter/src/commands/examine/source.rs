@@ -25,6 +25,12 @@ pub(crate) enum ExamineError {
     /// The store has no such snapshot, or cannot say.
     #[error("{}: {source}", show(.name))]
     Store { name: OsString, source: StoreError },
+    /// The file of the store cannot be opened; the error names it.
+    #[error("{0}")]
+    Stored(StoreError),
+    /// Another kind of file.
+    #[error("{}: not a snapshot: make one with `snapshotter create -- PROGRAM ARGS…`, then name it", show(.0))]
+    Foreign(PathBuf),
     /// Not a snapshot that this version reads.
     #[error("{}: {source}; name a snapshot, or make it again", show(.path))]
     Format { path: PathBuf, source: FormatError },
@@ -105,8 +111,7 @@ impl Snapshot {
     /// Opens a file of a store.
     fn stored(store: &Store, digest: Digest) -> Result<Self, ExamineError> {
         let path = store.path(Kind::Snap, digest);
-        let error = |source| ExamineError::Store { name: path.clone().into(), source };
-        let file = store.open(Kind::Snap, digest).map_err(error)?;
+        let file = store.open(Kind::Snap, digest).map_err(ExamineError::Stored)?;
         let mut snapshot = Self::read(path.clone(), Some(digest), file)?;
         snapshot.store = Some(store.clone());
         Ok(snapshot)
@@ -169,7 +174,10 @@ impl Snapshot {
     }
 
     fn format(&self, source: FormatError) -> ExamineError {
-        ExamineError::Format { path: self.path.clone(), source }
+        match source {
+            FormatError::Magic(_) => ExamineError::Foreign(self.path.clone()),
+            source => ExamineError::Format { path: self.path.clone(), source },
+        }
     }
 
     /// The first `len` bytes, padded with zeros to whole words. `len` is capped by the caller.
