@@ -5,5 +5,6 @@ mod examples;
 mod hooks;
 mod host;
 mod instances;
+mod pages;
 mod tuning;
 mod variants;
