@@ -33,7 +33,7 @@ done
 
 need_packages gcc libc6-dev binutils
 need_rust
-build_release
+cargo build --release --locked -p snapfn-loader
 
 # With --target the flags are for these programs alone, and not for build scripts and procedural macros, which the
 # compiler loads as shared libraries.
