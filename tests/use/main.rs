@@ -5,6 +5,7 @@ mod examples;
 mod hooks;
 mod host;
 mod instances;
+mod messages;
 mod pages;
 mod tuning;
 mod variants;
