@@ -1,4 +1,4 @@
-//! How to get at images in registries: the configuration, what a REF is, a client. Failures are said here.
+//! Access to images in registries: reads the configuration, parses a REF, makes a client, and reports failures.
 
 use crate::output::Failures;
 use snapfn_distribution::Config;

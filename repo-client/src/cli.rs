@@ -5,7 +5,7 @@ use snapfn_image::Compression;
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-/// Layers at a time, unless it is said otherwise.
+/// Layers that are transferred at a time, unless `--jobs` is given.
 pub(crate) const JOBS: usize = 3;
 
 /// Look after the local store of snapshots.
@@ -63,7 +63,7 @@ pub(crate) enum Command {
     },
     /// Show what a snapshot or an image is: layers, sizes, what it needs
     ///
-    /// Of an image in a registry no layer is fetched. `snapshotter inspect` shows a snapshot in full.
+    /// No layer of an image in a registry is fetched. `snapshotter inspect` shows everything in a snapshot.
     Inspect {
         /// A snapshot in the store, or an image in a registry
         #[arg(value_name = "NAME|REF")]
@@ -77,23 +77,23 @@ pub(crate) enum Command {
     },
     /// Remove tags from the store, or images from a registry
     ///
-    /// What the tags of the store alone needed is freed by `gc`. REF is removed from its registry: with a digest the
-    /// manifest and all its tags, else the tag. Registries that remove no tags remove the manifest, if that is its only
-    /// tag; some remove nothing at all.
+    /// `gc` then deletes the files that only these tags needed. REF is removed from its registry: with a digest, the
+    /// manifest and all its tags, else the tag. A registry that cannot remove tags removes the manifest, if that is its
+    /// only tag. Some registries remove nothing.
     Rm {
         /// What to remove
         #[arg(required = true, value_name = "NAME[:TAG]|REF")]
         names: Vec<OsString>,
-        /// For REF: only forget here that it was pulled under that name
+        /// For REF: remove only the local link of the pulled image
         #[arg(long)]
         pulled: bool,
         /// For REF: speak HTTP without TLS
         #[arg(long)]
         plain_http: bool,
     },
-    /// Keep name and password for a registry, after asking it whether they are right
+    /// Store name and password for a registry, after the registry has accepted them
     ///
-    /// They are kept where docker and podman look for them: in the credential helper that the docker configuration
+    /// They are stored where docker and podman look for them: in the credential helper that the docker configuration
     /// names for the registry, else in $DOCKER_CONFIG/config.json (default ~/.docker/config.json).
     Login {
         /// HOST[:PORT]
@@ -108,17 +108,17 @@ pub(crate) enum Command {
         #[arg(long)]
         plain_http: bool,
     },
-    /// Forget name and password for a registry
+    /// Remove the stored name and password for a registry
     Logout {
         /// HOST[:PORT]
         host: OsString,
     },
     /// Delete every file of the store that no tag needs
     ///
-    /// Files of snapshots that were written outside the store are kept as long as those exist. Refuses while a
-    /// snapshot is being made, and when what some snapshot needs cannot be read.
+    /// Files of snapshots that were written outside the store are kept as long as those exist. Nothing is deleted while
+    /// a snapshot is being made, or if the needs of a snapshot cannot be read.
     Gc {
-        /// Only say what would be deleted
+        /// Only print what would be deleted
         #[arg(short = 'n', long)]
         dry_run: bool,
     },
@@ -145,19 +145,19 @@ pub(crate) enum Command {
     },
     /// Store a snapshot as an image in a registry
     ///
-    /// The image holds snaprun, the code segment files, and the snapshot in parts; container engines run it as well. Only
-    /// what the registry lacks is sent, and a push that was cut short goes on where it was.
+    /// The image holds snaprun, the code segment files, and the snapshot in parts; container engines run it as well.
+    /// Only what the registry lacks is sent, and an interrupted push goes on where it stopped.
     Push(PushArgs),
     /// Bring the snapshot in an image, and all that it needs, into the store
     ///
-    /// Chunks that another snapshot of that name has are not fetched again, and a pull that was cut short goes on where it was.
-    /// Everything is compared with its digest before it appears in the store.
+    /// Chunks that another snapshot of that name has are not fetched again, and an interrupted pull goes on where it
+    /// stopped. Everything is compared with its digest before it appears in the store.
     Pull(PullArgs),
     /// Look for credentials in snapshots and in the files that they map
     ///
-    /// Keys and tokens of well-known forms (AWS, GitHub, GitLab, Slack, Google, Stripe, npm, PyPI, private keys, JSON Web
-    /// Tokens and others). Libraries are not searched. Exit status 1 when something is found; it is never
-    /// shown in full.
+    /// Keys and tokens of well-known forms (AWS, GitHub, GitLab, Slack, Google, Stripe, npm, PyPI, private keys, JSON
+    /// Web Tokens and others). Libraries are not searched. The exit status is 1 if something is found. A finding is
+    /// never printed in full.
     Scan {
         /// Snapshots in the store, with all variants, or snapshot files
         #[arg(required = true, value_name = "NAME|FILE")]
@@ -168,7 +168,7 @@ pub(crate) enum Command {
     },
     /// Sign an image in a registry with a key of minisign
     ///
-    /// The signature is stored beside the image. It is one of the image's digest, not of its tag.
+    /// The signature is stored beside the image. It covers the image's digest, not its tag.
     Sign {
         /// The image
         #[arg(value_name = "REF")]
@@ -188,7 +188,7 @@ pub(crate) enum Command {
     Keygen {
         /// File of the secret key
         file: PathBuf,
-        /// Leave the secret key unprotected
+        /// Do not protect the secret key by a password
         #[arg(long)]
         no_password: bool,
     },
@@ -223,7 +223,7 @@ pub(crate) struct PushArgs {
     /// Layers at a time
     #[arg(long, value_name = "N", default_value_t = JOBS, value_parser = jobs)]
     pub(crate) jobs: usize,
-    /// Push it even where `snaprepo scan` finds what looks like a credential
+    /// Push even if `snaprepo scan` finds something that looks like a credential
     #[arg(long)]
     pub(crate) allow_secrets: bool,
     /// Speak HTTP without TLS to the registry that is pushed to
@@ -245,11 +245,11 @@ pub(crate) struct PullArgs {
     /// Give it no NAME: only `snaprun REF` finds it
     #[arg(long, conflicts_with = "tag")]
     pub(crate) untagged: bool,
-    /// Pull what this machine cannot run as well
+    /// Pull even if this machine cannot run the snapshot
     #[arg(long)]
     pub(crate) force: bool,
-    /// Pull a snapshot with memory that is writable and executable at once as well (JIT compilers have it): whoever can
-    /// write to it decides what the program does
+    /// Also pull a snapshot with memory that is writable and executable at once, which JIT compilers have: an attacker who
+    /// can write to this memory decides what the program does
     #[arg(long)]
     pub(crate) allow_wx: bool,
     /// A public key of minisign, or a file with one, that must have signed the image; may be given several times (then

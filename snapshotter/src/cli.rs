@@ -17,15 +17,15 @@ pub(crate) struct Cli {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Run a program up to its snapshot point and store what it has in memory
+    /// Run a program up to its snapshot point and store its memory
     Create(create::Args),
-    /// Record what a request writes, and have every start take those pages at once
+    /// Record the pages that a request writes, and make every start copy them at once
     Train(train::Args),
     /// Show what is in a snapshot
     Inspect(inspect::Args),
     /// Compare two snapshots
     Diff(diff::Args),
-    /// Say what works on this host, whether it can start a snapshot, or what stands in the way of taking one
+    /// Check what works on this host, whether it can start a snapshot, or what stands in the way of taking one
     Check(check::Args),
     /// Copy a snapshot for debuggers, with the paths of the local store's files in it
     Core(core::Args),

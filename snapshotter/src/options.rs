@@ -55,7 +55,7 @@ pub(crate) struct RunArgs {
     /// Run the program in this directory; its instances start there, too
     #[arg(long, value_name = "DIR")]
     pub(crate) cwd: Option<PathBuf>,
-    /// What the program reads as standard input while it initialises [default: /dev/null]
+    /// The standard input of the program while it initialises [default: /dev/null]
     #[arg(long, value_name = "FILE")]
     pub(crate) stdin: Option<PathBuf>,
     /// What the C library and OpenSSL may select code for: an instance then starts on every CPU of that level
@@ -65,8 +65,8 @@ pub(crate) struct RunArgs {
     /// every instance would do again
     #[arg(long, value_name = "WHICH", value_enum, default_value_t = Resolve::Program)]
     pub(crate) resolve: Resolve,
-    /// Accept memory that is writable and executable at once, which JIT compilers have: whoever can write to it decides
-    /// what the program does. Without, such a program is refused
+    /// Accept memory that is writable and executable at once, which JIT compilers have: an attacker who can write to it
+    /// decides what the program does. Without this option such a program is refused
     #[arg(long)]
     pub(crate) allow_wx: bool,
     /// Take a snapshot although the program has made this system call, whose effect instances will lack: CALL or
@@ -87,7 +87,7 @@ pub(crate) enum Resolve {
 }
 
 impl RunArgs {
-    /// Whether anything is said of the program.
+    /// Whether an option for running a program is given.
     pub(crate) fn is_given(&self) -> bool {
         self.at.is_some() || !self.env.is_empty() || self.cwd.is_some() || self.stdin.is_some()
     }

@@ -1,7 +1,7 @@
 //! Random number generators in user space that come back from a snapshot as they were.
 //!
-//! Whoever draws from the kernel (getrandom, /dev/urandom, glibc's arc4random since 2.36, C++ random_device, libsodium)
-//! is not here, and neither is OpenSSL 3, which looks at the process ID before each draw: the instance's is another, and
+//! Generators that draw from the kernel (getrandom, /dev/urandom, glibc's arc4random since 2.36, C++ random_device,
+//! libsodium) are not here, and neither is OpenSSL 3, which looks at the process ID before each draw: the instance's is another, and
 //! the one that it remembers is not stored. docs/howto/uniqueness.md has the table with the reasons. What an application
 //! keeps itself (a std::mt19937, a seed in a variable) nobody can see.
 

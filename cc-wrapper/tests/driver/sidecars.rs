@@ -1,4 +1,4 @@
-//! When `OUT.code` and `OUT.init` are written, kept, removed and left alone, and what is said about it.
+//! When `OUT.code` and `OUT.init` are written, kept, removed and left alone, and which messages are printed.
 
 use crate::support::{Sandbox, compilers, stdout, succeed};
 use std::fs;

@@ -254,7 +254,7 @@ mod tests {
         has(keys, with_amx, &[]);
         has(keys, Host { xcr0: 0x2e7, ..with_amx }, &[]);
         has(keys, Host { xcr0: 0x2e7, places: keys_at(2432), ..host() }, &["layout"]);
-        // Where there are none, that is said instead.
+        // If there are none, the message names that instead.
         has(keys, host(), &[]);
         assert_eq!(state(1 << 9 | 3, 7), Some(Misfit::State(1 << 9)));
         assert_eq!((state(1 << 9 | 3, 1 << 9), state(3, 0)), (None, None));

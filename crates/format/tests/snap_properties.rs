@@ -235,7 +235,7 @@ fn host_requirements_are_optional_and_checked() {
     }
 }
 
-/// Memory that is writable and executable is said in the header, and nothing else may say so.
+/// The header records memory that is writable and executable, and no other record does.
 #[test]
 fn writable_and_executable_memory_is_announced() {
     let (meta, size) = Sample::default().meta();

@@ -240,7 +240,7 @@ impl Inner {
         }
     }
 
-    /// Until it is told to go on, or for so long.
+    /// Sleeps until it is woken, or for that time.
     fn sleep(&self, time: Duration) {
         let milliseconds = time.as_micros().div_ceil(1000).min(1000) as i32;
         self.wake.wait(milliseconds);

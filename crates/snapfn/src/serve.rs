@@ -26,7 +26,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 use zerocopy::{FromZeros, IntoBytes};
 
-/// A client has to send its request within this time, and to take what it is told.
+/// A client has to send its request, and to read each reply, within this time.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// Threads that wait for clients; more than these end when they have served one.
 const IDLE_MAX: usize = 8;

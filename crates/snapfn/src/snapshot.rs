@@ -85,8 +85,8 @@ impl SnapshotOptions {
         self
     }
 
-    /// Whether memory may be writable and executable at once, which JIT compilers have: whoever can write to it decides
-    /// what the program does. Without, such a snapshot is not opened.
+    /// Whether memory may be writable and executable at once, which JIT compilers have: an attacker who can write to it
+    /// decides what the program does. Unless it is set, such a snapshot is not opened.
     #[must_use]
     pub fn allow_wx(mut self, allow: bool) -> Self {
         self.allow_wx = allow;

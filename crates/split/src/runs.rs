@@ -16,7 +16,7 @@ pub(super) fn find<'a>(data: &[(u64, &'a [u8])], limit: usize) -> Vec<Vec<(u64, 
     }
 }
 
-/// Runs begin and end at multiples of 8 bytes from the start (but for the last one's end).
+/// Runs begin and end at multiples of 8 bytes from the start, except for the end of the last one.
 fn scan(address: u64, bytes: &[u8], gap: usize) -> Vec<(u64, &[u8])> {
     let mut runs = Vec::new();
     let mut push = |start: usize, end: usize| {

@@ -25,7 +25,7 @@ fn name_of(variants: &[Digest]) -> Digest {
     Digest(Sha256::digest(text).into())
 }
 
-/// The links that make a tag with some variants, for whoever writes a store elsewhere.
+/// The links that make a tag with some variants, for code that writes a store elsewhere.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TagLinks {
     /// What the tag's own link leads to.

@@ -79,7 +79,7 @@ impl Store {
     }
 
     fn create_dirs(&self) -> Result<(), StoreError> {
-        // A snapshot holds memory, perhaps secrets: whoever wants to share a store makes its root, or opens it, himself.
+        // A snapshot holds memory, perhaps secrets. A user who wants to share a store makes the root, or changes its mode.
         DirBuilder::new()
             .recursive(true)
             .mode(0o700)

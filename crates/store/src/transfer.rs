@@ -1,10 +1,10 @@
 //! What is on its way to or from elsewhere, kept so that a transfer that was cut short can go on.
 //!
 //! ```text
-//!  transfers/<name>     part of a blob of a registry, a session of an upload, …; locked by whoever works on it
+//!  transfers/<name>     part of a blob of a registry, a session of an upload, …; locked by the process that works on it
 //! ```
-//! Nothing here is trusted: whoever takes a transfer up again checks what is there. Garbage collection removes what nobody has
-//! touched for a week.
+//! Nothing here is trusted: a process that resumes a transfer checks its content. Garbage collection removes transfers that
+//! have not been used for a week.
 
 use crate::lock::StoreLock;
 use crate::store::{absent, entries, make_dir};
@@ -82,7 +82,7 @@ impl Scratch {
 }
 
 impl Transaction {
-    /// The transfer of that name, begun by whoever. Waits while another process works on it.
+    /// The transfer of that name, which any process may have begun. Waits while another process works on it.
     pub fn transfer(&self, name: &str) -> Result<Transfer, StoreError> {
         let path = self.transfer_path(name)?;
         loop {
@@ -91,14 +91,14 @@ impl Transaction {
             let file = options.open(&path).map_err(|e| StoreError::io("open", &path, e))?;
             let file = Flock::lock(file, FlockArg::LockExclusive)
                 .map_err(|(_, errno)| StoreError::io("lock", &path, errno.into()))?;
-            // Whoever had it may have finished and removed it.
+            // The process that had it may have finished and removed it.
             if file.metadata().map_err(|e| StoreError::io("look at", &path, e))?.nlink() > 0 {
                 return Ok(Transfer { file, path, _lock: self.lock() });
             }
         }
     }
 
-    /// Removes the transfer of that name, unless somebody works on it: whoever does removes it himself.
+    /// Removes the transfer of that name, unless a process works on it, which then removes it itself.
     pub fn discard(&self, name: &str) -> Result<(), StoreError> {
         let path = self.store().root().join(DIR).join(name);
         let file = match OpenOptions::new().read(true).custom_flags(libc::O_NOFOLLOW).open(&path) {
@@ -116,7 +116,7 @@ impl Transaction {
         }
     }
 
-    /// Where the transfer of that name lies, for whoever writes it by himself.
+    /// The path of the transfer of that name, for callers that write it themselves.
     pub fn transfer_path(&self, name: &str) -> Result<PathBuf, StoreError> {
         let dir = self.store().root().join(DIR);
         make_dir(&dir)?;

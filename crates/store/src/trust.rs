@@ -17,8 +17,8 @@ impl Store {
         Ok(openat(AT_FDCWD, self.root(), DIRECTORY, Mode::empty())?)
     }
 
-    /// The root and the directories in it that group or others may write to, with their modes: whoever may can exchange one
-    /// file for another there.
+    /// The root and the directories in it that group or others may write to, with their modes. Everyone with that right can
+    /// exchange one file for another there.
     pub fn writable_directories(&self) -> Vec<(PathBuf, u32)> {
         let all = [self.root().to_path_buf()].into_iter().chain(directories().map(|dir| self.root().join(dir)));
         let mode = |path: PathBuf| path.metadata().ok().map(|meta| (path, meta.mode() & 0o7777));

@@ -25,7 +25,7 @@ pub enum Damage {
 }
 
 impl Store {
-    /// Reads a stored file and compares it with its name; `progress` is told of bytes as they are read.
+    /// Reads a stored file and compares it with its name; `progress` gets the number of bytes after each read.
     pub fn verify(&self, blob: &Blob, progress: &mut dyn FnMut(u64)) -> Result<(), Damage> {
         let file = self.open(blob.kind, blob.digest)?;
         let actual = hash_file(&file, progress).map_err(|e| StoreError::io("read", &blob.path, e))?;
@@ -36,8 +36,8 @@ impl Store {
     }
 }
 
-/// SHA-256 of a file from its first to its last byte, whatever its position; `progress` is told of bytes as they are
-/// read.
+/// SHA-256 of a file from its first to its last byte, whatever its position; `progress` gets the number of bytes
+/// after each read.
 pub fn hash_file(file: &File, progress: &mut dyn FnMut(u64)) -> io::Result<Digest> {
     let size = usize::try_from(file.metadata()?.len()).unwrap_or(CHUNK);
     let mut buffer = vec![0u8; CHUNK.min(size).max(1)];

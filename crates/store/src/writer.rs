@@ -148,7 +148,7 @@ impl BlobWriter {
         if existed && self.mode == PUBLIC {
             widen(&path)?;
         }
-        // Also when the file was there: whoever put it there may not have come to its own sync yet.
+        // Also if the file was there: the process that made it may not have synced the directory yet.
         sync_dir(&self.store.root().join(self.kind.dir()))?;
         Ok(Stored { digest, path, size, existed })
     }

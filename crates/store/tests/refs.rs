@@ -206,7 +206,7 @@ fn variants_are_one_set_that_is_replaced_at_once() {
     let link = fs::read_link(store.root().join("refs/fn/latest")).unwrap();
     let link = link.to_str().unwrap();
     assert!(link.starts_with("../../sets/") && link.ends_with("/2"), "{link}");
-    // Whoever follows links lands at a snapshot.
+    // The link leads to a snapshot.
     assert_eq!(fs::read(store.root().join("refs/fn/latest")).unwrap(), b"c");
     // The same again finds the set; fewer make another one, and one needs none.
     tx.set_variants(&reference, &three).unwrap();

@@ -68,7 +68,7 @@ pub(super) unsafe fn map<'a>(plan: &Plan<'a>, sources: &Sources<'_>) -> Result<(
                     };
                     match op.flags & OP_DROPPABLE {
                         0 => map(sharing),
-                        // Before Linux 6.11 there is no such type; memory that is never emptied is as good.
+                        // Before Linux 6.11 there is no such type. Memory that is never emptied serves as well.
                         _ => map(sys::MAP_DROPPABLE).or_else(|_| map(sys::MAP_PRIVATE)),
                     }
                     .map_err(|errno| error("mmap", op, errno))?;

@@ -258,7 +258,7 @@ unsafe fn publish(plan: &Plan<'_>, vectors: &Vectors) {
     }
 }
 
-/// Each `struct snap_info` of the program. The first is the one of whoever marks the point.
+/// Each `struct snap_info` of the program. The first belongs to the executable or library that marks the point.
 fn infos(plan: &Plan<'_>) -> impl Iterator<Item = u64> {
     let others = plan.patches.iter().filter(|patch| patch.kind == PATCH_INFO).map(|patch| patch.addr);
     Some(plan.header.process.info).filter(|info| *info != 0).into_iter().chain(others)

@@ -4,7 +4,7 @@
 //! ```text
 //!  before   the image, its patches, threads (at their gate), protections, the pages that are worth having
 //!  wait     with the default dispositions and no signal blocked: what would end a starting process ends this one;
-//!           so does the end of the socket, when whoever prepared it is gone
+//!           so does the end of the socket, when its preparer is gone
 //!  after    vectors, standard streams, descriptors, directory, dispositions, pending signals and timers, the jump
 //! ```
 //! The vectors lie in a mapping of their own, since those of the request may be larger than the kernel's. Where they

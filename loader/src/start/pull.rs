@@ -1,6 +1,6 @@
 //! Handing over to `snaprepo`, which pulls an image and starts `snaprun` again.
 //!
-//! It is executed with this process's arguments, but for the name in front: `snaprun-pull:N`, where N is the index of the
+//! It is executed with this process's arguments, except for the name in front: `snaprun-pull:N`, where N is the index of the
 //! image's name among them. So nothing has to be moved, however many arguments there are.
 #![allow(unsafe_code)] // writes into the initial stack, execve
 

@@ -85,7 +85,7 @@ impl Stores {
         if open.get() < 0 { Err(Errno(-open.get())) } else { Ok(open.get()) }
     }
 
-    /// Closes all roots. Whoever asks for one afterwards opens it again.
+    /// Closes all roots. A root that is asked for afterwards is opened again.
     pub fn close(&self) {
         for open in &self.open {
             if open.get() >= 0 {

@@ -1,4 +1,4 @@
-//! What is told while a verb runs.
+//! Events that are reported while a verb runs.
 
 use snapfn_image::LayerKind;
 use snapfn_registry::Digest;

@@ -21,7 +21,7 @@ pub enum InspectError {
     #[error(transparent)]
     Registry(#[from] RegistryError),
     /// It is no image that is understood.
-    #[error("{0}; it is no image that can be looked into")]
+    #[error("{0}; it is not an image that can be inspected")]
     Image(String),
 }
 
@@ -97,7 +97,7 @@ pub struct Layer {
     pub size: u64,
     /// What it is for: a [`LayerKind`] by name. None for a layer of an ordinary image.
     pub kind: Option<&'static str>,
-    /// What else is said about it.
+    /// Its annotations.
     pub annotations: BTreeMap<String, String>,
 }
 

@@ -52,7 +52,7 @@ impl<T> Board<T> {
             let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
             let failed = result.is_err();
             slots[index] = Some(result);
-            // Only now: whoever finds a job that was given up finds the error for it, too.
+            // Only now, so that a thread that finds a job given up also finds the error.
             if failed {
                 self.stop();
             }

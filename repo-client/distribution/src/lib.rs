@@ -4,7 +4,7 @@
 //!  push       a snapshot of the local store → an OCI image in a registry
 //!  pull       an image → the local store
 //!  base       the image that a pushed one is put on top of
-//!  event      what is told meanwhile
+//!  event      events during a verb
 //!  config     the configuration file
 //!  key        minisign keys
 //!  inspect    what an image is, without fetching its layers
@@ -50,7 +50,7 @@ pub struct Repo {
     pub stores: Stores,
     /// How registries are spoken to. Its events are those of [`Repo::events`].
     pub client: ClientOptions,
-    /// Who is told what happens.
+    /// The receiver of events.
     pub events: Arc<dyn Events>,
 }
 

@@ -1,8 +1,8 @@
 //! Signatures of images.
 //!
-//! What is signed is a statement that names the manifest by its digest and nothing else, so a signature stays good when
-//! image and signature are copied to another repository; and it says nothing of tags: whoever can write to the registry can
-//! move a tag to another image that the same key has signed.
+//! A signature covers a statement that names the manifest by its digest and nothing else, so it stays valid when image and
+//! signature are copied to another repository. It does not cover tags: someone who can write to the registry can move a tag
+//! to another image that the same key has signed.
 //!
 //! ```text
 //!  snapfn image signature 1\n
@@ -39,7 +39,7 @@ const ACCEPT: [&str; 4] = [
 ];
 /// A signature has about 300 bytes.
 const MAX_SIGNATURE: u64 = 4096;
-/// Whoever can write to a registry can add signatures of any number; so many are looked at.
+/// Most signatures that are checked, since anyone who can write to a registry can add any number.
 const MAX_SIGNATURES: usize = 64;
 
 /// Why an image is not signed, or not trusted.
@@ -194,7 +194,7 @@ pub fn verify_signature(
     for entry in referrers.iter().take(MAX_SIGNATURES) {
         let signature = match read_signature(client, repository, &entry.digest) {
             Ok(signature) => signature,
-            // One that is broken or gone must not hide a good one; but if none is good, it is said.
+            // A broken or missing signature must not hide a good one. If none is good, it is reported.
             Err(why) => {
                 unread.get_or_insert(why);
                 continue;

@@ -145,8 +145,8 @@ impl PartLimits {
     }
 }
 
-/// Cuts a file of `size` bytes into at most `count` parts, and returns its digest with them. `progress` is told of bytes
-/// as they are read.
+/// Cuts a file of `size` bytes into at most `count` parts, and returns its digest with them. `progress` gets the
+/// number of bytes after each read.
 pub fn parts(
     file: &File,
     path: &Path,

@@ -441,7 +441,7 @@ fn config(index: &Index, text: String, layers: &[(LayerKind, WrittenLayer)], bas
     run.remove("Cmd");
     let names = index.snapshots.first().map(|first| format!("{}:{}", first.name, first.tag));
     let mut entrypoint = vec!["/usr/bin/snaprun".to_owned()];
-    // Whoever runs the image runs what its maker has allowed.
+    // The maker of the image has allowed it for everyone who runs the image.
     entrypoint.extend(index.snapshots.iter().any(|snapshot| snapshot.wx).then(|| "--allow-wx".to_owned()));
     entrypoint.extend(["--".to_owned(), names.unwrap_or_default()]);
     run.insert("Entrypoint".into(), json!(entrypoint));

@@ -21,7 +21,7 @@ pub enum ImageError {
         source: SummaryError,
     },
     /// A file is not what it is called.
-    #[error("{} is damaged: its content has the digest {actual}; `snaprepo verify` tells what needs it", .path.display())]
+    #[error("{} is damaged: its content has the digest {actual}; `snaprepo verify` prints what needs it", .path.display())]
     Damaged {
         /// Where.
         path: PathBuf,

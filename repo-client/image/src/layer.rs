@@ -138,7 +138,7 @@ impl Layer {
         self.entries.iter().map(|(_, body)| size(body)).sum()
     }
 
-    /// Writes it to `out`. `progress` is told of bytes of content as they are read.
+    /// Writes it to `out`. `progress` gets the number of bytes after each read.
     pub fn write(
         &self,
         compression: Compression,

@@ -55,7 +55,7 @@ struct Needed {
 }
 
 /// Plans an image that holds `snapshots`, found in `stores`. Reads all of every snapshot. `loader` is a `snaprun`. `progress`
-/// is told of bytes as they are read.
+/// gets the number of bytes after each read.
 pub fn plan(
     stores: &Stores,
     snapshots: &[Input],

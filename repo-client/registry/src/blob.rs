@@ -37,7 +37,7 @@ impl Client {
         Ok(reader)
     }
 
-    /// A range of a blob of `size` bytes. Progress is told as for a blob, with positions within the whole.
+    /// A range of a blob of `size` bytes. Progress is reported as for a blob, with positions within the whole.
     pub fn blob_range(
         &self,
         repository: &str,
@@ -70,7 +70,7 @@ pub struct BlobReader {
     position: u64,
     /// Whether an answer with the whole blob makes the range the whole blob.
     whole_allowed: bool,
-    /// Whether progress is told.
+    /// Whether progress is reported.
     announced: bool,
     finished: bool,
     response: Option<Response>,

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!  Transport::call     authorisation, once again with a new token after a 401
-//!    exchange          redirects followed by hand; whoever is not the registry itself sees no credentials
+//!    exchange          redirects followed by hand; only the registry itself sees credentials
 //!      send            one request on one connection
 //!  expect              statuses that are no success → errors, passing or final
 //! ```
@@ -324,7 +324,7 @@ fn error_detail(response: Response, options: &ClientOptions) -> String {
         #[serde(default)]
         message: String,
     }
-    // No body, or half of one, is as good as none.
+    // A body that cannot be read in full counts as none.
     let Ok(body) = read_body(response, MAX_ERROR_BODY, options) else { return String::new() };
     match serde_json::from_slice::<Errors>(&body) {
         Ok(Errors { errors }) => {

@@ -7,7 +7,7 @@
 //!  reference  host[:port]/path[:tag][@digest]     client    one registry; HEAD and mount of blobs
 //!  digest     sha256:…                            blob      downloads            upload   uploads
 //!  auth       credentials, challenges, tokens     manifest  manifests            list     tags, referrers
-//!  http       one exchange                        patience  when to try again    events   what is told meanwhile
+//!  http       one exchange                        patience  when to try again    events   what a client reports
 //!  headers    what registries write into headers
 //! ```
 //!

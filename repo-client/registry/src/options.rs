@@ -29,7 +29,7 @@ pub struct ClientOptions {
     /// Blobs up to this size are uploaded at once, larger ones in pieces of this size, between which an upload can be
     /// resumed. One piece is in memory for every upload that runs.
     pub chunk_size: u64,
-    /// Who is told what happens.
+    /// The receiver of events.
     pub events: Arc<dyn Events>,
 }
 

@@ -309,7 +309,7 @@ impl Upload<'_> {
         self.source.open(from).and_then(|source| source.take(len).read_to_end(&mut bytes)).map_err(failed)?;
         match bytes.len() as u64 == len {
             true => Ok(bytes),
-            false => Err(failed(io::Error::new(io::ErrorKind::UnexpectedEof, "it is shorter than was said"))),
+            false => Err(failed(io::Error::new(io::ErrorKind::UnexpectedEof, "it is shorter than announced"))),
         }
     }
 

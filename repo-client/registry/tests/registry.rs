@@ -54,7 +54,7 @@ fn blobs() {
             RangeAnswer::Part(part) => assert_eq!(read(part).unwrap(), bytes[middle]),
             RangeAnswer::Whole(_) => panic!("docker-registry knows ranges"),
         }
-        // Whoever believes in another size is told.
+        // A caller that expects another size gets an error.
         if len > 1 {
             assert!(matches!(client.blob("a/b", &digest, size - 1, 0), Err(RegistryError::Protocol { .. })));
             assert!(matches!(client.blob("a/b", &digest, size + 1, 5), Err(RegistryError::Protocol { .. })));

@@ -28,7 +28,7 @@ use thiserror::Error;
 
 /// Bytes searched at a time.
 const CHUNK: usize = 4 << 20;
-/// Findings that are told of; whoever has more has seen enough.
+/// Most findings that are reported.
 const MAX_FINDINGS: usize = 1000;
 
 /// Why a file could not be searched.
@@ -73,7 +73,7 @@ impl fmt::Display for Finding {
     }
 }
 
-/// Enough to recognise it by, for whoever knows it.
+/// Enough of it to recognise it for a reader who knows it.
 fn redact(found: &[u8]) -> String {
     let shown: String = found.iter().take(8).map(|byte| char::from(*byte)).collect();
     format!("{shown}…, {} bytes", found.len())
@@ -104,7 +104,7 @@ pub fn scan_snapshot(
     Ok(findings)
 }
 
-/// Searches a file from its first byte to its last; `progress` is told of bytes as they are read.
+/// Searches a file from its first byte to its last; `progress` gets the number of bytes after each read.
 pub fn scan_file(file: &File, progress: &mut dyn FnMut(u64)) -> Result<Vec<Finding>, ScanError> {
     let patterns = Patterns::new()?;
     let size = file.metadata()?.len();

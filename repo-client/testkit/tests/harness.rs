@@ -255,7 +255,7 @@ fn hostile_registry_serves_and_lies() {
     let dir = tempfile::tempdir().unwrap();
     let (layer, name) = image(dir.path());
     let hostile = Hostile::start();
-    // Where nothing is said it is a registry like any other: skopeo can push to it and pull from it.
+    // Without settings it is a registry like any other: skopeo can push to it and pull from it.
     push(dir.path(), &hostile.host(), &[]);
     let reference = format!("docker://{}/a/b:t", hostile.host());
     let to = format!("dir:{}", dir.path().join("copy").display());

@@ -23,7 +23,7 @@ pub(super) fn check(tracer: &Tracer, vmas: &[Vma], blockers: &mut Vec<Blocker>) 
             let subject = format!("hook at {hook:x}, function {function:x}");
             block(
                 subject,
-                "is no longer in memory of the program's own",
+                "is no longer in the program's own memory",
                 "keep its record and its code up to the snapshot point",
             );
         }

@@ -1,4 +1,4 @@
-//! A snapshot file that has been written, read back as whoever starts it will, before it has a name in the store.
+//! Reads a snapshot file back as a start does, before the file gets its name in the store.
 
 use snapfn_format::snap::{FILE_CODE, FILE_DATA, Plan, peek_header};
 use snapfn_format::{FormatError, PAGE};

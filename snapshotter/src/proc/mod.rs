@@ -6,7 +6,7 @@
 //! `Kthread`; its list of tasks leaves out those that it cannot open; its memory maps drop flags that it does not know;
 //! it does not read fdinfo.
 //!
-//! Text comes in that whoever writes a program chooses: names of threads and paths. It need not be UTF-8.
+//! Some text is chosen by the program: names of threads and paths. It need not be UTF-8.
 
 pub(crate) mod fdinfo;
 pub(crate) mod maps;

@@ -115,7 +115,7 @@ fn seize_all(pid: Tid, limit: Duration) -> Result<(), TraceError> {
         return Err(TraceError::NotAttachable { pid, why: "it is the kernel's own".to_owned() });
     }
     if status.has_ended() {
-        let why = "its first thread has ended, and with it all that /proc tells".to_owned();
+        let why = "its first thread has ended, so /proc no longer describes it".to_owned();
         return Err(TraceError::NotAttachable { pid, why });
     }
     let deadline = Instant::now() + limit.min(Duration::from_secs(1 << 32));

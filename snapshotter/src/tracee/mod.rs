@@ -3,7 +3,7 @@
 //! ```text
 //!  spawn     fork, personality, execve; seized before its first instruction
 //!  boot      at the exec stop: map snapboot, let it rebuild the image from code segment and init data files
-//!  bind      what ld.so is told before it runs
+//!  bind      has ld.so bind functions before the program runs
 //!  clocks    no thread of the program enters the host's vDSO
 //!  adopt     instead: an instance made by snaprun, which is to be dumped again
 //!  run       until the snapshot point; errors name the program's end and its last output

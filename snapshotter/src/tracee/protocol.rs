@@ -33,7 +33,7 @@ const HOOK_INFO: u64 = 24;
 pub(crate) struct Registered {
     /// Addresses of `struct snap_info`s.
     pub(crate) infos: Vec<u64>,
-    /// The first of them is the one of whoever marks the point.
+    /// The first of them belongs to the executable or library that marks the point.
     is_marked: bool,
     /// In the order of registration: the address of the `struct snap_hook`, and that of its function.
     pub(crate) hooks: IndexMap<u64, u64>,

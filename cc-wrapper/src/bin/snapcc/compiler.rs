@@ -1,4 +1,4 @@
-//! Which compiler runs, and what it is told about `<snap.h>`.
+//! Chooses the compiler, and adds the directory of `<snap.h>` to its arguments.
 
 use std::env;
 use std::ffi::{OsStr, OsString};

@@ -110,7 +110,7 @@ fn kind(file: &OsStr, language: Option<&OsStr>) -> Kind {
 struct Linker {
     /// They are there: gcc then links even with no file to link.
     inputs: bool,
-    /// No executable comes of it.
+    /// The compiler links nothing.
     stopped: bool,
     output: Option<OsString>,
 }

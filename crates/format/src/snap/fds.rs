@@ -6,7 +6,7 @@
 use super::records::{BytesRef, record};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
-/// [`Fd::kind`]: inherited from whoever starts the instance; `source` is the standard stream there (0, 1 or 2).
+/// [`Fd::kind`]: inherited from the starter; `source` is the standard stream there (0, 1 or 2).
 pub const FD_INHERIT: u32 = 0;
 /// [`Fd::kind`]: the same open file description as the record `source`.
 pub const FD_DUP: u32 = 1;

@@ -245,9 +245,9 @@ record! {
         xstate: BytesRef,
         /// Name (comm).
         comm: [u8; 16],
-        /// CPU affinity mask; empty: that of whoever starts the instance.
+        /// CPU affinity mask; empty: the starter's.
         affinity: BytesRef,
-        /// 0: scheduled like whoever starts the instance; else the policy (flags included) plus 1.
+        /// 0: scheduled like the starter; else the policy (flags included) plus 1.
         policy: u32,
         /// Static priority of a real-time policy.
         priority: u32,
@@ -455,9 +455,9 @@ record! {
         info: u64,
         /// `AT_…`.
         at: u32,
-        /// File mode creation mask; `u32::MAX`: the one of whoever starts the instance.
+        /// File mode creation mask; `u32::MAX`: the starter's.
         umask: u32,
-        /// Working directory; empty: the one of whoever starts the instance.
+        /// Working directory; empty: the starter's.
         cwd: BytesRef,
         /// The program's path.
         exe: BytesRef,

@@ -169,7 +169,7 @@ impl<'a> Plan<'a> {
                 maps.push(index);
             }
         }
-        // Said in the header, so that whoever takes in a snapshot can see it there.
+        // Recorded in the header, so that a pull can see it without the whole plan.
         if self.ops.iter().any(is_wx) != self.header.has_wx() {
             return Err(FormatError::Invalid("writable and executable memory"));
         }

@@ -36,7 +36,7 @@ pub(crate) const PROBES: &[Probe] = &[
         "address-space-limit-effect",
         Level::Optional,
         "all",
-        "tells what ENOMEM of mmap means, so that the message can name the limit",
+        "shows what ENOMEM of mmap means, so that the message can name the limit",
         "messages about ENOMEM may name the wrong cause",
         limit_effect,
     ),

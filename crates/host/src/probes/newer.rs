@@ -25,7 +25,7 @@ pub(crate) const PROBES: &[Probe] = &[
         "seal",
         Level::Optional,
         "6.10 and later",
-        "sealed mappings are told by their flag (sl); an instance seals them again",
+        "sealed mappings are recognised by their flag (sl); an instance seals them again",
         "there is nothing to seal; snapshots with sealed mappings start with them unsealed",
         seal,
     ),

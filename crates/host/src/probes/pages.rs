@@ -47,7 +47,7 @@ pub(crate) const PROBES: &[Probe] = &[
         "smaps-flags-known",
         Level::CreateNeeds,
         "3.8 and later",
-        "a mapping of a kind that nobody thought of is refused, not dumped wrongly",
+        "a mapping of an unknown kind is refused, not stored wrongly",
         "programs that use such a mapping are refused by name until it is understood",
         smaps_flags_known,
     ),

@@ -75,7 +75,7 @@ pub(crate) const PROBES: &[Probe] = &[
         Level::CreateNeeds,
         "5.13 and later with CONFIG_RSEQ; not needed where rseq does not exist",
         "the snapshotter learns where a thread registered restartable sequences",
-        "programs that use rseq without glibc's symbols cannot be told from those that do not",
+        "programs that use rseq without glibc's symbols cannot be distinguished from those that do not",
         rseq_of_tracee,
     ),
     Probe::new(
@@ -91,7 +91,7 @@ pub(crate) const PROBES: &[Probe] = &[
         Level::CreateNeeds,
         "3.5 and later with CONFIG_KCMP (always on since 5.12 where there is DRM)",
         "two descriptors of one open file share their offset in an instance, too",
-        "descriptors that only look alike cannot be told from dup'ed ones; such programs are refused",
+        "descriptors that only look alike cannot be distinguished from duplicates; such programs are refused",
         compare_open_files,
     ),
     Probe::new(

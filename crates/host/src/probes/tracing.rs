@@ -108,7 +108,7 @@ fn seize_and_interrupt() -> Check {
 }
 
 /// **Symptom**: the tracee is killed when its tracer is gone. **Sequence**: a tracer seizes its own child with
-/// PTRACE_O_EXITKILL and exits while it is stopped; whoever adopts the child sees SIGKILL. **Kernels**: 3.8 and
+/// PTRACE_O_EXITKILL and exits while it is stopped; the process that adopts the child sees SIGKILL. **Kernels**: 3.8 and
 /// later. **Workaround**: none. **Removable**: never.
 fn exit_kill() -> Check {
     sys::adopt_orphans().or_unknown("cannot adopt orphans")?;

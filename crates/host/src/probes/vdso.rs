@@ -23,7 +23,7 @@ pub(crate) const PROBES: &[Probe] = &[
         "vdso-hash-tables",
         Level::Optional,
         "6.0 and later have DT_GNU_HASH; some builds lack DT_HASH",
-        "tells through which tables a lookup in the vDSO may go",
+        "shows through which tables a lookup in the vDSO may go",
         "nothing: the lookup takes whichever table there is",
         vdso_hash_tables,
     ),

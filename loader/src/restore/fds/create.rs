@@ -153,7 +153,7 @@ fn seek<'a>(record: &Fd, offset: u64, fd: i32) -> Result<i32, RestoreError<'a>> 
 }
 
 /// Makes the file of a [`Descriptor::Deleted`] or [`Descriptor::Memory`] record with its content, length and seals, open as the record
-/// says (close-on-exec, at offset 0). Whoever maps it calls this, too.
+/// says (close-on-exec, at offset 0). The code that maps it calls this, too.
 pub(crate) fn file<'a>(plan: &Plan<'a>, index: usize, record: &Fd, sources: &Sources) -> Result<i32, RestoreError<'a>> {
     let fail = |what| move |errno| RestoreError::Fd(record.fd, what, errno);
     let descriptor = record.descriptor();

@@ -236,7 +236,7 @@ pub(crate) fn parse(text: &[u8], path: &Path) -> Result<Map<String, Value>, Regi
     }
     match serde_json::from_slice(text) {
         Ok(Value::Object(object)) => Ok(object),
-        Ok(_) => Err(bad(path, "is no JSON object; mend or remove it")),
+        Ok(_) => Err(bad(path, "is not a JSON object; mend or remove it")),
         Err(e) => Err(bad(path, format!("is not JSON: {e}; mend or remove it"))),
     }
 }

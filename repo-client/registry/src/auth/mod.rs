@@ -24,7 +24,7 @@ use std::fmt;
 pub enum Credentials {
     /// Nobody.
     Anonymous,
-    /// Whoever the configuration files of docker and podman, and their credential helpers, name for the registry.
+    /// The credentials that the configuration files of docker and podman, and their helpers, have for the registry.
     Stored,
     /// A user.
     Password {

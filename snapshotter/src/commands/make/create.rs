@@ -203,7 +203,7 @@ fn publish(args: &Args, reference: &Option<Ref>, transaction: &Transaction, vari
     Ok(())
 }
 
-/// Copies to a file without a name, which gets it once it is complete: whoever is killed meanwhile leaves nothing.
+/// Copies to a file without a name, which gets its name once it is complete: a kill in between leaves nothing.
 fn copy_out(from: &Path, to: &Path) -> std::io::Result<()> {
     let directory = to.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let mut temporary = to.as_os_str().to_owned();

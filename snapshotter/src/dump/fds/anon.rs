@@ -49,7 +49,7 @@ pub(super) fn gather(gathering: &mut Gathering<'_>, open: &OpenFd, kind: &str) -
         _ => match REFUSED.iter().find(|(prefix, ..)| kind.starts_with(prefix)) {
             Some((_, what, remedy)) => Err((format!("is {what} ({})", open.name()), remedy)),
             None => Err((
-                format!("is a kernel object that is not known here ({})", open.name()),
+                format!("is a kernel object of an unknown kind ({})", open.name()),
                 "open it after the snapshot point",
             )),
         },

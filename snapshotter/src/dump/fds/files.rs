@@ -12,7 +12,7 @@ use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::Path;
 use std::rc::Rc;
 
-/// Character devices that are the same whoever opens them.
+/// Character devices that are the same for everyone who opens them.
 const PLAIN_DEVICES: &[&str] = &["/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom", "/dev/tty"];
 const CLOSE: &str = "close it before the snapshot point";
 

@@ -109,7 +109,7 @@ pub(super) fn gather(tracer: &Tracer, blockers: &mut Vec<Blocker>) -> Result<FdT
     if let Some(error) = all.first().and_then(|open| kernel::cannot_compare(open.at)) {
         blockers.push(Blocker {
             subject: "descriptors".to_owned(),
-            what: format!("which of them are duplicates cannot be told (kcmp: {error})"),
+            what: format!("duplicates among them cannot be recognised (kcmp: {error})"),
             remedy: "use a kernel with CONFIG_KCMP, and allow kcmp in the container",
         });
         return Ok(FdTables::default());

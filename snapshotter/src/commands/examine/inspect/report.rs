@@ -144,7 +144,7 @@ pub(super) struct Patches {
     pub(super) stack: usize,
     pub(super) tid: usize,
     pub(super) tid_futex: usize,
-    /// `struct snap_info`s besides the one of whoever marks the point.
+    /// `struct snap_info`s besides the one of the executable or library that marks the point.
     pub(super) info: usize,
 }
 
