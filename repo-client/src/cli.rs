@@ -248,8 +248,8 @@ pub(crate) struct PullArgs {
     /// Pull even if this machine cannot run the snapshot
     #[arg(long)]
     pub(crate) force: bool,
-    /// Also pull a snapshot with memory that is writable and executable at once, which JIT compilers have: an attacker who
-    /// can write to this memory decides what the program does
+    /// Also pull a snapshot with memory that is writable and executable at once, which JIT compilers have: an attacker
+    /// who can write to this memory decides what the program does
     #[arg(long)]
     pub(crate) allow_wx: bool,
     /// A public key of minisign, or a file with one, that must have signed the image; may be given several times (then

@@ -1,7 +1,8 @@
 //! `snaprun REF` for an image that is not there: pull it, then start `snaprun` again.
 //!
-//! `snaprun` executes this program with its own arguments, except for the name in front, which is `snaprun-pull:N`: N is
-//! the index of REF. Messages and exit statuses are those of `snaprun`: 125 if pulling fails, 127 if there is no such image.
+//! `snaprun` executes this program with its own arguments, except for the name in front, which is `snaprun-pull:N`: N
+//! is the index of REF. Messages and exit statuses are those of `snaprun`: 125 if pulling fails, 127 if there is no
+//! such image.
 
 use crate::cli::JOBS;
 use crate::output::printable;
@@ -67,8 +68,8 @@ fn is_there(stores: &Stores, image: &Image) -> Result<bool, Failure> {
     Ok(snapshots.is_some_and(|all| all.iter().all(|digest| stores.find(Kind::Snap, *digest).is_some())))
 }
 
-/// Pulls as `snaprepo pull --untagged` does. Without a terminal only a failure is printed, in one line, since stderr belongs
-/// to the program.
+/// Pulls as `snaprepo pull --untagged` does. Without a terminal only a failure is printed, in one line, since stderr
+/// belongs to the program.
 fn pull(stores: &Stores, config: &Config, reference: &Reference, allow_wx: bool) -> Result<(), Failure> {
     let failed = |error: &dyn Display| Failure(125, error.to_string());
     let keys = config.required_keys(&reference.registry).map_err(|error| failed(&error))?;

@@ -61,8 +61,8 @@ pub(crate) struct RunArgs {
     /// What the C library and OpenSSL may select code for: an instance then starts on every CPU of that level
     #[arg(long, value_name = "LEVEL", value_enum, default_value_t = Cpu::Native)]
     pub(crate) cpu: Cpu,
-    /// Which functions of shared libraries are looked up before the program runs, rather than at their first call, which
-    /// every instance would do again
+    /// Which functions of shared libraries are looked up before the program runs, rather than at their first call,
+    /// which every instance would do again
     #[arg(long, value_name = "WHICH", value_enum, default_value_t = Resolve::Program)]
     pub(crate) resolve: Resolve,
     /// Accept memory that is writable and executable at once, which JIT compilers have: an attacker who can write to it

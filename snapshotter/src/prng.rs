@@ -1,9 +1,9 @@
 //! Random number generators in user space that come back from a snapshot as they were.
 //!
 //! Generators that draw from the kernel (getrandom, /dev/urandom, glibc's arc4random since 2.36, C++ random_device,
-//! libsodium) are not here, and neither is OpenSSL 3, which looks at the process ID before each draw: the instance's is another, and
-//! the one that it remembers is not stored. docs/howto/uniqueness.md has the table with the reasons. What an application
-//! keeps itself (a std::mt19937, a seed in a variable) nobody can see.
+//! libsodium) are not here, and neither is OpenSSL 3, which looks at the process ID before each draw: the instance's is
+//! another, and the one that it remembers is not stored. docs/howto/uniqueness.md has the table with the reasons. What
+//! an application keeps itself (a std::mt19937, a seed in a variable) nobody can see.
 
 use crate::tracee::protocol::{HOOKS_OWN, INFO_HOOKS};
 use snapfn_format::snap::AT_READY;

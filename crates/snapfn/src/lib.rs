@@ -1,8 +1,8 @@
 //! Starts instances of snapshots, in the manner of [`std::process`].
 //!
-//! A [`Snapshot`] is opened and validated once. Every instance is then a fresh process: this process's own child, made by
-//! a `vfork`-like `clone` and one `execve` of `snaprun`, with the snapshot's files passed as open descriptors. No process
-//! stands in between, no privileges are needed, and everything here may be used from many threads at once.
+//! A [`Snapshot`] is opened and validated once. Every instance is then a fresh process: this process's own child, made
+//! by a `vfork`-like `clone` and one `execve` of `snaprun`, with the snapshot's files passed as open descriptors. No
+//! process stands in between, no privileges are needed, and everything here may be used from many threads at once.
 //!
 //! ```no_run
 //! use snapfn::{Snapshot, Stdio};

@@ -100,8 +100,8 @@ impl PoolOptions {
 
 /// Prepared instances of a snapshot. Clones are the same pool; with the last one, all that still wait are ended.
 ///
-/// A prepared instance has this process's resource limits, user, groups and umask as they were when it was prepared. The
-/// working directory is that of the request.
+/// A prepared instance has this process's resource limits, user, groups and umask as they were when it was prepared.
+/// The working directory is that of the request.
 #[derive(Clone, Debug)]
 pub struct Pool {
     shared: Arc<Shared>,

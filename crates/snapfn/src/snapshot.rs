@@ -14,8 +14,8 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// A snapshot, ready to be started any number of times. Clones share what is open. Of a tag with variants all are open, and
-/// every start takes any of them.
+/// A snapshot, ready to be started any number of times. Clones share what is open. Of a tag with variants all are open,
+/// and every start takes any of them.
 #[derive(Clone, Debug)]
 pub struct Snapshot {
     pub(crate) inner: Arc<Inner>,
@@ -143,8 +143,8 @@ impl Snapshot {
     /// `/usr/local/bin/snaprun`.
     ///
     /// # Errors
-    /// When there is no such snapshot, it is damaged, one of its files is missing, or it has memory that is writable and
-    /// executable at once ([`SnapshotOptions::allow_wx`]).
+    /// When there is no such snapshot, it is damaged, one of its files is missing, or it has memory that is writable
+    /// and executable at once ([`SnapshotOptions::allow_wx`]).
     ///
     /// ```
     /// let error = snapfn::Snapshot::open("./no-such-file.snap").unwrap_err();

@@ -2,8 +2,8 @@
 //!
 //! A child is made by `clone(CLONE_VM | CLONE_VFORK)` on a stack of its own: it borrows this process's memory, and this
 //! thread waits, until it has executed `snaprun`; nothing is copied. Until then it may only make system calls. All
-//! signals are blocked meanwhile, or a handler of this process would run in it; it stays so over the `execve`, since the
-//! snapshot's own mask is what the instance gets.
+//! signals are blocked meanwhile, or a handler of this process would run in it; it stays so over the `execve`, since
+//! the snapshot's own mask is what the instance gets.
 #![allow(unsafe_code)] // system calls
 
 use crate::Error;
@@ -28,8 +28,8 @@ pub(crate) struct Start<'a> {
     pub(crate) report: (&'a CStr, &'a OwnedFd),
     /// The first argument is the snapshot's name.
     pub(crate) strings: &'a Strings,
-    /// Descriptors of the standard streams, all of them above 2 or at their place. A prepared instance gets them later, and no
-    /// others of this process.
+    /// Descriptors of the standard streams, all of them above 2 or at their place. A prepared instance gets them later,
+    /// and no others of this process.
     pub(crate) streams: Option<[RawFd; 3]>,
     pub(crate) directory: Option<&'a CStr>,
     pub(crate) umask: Option<u32>,
@@ -150,8 +150,8 @@ extern "C" fn child(job: *mut c_void) -> c_int {
             libc::umask(mask);
         }
         if start.streams.is_none() {
-            // It waits for long: what another thread has just opened without close-on-exec (the end of a pipe whose closing
-            // somebody waits for) must not stay open in it. Before Linux 5.11 it does, as in any child.
+            // It waits for long: what another thread has just opened without close-on-exec (the end of a pipe whose
+            // closing somebody waits for) must not stay open in it. Before Linux 5.11 it does, as in any child.
             libc::syscall(libc::SYS_close_range, 3, u32::MAX, libc::CLOSE_RANGE_CLOEXEC);
         }
         for fd in (*job).files.iter().map(|file| file.as_raw_fd()).chain([start.report.1.as_raw_fd()]) {

@@ -79,7 +79,8 @@ impl Store {
     }
 
     fn create_dirs(&self) -> Result<(), StoreError> {
-        // A snapshot holds memory, perhaps secrets. A user who wants to share a store makes the root, or changes its mode.
+        // A snapshot holds memory, perhaps secrets. A user who wants to share a store makes the root, or changes its
+        // mode.
         DirBuilder::new()
             .recursive(true)
             .mode(0o700)
@@ -94,8 +95,9 @@ pub(crate) fn directories() -> impl Iterator<Item = &'static str> {
     Kind::ALL.map(Kind::dir).into_iter().chain([REFS, PULLED, "roots", SETS, "tmp"])
 }
 
-/// Makes one directory of mode 0755 whatever the umask; the root alone decides who gets in. A tag's directory may be removed
-/// again in the meantime, with the last tag in it; that is no error here: setting a tag begins anew where it is gone.
+/// Makes one directory of mode 0755 whatever the umask; the root alone decides who gets in. A tag's directory may be
+/// removed again in the meantime, with the last tag in it; that is no error here: setting a tag begins anew where it is
+/// gone.
 pub(crate) fn make_dir(path: &Path) -> Result<(), StoreError> {
     let checked = match fs::create_dir(path) {
         Ok(()) => fs::set_permissions(path, Permissions::from_mode(0o755))

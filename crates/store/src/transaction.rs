@@ -29,8 +29,8 @@ impl Transaction {
         &self.store
     }
 
-    /// Lets all users read what is stored from now on (0444 instead of 0600). Without it, snapshots are private, since they
-    /// hold what was in memory, and so are copies of files that not all users may read.
+    /// Lets all users read what is stored from now on (0444 instead of 0600). Without it, snapshots are private, since
+    /// they hold what was in memory, and so are copies of files that not all users may read.
     #[must_use]
     pub fn share(mut self, shared: bool) -> Self {
         self.shared = shared;

@@ -3,8 +3,8 @@
 //! ```text
 //!  transfers/<name>     part of a blob of a registry, a session of an upload, …; locked by the process that works on it
 //! ```
-//! Nothing here is trusted: a process that resumes a transfer checks its content. Garbage collection removes transfers that
-//! have not been used for a week.
+//! Nothing here is trusted: a process that resumes a transfer checks its content. Garbage collection removes transfers
+//! that have not been used for a week.
 
 use crate::lock::StoreLock;
 use crate::store::{absent, entries, make_dir};

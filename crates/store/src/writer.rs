@@ -121,7 +121,8 @@ impl BlobWriter {
         self.finish(None)
     }
 
-    /// As [`commit`](Self::commit), for content that must have the digest `expected`; leaves nothing where it has another.
+    /// As [`commit`](Self::commit), for content that must have the digest `expected`; leaves nothing where it has
+    /// another.
     pub fn commit_as(self, expected: Digest) -> Result<Stored, StoreError> {
         self.finish(Some(expected))
     }

@@ -27,8 +27,9 @@ impl Default for Few {
     }
 }
 
-/// Opens all files of the plan, the snapshot first: their descriptors in the plan's order. `few` is used if there are few.
-/// `handed` has the descriptors of `--fds`, whose files are not opened again: they were checked when they were opened.
+/// Opens all files of the plan, the snapshot first: their descriptors in the plan's order. `few` is used if there are
+/// few. `handed` has the descriptors of `--fds`, whose files are not opened again: they were checked when they were
+/// opened.
 pub fn open<'f>(
     stores: &Stores,
     plan: &Plan<'static>,

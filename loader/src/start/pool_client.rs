@@ -1,5 +1,6 @@
-//! `--from SOCKET`: has a pool release an instance with this process's arguments, environment, streams and directory, and
-//! stands for it: signals go to the instance, and this process ends as it does. `--pool` executes the program behind it.
+//! `--from SOCKET`: has a pool release an instance with this process's arguments, environment, streams and directory,
+//! and stands for it: signals go to the instance, and this process ends as it does. `--pool` executes the program
+//! behind it.
 #![allow(unsafe_code)] // system calls
 
 use crate::runtime::auxv::InitialStack;
@@ -68,8 +69,8 @@ fn call(number: usize, args: [u64; 4]) -> sys::Result<u64> {
     unsafe { sys::raw(number, [args[0], args[1], args[2], args[3], 0, 0]) }.map(|value| value as u64)
 }
 
-/// Executes the pool's program with `[this program, N, SOCKET, MODE, NAME]` and `--allow-wx` if it was given; returns only
-/// on failure.
+/// Executes the pool's program with `[this program, N, SOCKET, MODE, NAME]` and `--allow-wx` if it was given; returns
+/// only on failure.
 pub fn exec_pool(size: &CStr, socket: &CStr, args: &Args, name: &CStr, initial: &InitialStack) -> PoolError {
     let mut exe = [0u8; 4096];
     let path = match sys::readlinkat(sys::AT_FDCWD, c"/proc/self/exe", &mut exe[..4000]) {

@@ -1,7 +1,7 @@
 //! Handing over to `snaprepo`, which pulls an image and starts `snaprun` again.
 //!
-//! It is executed with this process's arguments, except for the name in front: `snaprun-pull:N`, where N is the index of the
-//! image's name among them. So nothing has to be moved, however many arguments there are.
+//! It is executed with this process's arguments, except for the name in front: `snaprun-pull:N`, where N is the index
+//! of the image's name among them. So nothing has to be moved, however many arguments there are.
 #![allow(unsafe_code)] // writes into the initial stack, execve
 
 use crate::runtime::auxv::{InitialStack, at};
@@ -28,8 +28,8 @@ pub fn hand_over(initial: &InitialStack, index: u64) -> Errno {
     // A program with more rights than its user does not look where the user says.
     let path = if initial.aux_value(at::SECURE) == Some(0) { initial.getenv(b"PATH") } else { None };
     let path = path.unwrap_or_default().split(|b| *b == b':').filter(|dir| !dir.is_empty());
-    // SAFETY: the slot of argument 0 in the initial stack. The new name lives until execve has copied it or failed; then
-    // the old one is put back.
+    // SAFETY: the slot of argument 0 in the initial stack. The new name lives until execve has copied it or failed;
+    // then the old one is put back.
     unsafe {
         let old = memory::read_u64(initial.argv);
         memory::write_u64(initial.argv, name.as_ptr() as u64);

@@ -1,8 +1,9 @@
 //! `--timing`: where the time of a start goes, by counters of our own.
 //!
 //! The process that was started stays as the parent and executes `snaprun` once more with `--timing-page`. Both share a
-//! page of time stamps. The first is taken before `execve`, the last by a stub of the resident region when the loader is
-//! gone, so the phases are all of the time in between, except for the final `rt_sigreturn`. The parent waits and prints.
+//! page of time stamps. The first is taken before `execve`, the last by a stub of the resident region when the loader
+//! is gone, so the phases are all of the time in between, except for the final `rt_sigreturn`. The parent waits and
+//! prints.
 //!
 //! An ordinary start looks at one byte and takes no time stamp.
 #![allow(unsafe_code)] // the page of time stamps, clone

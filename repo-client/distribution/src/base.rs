@@ -1,5 +1,5 @@
-//! The image that a pushed one is put on top of. Its layers become the repository's: the registry mounts them where it has
-//! them in another repository, and what comes from another registry is copied.
+//! The image that a pushed one is put on top of. Its layers become the repository's: the registry mounts them where it
+//! has them in another repository, and what comes from another registry is copied.
 
 use crate::platform::{self, MANIFESTS};
 use crate::push::Target;

@@ -12,8 +12,8 @@
 //! plain-http = true
 //! ```
 //! What the user's file states replaces the same setting of the system's; everything else stays. Relative paths begin
-//! at the directory of the file that has them. What is not known is an error: a setting that is silently ignored because
-//! of a spelling mistake may be the one that asks for signatures.
+//! at the directory of the file that has them. What is not known is an error: a setting that is silently ignored
+//! because of a spelling mistake may be the one that asks for signatures.
 
 use crate::key::{KeyError, PublicKey};
 use serde::Deserialize;

@@ -124,7 +124,8 @@ impl Repo {
         Ok((Fetched::Whole(transfer), fetched + whole))
     }
 
-    /// The index of a layer, if it has one that is of use: of exactly the expected files, in a registry that knows ranges.
+    /// The index of a layer, if it has one that is of use: of exactly the expected files, in a registry that knows
+    /// ranges.
     fn toc(
         &self,
         client: &Client,
@@ -165,7 +166,8 @@ pub(crate) fn frame(file: &File, chunk: &Chunk) -> Option<Vec<u8>> {
     Some(bytes)
 }
 
-/// Fetches the frames of `missing`, in ascending order, each to its place in the transfer; `None` where the registry ignores ranges.
+/// Fetches the frames of `missing`, in ascending order, each to its place in the transfer; `None` where the registry
+/// ignores ranges.
 fn fetch_chunks(
     client: &Client,
     repository: &str,

@@ -65,7 +65,8 @@ pub struct Snapshot {
     pub program: Option<String>,
     /// When it was made, in seconds since 1970, if it says.
     pub created: Option<u64>,
-    /// Whether it has memory that is writable and executable at once: then it is pulled and started with `--allow-wx` only.
+    /// Whether it has memory that is writable and executable at once: then it is pulled and started with `--allow-wx`
+    /// only.
     pub wx: bool,
     /// What it needs of a host.
     pub needs: Needs,

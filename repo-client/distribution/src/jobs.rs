@@ -4,7 +4,8 @@ use crate::RepoError;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Condvar, Mutex, PoisonError};
 
-/// Does `job` for each of `count`, `jobs` at a time. Where one fails, nothing new is begun, and the error is that one's.
+/// Does `job` for each of `count`, `jobs` at a time. Where one fails, nothing new is begun, and the error is that
+/// one's.
 pub(crate) fn all<T: Send>(
     count: usize,
     jobs: usize,

@@ -223,7 +223,8 @@ fn write_new(path: &Path, mode: u32, text: &str) -> Result<(), KeyError> {
     written.inspect_err(|_| remove(path)).map_err(failed)
 }
 
-/// Removes a file that was begun here. That it failed is reported; a rest that cannot be removed is not worth a second error.
+/// Removes a file that was begun here. That it failed is reported; a rest that cannot be removed is not worth a second
+/// error.
 fn remove(path: &Path) {
     let _ = fs::remove_file(path);
 }

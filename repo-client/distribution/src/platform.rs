@@ -30,7 +30,8 @@ struct Platform {
     variant: String,
 }
 
-/// If `manifest` is a list, the image in it that is for this machine; of several the one for the lowest level of the CPU.
+/// If `manifest` is a list, the image in it that is for this machine; of several the one for the lowest level of the
+/// CPU.
 ///
 /// # Errors
 /// Why there is none.

@@ -70,7 +70,8 @@ impl Repo {
         if !options.require_signature.is_empty() {
             verify_signature(&client, &from.repository, &manifest.digest, &options.require_signature)?;
         }
-        // What is signed, and what is reported, is what the name stands for: perhaps a list, which names the image by digest.
+        // What is signed, and what is reported, is what the name stands for: perhaps a list, which names the image by
+        // digest.
         let digest = manifest.digest;
         let manifest = platform::resolve(&client, &from.repository, manifest, platform::bad_list)?;
         let view = ManifestView::parse(&manifest.bytes)?;
@@ -308,7 +309,8 @@ impl Source<'_> {
         Ok((fetched, moved))
     }
 
-    /// Reads the files in a fetched layer, in order. What is decompressed here is hashed and written by `receive`, meanwhile.
+    /// Reads the files in a fetched layer, in order. What is decompressed here is hashed and written by `receive`,
+    /// meanwhile.
     fn read(
         &self,
         fetched: &Fetched,
@@ -335,8 +337,8 @@ impl Source<'_> {
         result.map_err(|fault| spoilt(fetched, needed, fault))
     }
 
-    /// The layer to blame where a snapshot's parts do not make it, if there is one. They are read once more: as long as all is well,
-    /// the digest of the whole is enough.
+    /// The layer to blame where a snapshot's parts do not make it, if there is one. They are read once more: as long as
+    /// all is well, the digest of the whole is enough.
     fn blame(
         &self,
         snapshot: &SnapshotEntry,

@@ -1,8 +1,9 @@
-//! From the local store to a registry: `plan → for each layer: compress, ask, mount or send → configuration → manifest`.
+//! From the local store to a registry: `plan → for each layer: compress, ask, mount or send → configuration →
+//! manifest`.
 //!
-//! A layer is compressed into a file of the store's own temporary area before anything is asked, since registries know blobs
-//! by digest. The same snapshot gives the same layers: whatever an earlier push has brought there is found again, also
-//! after a kill, and a blob's own upload goes on where the registry acknowledged the last piece.
+//! A layer is compressed into a file of the store's own temporary area before anything is asked, since registries know
+//! blobs by digest. The same snapshot gives the same layers: whatever an earlier push has brought there is found again,
+//! also after a kill, and a blob's own upload goes on where the registry acknowledged the last piece.
 
 use crate::base::{BaseImage, FoundBase};
 use crate::{Event, Present, Repo, RepoError, jobs};
@@ -55,7 +56,8 @@ impl PushOptions {
 }
 
 impl Repo {
-    /// Stores the snapshot that `name` stands for, with all its variants, as the image `to`. Only what the registry lacks is sent.
+    /// Stores the snapshot that `name` stands for, with all its variants, as the image `to`. Only what the registry
+    /// lacks is sent.
     pub fn push(&self, name: &Ref, to: &Reference, options: &PushOptions) -> Result<Pushed, RepoError> {
         let tag = to.tag.clone().filter(|_| to.digest.is_none()).ok_or(RepoError::NoTag)?;
         let store = self.stores.resolve(name)?.store;
@@ -173,8 +175,8 @@ impl Target<'_> {
         format!("{}.{}.upload", digest.hex(), &place.hex()[..16])
     }
 
-    /// Whether the repository has the blob, or can have it from another of the same registry: from `beside`, or from one
-    /// that is remembered to have had it.
+    /// Whether the repository has the blob, or can have it from another of the same registry: from `beside`, or from
+    /// one that is remembered to have had it.
     pub(crate) fn present(&self, digest: &Digest, beside: Option<&str>) -> Result<Option<Present>, RepoError> {
         if self.client.head_blob(&self.to.repository, digest)?.is_some() {
             return Ok(Some(Present::InRepository));

@@ -1,8 +1,8 @@
 //! Signatures of images.
 //!
-//! A signature covers a statement that names the manifest by its digest and nothing else, so it stays valid when image and
-//! signature are copied to another repository. It does not cover tags: someone who can write to the registry can move a tag
-//! to another image that the same key has signed.
+//! A signature covers a statement that names the manifest by its digest and nothing else, so it stays valid when image
+//! and signature are copied to another repository. It does not cover tags: someone who can write to the registry can
+//! move a tag to another image that the same key has signed.
 //!
 //! ```text
 //!  snapfn image signature 1\n

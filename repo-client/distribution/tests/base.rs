@@ -49,7 +49,8 @@ fn layer(name: &str, content: &[u8]) -> (Vec<u8>, Digest) {
     (gzip.finish().unwrap(), Digest::of(&tar))
 }
 
-/// A base as others build it: one image for each architecture, in a list. Returns the layers of the one for this machine.
+/// A base as others build it: one image for each architecture, in a list. Returns the layers of the one for this
+/// machine.
 fn put_base(host: &str, repository: &str, types: [&str; 4]) -> Vec<Digest> {
     let client = client(host);
     let upload = |bytes: &[u8]| {

@@ -1,5 +1,5 @@
-//! From the manifest's digest to every byte in the store: each link of the chain, broken by a registry, is noticed before
-//! anything has a name, and the layer is named.
+//! From the manifest's digest to every byte in the store: each link of the chain, broken by a registry, is noticed
+//! before anything has a name, and the layer is named.
 
 #![allow(clippy::unwrap_used, reason = "a test panics where it fails")]
 
@@ -105,8 +105,8 @@ impl Stage {
         digest(blob)
     }
 
-    /// Pulls a version into a store that has the first (so that only chunks are fetched), or into an empty one. What comes is
-    /// refused, the layer is named, and nothing is left of it.
+    /// Pulls a version into a store that has the first (so that only chunks are fetched), or into an empty one. What
+    /// comes is refused, the layer is named, and nothing is left of it.
     #[track_caller]
     fn refused(&self, target: &str, layer: &str, why: &str) {
         for first in [true, false] {
@@ -178,8 +178,8 @@ fn every_link_is_checked() {
     stage.refused(":v2", &layer, "the chunk at byte");
     stage.registry.blob_as(&layer, &stage.blob);
 
-    // Configuration → file: a liar pushes a chunk of his own, with an index and a manifest that agree with it. Noise does not
-    // compress, so his frame is as long as the honest one.
+    // Configuration → file: a liar pushes a chunk of his own, with an index and a manifest that agree with it. Noise
+    // does not compress, so his frame is as long as the honest one.
     let size = stage.toc["entries"][at]["chunkSize"].as_u64().unwrap() as usize;
     let content = noise(7, size);
     let frame = zstd::bulk::compress(&content, 3).unwrap();

@@ -1,5 +1,5 @@
-//! Content-defined cutting: where a file is divided depends on its pages and not on where they lie, so that two versions
-//! that differ in a few pages have most of their pieces in common.
+//! Content-defined cutting: where a file is divided depends on its pages and not on where they lie, so that two
+//! versions that differ in a few pages have most of their pieces in common.
 //!
 //! ```text
 //!  pages   ….m…….m.m………m……        m: a page whose hash ends in zero bits (a mark) may begin a piece
@@ -126,8 +126,8 @@ pub struct Part {
     pub digest: Digest,
 }
 
-/// How long parts are: at most `count` result from `size` bytes. In powers of two, so that a file that grows a little is cut
-/// at the same places.
+/// How long parts are: at most `count` result from `size` bytes. In powers of two, so that a file that grows a little
+/// is cut at the same places.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct PartLimits {
     min: u64,

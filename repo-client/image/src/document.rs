@@ -288,7 +288,8 @@ impl ManifestView {
         Ok(ManifestView { config, layers })
     }
 
-    /// The snapshots in an image, from its configuration (whose digest has been checked), with the layers that they are in.
+    /// The snapshots in an image, from its configuration (whose digest has been checked), with the layers that they are
+    /// in.
     pub fn image(&self, config: &[u8]) -> Result<ImageView, ImageError> {
         let config: ImageConfiguration =
             serde_json::from_slice(config).map_err(|e| ImageError::document("configuration", e))?;
@@ -350,7 +351,8 @@ impl Base {
     }
 }
 
-/// A layer of an image in docker's format becomes one of OCI's, in a manifest of which no others may be. The bytes are the same.
+/// A layer of an image in docker's format becomes one of OCI's, in a manifest of which no others may be. The bytes are
+/// the same.
 fn rename_type(layer: &mut Value) {
     let oci = match layer["mediaType"].as_str() {
         Some("application/vnd.docker.image.rootfs.diff.tar.gzip") => "application/vnd.oci.image.layer.v1.tar+gzip",

@@ -54,8 +54,8 @@ struct Needed {
     common: bool,
 }
 
-/// Plans an image that holds `snapshots`, found in `stores`. Reads all of every snapshot. `loader` is a `snaprun`. `progress`
-/// gets the number of bytes after each read.
+/// Plans an image that holds `snapshots`, found in `stores`. Reads all of every snapshot. `loader` is a `snaprun`.
+/// `progress` gets the number of bytes after each read.
 pub fn plan(
     stores: &Stores,
     snapshots: &[Input],

@@ -22,8 +22,8 @@ pub const POSITION_ANNOTATION: &str = "io.github.containers.zstd-chunked.manifes
 const SKIPPABLE: [u8; 4] = [0x50, 0x2a, 0x4d, 0x18];
 const MAGIC: &[u8; 8] = b"GNUlInUx";
 const TYPE: u64 = 1;
-/// Most bytes of an index, compressed or not. An entry takes ten times in memory what it takes at least in JSON; that of a
-/// part of 64 MiB has some hundred.
+/// Most bytes of an index, compressed or not. An entry takes ten times in memory what it takes at least in JSON; that
+/// of a part of 64 MiB has some hundred.
 const INDEX_MAX: u64 = 4 << 20;
 /// Most bytes of a chunk that a reader takes: a chunk is held in memory.
 const CHUNK_LIMIT: u64 = 4 * CHUNK_MAX as u64;
@@ -35,7 +35,8 @@ pub(crate) struct Document {
     pub(crate) entries: Vec<Entry>,
 }
 
-/// One entry of it: a file, with its first chunk where it has several, or a further chunk. Type and name are never left out.
+/// One entry of it: a file, with its first chunk where it has several, or a further chunk. Type and name are never left
+/// out.
 #[derive(Debug, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Entry {
@@ -168,8 +169,8 @@ pub struct Toc {
 }
 
 impl Toc {
-    /// Parses the compressed index that lies at `position`. Its digest is checked, every chunk lies in the blob before the index, in
-    /// ascending order, and the chunks of a file cover it.
+    /// Parses the compressed index that lies at `position`. Its digest is checked, every chunk lies in the blob before
+    /// the index, in ascending order, and the chunks of a file cover it.
     pub fn parse(compressed: &[u8], position: &TocPosition) -> Result<Self, LayerFault> {
         if Digest(Sha256::digest(compressed).into()) != position.digest {
             return Err(LayerFault::content("the digest of its index is not the one in the manifest"));

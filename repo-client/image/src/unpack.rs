@@ -9,8 +9,8 @@ use sha2::{Digest as _, Sha256};
 use snapfn_store::{BlobWriter, Digest, StoreError, Stored};
 use std::io::{BufRead, BufReader, Read};
 
-/// Memory that a zstd stream may ask for: 2 to that power bytes. Ours need a fraction of it, other writers at their ordinary
-/// levels that much.
+/// Memory that a zstd stream may ask for: 2 to that power bytes. Ours need a fraction of it, other writers at their
+/// ordinary levels that much.
 const WINDOW_LOG: u32 = 23;
 /// Bytes handed on at once.
 const BUFFER: usize = 256 << 10;
@@ -80,8 +80,8 @@ pub fn check_chunk(bytes: &[u8], chunk: &Chunk) -> Result<(), LayerFault> {
     }
 }
 
-/// Blocks that lie at a multiple of their size in the file are written at once, or left out when they are zero: the page cache then
-/// keeps them in large folios.
+/// Blocks that lie at a multiple of their size in the file are written at once, or left out when they are zero: the
+/// page cache then keeps them in large folios.
 const FILL_BLOCK: usize = 2 << 20;
 
 /// Fills a file of the store from its first to its last byte.

@@ -16,7 +16,8 @@ use std::time::Instant;
 /// A transfer below this rate, in bytes a second over a whole stall time-out, counts as stalled.
 const SLOWEST: u64 = 512;
 
-/// As many bytes must come for the attempts to be counted anew, so that a registry that cuts after each byte is given up.
+/// As many bytes must come for the attempts to be counted anew, so that a registry that cuts after each byte is given
+/// up.
 const PROGRESS: u64 = 16 << 10;
 
 /// The answer to a range request.

@@ -11,7 +11,8 @@ use serde::Deserialize;
 /// Largest manifest that registries are to take, and that is read.
 pub const MAX_MANIFEST: u64 = 4 << 20;
 
-/// A manifest as the registry gave it. The digest has been computed from the bytes, and compared where one was asked for.
+/// A manifest as the registry gave it. The digest has been computed from the bytes, and compared where one was asked
+/// for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Manifest {
     /// The registry's `Content-Type`, or the manifest's own `mediaType` where the registry has none.

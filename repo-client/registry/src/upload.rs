@@ -6,8 +6,9 @@
 //! ```
 //!
 //! A broken upload goes on after the last piece that the registry has acknowledged, if it still knows the upload (`GET
-//! Location` tells). docker-registry up to 2.8 forgets it when a connection breaks *inside* a PATCH, and does not know it by
-//! a location older than the last PATCH (whose answer was lost): `GET` is 404 then, and the blob begins anew. So pieces are small at first and grow as long as they go fast.
+//! Location` tells). docker-registry up to 2.8 forgets it when a connection breaks *inside* a PATCH, and does not know
+//! it by a location older than the last PATCH (whose answer was lost): `GET` is 404 then, and the blob begins anew. So
+//! pieces are small at first and grow as long as they go fast.
 
 use crate::auth::replace_file;
 use crate::client::{Access, Client, Operation};

@@ -79,8 +79,8 @@ fn redact(found: &[u8]) -> String {
     format!("{shown}…, {} bytes", found.len())
 }
 
-/// Searches a snapshot, the program that it is of, and the files that it maps. Libraries are left alone: they are as they were
-/// shipped.
+/// Searches a snapshot, the program that it is of, and the files that it maps. Libraries are left alone: they are as
+/// they were shipped.
 pub fn scan_snapshot(
     stores: &Stores,
     snapshot: &File,

@@ -8,7 +8,8 @@ use std::ops::Range;
 pub(crate) const LONGEST: usize = 16 << 10;
 
 /// Kind, and the form. `\b` is between bytes of a word and others; forms with a prefix of their own and a fixed
-/// alphabet and length. A private key is its first line and at least one line of content: programs have the former alone.
+/// alphabet and length. A private key is its first line and at least one line of content: programs have the former
+/// alone.
 const TABLE: &[(&str, &str)] = &[
     ("AWS access key ID", r"\b(?:AKIA|ASIA)[A-Z2-7]{16}\b"),
     ("GitHub token", r"\bgh[pousr]_[A-Za-z0-9]{36}\b"),

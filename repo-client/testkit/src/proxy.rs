@@ -196,8 +196,8 @@ enum Then {
 }
 
 impl Shared {
-    /// The records, when requests whose answers a client has seen have theirs: a record is complete, and made, after the answer.
-    /// A request that a fault holds up is not waited for.
+    /// The records, when requests whose answers a client has seen have theirs: a record is complete, and made, after
+    /// the answer. A request that a fault holds up is not waited for.
     fn settled(&self) -> MutexGuard<'_, Vec<Record>> {
         let end = Instant::now() + Duration::from_secs(1);
         while self.open.load(Ordering::SeqCst) > 0 && Instant::now() < end {

@@ -167,7 +167,8 @@ impl Held {
         }
     }
 
-    /// The next held signal and whether a process (not the kernel) sent it; `None` after the timeout or an interruption.
+    /// The next held signal and whether a process (not the kernel) sent it; `None` after the timeout or an
+    /// interruption.
     fn next_signal(&self, timeout: Option<Duration>) -> Option<(c_int, bool)> {
         let mut info = MaybeUninit::<libc::siginfo_t>::uninit();
         // SAFETY: the set is initialised, info is written by a successful call, the timeout is null or valid.

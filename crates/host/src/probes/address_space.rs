@@ -112,8 +112,8 @@ fn compat_layout() -> Check {
 
 /// **Symptom**: `mmap(NULL)` goes below 0x1555_5555_6000, downwards, where no ordinary process has anything.
 /// **Sequence**: RLIMIT_STACK = unlimited, `execve`, `mmap(NULL)`. The gap that is kept for the stack is then at its
-/// maximum, five sixths of the address space. **Kernels**: all x86-64. **Workaround**: none needed; the limit is put back by prlimit after the exec.
-/// **Removable**: when personality() is allowed in every container.
+/// maximum, five sixths of the address space. **Kernels**: all x86-64. **Workaround**: none needed; the limit is put
+/// back by prlimit after the exec. **Removable**: when personality() is allowed in every container.
 fn stack_limit_layout() -> Check {
     let (_, hard) = getrlimit(Resource::RLIMIT_STACK).or_unknown("cannot read RLIMIT_STACK")?;
     if hard != RLIM_INFINITY {

@@ -156,8 +156,8 @@ fn tail_of_last_page() -> Check {
     ensure_value(garbage.is_none(), "not zero behind the end of the file, at", garbage.unwrap_or(0))
 }
 
-/// **Symptom**: `mmap` succeeds, the access raises SIGBUS. **Sequence**: map two pages of a file of one. **Kernels**: all.
-/// **Workaround**: header and plan carry the exact file size, which is compared with fstat before anything is
+/// **Symptom**: `mmap` succeeds, the access raises SIGBUS. **Sequence**: map two pages of a file of one. **Kernels**:
+/// all. **Workaround**: header and plan carry the exact file size, which is compared with fstat before anything is
 /// mapped. **Removable**: never.
 fn sigbus_past_end() -> Check {
     let file = tmpfile::with_pages(1, 1)?;
@@ -195,8 +195,8 @@ fn free_refused() -> Check {
     anonymous.advise(libc::MADV_FREE).or_unknown("this kernel has no MADV_FREE")
 }
 
-/// **Symptom**: `mremap` to a larger size succeeds, the new part raises SIGBUS. **Sequence**: MAP_PRIVATE of a file of one
-/// page, `mremap` to four, write to the last. glibc's realloc does so with large blocks. **Kernels**: all.
+/// **Symptom**: `mremap` to a larger size succeeds, the new part raises SIGBUS. **Sequence**: MAP_PRIVATE of a file of
+/// one page, `mremap` to four, write to the last. glibc's realloc does so with large blocks. **Kernels**: all.
 /// **Workaround**: blocks that their owner may grow are restored into anonymous memory. **Removable**: never.
 fn mremap_past_end() -> Check {
     let file = tmpfile::with_pages(1, 42)?;
@@ -208,10 +208,10 @@ fn mremap_past_end() -> Check {
     ensure(end == End::Killed(libc::SIGBUS), "the new part of the mapping can be written")
 }
 
-/// **Symptom**: EFAULT. **Sequence**: four pages, the protection of the last two changed and so two mappings; `mremap` of
-/// all to eight pages. **Kernels**: all; 6.17 moves several mappings at once, but still does not grow them.
-/// **Workaround**: large blocks are not cut: holes in them are stored or restored as anonymous memory of one
-/// kind. **Removable**: never.
+/// **Symptom**: EFAULT. **Sequence**: four pages, the protection of the last two changed and so two mappings; `mremap`
+/// of all to eight pages. **Kernels**: all; 6.17 moves several mappings at once, but still does not grow them.
+/// **Workaround**: large blocks are not cut: holes in them are stored or restored as anonymous memory of one kind.
+/// **Removable**: never.
 fn mremap_over_two() -> Check {
     let mut block = Region::anonymous(4 * PAGE).or_unknown("mmap failed")?;
     block.protect(2 * PAGE, 2 * PAGE, libc::PROT_READ).or_unknown("mprotect failed")?;

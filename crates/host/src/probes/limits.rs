@@ -50,8 +50,9 @@ pub(crate) const PROBES: &[Probe] = &[
     ),
 ];
 
-/// **Symptom**: 64 GiB of MAP_NORESERVE memory can be mapped. **Sequence**: vm.overcommit_memory, one `mmap`. **Kernels**: all;
-/// in mode 2 MAP_NORESERVE is ignored. **Workaround**: none; the message names the mode. **Removable**: never.
+/// **Symptom**: 64 GiB of MAP_NORESERVE memory can be mapped. **Sequence**: vm.overcommit_memory, one `mmap`.
+/// **Kernels**: all; in mode 2 MAP_NORESERVE is ignored. **Workaround**: none; the message names the mode.
+/// **Removable**: never.
 fn overcommit() -> Check {
     const STRICT: u64 = 2;
     let file = sys::open(c"/proc/sys/vm/overcommit_memory", libc::O_RDONLY).or_unknown("cannot read the mode")?;
@@ -68,16 +69,16 @@ fn overcommit() -> Check {
     }
 }
 
-/// **Symptom**: RLIMIT_AS is unlimited. **Sequence**: getrlimit. **Kernels**: all. **Workaround**: `ulimit -v unlimited`.
-/// **Removable**: never.
+/// **Symptom**: RLIMIT_AS is unlimited. **Sequence**: getrlimit. **Kernels**: all. **Workaround**: `ulimit -v
+/// unlimited`. **Removable**: never.
 fn address_space_limit() -> Check {
     let (soft, _) = getrlimit(Resource::RLIMIT_AS).or_unknown("cannot read RLIMIT_AS")?;
     ensure_value(soft == RLIM_INFINITY, "RLIMIT_AS is", soft)
 }
 
 /// **Symptom**: ENOMEM beyond the limit, also for MAP_NORESERVE and for read-only file mappings; success below.
-/// **Sequence**: RLIMIT_AS = 32 GiB, map 1 MiB, map a page more than the limit. **Kernels**: all. **Workaround**: the message compares the limit with
-/// the size of the snapshot. **Removable**: never.
+/// **Sequence**: RLIMIT_AS = 32 GiB, map 1 MiB, map a page more than the limit. **Kernels**: all. **Workaround**: the
+/// message compares the limit with the size of the snapshot. **Removable**: never.
 fn limit_effect() -> Check {
     const LARGE: u64 = 32 << 30;
     let (_, hard) = getrlimit(Resource::RLIMIT_AS).or_unknown("cannot read RLIMIT_AS")?;
@@ -89,8 +90,8 @@ fn limit_effect() -> Check {
     ensure_refused(map(limit + PAGE), Errno::ENOMEM, "a mapping beyond RLIMIT_AS is not refused with ENOMEM")
 }
 
-/// **Symptom**: at least 256 processes are allowed. **Sequence**: getrlimit. **Kernels**: all. **Workaround**: `ulimit -u`.
-/// **Removable**: never.
+/// **Symptom**: at least 256 processes are allowed. **Sequence**: getrlimit. **Kernels**: all. **Workaround**: `ulimit
+/// -u`. **Removable**: never.
 fn process_limit() -> Check {
     let (soft, _) = getrlimit(Resource::RLIMIT_NPROC).or_unknown("cannot read RLIMIT_NPROC")?;
     ensure_value(soft >= 256, "RLIMIT_NPROC is", soft)

@@ -71,9 +71,9 @@ pub(crate) const PROBES: &[Probe] = &[
     ),
 ];
 
-/// **Symptom**: all pages of a file mapping are resident at once. **Sequence**: map 16 pages, `madvise(MADV_POPULATE_READ)`,
-/// Rss in smaps. **Kernels**: 5.14 and later, EINVAL before. **Workaround**: faults. **Removable**: when 5.14 is the
-/// oldest kernel.
+/// **Symptom**: all pages of a file mapping are resident at once. **Sequence**: map 16 pages,
+/// `madvise(MADV_POPULATE_READ)`, Rss in smaps. **Kernels**: 5.14 and later, EINVAL before. **Workaround**: faults.
+/// **Removable**: when 5.14 is the oldest kernel.
 fn populate_read() -> Check {
     const PAGES: u8 = 16;
     let file = tmpfile::with_pages(PAGES, 1)?;
@@ -92,8 +92,8 @@ fn has_flag(region: &Region, flag: &[u8; 2]) -> Result<bool, crate::finding::Fin
     Ok(flags.is_some_and(|flags| flags.split(|byte| *byte == b' ').any(|seen| seen == flag)))
 }
 
-/// **Symptom**: `munmap` and `mprotect` give EPERM, VmFlags has "sl". **Sequence**: `mseal` of an anonymous page. **Kernels**: 6.10
-/// and later, 64-bit; ENOSYS before. **Workaround**: none needed. **Removable**: never.
+/// **Symptom**: `munmap` and `mprotect` give EPERM, VmFlags has "sl". **Sequence**: `mseal` of an anonymous page.
+/// **Kernels**: 6.10 and later, 64-bit; ENOSYS before. **Workaround**: none needed. **Removable**: never.
 fn seal() -> Check {
     let region = Region::anonymous(PAGE).or_unknown("mmap failed")?;
     region.seal().or_missing("mseal was refused")?;
@@ -102,9 +102,9 @@ fn seal() -> Check {
     ensure_refused(region.unmap(), Errno::EPERM, "munmap of a sealed mapping works")
 }
 
-/// **Symptom**: an access raises SIGSEGV, without a mapping of its own; pagemap bit 58 tells (6.15). **Sequence**: three pages,
-/// `madvise(MADV_GUARD_INSTALL)`, touch. **Kernels**: 6.13 and later. **Workaround**: a program's guards are stored as
-/// what they are; a host without them gets PROT_NONE pages. **Removable**: never.
+/// **Symptom**: an access raises SIGSEGV, without a mapping of its own; pagemap bit 58 tells (6.15). **Sequence**:
+/// three pages, `madvise(MADV_GUARD_INSTALL)`, touch. **Kernels**: 6.13 and later. **Workaround**: a program's guards
+/// are stored as what they are; a host without them gets PROT_NONE pages. **Removable**: never.
 fn guard_pages() -> Check {
     const MADV_GUARD_INSTALL: i32 = 102;
     let region = Region::anonymous(3 * PAGE).or_unknown("mmap failed")?;
@@ -113,9 +113,9 @@ fn guard_pages() -> Check {
     ensure(end == End::Killed(libc::SIGSEGV), "a guard page can be written")
 }
 
-/// **Symptom**: VmFlags has "dp", and a forked child sees zeroes. **Sequence**: `mmap(MAP_DROPPABLE | MAP_ANONYMOUS)`. **Kernels**:
-/// 6.11 and later. **Workaround**: such pages are never stored; a host without the flag gets plain zero pages.
-/// **Removable**: never.
+/// **Symptom**: VmFlags has "dp", and a forked child sees zeroes. **Sequence**: `mmap(MAP_DROPPABLE | MAP_ANONYMOUS)`.
+/// **Kernels**: 6.11 and later. **Workaround**: such pages are never stored; a host without the flag gets plain zero
+/// pages. **Removable**: never.
 fn droppable() -> Check {
     const MAP_DROPPABLE: i32 = 8;
     let flags = MAP_DROPPABLE | libc::MAP_ANONYMOUS;
@@ -124,8 +124,9 @@ fn droppable() -> Check {
     ensure(has_flag(&region, b"dp")?, "smaps does not show that a mapping is droppable")
 }
 
-/// **Symptom**: a forked child reads zero where its parent wrote; VmFlags has "wf". **Sequence**: `madvise(MADV_WIPEONFORK)`, write,
-/// fork. **Kernels**: 4.14 and later. **Workaround**: such pages are never stored. **Removable**: never.
+/// **Symptom**: a forked child reads zero where its parent wrote; VmFlags has "wf". **Sequence**:
+/// `madvise(MADV_WIPEONFORK)`, write, fork. **Kernels**: 4.14 and later. **Workaround**: such pages are never stored.
+/// **Removable**: never.
 fn wipe_on_fork() -> Check {
     let region = Region::anonymous(PAGE).or_unknown("mmap failed")?;
     region.advise(libc::MADV_WIPEONFORK).or_missing("MADV_WIPEONFORK was refused")?;
@@ -137,8 +138,8 @@ fn wipe_on_fork() -> Check {
 }
 
 /// **Symptom**: a child of the process sees CLOCK_MONOTONIC moved by the offset. **Sequence**: `unshare(CLONE_NEWUSER |
-/// CLONE_NEWTIME)`, write /proc/self/timens_offsets, fork. **Kernels**: 5.6 and later; distributions may forbid unprivileged
-/// user namespaces. **Workaround**: none; documented. **Removable**: never.
+/// CLONE_NEWTIME)`, write /proc/self/timens_offsets, fork. **Kernels**: 5.6 and later; distributions may forbid
+/// unprivileged user namespaces. **Workaround**: none; documented. **Removable**: never.
 fn time_namespace() -> Check {
     const CLONE_NEWTIME: i32 = 0x80;
     const OFFSET: i64 = 100_000;
@@ -152,8 +153,9 @@ fn time_namespace() -> Check {
     ensure(end == End::Exited(1), "the clock of a child did not follow the offset")
 }
 
-/// **Symptom**: a descriptor. **Sequence**: `userfaultfd(UFFD_USER_MODE_ONLY)`. **Kernels**: 5.11 and later; faults in system calls
-/// are not seen, so a `read(2)` into a missing page fails. **Workaround**: never on the default path. **Removable**: never.
+/// **Symptom**: a descriptor. **Sequence**: `userfaultfd(UFFD_USER_MODE_ONLY)`. **Kernels**: 5.11 and later; faults in
+/// system calls are not seen, so a `read(2)` into a missing page fails. **Workaround**: never on the default path.
+/// **Removable**: never.
 fn userfaultfd() -> Check {
     let fd = sys::userfaultfd_user_mode().or_missing("userfaultfd(UFFD_USER_MODE_ONLY) was refused")?;
     ensure_value(fd.as_raw_fd() > 2, "an odd descriptor", fd.as_raw_fd() as u64)

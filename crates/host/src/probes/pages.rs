@@ -98,9 +98,9 @@ fn pagemap_of_child<const N: usize>(region: &Region, touch: impl FnOnce()) -> Re
 }
 
 /// **Symptom**: a written page of a private file mapping is present without bit 61; a read one has bits 63 and 61, or
-/// nothing; an untouched one neither bit 62 nor a present page without bit 61. **Sequence**: a child reads the
-/// first, writes the second and leaves the last of eight pages; the parent reads pagemap. **Kernels**: readable
-/// without privileges since 4.2 (page numbers are hidden, the bits are not). **Workaround**: none. **Removable**: never;
+/// nothing; an untouched one neither bit 62 nor a present page without bit 61. **Sequence**: a child reads the first,
+/// writes the second and leaves the last of eight pages; the parent reads pagemap. **Kernels**: readable without
+/// privileges since 4.2 (page numbers are hidden, the bits are not). **Workaround**: none. **Removable**: never;
 /// PAGEMAP_SCAN (6.7) tells the same in fewer calls.
 fn pagemap_file_pages() -> Check {
     let file = tmpfile::with_pages(8, 1)?;
@@ -118,10 +118,10 @@ fn pagemap_file_pages() -> Check {
     ensure_value(clean, "an untouched page looks written", left)
 }
 
-/// **Symptom**: an untouched anonymous page has neither bit 63 nor bit 62; a written one has one of them and not bit 61.
-/// **Sequence**: a child writes the second of three pages; the parent reads pagemap. **Kernels**: as above. A page
-/// only read shows the shared zero page as present: its content tells. **Workaround**: pages of zeroes are
-/// dropped. **Removable**: never.
+/// **Symptom**: an untouched anonymous page has neither bit 63 nor bit 62; a written one has one of them and not bit
+/// 61. **Sequence**: a child writes the second of three pages; the parent reads pagemap. **Kernels**: as above. A page
+/// only read shows the shared zero page as present: its content tells. **Workaround**: pages of zeroes are dropped.
+/// **Removable**: never.
 fn pagemap_anonymous_pages() -> Check {
     let region = Region::anonymous(3 * PAGE).or_unknown("mmap failed")?;
     region.advise(libc::MADV_NOHUGEPAGE).or(Ok(())).or_unknown("madvise failed")?;
@@ -147,8 +147,8 @@ fn maps_identify_files() -> Check {
     ensure_value(vma.device == (major, minor), "maps shows another device, major number", vma.device.0)
 }
 
-/// **Symptom**: `readlink` of /proc/PID/map_files/START-END gives the path. **Sequence**: the first file mapping of this
-/// program. **Kernels**: 4.3 and later; following the link takes CAP_CHECKPOINT_RESTORE, reading it does not.
+/// **Symptom**: `readlink` of /proc/PID/map_files/START-END gives the path. **Sequence**: the first file mapping of
+/// this program. **Kernels**: 4.3 and later; following the link takes CAP_CHECKPOINT_RESTORE, reading it does not.
 /// **Workaround**: the path in maps. **Removable**: never.
 fn map_files_link() -> Check {
     let pid = sys::getpid();
@@ -164,10 +164,10 @@ fn map_files_link() -> Check {
     ensure(link.starts_with(vma.name), "the link names another file")
 }
 
-/// **Symptom**: each mapping has a line `VmFlags:` of flags that the list has. **Sequence**: own smaps, with one mapping
-/// each of: locked, not dumped, not for children, wiped on fork, growing down. **Kernels**: 3.8 and later.
-/// **Workaround**: a flag that is not known makes the snapshotter refuse the program and name the range.
-/// **Removable**: never.
+/// **Symptom**: each mapping has a line `VmFlags:` of flags that the list has. **Sequence**: own smaps, with one
+/// mapping each of: locked, not dumped, not for children, wiped on fork, growing down. **Kernels**: 3.8 and later.
+/// **Workaround**: a flag that is not known makes the snapshotter refuse the program and name the range. **Removable**:
+/// never.
 fn smaps_flags_known() -> Check {
     let odd = [libc::MADV_DONTDUMP, libc::MADV_DONTFORK, libc::MADV_WIPEONFORK, libc::MADV_MERGEABLE];
     let mut regions: [Option<Region>; 4] = [const { None }; 4];

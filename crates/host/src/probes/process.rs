@@ -112,10 +112,10 @@ pub(crate) const PROBES: &[Probe] = &[
     ),
 ];
 
-/// **Symptom**: /proc/self/cmdline, environ and auxv show what was set. **Sequence**: write two arguments, one variable and
-/// a vector into a page, `prctl(PR_SET_MM, PR_SET_MM_MAP)` with exe_fd = −1. **Kernels**: 3.18 and later with
-/// CONFIG_CHECKPOINT_RESTORE; no privilege is needed as long as exe_fd is −1. **Workaround**: none.
-/// **Removable**: never.
+/// **Symptom**: /proc/self/cmdline, environ and auxv show what was set. **Sequence**: write two arguments, one variable
+/// and a vector into a page, `prctl(PR_SET_MM, PR_SET_MM_MAP)` with exe_fd = −1. **Kernels**: 3.18 and later with
+/// CONFIG_CHECKPOINT_RESTORE; no privilege is needed as long as exe_fd is −1. **Workaround**: none. **Removable**:
+/// never.
 fn set_mm_map() -> Check {
     const ARGUMENTS: &[u8] = b"first\0second\0";
     const ENVIRONMENT: &[u8] = b"NAME=value\0";
@@ -164,8 +164,8 @@ fn everything_in(page: &Region) -> MmMap {
     }
 }
 
-/// **Symptom**: EBUSY (the old executable is still mapped, so the right to change it was there) or success; EPERM without
-/// the capability. **Sequence**: PR_SET_MM_MAP with exe_fd open on the own program, keeping the caller's
+/// **Symptom**: EBUSY (the old executable is still mapped, so the right to change it was there) or success; EPERM
+/// without the capability. **Sequence**: PR_SET_MM_MAP with exe_fd open on the own program, keeping the caller's
 /// capabilities. **Kernels**: 5.9 and later with CAP_CHECKPOINT_RESTORE, before with CAP_SYS_ADMIN in the user
 /// namespace. **Workaround**: /proc/self/exe is `snaprun`, documented. **Removable**: never.
 fn set_exe_file() -> Check {
@@ -193,8 +193,8 @@ fn tid_address() -> Check {
     ensure_value(seen == word, "PR_GET_TID_ADDRESS stored", seen)
 }
 
-/// **Symptom**: `get_robust_list(TID)` of a tracee gives head and length. **Sequence**: inject `set_robust_list`, ask from
-/// outside. **Kernels**: 2.6.17 and later; needs the right to ptrace. **Workaround**: none. **Removable**: never.
+/// **Symptom**: `get_robust_list(TID)` of a tracee gives head and length. **Sequence**: inject `set_robust_list`, ask
+/// from outside. **Kernels**: 2.6.17 and later; needs the right to ptrace. **Workaround**: none. **Removable**: never.
 fn robust_list() -> Check {
     const HEAD_SIZE: u64 = 24;
     let tracee = Tracee::exec(|| Ok(())).or_unknown("cannot trace a child of this process")?;
@@ -216,9 +216,9 @@ fn rseq_tracee() -> Result<(Tracee, u64), crate::finding::Finding> {
     Ok((tracee, area))
 }
 
-/// **Symptom**: an area can be registered, taken back, and registered again at the same address; registering it twice is
-/// refused. **Sequence**: four injected `rseq` calls with the 32 bytes that every kernel accepts. **Kernels**: 4.18 and later with CONFIG_RSEQ.
-/// **Workaround**: on ENOSYS none is registered. **Removable**: never.
+/// **Symptom**: an area can be registered, taken back, and registered again at the same address; registering it twice
+/// is refused. **Sequence**: four injected `rseq` calls with the 32 bytes that every kernel accepts. **Kernels**: 4.18
+/// and later with CONFIG_RSEQ. **Workaround**: on ENOSYS none is registered. **Removable**: never.
 fn rseq_again() -> Check {
     let (tracee, area) = rseq_tracee()?;
     let rseq = |flags| tracee.call(libc::SYS_rseq, &[area, RSEQ_SIZE, flags, RSEQ_SIGNATURE]);
@@ -229,8 +229,8 @@ fn rseq_again() -> Check {
     Ok(())
 }
 
-/// **Symptom**: PTRACE_GET_RSEQ_CONFIGURATION gives address, size and signature. **Sequence**: before and after an injected
-/// registration. **Kernels**: 5.13 and later. **Workaround**: none. **Removable**: never.
+/// **Symptom**: PTRACE_GET_RSEQ_CONFIGURATION gives address, size and signature. **Sequence**: before and after an
+/// injected registration. **Kernels**: 5.13 and later. **Workaround**: none. **Removable**: never.
 fn rseq_of_tracee() -> Check {
     let (tracee, area) = rseq_tracee()?;
     let before = tracee.rseq().or_missing("PTRACE_GET_RSEQ_CONFIGURATION failed")?;
@@ -254,9 +254,9 @@ fn close_range() -> Check {
     ensure_value(next.as_raw_fd() == closed, "close_range left it open", closed as u64)
 }
 
-/// **Symptom**: 0 for two numbers of one open file, not 0 for two openings of one file. **Sequence**: `dup`, `open` twice,
-/// `kcmp(KCMP_FILE)`, also across a fork. **Kernels**: 3.5 and later with CONFIG_KCMP. **Workaround**: descriptors
-/// with the same file, flags and offset are moved and compared. **Removable**: never.
+/// **Symptom**: 0 for two numbers of one open file, not 0 for two openings of one file. **Sequence**: `dup`, `open`
+/// twice, `kcmp(KCMP_FILE)`, also across a fork. **Kernels**: 3.5 and later with CONFIG_KCMP. **Workaround**:
+/// descriptors with the same file, flags and offset are moved and compared. **Removable**: never.
 fn compare_open_files() -> Check {
     let file = sys::open(c"/proc/self/exe", libc::O_RDONLY).or_unknown("cannot open the own program")?;
     let again = sys::open(c"/proc/self/exe", libc::O_RDONLY).or_unknown("cannot open the own program")?;

@@ -96,12 +96,12 @@ fn check_landing(landed: &Landed, stack: u64) -> Check {
     Ok(())
 }
 
-/// **Symptom**: after the call all is as the frame says. **Sequence**: a frame in memory of its own, not on a stack and not
-/// made by the kernel: sixteen registers, flags, mxcsr, ymm0–15, signal mask, alternate stack; `rt_sigreturn` with
+/// **Symptom**: after the call all is as the frame says. **Sequence**: a frame in memory of its own, not on a stack and
+/// not made by the kernel: sixteen registers, flags, mxcsr, ymm0–15, signal mask, alternate stack; `rt_sigreturn` with
 /// rsp at the ucontext. **Kernels**: all x86-64. Newer ones (6.18 is one) set the alternate stack before the registers,
-/// and silently leave it alone if rsp, which is still that of the frame then, lies on the present alternate stack
-/// or is the very address at its end. **Workaround**: a fresh process and a fresh thread have none, so none is set
-/// before the jump. **Removable**: never.
+/// and silently leave it alone if rsp, which is still that of the frame then, lies on the present alternate stack or is
+/// the very address at its end. **Workaround**: a fresh process and a fresh thread have none, so none is set before the
+/// jump. **Removable**: never.
 fn sigreturn_loads_everything() -> Check {
     const CARRY_AND_DIRECTION: u64 = 0x401;
     const MXCSR: u32 = 0x1fa0;
@@ -130,9 +130,9 @@ fn sigreturn_loads_everything() -> Check {
     }
 }
 
-/// **Symptom**: the alternate stack is still the old one, everything else is loaded. **Sequence**: an alternate stack that
-/// ends where the frame begins; the frame's rsp is at its end, too; `rt_sigreturn`. **Kernels**: all, by the frame's or by the
-/// new rsp, see [`sigreturn_loads_everything`]. **Workaround**: as there. **Removable**: never.
+/// **Symptom**: the alternate stack is still the old one, everything else is loaded. **Sequence**: an alternate stack
+/// that ends where the frame begins; the frame's rsp is at its end, too; `rt_sigreturn`. **Kernels**: all, by the
+/// frame's or by the new rsp, see [`sigreturn_loads_everything`]. **Workaround**: as there. **Removable**: never.
 fn sigreturn_beside_altstack() -> Check {
     const STACK: u64 = 64 << 10;
     let both = Region::anonymous(2 * STACK).or_unknown("mmap failed")?;
@@ -167,8 +167,8 @@ fn sigreturn_small_xstate() -> Check {
 /// **Symptom**: ymm, zmm and mask registers are as after a fresh start, without an error, though the area holds them.
 /// **Sequence**: a frame whose `xstate_size` is more than the process's own state takes. **Kernels**: 2.6.30 and later
 /// (`check_xstate_in_sigframe`); from 5.16 on the own state is without AMX tile data until `ARCH_REQ_XCOMP_PERM`, so on
-/// such processors the area that `PTRACE_GETREGSET` gives (NT_X86_XSTATE, 11,008 bytes) is too long for the process that it
-/// was read from. **Workaround**: an area ends with its last live component. **Removable**: never.
+/// such processors the area that `PTRACE_GETREGSET` gives (NT_X86_XSTATE, 11,008 bytes) is too long for the process
+/// that it was read from. **Workaround**: an area ends with its last live component. **Removable**: never.
 fn sigreturn_long_xstate() -> Check {
     let (frame, stack) = patterned(requirements::xstate_size() + 64, X87_SSE | AVX)?;
     let landed = frame.jump();
@@ -179,8 +179,8 @@ fn sigreturn_long_xstate() -> Check {
     Ok(())
 }
 
-/// **Symptom**: the thread pointer is what was written, without a system call. **Sequence**: AT_HWCAP2 bit 1, `wrfsbase`,
-/// `rdfsbase`, a load through fs. **Kernels**: 5.9 and later; SIGILL without the bit. **Workaround**:
+/// **Symptom**: the thread pointer is what was written, without a system call. **Sequence**: AT_HWCAP2 bit 1,
+/// `wrfsbase`, `rdfsbase`, a load through fs. **Kernels**: 5.9 and later; SIGILL without the bit. **Workaround**:
 /// `arch_prctl(ARCH_SET_FS)`. **Removable**: when FSGSBASE can be taken for granted.
 fn wrfsbase() -> Check {
     const HWCAP2_FSGSBASE: u64 = 2;

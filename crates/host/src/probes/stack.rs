@@ -158,8 +158,8 @@ fn set_break(page: &Region, start: u64) -> Result<(), Errno> {
     })
 }
 
-/// **Symptom**: `brk` gives memory at the new place. **Sequence**: PR_SET_MM_MAP with another start_brk and brk, `brk` up
-/// by 16 MiB, write to the last byte, `brk` down again. **Kernels**: 3.18 and later with CONFIG_CHECKPOINT_RESTORE.
+/// **Symptom**: `brk` gives memory at the new place. **Sequence**: PR_SET_MM_MAP with another start_brk and brk, `brk`
+/// up by 16 MiB, write to the last byte, `brk` down again. **Kernels**: 3.18 and later with CONFIG_CHECKPOINT_RESTORE.
 /// **Workaround**: none. **Removable**: never.
 fn brk_grows() -> Check {
     let (_page, start) = move_break()?;

@@ -95,8 +95,8 @@ fn stop_inside(tracee: &Tracee, number: i64) -> Result<libc::user_regs_struct, F
     }
 }
 
-/// **Symptom**: a stop with PTRACE_EVENT_STOP and no signal; the program goes on afterwards. **Sequence**: PTRACE_SEIZE,
-/// PTRACE_INTERRUPT, wait with `__WALL`, PTRACE_CONT, PTRACE_INTERRUPT. **Kernels**: 3.4 and later.
+/// **Symptom**: a stop with PTRACE_EVENT_STOP and no signal; the program goes on afterwards. **Sequence**:
+/// PTRACE_SEIZE, PTRACE_INTERRUPT, wait with `__WALL`, PTRACE_CONT, PTRACE_INTERRUPT. **Kernels**: 3.4 and later.
 /// **Workaround**: none. **Removable**: never.
 fn seize_and_interrupt() -> Check {
     const PTRACE_EVENT_STOP: i32 = 128;
@@ -108,8 +108,8 @@ fn seize_and_interrupt() -> Check {
 }
 
 /// **Symptom**: the tracee is killed when its tracer is gone. **Sequence**: a tracer seizes its own child with
-/// PTRACE_O_EXITKILL and exits while it is stopped; the process that adopts the child sees SIGKILL. **Kernels**: 3.8 and
-/// later. **Workaround**: none. **Removable**: never.
+/// PTRACE_O_EXITKILL and exits while it is stopped; the process that adopts the child sees SIGKILL. **Kernels**: 3.8
+/// and later. **Workaround**: none. **Removable**: never.
 fn exit_kill() -> Check {
     sys::adopt_orphans().or_unknown("cannot adopt orphans")?;
     let (from_tracer, tell) = sys::pipe().or_unknown("no pipe")?;
@@ -142,8 +142,9 @@ fn exit_kill() -> Check {
 
 /// **Symptom**: orig_rax is the call; rax is −514 (ERESTARTNOHAND) for pause, −516 (ERESTART_RESTARTBLOCK) for
 /// clock_nanosleep, −4 (EINTR) for epoll_wait. **Sequence**: stop a child inside each of the three. **Kernels**: all.
-/// **Workaround**: −512…−514 are rewound (rip − 2, rax = orig_rax), −516 is issued again with the time that is left, EINTR
-/// of epoll_*, sigtimedwait, msgrcv and semtimedop that our own stop caused is rewound, too. **Removable**: never.
+/// **Workaround**: −512…−514 are rewound (rip − 2, rax = orig_rax), −516 is issued again with the time that is left,
+/// EINTR of epoll_*, sigtimedwait, msgrcv and semtimedop that our own stop caused is rewound, too. **Removable**:
+/// never.
 fn restart_codes() -> Check {
     let in_pause = stop_inside(&sleeper(|| {})?, libc::SYS_pause)?;
     ensure_value(in_pause.rax as i64 == -514, "stopped inside pause, rax is", in_pause.rax)?;
@@ -157,9 +158,9 @@ fn restart_codes() -> Check {
     ensure_value(in_epoll.rax as i64 == -4, "stopped inside epoll_wait, rax is", in_epoll.rax)
 }
 
-/// **Symptom**: stops with SIGTRAP | 0x80 at entry and exit, the number readable at the entry. **Sequence**: PTRACE_SYSCALL
-/// on a child that has been executed. **Kernels**: all; PTRACE_GET_SYSCALL_INFO since 5.3, before that the
-/// tracer counts entries and exits. **Workaround**: as said. **Removable**: when 5.3 is the oldest kernel.
+/// **Symptom**: stops with SIGTRAP | 0x80 at entry and exit, the number readable at the entry. **Sequence**:
+/// PTRACE_SYSCALL on a child that has been executed. **Kernels**: all; PTRACE_GET_SYSCALL_INFO since 5.3, before that
+/// the tracer counts entries and exits. **Workaround**: as said. **Removable**: when 5.3 is the oldest kernel.
 fn syscall_stops() -> Check {
     const ENTRY: u8 = 1;
     const EXIT: u8 = 2;
@@ -187,9 +188,9 @@ fn signal_mask() -> Check {
     ensure_value(seen == MASK, "PTRACE_GETSIGMASK gives", seen)
 }
 
-/// **Symptom**: the regset holds the XSAVE area in standard format; the first word of its sw_reserved bytes (offset 464) is
-/// the set of enabled components, XCR0. **Sequence**: PTRACE_GETREGSET NT_X86_XSTATE. **Kernels**: 2.6.35 and later.
-/// **Workaround**: none. **Removable**: never.
+/// **Symptom**: the regset holds the XSAVE area in standard format; the first word of its sw_reserved bytes (offset
+/// 464) is the set of enabled components, XCR0. **Sequence**: PTRACE_GETREGSET NT_X86_XSTATE. **Kernels**: 2.6.35 and
+/// later. **Workaround**: none. **Removable**: never.
 fn xstate() -> Check {
     const SW_RESERVED: usize = 464;
     const HEADER_END: usize = 576;
@@ -205,8 +206,8 @@ fn xstate() -> Check {
     ensure_value(components == enabled_features(), "sw_reserved has not XCR0 but", components)
 }
 
-/// **Symptom**: wait status and siginfo carry the number of the signal. **Sequence**: a seized child gets signal 37; first
-/// `waitid(WSTOPPED | WNOWAIT)`, then `wait4`. **Kernels**: all. nix's `waitpid` answers EINVAL and the stop is
+/// **Symptom**: wait status and siginfo carry the number of the signal. **Sequence**: a seized child gets signal 37;
+/// first `waitid(WSTOPPED | WNOWAIT)`, then `wait4`. **Kernels**: all. nix's `waitpid` answers EINVAL and the stop is
 /// lost. **Workaround**: raw wait4 or waitid. **Removable**: when nix can name real-time signals.
 fn real_time_stop() -> Check {
     const SIGNAL: i32 = 37;

@@ -57,9 +57,9 @@ fn dynamic(image: &[u8]) -> Result<Dynamic, Finding> {
     Dynamic::parse(image).ok_or(missing("the vDSO has no readable dynamic section", Detail::None))
 }
 
-/// **Symptom**: the five functions have addresses inside the image. **Sequence**: AT_SYSINFO_EHDR, PT_DYNAMIC, hash table,
-/// symbol table. **Kernels**: all x86-64, `__vdso_clock_getres` since 5.3. **Workaround**: plain system calls for
-/// what is missing. **Removable**: never.
+/// **Symptom**: the five functions have addresses inside the image. **Sequence**: AT_SYSINFO_EHDR, PT_DYNAMIC, hash
+/// table, symbol table. **Kernels**: all x86-64, `__vdso_clock_getres` since 5.3. **Workaround**: plain system calls
+/// for what is missing. **Removable**: never.
 fn vdso_symbols() -> Check {
     let image = image()?;
     let dynamic = dynamic(image)?;
@@ -72,9 +72,9 @@ fn vdso_symbols() -> Check {
     Ok(())
 }
 
-/// **Symptom**: DT_HASH and DT_GNU_HASH are there and agree. **Sequence**: look each function up through both. **Kernels**:
-/// x86-64 kernels link with --hash-style=both; distributions that patch that drop DT_HASH. **Workaround**: either
-/// serves. **Removable**: never.
+/// **Symptom**: DT_HASH and DT_GNU_HASH are there and agree. **Sequence**: look each function up through both.
+/// **Kernels**: x86-64 kernels link with --hash-style=both; distributions that patch that drop DT_HASH. **Workaround**:
+/// either serves. **Removable**: never.
 fn vdso_hash_tables() -> Check {
     let image = image()?;
     let dynamic = dynamic(image)?;
@@ -87,9 +87,9 @@ fn vdso_hash_tables() -> Check {
     Ok(())
 }
 
-/// **Symptom**: `mremap` moves it; EPERM where it is sealed. **Sequence**: find `[vdso]` in maps, `mremap` to a free place,
-/// `munmap`. **Kernels**: sealed with CONFIG_MSEAL_SYSTEM_MAPPINGS (x86-64 from 6.16). **Workaround**: programs get a
-/// synthetic vDSO that forwards to the kernel's wherever that is. **Removable**: never.
+/// **Symptom**: `mremap` moves it; EPERM where it is sealed. **Sequence**: find `[vdso]` in maps, `mremap` to a free
+/// place, `munmap`. **Kernels**: sealed with CONFIG_MSEAL_SYSTEM_MAPPINGS (x86-64 from 6.16). **Workaround**: programs
+/// get a synthetic vDSO that forwards to the kernel's wherever that is. **Removable**: never.
 fn vdso_movable() -> Check {
     let mut maps = Text::read(sys::getpid(), "maps").or_unknown("cannot read /proc/self/maps")?;
     let Some(vdso) = maps.vmas().find(|vma| vma.name == b"[vdso]") else {

@@ -14,7 +14,8 @@ pub(crate) enum Challenge {
     },
 }
 
-/// The challenge to take up, of what the headers say: tokens rather than passwords. `None` if there is none that we know.
+/// The challenge to take up, of what the headers say: tokens rather than passwords. `None` if there is none that we
+/// know.
 pub(crate) fn best<'a>(headers: impl Iterator<Item = &'a str>) -> Option<Challenge> {
     let all: Vec<Challenge> = headers.flat_map(parse).collect();
     let bearer = all.iter().find(|challenge| matches!(challenge, Challenge::Bearer { .. }));

@@ -61,7 +61,8 @@ impl CredentialStore {
         CredentialStore { read: vec![path.clone()], write: Some(path) }
     }
 
-    /// Who to be towards `registry`, and towards a repository of it: [`Credentials::Anonymous`] if no file and no helper knows.
+    /// Who to be towards `registry`, and towards a repository of it: [`Credentials::Anonymous`] if no file and no
+    /// helper knows.
     pub fn get(&self, registry: &str, repository: Option<&str>) -> Result<Credentials, RegistryError> {
         for path in &self.read {
             let Some(config) = read(path)? else { continue };

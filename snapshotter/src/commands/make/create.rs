@@ -31,7 +31,8 @@ pub(crate) struct Args {
     #[arg(long, value_enum, default_value_t = Memory::Auto)]
     memory: Memory,
     /// How the headers, the code and the constants of an ELF file are mapped: apart, as the program had them, or joined
-    /// into one mapping, all of it executable: fewer mappings and page faults at every start, but constants can be executed
+    /// into one mapping, all of it executable: fewer mappings and page faults at every start, but constants can be
+    /// executed
     #[arg(long, value_enum, default_value_t = Segments::Apart)]
     segments: Segments,
     /// Make this many snapshots under the one name, each with an address-space layout of its own; every start takes
@@ -45,7 +46,8 @@ pub(crate) struct Args {
     /// (repeatable)
     #[arg(long, value_name = "PATTERN", value_parser = pattern)]
     scrub_env: Vec<String>,
-    /// Let the values of environment variables with such names be in the snapshot, whatever else matches them (repeatable)
+    /// Let the values of environment variables with such names be in the snapshot, whatever else matches them
+    /// (repeatable)
     #[arg(long, value_name = "PATTERN", value_parser = pattern)]
     keep_env: Vec<String>,
     /// Leave out only what --scrub-env names
