@@ -9,7 +9,7 @@ fresh_store
 scratch=$SNAPFN_STORE.python
 mkdir -p "$scratch"
 trap 'rm -rf "$SNAPFN_STORE" "$scratch"' EXIT
-cp "$root/examples/python/snapfn.py" "$scratch/"
+cp -r "$root/python/src/snapfn" "$scratch/"
 
 cat >"$scratch/work.py" <<'PY'
 """What both snapshots are asked to do; prints the same whenever and wherever it runs."""

@@ -41,7 +41,7 @@ exec(sys.stdin.read())'
 
 # A running asyncio loop with a thread pool and a pending timer; Python's side of the protocol names the loop again,
 # which asyncio would take for another process's.
-cp "$root/examples/python/snapfn.py" .
+cp -r "$root/python/src/snapfn" .
 cat >loop.py <<'PY'
 import asyncio, sys, snapfn
 from concurrent.futures import ThreadPoolExecutor

@@ -39,7 +39,7 @@ struct Known {
     file: &'static str,
     what: &'static str,
     remedy: &'static str,
-    /// Of a language whose helper seeds it (examples/python).
+    /// Of a language whose helper seeds it (folder python).
     language: bool,
 }
 
@@ -55,7 +55,7 @@ impl Known {
 
 const PYTHON: [&str; 2] = [
     "the module random is seeded when it is imported",
-    "mark the point with snapfn.ready() (examples/python), or call random.seed() in every instance",
+    "mark the point with snapfn.ready() (folder python), or call random.seed() in every instance",
 ];
 const SQLITE: &str = "random(), randomblob() and new row IDs go on from a seed of the first use";
 const PERL: [&str; 2] =
@@ -69,7 +69,7 @@ const KNOWN: &[Known] = &[
     Known::new(
         "_mt19937.",
         "numpy's global generator is seeded when it is imported",
-        "snapfn.ready() (examples/python) seeds it; make Generator objects after the snapshot point",
+        "snapfn.ready() (folder python) seeds it; make Generator objects after the snapshot point",
     )
     .of_language(),
     Known::new(

@@ -192,7 +192,7 @@ fn python() {
     }
     let workspace = Workspace::new();
     let script = place::tests().join("safety/uniqueness/draws.py");
-    let path = format!("PYTHONPATH={}", place::root().join("examples/python").display());
+    let path = format!("PYTHONPATH={}", place::root().join("python/src").display());
     let made = workspace.created(&[
         "--tag",
         "draws",
@@ -259,7 +259,7 @@ fn known_generators_in_python_are_named() {
         return;
     }
     let workspace = Workspace::new();
-    let path = format!("PYTHONPATH={}", place::root().join("examples/python").display());
+    let path = format!("PYTHONPATH={}", place::root().join("python/src").display());
     let load = "import snapfn, ctypes; ctypes.CDLL('./libgnutls.so.30');";
     let built = workspace.compile("other", "int main(void) { return 0; }", &["-shared", "-fPIC"]);
     std::fs::rename(built, workspace.work().join("libgnutls.so.30")).unwrap();

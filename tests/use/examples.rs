@@ -61,7 +61,7 @@ fn python_takes_the_environment_as_at_an_ordinary_start() {
     let program = "import os, sys, snapfn\nsnapfn.ready()\nprint(sorted(os.environ.items()))\n";
     std::fs::write(&script, program).unwrap();
     let script = script.to_str().unwrap();
-    let path = format!("PYTHONPATH={}", place::root().join("examples/python").display());
+    let path = format!("PYTHONPATH={}", place::root().join("python/src").display());
     let created =
         workspace.snapshotter(&["create", "--tag", "odd", "--env", &path, "--at", "ready", "--", PYTHON, "-B", script]);
     assert_eq!(created.status, "0", "{created}");

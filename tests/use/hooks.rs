@@ -264,7 +264,7 @@ fn hooks_of_modules_in_c_are_called_by_python() {
                 module.attach(b'first'); module.attach(b'second')\n\
                 print('ready', snapfn.ready())\n";
     std::fs::write(&script, text).unwrap();
-    let path = format!("PYTHONPATH={}", place::root().join("examples/python").display());
+    let path = format!("PYTHONPATH={}", place::root().join("python/src").display());
     let script = script.to_str().unwrap();
     let made = workspace
         .created(&["--tag", "module", "--at", "ready", "--env", &path, "--", PYTHON, "-u", "-B", script, &library]);

@@ -7,5 +7,6 @@ mod host;
 mod instances;
 mod messages;
 mod pages;
+mod python;
 mod tuning;
 mod variants;

@@ -1,0 +1,102 @@
+"""The snapshot point for Python, by the raw protocol: no extension module is needed.
+
+    import snapfn
+    ...                      # imports, tables, configuration
+    snapfn.ready()           # True in an instance; sys.argv, os.environ and the standard streams are its own from here
+                             # on, and so is what random, numpy.random, ssl, sqlite3, tempfile, uuid and multiprocessing
+                             # draw
+    snapfn.run(main)         # instead: the point, then main(), then a fast end with its result as the status
+
+    snapfn.on_restore(fn)    # before: also call fn() in every instance (reconnect, make a Generator again)
+    snapfn.secret(buffer)    # before: keep a bytearray out of the snapshot; it is zeros in every instance
+
+Started in the ordinary way, ready() is False and nothing else happens. What it cannot make new: the hashes of str and
+bytes, numpy Generators and Random objects of your own, and every value that was computed before.
+"""
+
+import atexit
+import sys
+
+from . import _finish, _protocol, _renew
+from ._protocol import generation, secret
+from ._renew import reseed
+
+__all__ = [
+    "exit",
+    "generation",
+    "on_restore",
+    "ready",
+    "register_after_restore",
+    "register_before_snapshot",
+    "reseed",
+    "run",
+    "secret",
+]
+
+_before_snapshot = []
+_after_restore = []
+
+
+def register_before_snapshot(function, *args, **kwargs):
+    """Has `function(*args, **kwargs)` called when a snapshot is made, before the point; the last one first."""
+    _before_snapshot.append((function, args, kwargs))
+    return function
+
+
+def register_after_restore(function, *args, **kwargs):
+    """Has `function(*args, **kwargs)` called in every instance, in the order of registration, before ready() returns, and
+    after what extension modules have registered in C."""
+    _after_restore.append((function, args, kwargs))
+    return function
+
+
+on_restore = register_after_restore
+
+
+def ready():
+    """Marks the snapshot point. True in a restored instance."""
+    hooks = _protocol.HOOKS_LANGUAGE | (_protocol.HOOKS_OWN if _after_restore else 0)
+    if not _protocol.is_listened_to(hooks):
+        return _protocol.is_restored()
+    while _before_snapshot:
+        function, args, kwargs = _before_snapshot.pop()
+        function(*args, **kwargs)
+    for stream in (sys.stdout, sys.stderr):
+        if stream is not None:
+            stream.flush()
+    before = _renew.Before()
+    _finish.hide()
+    if not _protocol.take_snapshot():
+        _finish.show()
+        return False
+    atexit.register(_finish.show)
+    _renew.renew(before)
+    _protocol.call_hooks_of_modules()
+    for function, args, kwargs in _after_restore:
+        function(*args, **kwargs)
+    return True
+
+
+def exit(code=None):
+    """Ends the program as sys.exit(code) at its end does, but without destroying all objects: it waits for threads, calls
+    the functions of atexit, flushes and closes files, destroys what was made after the point, and ends. Destructors of
+    objects from before the point do not run, except those of files. In an ordinary run it is sys.exit(code)."""
+    if _protocol.is_restored():
+        _finish.finish(code)
+    sys.exit(code)
+
+
+def run(main, *args, **kwargs):
+    """Marks the point, calls `main(*args, **kwargs)`, and ends the program with its result, as `sys.exit(main())` does."""
+    ready()
+    try:
+        code = main(*args, **kwargs)
+    except SystemExit as error:
+        code = error.code
+    except KeyboardInterrupt:
+        raise  # the ordinary end is by the signal
+    except BaseException as error:
+        # Without the line of this function.
+        sys.excepthook(type(error), error, error.__traceback__ and error.__traceback__.tb_next)
+        code = 1
+    exit(code)

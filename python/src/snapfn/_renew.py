@@ -1,0 +1,139 @@
+"""What is made new in an instance: what Python decides at its start or remembers of the process that it runs in."""
+
+import codecs
+import ctypes
+import io
+import locale
+import os
+import random
+import sys
+import time
+
+from . import _protocol
+
+
+class Before:
+    """What an instance must know of the program at its point."""
+
+    def __init__(self):
+        self.running_loop = sys.modules["asyncio"]._get_running_loop() if "asyncio" in sys.modules else None
+        self.io_encoding = os.environ.get("PYTHONIOENCODING", "")
+
+
+def renew(before):
+    _take_arguments()
+    _take_environment()
+    time.tzset()
+    for name in ("stdin", "stdout", "stderr"):
+        _renew_stream(name, before)
+    _renew_identity(before.running_loop)
+    reseed()
+
+
+def reseed():
+    """Gives everything that draws random numbers a new state. ready() calls it; so may a child process after fork."""
+    random.seed()
+    modules = sys.modules
+    if "numpy.random" in modules:
+        modules["numpy.random"].seed()
+    if "ssl" in modules:
+        modules["ssl"].RAND_add(os.urandom(48), 48.0)
+    if "_sqlite3" in modules:
+        try:
+            ctypes.CDLL(getattr(modules["_sqlite3"], "__file__", None)).sqlite3_randomness(0, None)
+        except (AttributeError, OSError):
+            pass  # SQLite is part of the module and exports nothing: random() goes on as it was
+    if "tempfile" in modules:
+        modules["tempfile"]._name_sequence = None
+    if "uuid" in modules:
+        modules["uuid"]._last_timestamp = None
+    if "multiprocessing.process" in modules:
+        modules["multiprocessing.process"].current_process().authkey = os.urandom(32)
+
+
+def _take_arguments():
+    # How many of Python's own arguments come before sys.argv: `python3 -X dev script.py a` has three.
+    original = getattr(sys, "orig_argv", sys.argv)  # Python 3.10
+    before = max(len(original) - len(sys.argv), 0)
+    arguments = _protocol.arguments()
+    # The instance's arguments are the script's own: `snaprun NAME a b` becomes sys.argv == [script, 'a', 'b'].
+    if original is not sys.argv:
+        original[:] = original[: before + 1] + arguments[1:]
+    sys.argv[:] = sys.argv[:1] + arguments[1:]
+
+
+def _take_environment():
+    instance = {}
+    for entry in _protocol.environment():
+        key, sign, value = entry.partition("=")
+        if sign:  # as at an ordinary start: of entries with one name the first, and none without a value
+            instance.setdefault(key, value)
+    # An ordinary start takes `=value` as well, but putenv and unsetenv refuse the empty name.
+    unnamed = instance.pop("", None)
+    os.environ._data.pop(b"", None)
+    for key in list(os.environ):
+        if key not in instance:
+            del os.environ[key]
+    for key, value in instance.items():
+        if os.environ.get(key) != value:
+            os.environ[key] = value
+    if unnamed is not None:
+        os.environ._data[b""] = os.fsencode(unnamed)
+
+
+def _renew_stream(name, before):
+    """Standard streams remember whether they can seek, where they are, and whether a terminal is behind them. The objects
+    stay the same ones, since modules keep them, and are initialised again as at Python's start."""
+    stream = getattr(sys, "__%s__" % name)
+    try:
+        buffer = stream.buffer
+        raw = getattr(buffer, "raw", buffer)  # the same one under PYTHONUNBUFFERED
+        fd = raw.fileno()
+    except (AttributeError, ValueError):
+        return  # the program has closed or replaced it
+    try:
+        terminal = os.isatty(fd)
+        os.fstat(fd)
+    except OSError:
+        # An ordinary start has no stream where the descriptor is closed.
+        setattr(sys, "__%s__" % name, None)
+        if getattr(sys, name) is stream:
+            setattr(sys, name, None)
+        return
+    encoding, errors = _wanted_encoding(stream, name, before)
+    mode = stream.mode
+    # The lowest layer never forgets whether it can seek, so it is another object.
+    new = io.FileIO(fd, raw.mode, closefd=False)
+    new.name = "<%s>" % name
+    if buffer is raw:
+        buffer = new
+    else:
+        buffer.__init__(new, new._blksize if new._blksize > 1 else io.DEFAULT_BUFFER_SIZE)
+    # PYTHONUNBUFFERED has everything written through, also by standard input.
+    line_buffering = not stream.write_through and (name == "stderr" or terminal)
+    stream.__init__(buffer, encoding, errors, "\n", line_buffering, stream.write_through)
+    stream.mode = mode
+
+
+def _wanted_encoding(stream, name, before):
+    """Encoding and error handler: those that the stream has, unless the instance's PYTHONIOENCODING is another one."""
+    wanted = os.environ.get("PYTHONIOENCODING", "")
+    if sys.flags.ignore_environment or wanted == before.io_encoding:
+        return stream.encoding, stream.errors
+    encoding, _, errors = wanted.partition(":")
+    if not encoding:
+        encoding = "utf-8" if sys.flags.utf8_mode else locale.getpreferredencoding(False)
+    encoding = codecs.lookup(encoding).name
+    if name == "stderr":
+        return encoding, "backslashreplace"  # always
+    return encoding, errors or "strict"
+
+
+def _renew_identity(running_loop):
+    if "threading" in sys.modules:
+        thread = sys.modules["threading"].current_thread()
+        if hasattr(thread, "_set_native_id"):  # Python 3.8
+            thread._set_native_id()
+    if "asyncio" in sys.modules:
+        # asyncio takes a running loop for another process's when the PID has changed: name it again.
+        sys.modules["asyncio"]._set_running_loop(running_loop)
