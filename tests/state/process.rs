@@ -188,9 +188,9 @@ fn hidden_state() {
         let command: Vec<&str> = [snaprun.as_str(), program.name].iter().chain(args).copied().collect();
         let create: Vec<&str> =
             ["create", "--tag", "second", "--at", "syscall:write", "--"].iter().chain(&command).copied().collect();
-        let made = program.bench.snapshotter(&create).unwrap();
+        let made = program.workspace.snapshotter(&create);
         assert_eq!(made.status, "0", "{made}");
-        let second = program.bench.snaprun(&["second"]).run().unwrap();
+        let second = program.workspace.snaprun(&["second"]).run();
         assert_eq!((second.out().as_str(), second.status.as_str()), ("ok\n", "0"), "{second}");
     }
 }
