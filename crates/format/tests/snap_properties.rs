@@ -46,6 +46,71 @@ fn golden_file() {
     parse(&golden, size, |plan| assert_eq!(plan.unwrap().threads.len(), 2));
 }
 
+/// As [`Sample`], with words for all that a start may give its vectors, and with a title.
+fn vectors_sample() -> (PlanTables, u64) {
+    let (meta, size) = Sample::default().meta();
+    let mut tables = parse(&meta, size, |plan| PlanTables::from(&plan.unwrap()));
+    let data = tables.patches[0].addr;
+    let word = |offset, kind, arg| Patch { addr: data + offset, kind, place: PATCH_MEMORY, arg };
+    let added = [
+        word(16, PATCH_VECTOR, 3),
+        word(64, PATCH_ARGC_INT, 0),
+        word(68, PATCH_ENVC_INT, 0),
+        word(72, PATCH_ARGV_END, 0),
+        word(80, PATCH_ENVP_END, 0),
+        word(88, PATCH_ENVC, 0),
+    ];
+    tables.patches.splice(2..2, added);
+    let (start, end) = (tables.process.start_stack, tables.process.start_stack + 100);
+    tables.settings.extend([SETTING_ARGUMENTS, SETTING_ENVIRONMENT].map(|kind| Setting {
+        kind,
+        which: 0,
+        a: start,
+        b: end,
+    }));
+    (tables, size)
+}
+
+#[test]
+fn golden_vectors() {
+    let (tables, size) = vectors_sample();
+    let (meta, size) = build(&tables, size);
+    let golden = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/snap-v1-vectors.meta");
+    if std::env::var_os("SNAPFN_BLESS").is_some() {
+        std::fs::write(golden, &meta).unwrap();
+    }
+    assert!(std::fs::read(golden).unwrap() == meta, "the bytes of version 1 have changed");
+    parse(&meta, size, |plan| {
+        let plan = plan.unwrap();
+        check_contract(&plan);
+        assert_eq!(plan.header.incompatible, FEATURE_VECTORS);
+    });
+}
+
+#[test]
+fn vectors_that_are_refused() {
+    type Change = fn(&mut PlanTables);
+    let refused: [(&str, Change); 8] = [
+        ("patch in record 2", |t| t.patches[2].arg = 1 << 20),
+        ("patch in record 2", |t| t.patches[2].arg = (PAGE * 9) as u32),
+        ("patch in record 3", |t| (t.patches[3].kind, t.patches[3].addr) = (PATCH_VECTOR, t.patches[2].addr + 32)),
+        ("patch in record 3", |t| t.patches[3].arg = 99),
+        ("patch in record 4", |t| t.patches[4].kind = PATCH_ENVC),
+        ("patch in record 12", |t| t.patches[12].kind = PATCH_VECTOR),
+        ("setting in record 2", |t| t.settings[2].a = t.settings[2].b + 1),
+        ("setting in record 3", |t| t.settings[3].b = u64::MAX),
+    ];
+    for (what, change) in refused {
+        let (mut tables, size) = vectors_sample();
+        change(&mut tables);
+        let (meta, size) = build(&tables, size);
+        parse(&meta, size, |plan| match plan {
+            Ok(_) => panic!("{what} was accepted"),
+            Err(error) => assert!(error.to_string().contains(what), "{what}: {error}"),
+        });
+    }
+}
+
 /// As [`Sample`], with operations and a step whose bytes lie in data files (the split form).
 fn split_sample() -> (Vec<u8>, u64) {
     let (meta, size) = Sample::default().meta();

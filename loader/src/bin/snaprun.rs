@@ -113,12 +113,20 @@ fn start_with_binds(initial: &InitialStack, args: &Args, clock: Clock) -> ! {
 }
 
 fn start(initial: &InitialStack, args: &Args, binds: Option<&Binds>, clock: Clock) -> ! {
-    // Now: the restore puts the program's own argv[0] in its slot.
-    let named = initial.arg(args.name);
+    // Now: the restore puts the program's own argv[0] in its slot, and over its bytes.
+    let mut copy = [0; 256];
+    let named = initial.arg(args.name).and_then(|name| kept(name, &mut copy));
     match run(initial, args, binds, clock) {
         Ok(()) => sys::exit(0),
         Err(failure) => fail(named, &failure, args.failures_to()),
     }
+}
+
+/// A copy of `name` in `buffer`, as far as it fits.
+fn kept<'a>(name: &CStr, buffer: &'a mut [u8]) -> Option<&'a CStr> {
+    let room = buffer.len().saturating_sub(1);
+    buffer.iter_mut().zip(name.to_bytes().iter().take(room)).for_each(|(to, from)| *to = *from);
+    CStr::from_bytes_until_nul(buffer).ok()
 }
 
 #[cold]

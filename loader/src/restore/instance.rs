@@ -4,10 +4,10 @@ use super::RestoreError;
 use crate::restore::address::Binds;
 use crate::runtime::auxv::{InitialStack, at};
 use crate::runtime::clock::Clock;
-use crate::runtime::memory::{read_u64, write_u32, write_u64};
+use crate::runtime::memory::{read_u64, write_bytes, write_u32, write_u64};
 use crate::runtime::sys;
 use snapfn_format::PAGE;
-use snapfn_format::snap::{ENV_SET, EnvChange, PATCH_STACK, Plan, Process};
+use snapfn_format::snap::{ENV_SET, EnvChange, PATCH_STACK, PATCH_VECTOR, Plan, Process};
 
 /// Which part of `snaprun`'s own command line belongs to the program.
 #[derive(Clone, Copy, Debug)]
@@ -30,6 +30,9 @@ pub(super) struct Vectors {
     pub(super) argc: u64,
     pub(super) argv: u64,
     pub(super) envp: u64,
+    pub(super) envc: u64,
+    /// The environment vector lies where the program's own was.
+    pub(super) keeps_envp: bool,
     pub(super) arg_start: u64,
     pub(super) arg_end: u64,
     pub(super) env_start: u64,
@@ -43,9 +46,8 @@ unsafe fn string_end(addr: u64) -> u64 {
 }
 
 impl Instance<'_> {
-    /// Turns the kernel's vectors into the instance's: the slot of the snapshot's name becomes argv[0] (the
-    /// program's own string), the word before it the count; the environment takes over the changes that the
-    /// program made to its own.
+    /// Where the vectors of this instance are going to be: the slot of the snapshot's name becomes argv[0], the word before
+    /// it the count. Their strings and the environment follow in [`Instance::settle`].
     ///
     /// `initial` follows where its vectors move.
     ///
@@ -55,9 +57,10 @@ impl Instance<'_> {
         &self,
         plan: &Plan<'a>,
         initial: &mut InitialStack,
-    ) -> Result<Vectors, RestoreError<'a>> {
+    ) -> Result<(Vectors, Strings), RestoreError<'a>> {
         // SAFETY: all addresses lie in the kernel's vectors.
         unsafe {
+            let strings = Strings::of(initial, self.first_arg);
             if has_bare_stack(plan) {
                 let shift = align_vectors(plan, initial, self.first_arg);
                 initial.argv -= shift;
@@ -66,20 +69,142 @@ impl Instance<'_> {
             }
             let argv = initial.argv + 8 * self.first_arg;
             let argc = initial.argc - self.first_arg;
-            let arg_start = read_u64(argv);
-            let arg_end = string_end(read_u64(argv + 8 * (argc - 1)));
-            let (env_start, env_end) = match initial.envc {
-                0 => (arg_end, arg_end),
-                count => (read_u64(initial.envp), string_end(read_u64(initial.envp + 8 * (count - 1)))),
-            };
-            if plan.header.process.argv0 != 0 {
-                write_u64(argv, plan.header.process.argv0);
-            }
             write_u64(argv - 8, argc);
-            let envp = if plan.env_changes.is_empty() { initial.envp } else { merge(plan, initial)? };
-            Ok(Vectors { argc, argv, envp, arg_start, arg_end, env_start, env_end })
+            let envc = environment_len(plan, initial);
+            let kept = plan.patches.iter().find(|patch| patch.kind == PATCH_VECTOR && u64::from(patch.arg) == envc);
+            let envp = match kept {
+                Some(vector) => vector.addr,
+                None if plan.env_changes.is_empty() => initial.envp,
+                None => environment_mapping(envc)?,
+            };
+            let (arg_start, arg_end) = (strings.own, strings.env_start);
+            let (env_start, env_end) = (strings.env_start, strings.end);
+            let keeps_envp = kept.is_some();
+            Ok((Vectors { argc, argv, envp, envc, keeps_envp, arg_start, arg_end, env_start, env_end }, strings))
         }
     }
+
+    /// Puts the program's own argv[0] in front of the other arguments, as the kernel would have laid them: programs write
+    /// their title over argv and environ, for which they take one block. Then the environment. Both are late, since the
+    /// words of `snaprun`'s own options lie where argv[0] goes.
+    ///
+    /// # Safety
+    /// As [`Instance::install`], which has returned `vectors` and `strings`.
+    pub(super) unsafe fn settle<'a>(
+        plan: &Plan<'a>,
+        initial: &InitialStack,
+        vectors: &mut Vectors,
+        strings: Strings,
+    ) -> Result<(), RestoreError<'a>> {
+        // SAFETY: the caller's promise.
+        unsafe {
+            if plan.header.process.argv0 != 0 {
+                let own = crate::runtime::memory::c_str(plan.header.process.argv0).to_bytes_with_nul();
+                let strings = strings.make_room(own.len() as u64, initial)?;
+                vectors.arg_start = strings.next - own.len() as u64;
+                write_bytes(vectors.arg_start, own);
+                write_u64(vectors.argv, vectors.arg_start);
+                (vectors.arg_end, vectors.env_start, vectors.env_end) =
+                    (strings.env_start, strings.env_start, strings.end);
+            }
+            if vectors.envp != initial.envp {
+                let variables = (0..initial.envc).map(|index| read_u64(initial.envp + 8 * index));
+                write_environment(plan, variables, vectors.envp);
+            }
+            Ok(())
+        }
+    }
+}
+
+/// The strings of the initial stack, one behind the other.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Strings {
+    /// Index of the argument that is the first of this instance.
+    first_arg: u64,
+    /// The first string of all.
+    start: u64,
+    /// The instance's first string.
+    own: u64,
+    /// The string behind that.
+    next: u64,
+    /// The first string of the environment.
+    env_start: u64,
+    /// Behind the last one.
+    end: u64,
+}
+
+impl Strings {
+    /// # Safety
+    /// `initial` is an initial stack.
+    unsafe fn of(initial: &InitialStack, first_arg: u64) -> Self {
+        // SAFETY: the caller's promise.
+        unsafe {
+            let arg = |index| read_u64(initial.argv + 8 * index);
+            let env_start = string_end(arg(initial.argc - 1));
+            let end = match initial.envc {
+                0 => env_start,
+                count => string_end(read_u64(initial.envp + 8 * (count - 1))),
+            };
+            let next = if first_arg + 1 < initial.argc { arg(first_arg + 1) } else { env_start };
+            Strings { first_arg, start: arg(0), own: arg(first_arg), next, env_start, end }
+        }
+    }
+
+    /// Makes room for `need` bytes in front of the second string: what comes before it has no use any more. Where that is
+    /// too little, the strings move up over the path of `snaprun`, which the kernel has put behind them, or else into a
+    /// mapping of their own.
+    ///
+    /// # Safety
+    /// `self` is what `initial` has.
+    unsafe fn make_room<'a>(self, need: u64, initial: &InitialStack) -> Result<Self, RestoreError<'a>> {
+        let missing = need.saturating_sub(self.next.saturating_sub(self.start));
+        if missing == 0 {
+            return Ok(self);
+        }
+        let len = self.end - self.next;
+        // SAFETY: strings of the initial stack; the target is what lies behind them or new.
+        unsafe {
+            let behind = match initial.aux_value(at::EXECFN) {
+                Some(path) if path == self.end => string_end(path) - path,
+                _ => 0,
+            };
+            let next = if missing <= behind {
+                self.next + missing
+            } else {
+                let flags = sys::MAP_PRIVATE | sys::MAP_ANONYMOUS;
+                let room = (need + len).next_multiple_of(PAGE);
+                need + sys::mmap(0, room, sys::PROT_READ_WRITE, flags, -1, 0)
+                    .map_err(|errno| RestoreError::System("mmap of the argument strings", errno))?
+            };
+            core::ptr::copy(self.next as *const u8, next as *mut u8, len as usize);
+            let moved = |addr: u64| addr.wrapping_sub(self.next).wrapping_add(next);
+            let args = (self.first_arg + 1..initial.argc).map(|index| initial.argv + 8 * index);
+            let variables = (0..initial.envc).map(|index| initial.envp + 8 * index);
+            args.chain(variables).for_each(|slot| write_u64(slot, moved(read_u64(slot))));
+            Ok(Strings { next, env_start: moved(self.env_start), end: moved(self.end), ..self })
+        }
+    }
+}
+
+/// Number of variables of this instance.
+///
+/// # Safety
+/// `initial` is this process's initial stack; the image of `plan` is mapped.
+unsafe fn environment_len(plan: &Plan<'_>, initial: &InitialStack) -> u64 {
+    if plan.env_changes.is_empty() {
+        return initial.envc;
+    }
+    let kept = (0..initial.envc).filter_map(|index| initial.env(index));
+    let kept = kept.filter(|text| !is_changed(plan, text.to_bytes())).count();
+    let set = plan.env_changes.iter().filter(|change| change.kind == ENV_SET).count();
+    (kept + set) as u64
+}
+
+/// Whether the program itself has set or removed the variable of `text`.
+fn is_changed(plan: &Plan<'_>, text: &[u8]) -> bool {
+    let named =
+        |change: &EnvChange| text.strip_prefix(plan.bytes(change.name)).is_some_and(|rest| rest.first() == Some(&b'='));
+    plan.env_changes.iter().any(named)
 }
 
 /// Whether the program reads its arguments from the stack pointer at its first instruction (it has no C library).
@@ -139,18 +264,12 @@ unsafe fn align_vectors(plan: &Plan<'_>, initial: &InitialStack, first_arg: u64)
     }
 }
 
-/// The environment of this start with the program's own changes, in a mapping of its own.
-unsafe fn merge<'a>(plan: &Plan<'a>, initial: &InitialStack) -> Result<u64, RestoreError<'a>> {
-    let slots = initial.envc + plan.env_changes.len() as u64 + 1;
-    let len = (8 * slots).next_multiple_of(PAGE);
-    let flags = sys::MAP_PRIVATE | sys::MAP_ANONYMOUS;
-    // SAFETY: a new mapping with room for every slot; the kernel's vector.
-    unsafe {
-        let vector = sys::mmap(0, len, sys::PROT_READ_WRITE, flags, -1, 0)
-            .map_err(|errno| RestoreError::System("mmap of the environment vector", errno))?;
-        write_environment(plan, (0..initial.envc).map(|index| read_u64(initial.envp + 8 * index)), vector);
-        Ok(vector)
-    }
+/// Memory for a vector of `count` variables.
+fn environment_mapping<'a>(count: u64) -> Result<u64, RestoreError<'a>> {
+    let len = (8 * (count + 1)).next_multiple_of(PAGE);
+    // SAFETY: a new mapping.
+    unsafe { sys::mmap(0, len, sys::PROT_READ_WRITE, sys::MAP_PRIVATE | sys::MAP_ANONYMOUS, -1, 0) }
+        .map_err(|errno| RestoreError::System("mmap of the environment vector", errno))
 }
 
 /// Writes the vector of `variables` (addresses of C strings) with the program's own changes; returns its end.
@@ -159,9 +278,6 @@ unsafe fn merge<'a>(plan: &Plan<'a>, initial: &InitialStack) -> Result<u64, Rest
 /// There is room at `vector` for all variables, all changes and a zero.
 pub(super) unsafe fn write_environment(plan: &Plan<'_>, variables: impl Iterator<Item = u64>, vector: u64) -> u64 {
     let changes = plan.env_changes;
-    let named = |change: &EnvChange, text: &[u8]| {
-        text.strip_prefix(plan.bytes(change.name)).is_some_and(|rest| rest.first() == Some(&b'='))
-    };
     let mut slot = vector;
     // SAFETY: the caller's promise.
     let mut put = |addr: u64| unsafe {
@@ -170,8 +286,8 @@ pub(super) unsafe fn write_environment(plan: &Plan<'_>, variables: impl Iterator
     };
     for variable in variables {
         // SAFETY: the caller's promise.
-        let text = unsafe { crate::runtime::memory::c_str(variable) };
-        if !changes.iter().any(|change| named(change, text.to_bytes())) {
+        let text = || unsafe { crate::runtime::memory::c_str(variable) };
+        if changes.is_empty() || !is_changed(plan, text().to_bytes()) {
             put(variable);
         }
     }

@@ -164,11 +164,12 @@ unsafe fn apply<'a>(
         clock.mark(Moment::Map);
         fill_slots(plan, initial, instance);
         let mut initial = *initial;
-        let vectors = instance.install(plan, &mut initial)?;
+        let (mut vectors, strings) = instance.install(plan, &mut initial)?;
         let canary = patch_image(plan, &initial, &vectors);
         clock.mark(Moment::Patch);
         descriptors(plan, sources, &initial, instance)?;
         clock.mark(Moment::Descriptors);
+        Instance::settle(plan, &initial, &mut vectors, strings)?;
         process::apply(plan, &vectors)?;
         maps::map_descriptors(plan)?;
         let has_signals = !plan.sigactions.is_empty() || !plan.pending.is_empty() || !plan.timers.is_empty();

@@ -13,8 +13,10 @@
 //! ```text
 //!  +0      argc, argv (of a program without a C library: the environment and the auxiliary vector behind it)
 //!  +1 MiB  envp
-//!  +2 MiB  the strings as they were received, arguments first
+//!  +2 MiB  room for a longer argv[0], then the strings as they were received, arguments first
 //! ```
+//! The environment vector always lies there, also where the program's own would have room for it ([`PATCH_VECTOR`]): the
+//! number of variables is not known before.
 
 use super::instance::{Vectors, bare_stack, copy_auxv, has_bare_stack, write_environment};
 use super::{Instance, RestoreError, Sources, patch};
@@ -23,7 +25,7 @@ use super::{
     threads,
 };
 use crate::runtime::auxv::InitialStack;
-use crate::runtime::memory::{bytes, c_str, write_u64};
+use crate::runtime::memory::{bytes, c_str, read_u64, write_bytes, write_u64};
 use crate::runtime::sys::{self, Errno, nr};
 use core::convert::Infallible;
 use core::ffi::CStr;
@@ -35,8 +37,10 @@ use snapfn_format::snap::*;
 
 /// Offset of the environment vector: what comes before has room for all arguments.
 const ENVP: u64 = 1 << 20;
+/// Longest argv[0] of the program that is put in front of the other arguments, its zero included.
+const ARGV0: u64 = 1024;
 /// Offset of the strings.
-const STRINGS: u64 = 2 << 20;
+const STRINGS: u64 = (2 << 20) + ARGV0;
 /// The program's own environment changes come on top of a request's variables.
 const AREA: u64 = STRINGS + STRINGS_MAX as u64;
 /// Strings that fit here need no page fault after the release.
@@ -161,9 +165,8 @@ struct Early {
 impl Early {
     fn of(plan: &Plan<'_>) -> Self {
         let bare = has_bare_stack(plan);
-        let late_word = |patch: &Patch| {
-            patch.place == PATCH_MEMORY && (patch.kind == PATCH_ARGC || (bare && patch.kind == PATCH_ENVP))
-        };
+        let late_word =
+            |patch: &Patch| patch.place == PATCH_MEMORY && (patch.is_count() || (bare && patch.kind == PATCH_ENVP));
         let is_protected = |info: u64| {
             let covers = |op: &Op| info < op.addr + op.len && op.addr < info + Patch::INFO_LEN;
             plan.ops.iter().any(|op| op.kind == OP_PROTECT && covers(op))
@@ -238,6 +241,8 @@ impl Area {
             argc: 0,
             argv: self.0 + 8,
             envp: self.0 + ENVP,
+            envc: 0,
+            keeps_envp: false,
             arg_start: strings,
             arg_end: strings,
             env_start: strings,
@@ -250,7 +255,7 @@ impl Area {
     /// # Safety
     /// Nothing has been received yet.
     unsafe fn populate(&self) {
-        for page in [0, ENVP].into_iter().chain((STRINGS..STRINGS + STRINGS_FIRST).step_by(PAGE as usize)) {
+        for page in [0, ENVP].into_iter().chain((STRINGS..STRINGS - ARGV0 + STRINGS_FIRST).step_by(PAGE as usize)) {
             // SAFETY: inside the area.
             unsafe { write_u64(self.0 + page, 0) };
         }
@@ -274,7 +279,8 @@ impl Request {
         let mut request = Request { header: RequestHeader::empty(), fds: [-1; DESCRIPTORS_MAX] };
         // struct cmsghdr with room for the descriptors.
         let mut control = [0u64; 2 + DESCRIPTORS_MAX.div_ceil(2)];
-        let vector = [request.header.bytes_mut().as_mut_ptr() as u64, HEADER_LEN as u64, strings, STRINGS_FIRST];
+        let vector =
+            [request.header.bytes_mut().as_mut_ptr() as u64, HEADER_LEN as u64, strings, STRINGS_FIRST - ARGV0];
         let message = [0, 0, vector.as_ptr() as u64, 2, control.as_mut_ptr() as u64, size_of_val(&control) as u64, 0];
         let call = |number, args| loop {
             // SAFETY: everything that the callers below name is live; the strings' pages are the area's.
@@ -345,7 +351,7 @@ impl Request {
     /// # Safety
     /// The image is mapped; `initial` is this process's initial stack.
     unsafe fn install(&self, plan: &Plan<'_>, initial: &InitialStack, area: &Area) -> (Vectors, InitialStack) {
-        let Vectors { argv, mut envp, arg_start, .. } = area.vectors();
+        let Vectors { argv, mut envp, mut arg_start, .. } = area.vectors();
         let (argc, envc) = (u64::from(self.header.argc), u64::from(self.header.envc));
         // SAFETY: the strings have been counted; both vectors have room for the most that a request may have.
         unsafe {
@@ -357,8 +363,16 @@ impl Request {
             }
             write_u64(argv + 8 * argc, 0);
             let env_start = text;
-            if plan.header.process.argv0 != 0 {
-                write_u64(argv, plan.header.process.argv0);
+            if plan.header.process.argv0 != 0 && argc > 0 {
+                let own = c_str(plan.header.process.argv0).to_bytes_with_nul();
+                let second = if argc > 1 { read_u64(argv + 8) } else { env_start };
+                if own.len() as u64 <= second - arg_start + ARGV0 {
+                    arg_start = second - own.len() as u64;
+                    write_bytes(arg_start, own);
+                    write_u64(argv, arg_start);
+                } else {
+                    write_u64(argv, plan.header.process.argv0);
+                }
             }
             let bare = has_bare_stack(plan);
             if bare {
@@ -374,8 +388,10 @@ impl Request {
             if bare {
                 copy_auxv(initial, end, &plan.header.process);
             }
-            let env_end = arg_start + u64::from(self.header.strings);
-            (Vectors { argc, argv, envp, arg_start, arg_end: env_start, env_start, env_end }, moved)
+            let env_end = area.vectors().arg_start + u64::from(self.header.strings);
+            let envc = moved.envc;
+            let arg_end = env_start;
+            (Vectors { argc, argv, envp, envc, keeps_envp: false, arg_start, arg_end, env_start, env_end }, moved)
         }
     }
 }

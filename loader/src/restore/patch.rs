@@ -2,7 +2,7 @@
 
 use super::instance::Vectors;
 use crate::runtime::auxv::{InitialStack, at};
-use crate::runtime::memory::{read_u64, write_bytes, write_u64};
+use crate::runtime::memory::{read_u64, write_bytes, write_u32, write_u64};
 use snapfn_format::snap::*;
 
 /// The new stack canary, made as the C libraries make it: from the kernel's random bytes, lowest byte zero.
@@ -17,13 +17,16 @@ pub(super) unsafe fn canary(initial: &InitialStack) -> u64 {
     }
 }
 
-/// The value of a patch of 8 bytes.
+/// The value of a patch that is no TID.
 pub(super) fn value(kind: u16, vectors: &Vectors, canary: u64) -> u64 {
     match kind {
         PATCH_ARGV => vectors.argv,
         PATCH_ENVP => vectors.envp,
-        PATCH_ARGC => vectors.argc,
+        PATCH_ARGC | PATCH_ARGC_INT => vectors.argc,
         PATCH_STACK => vectors.argv - 8,
+        PATCH_ARGV_END => vectors.argv + 8 * vectors.argc,
+        PATCH_ENVP_END => vectors.envp + 8 * vectors.envc,
+        PATCH_ENVC | PATCH_ENVC_INT => vectors.envc,
         _ => canary,
     }
 }
@@ -34,9 +37,17 @@ pub(super) fn value(kind: u16, vectors: &Vectors, canary: u64) -> u64 {
 /// The plan is valid and mapped.
 pub(super) unsafe fn memory(plan: &Plan<'_>, vectors: &Vectors, canary: u64) {
     for patch in plan.patches.iter().take_while(|patch| patch.place == PATCH_MEMORY) {
-        if !matches!(patch.kind, PATCH_TID | PATCH_TID_FUTEX | PATCH_INFO) {
-            // SAFETY: validated: aligned, in a writable private mapping.
-            unsafe { write_u64(patch.addr, value(patch.kind, vectors, canary)) };
+        // SAFETY: validated: aligned, in a writable private mapping.
+        unsafe {
+            match patch.kind {
+                PATCH_TID | PATCH_TID_FUTEX | PATCH_INFO | PATCH_VECTOR => {}
+                PATCH_ARGC_INT | PATCH_ENVC_INT => {
+                    write_u32(patch.addr, value(patch.kind, vectors, canary) as u32);
+                }
+                // A vector that keeps its address is where these words point already: their pages stay shared.
+                PATCH_ENVP if vectors.keeps_envp => {}
+                _ => write_u64(patch.addr, value(patch.kind, vectors, canary)),
+            }
         }
     }
 }

@@ -10,6 +10,10 @@ use snapfn_format::snap::*;
 /// The plan's image is mapped.
 pub(super) unsafe fn apply<'a>(plan: &Plan<'a>, vectors: &Vectors) -> Result<(), RestoreError<'a>> {
     let p = &plan.header.process;
+    // A title that the program has written over its own strings is what others see.
+    let titled = |kind| plan.settings.iter().find(|setting| setting.kind == kind).map(|setting| (setting.a, setting.b));
+    let (arg_start, arg_end) = titled(SETTING_ARGUMENTS).unwrap_or((vectors.arg_start, vectors.arg_end));
+    let (env_start, env_end) = titled(SETTING_ENVIRONMENT).unwrap_or((vectors.env_start, vectors.env_end));
     let map = MmMap {
         start_code: p.start_code,
         end_code: p.end_code,
@@ -18,10 +22,10 @@ pub(super) unsafe fn apply<'a>(plan: &Plan<'a>, vectors: &Vectors) -> Result<(),
         start_brk: p.start_brk,
         brk: p.brk,
         start_stack: p.start_stack,
-        arg_start: vectors.arg_start,
-        arg_end: vectors.arg_end,
-        env_start: vectors.env_start,
-        env_end: vectors.env_end,
+        arg_start,
+        arg_end,
+        env_start,
+        env_end,
         auxv: p.auxv,
         auxv_size: p.auxv_len as u32,
         exe_fd: u32::MAX,

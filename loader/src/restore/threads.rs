@@ -124,7 +124,7 @@ pub(super) unsafe fn patch_counts(plan: &Plan<'_>, vectors: &Vectors) {
     let frames = Frames::of(plan);
     for patch in plan.patches.iter().filter(|patch| patch.place == PATCH_REGISTER) {
         let place = frame::ORDER.iter().position(|register| *register as u64 == patch.addr);
-        if let (PATCH_ARGC | PATCH_ENVP, Some(place)) = (patch.kind, place) {
+        if let (true, Some(place)) = (patch.is_count() || patch.kind == PATCH_ENVP, place) {
             let slot = frames.at(patch.arg as usize) + frame::register(place);
             // SAFETY: inside the work area.
             unsafe { write_u64(slot, patch::value(patch.kind, vectors, 0)) };

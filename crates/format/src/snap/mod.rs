@@ -47,8 +47,11 @@ pub const FEATURE_WX: u64 = 1;
 /// [`SnapHeader::incompatible`]: there is a setting of kind 9 to 11 or a step of kind 17 to 19.
 pub const FEATURE_HIDDEN: u64 = 2;
 
+/// [`SnapHeader::incompatible`]: there are patches from [`PATCH_VECTOR`] on, or settings from [`SETTING_ARGUMENTS`] on.
+pub const FEATURE_VECTORS: u64 = 4;
+
 /// All [`SnapHeader::incompatible`] features that this crate knows.
-pub(crate) const FEATURES: u64 = FEATURE_WX | FEATURE_HIDDEN;
+pub(crate) const FEATURES: u64 = FEATURE_WX | FEATURE_HIDDEN | FEATURE_VECTORS;
 
 /// No meta part is longer than this, in bytes.
 pub const META_MAX: u64 = 64 << 20;

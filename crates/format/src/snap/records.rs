@@ -189,6 +189,19 @@ pub const PATCH_TID_FUTEX: u16 = 6;
 pub const PATCH_STACK: u16 = 7;
 /// [`Patch::kind`]: a `struct snap_info` besides the one of [`Process::info`]. Only in memory.
 pub const PATCH_INFO: u16 = 8;
+/// [`Patch::kind`]: the environment vector that the program uses, with room for `arg` addresses and a zero. A start with just
+/// as many variables writes their addresses here, and the vector keeps its address. Only in memory, at most one.
+pub const PATCH_VECTOR: u16 = 9;
+/// [`Patch::kind`]: 4 bytes, the number of new arguments.
+pub const PATCH_ARGC_INT: u16 = 10;
+/// [`Patch::kind`]: the address of the zero behind the new argument vector.
+pub const PATCH_ARGV_END: u16 = 11;
+/// [`Patch::kind`]: the address of the zero behind the new environment vector.
+pub const PATCH_ENVP_END: u16 = 12;
+/// [`Patch::kind`]: the number of new environment variables.
+pub const PATCH_ENVC: u16 = 13;
+/// [`Patch::kind`]: 4 bytes, the number of new environment variables.
+pub const PATCH_ENVC_INT: u16 = 14;
 
 /// [`Patch::place`]: `addr` is an address in memory.
 pub const PATCH_MEMORY: u16 = 0;
@@ -212,6 +225,25 @@ record! {
 impl Patch {
     /// What the loader fills of a `struct snap_info`, in bytes.
     pub const INFO_LEN: u64 = 48;
+
+    /// Bytes that are written to memory, of a kind whose length is always the same; `None` for an unknown kind.
+    pub const fn width(kind: u16) -> Option<u64> {
+        match kind {
+            PATCH_TID | PATCH_TID_FUTEX | PATCH_ARGC_INT | PATCH_ENVC_INT => Some(4),
+            PATCH_ARGV..=PATCH_ENVC => Some(8),
+            _ => None,
+        }
+    }
+
+    /// Whether the patch names a thread.
+    pub const fn is_of_thread(&self) -> bool {
+        self.place == PATCH_REGISTER || matches!(self.kind, PATCH_TID | PATCH_TID_FUTEX)
+    }
+
+    /// Whether only the request of a prepared instance tells the value.
+    pub const fn is_count(&self) -> bool {
+        matches!(self.kind, PATCH_ARGC | PATCH_ARGC_INT | PATCH_ARGV_END | PATCH_ENVP_END | PATCH_ENVC | PATCH_ENVC_INT)
+    }
 }
 
 record! {
@@ -347,6 +379,10 @@ pub const SETTING_SETSID: u32 = 6;
 pub const SETTING_SETPGID: u32 = 7;
 /// [`Setting::kind`]: `/proc/self/coredump_filter`.
 pub const SETTING_COREDUMP_FILTER: u32 = 8;
+/// [`Setting::kind`]: /proc/self/cmdline shows the bytes from `a` to `b`: the program has written a title there.
+pub const SETTING_ARGUMENTS: u32 = 12;
+/// [`Setting::kind`]: /proc/self/environ shows the bytes from `a` to `b`; a title that ends without a zero goes on there.
+pub const SETTING_ENVIRONMENT: u32 = 13;
 
 /// [`Setting::kind`]: `membarrier(a)`: the process is registered for expedited barriers. See [`super::FEATURE_HIDDEN`].
 pub const SETTING_MEMBARRIER: u32 = 9;

@@ -13,6 +13,8 @@ use crate::{FormatError, PAGE};
 const MAX_FILES: usize = PAGE as usize;
 const MAX_THREADS: usize = 16384;
 const MAX_ENV_CHANGES: usize = 65536;
+/// Variables of an environment that keeps its address.
+const MAX_VECTOR: usize = 1 << 20;
 const MAX_SIGNAL: u32 = 64;
 /// Number of the component with the tiles of AMX.
 const AMX_TILE_DATA: u64 = 18;
@@ -229,28 +231,34 @@ impl<'a> Plan<'a> {
     fn validate_patches(&self, all: &Maps<'_, '_>) -> Result<(), FormatError> {
         let mut maps = self.ops.iter().filter(|op| op.is_map()).peekable();
         let mut previous = 0;
-        let mut registers = false;
+        let (mut registers, mut vector) = (false, false);
         for (index, patch) in self.patches.iter().enumerate() {
-            let width = match patch.kind {
-                PATCH_ARGV | PATCH_ENVP | PATCH_ARGC | PATCH_CANARY | PATCH_STACK | PATCH_INFO => 8,
-                PATCH_TID | PATCH_TID_FUTEX => 4,
-                _ => return bad("patch", index),
-            };
+            let Some(width) = Patch::width(patch.kind) else { return bad("patch", index) };
+            let only_in_memory = matches!(patch.kind, PATCH_INFO | PATCH_VECTOR);
             let thread_ok = (patch.arg as usize) < self.threads.len();
             let ok = match patch.place {
                 PATCH_REGISTER => {
                     registers = true;
-                    thread_ok && (patch.addr as usize) < REGS && width == 8 && patch.kind != PATCH_INFO
+                    thread_ok && (patch.addr as usize) < REGS && width == 8 && !only_in_memory
                 }
                 PATCH_MEMORY => {
                     while maps.next_if(|map| map.addr + map.len <= patch.addr).is_some() {}
                     let inside = match patch.kind {
                         PATCH_INFO => self.header.process.info != 0 && all.writable(patch.addr, Patch::INFO_LEN),
+                        PATCH_VECTOR => {
+                            let is_first = !vector;
+                            vector = true;
+                            is_first && all.writable(patch.addr, 8 * (u64::from(patch.arg) + 1))
+                        }
                         _ => maps.peek().is_some_and(|map| within(patch.addr, width, map) && self.is_writable(map)),
                     };
                     let ordered = !registers && (index == 0 || patch.addr > previous);
                     previous = patch.addr;
-                    inside && ordered && patch.addr % width == 0 && (thread_ok || width == 8 && patch.arg == 0)
+                    let arg_ok = match patch.kind {
+                        PATCH_VECTOR => (patch.arg as usize) < MAX_VECTOR,
+                        _ => thread_ok || !patch.is_of_thread() && patch.arg == 0,
+                    };
+                    inside && ordered && patch.addr % width == 0 && arg_ok
                 }
                 _ => false,
             };
@@ -302,6 +310,9 @@ impl<'a> Plan<'a> {
                 SETTING_MLOCKALL => setting.which == 0 && setting.b == 0 && setting.a & !MCL_ONFAULT == MCL_FUTURE,
                 // The tile data of AMX is the one component that a process must ask for.
                 SETTING_XCOMP_PERM => setting.which == 0 && setting.b == 0 && setting.a == AMX_TILE_DATA,
+                SETTING_ARGUMENTS | SETTING_ENVIRONMENT => {
+                    setting.which == 0 && setting.a <= setting.b && setting.a >= USER_START && setting.b < USER_END
+                }
                 SETTING_SETSID | SETTING_SETPGID => setting.which == 0 && setting.a == 0 && setting.b == 0,
                 _ => false,
             };

@@ -3,7 +3,7 @@
 use super::fds::{Fd, FdStep};
 use super::plan::{HEADER_END, meta_checksum, note_header};
 use super::records::*;
-use super::{FEATURE_HIDDEN, FEATURE_WX, HEADER_OFFSET, MAGIC, NOTE_NAME, Plan, SnapHeader, VERSION};
+use super::{FEATURE_HIDDEN, FEATURE_VECTORS, FEATURE_WX, HEADER_OFFSET, MAGIC, NOTE_NAME, Plan, SnapHeader, VERSION};
 use crate::arch::MACHINE;
 use alloc::vec::Vec;
 use zerocopy::{Immutable, IntoBytes};
@@ -125,6 +125,9 @@ impl MetaBuilder {
         let hidden = tables.settings.iter().any(Setting::is_hidden) || tables.fd_steps.iter().any(FdStep::is_hidden);
         builder.header.incompatible = if tables.ops.iter().any(is_wx) { FEATURE_WX } else { 0 };
         builder.header.incompatible |= if hidden { FEATURE_HIDDEN } else { 0 };
+        let vectors = tables.patches.iter().any(|patch| patch.kind >= PATCH_VECTOR)
+            || tables.settings.iter().any(|setting| setting.kind >= SETTING_ARGUMENTS);
+        builder.header.incompatible |= if vectors { FEATURE_VECTORS } else { 0 };
         builder.header.file_size = file_size;
         builder.header.meta_len = builder.bytes.len() as u64;
         let MetaBuilder { mut bytes, header } = builder;

@@ -144,10 +144,13 @@ impl<'a> Memory<'a> {
 fn check_words(plan: &Plan<'_>, memory: &Memory<'_>) {
     for patch in plan.patches {
         let of_thread = matches!(patch.kind, PATCH_TID | PATCH_TID_FUTEX);
-        let width = if of_thread { 4 } else { 8 };
+        let width = if of_thread || matches!(patch.kind, PATCH_ARGC_INT | PATCH_ENVC_INT) { 4 } else { 8 };
         match patch.place {
             PATCH_MEMORY if patch.kind == PATCH_INFO => {
                 assert!(patch.addr % 8 == 0 && memory.writable(patch.addr, Patch::INFO_LEN))
+            }
+            PATCH_MEMORY if patch.kind == PATCH_VECTOR => {
+                assert!(patch.addr % 8 == 0 && memory.writable(patch.addr, 8 * (u64::from(patch.arg) + 1)))
             }
             PATCH_MEMORY => assert!(patch.addr % width == 0 && memory.writable(patch.addr, width)),
             _ => assert!((patch.addr as usize) < REGS && (patch.arg as usize) < plan.threads.len()),
