@@ -65,6 +65,11 @@ pub(crate) struct RunArgs {
     /// which every instance would do again
     #[arg(long, value_name = "WHICH", value_enum, default_value_t = Resolve::Program)]
     pub(crate) resolve: Resolve,
+    /// Run the initialisation once only. For a snapshot at main it is run a second time with other arguments, to find
+    /// out who keeps them: what it writes or sends before main happens twice. With --once, constructors and libraries
+    /// that keep the arguments see those of `create` in every instance (every program in Rust does)
+    #[arg(long)]
+    pub(crate) once: bool,
     /// Accept memory that is writable and executable at once, which JIT compilers have: an attacker who can write to it
     /// decides what the program does. Without this option such a program is refused
     #[arg(long)]

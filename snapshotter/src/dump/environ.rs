@@ -1,16 +1,16 @@
 //! Changes that the program has made to its environment since it started.
 //!
-//! Instances get their own environment; what the program itself has set or removed stays so. The C library's
-//! `environ` is found by symbol; where there is none (a stripped static program), only the original vector is
-//! looked at, in which glibc and musl replace and remove entries in place.
+//! Instances get their own environment; what the program itself has set or removed stays so. The C library's `environ` is
+//! found by the symbols of that name in every mapped ELF file; in a static program without symbols by what its start-up code
+//! has set (`tracee::nameless`). No other word is taken for it, whatever its value is.
 
 use super::refuse::DumpError;
-use crate::tracee::maps::Vma;
+use crate::tracee::maps::{self, Vma};
+use crate::tracee::nameless::ENVIRON;
 use crate::tracee::{TraceError, Tracer, symbols};
-use snapfn_format::snap::{ENV_SET, ENV_UNSET};
-use std::collections::BTreeMap;
+use snapfn_format::snap::{ENV_SET, ENV_UNSET, PATCH_ENVP, PATCH_MEMORY, PATCH_VECTOR, PROT_WRITE, Patch};
+use std::collections::{BTreeMap, BTreeSet};
 
-const NAMES: [&str; 3] = ["__environ", "environ", "_environ"];
 /// Longest `NAME=value` that is looked at.
 const MAX_STRING: usize = 1 << 17;
 
@@ -19,47 +19,55 @@ const MAX_STRING: usize = 1 << 17;
 pub(super) struct Environment {
     /// `ENV_…`, name, address of `NAME=value` (0 for ENV_UNSET).
     pub(super) changes: Vec<(u32, Vec<u8>, u64)>,
-    /// Addresses of `environ` variables whose value is not the original vector.
-    pub(super) variables: Vec<u64>,
+    /// Words that name the vector, and the vector itself, which may keep its place.
+    pub(super) patches: Vec<Patch>,
 }
 
 fn name_of(text: &[u8]) -> &[u8] {
     text.split(|b| *b == b'=').next().unwrap_or_default()
 }
 
-/// Addresses of all `environ` variables in the mapped files.
-fn variables(tracer: &Tracer, vmas: &[Vma]) -> Vec<u64> {
+/// Addresses of all `environ` variables: by symbol, else those that start-up code has set.
+fn variables(tracer: &Tracer, vmas: &[Vma]) -> BTreeSet<u64> {
     let request = &tracer.booted.request;
-    let mut found = Vec::new();
-    if let Some(symbol) = symbols::find(&tracer.booted.exe, &NAMES) {
-        found.push(request.bias.wrapping_add(symbol.value));
+    let mut found: BTreeSet<u64> = tracer.nameless_environ.words.iter().copied().collect();
+    found.extend(symbols::variables(&tracer.booted.exe, &ENVIRON).iter().map(|s| request.bias.wrapping_add(s.value)));
+    // The interpreter, which is musl's C library, is mapped from its code segment file.
+    if let Some(interp) = &tracer.booted.interp {
+        let named = symbols::variables(interp, &ENVIRON);
+        found.extend(named.iter().map(|symbol| request.interp_base.wrapping_add(symbol.value)));
     }
-    if let Some(symbol) = tracer.booted.interp.as_deref().and_then(|interp| symbols::find(interp, &NAMES)) {
-        found.push(request.interp_base.wrapping_add(symbol.value));
+    for vma in vmas.iter().filter(|vma| vma.path() != tracer.booted.exe && vma.may_be_image()) {
+        let named = symbols::variables(&vma.path(), &ENVIRON);
+        found.extend(named.iter().map(|symbol| vma.start.wrapping_add(symbol.value).wrapping_sub(symbol.image_start)));
     }
-    for vma in vmas.iter().filter(|vma| vma.has_file() && vma.offset == 0 && vma.name.contains("/libc")) {
-        if let Some(symbol) = symbols::find(&vma.path(), &NAMES) {
-            found.push(vma.start + symbol.value - symbol.image_start);
-        }
-    }
-    found
+    found.into_iter().filter(|addr| is_own(vmas, *addr, 8)).collect()
 }
 
-/// The vector that the program uses now, and the `environ` variables that name another than the original.
+/// Whether `len` bytes at `addr` are writable memory that only the program itself sees.
+fn is_own(vmas: &[Vma], addr: u64, len: u64) -> bool {
+    let own = |vma: &Vma| !(vma.shared && vma.has_file());
+    // Read-only after relocation is writable while an instance is made; shared files are not.
+    addr.is_multiple_of(8) && maps::all(vmas, addr..addr.saturating_add(len), own)
+}
+
+/// The vector that the program uses now, and the `environ` variables that name it.
 fn current(tracer: &Tracer, vmas: &[Vma]) -> (u64, Vec<u64>) {
     let original = tracer.booted.request.envp;
     let mut vector = original;
-    let mut moved = Vec::new();
+    let mut named = Vec::new();
     for variable in variables(tracer, vmas) {
         match tracer.memory.read_u64(variable) {
-            Ok(value) if value != 0 && value != original => {
-                vector = value;
-                moved.push(variable);
+            Ok(value) if value != 0 => {
+                named.push(variable);
+                if value != original {
+                    vector = value;
+                }
             }
             _ => {}
         }
     }
-    (vector, moved)
+    (vector, named)
 }
 
 /// All strings of the original vector and of the present one, with their addresses.
@@ -70,32 +78,81 @@ pub(super) fn strings(tracer: &Tracer, vmas: &[Vma]) -> BTreeMap<u64, Vec<u8>> {
     pointers.filter_map(|at| Some((at, tracer.memory.read_c_str(at, MAX_STRING).ok()?))).collect()
 }
 
-pub(super) fn gather(tracer: &Tracer, vmas: &[Vma]) -> Result<Environment, DumpError> {
+/// What differs from `initial`, the environment that the program was started with.
+pub(super) fn gather(tracer: &Tracer, vmas: &[Vma], initial: &[Vec<u8>]) -> Result<Environment, DumpError> {
     let system = TraceError::system;
-    let request = &tracer.booted.request;
-    let block = std::fs::read(format!("/proc/{}/environ", tracer.pid)).map_err(system("/proc/PID/environ"))?;
-    // The block itself may have been written to (setproctitle): then nothing can be said.
-    let initial: BTreeMap<&[u8], &[u8]> =
-        block.split(|b| *b == 0).filter(|text| text.contains(&b'=')).map(|text| (name_of(text), text)).collect();
-    let (vector, moved) = current(tracer, vmas);
-    let strings = request.envp..request.stack_top;
-    let mut current = BTreeMap::new();
-    for pointer in tracer.memory.read_vector(vector).map_err(system("environment vector"))? {
-        let text = tracer.memory.read_c_str(pointer, MAX_STRING).map_err(system("environment string"))?;
-        if text.contains(&b'=') {
-            current.insert(name_of(&text).to_vec(), (text, pointer));
-        }
+    let (vector, named) = current(tracer, vmas);
+    let pointers = tracer.memory.read_vector(vector).map_err(system("environment vector"))?;
+    let mut strings = Vec::new();
+    for pointer in &pointers {
+        strings.push((tracer.memory.read_c_str(*pointer, MAX_STRING).map_err(system("environment string"))?, *pointer));
+    }
+    let changes = changes(initial, &strings, |pointer| tracer.strings.env.contains(&pointer));
+    let memory = |addr, kind, arg| Patch { addr, kind, place: PATCH_MEMORY, arg };
+    let mut patches: Vec<Patch> = named.into_iter().map(|variable| memory(variable, PATCH_ENVP, 0)).collect();
+    let len = 8 * (pointers.len() as u64 + 1);
+    let is_writable = maps::all(vmas, vector..vector + len, |vma| vma.prot & PROT_WRITE != 0);
+    if is_writable && is_own(vmas, vector, len) {
+        patches.push(memory(vector, PATCH_VECTOR, pointers.len() as u32));
+    }
+    Ok(Environment { changes, patches })
+}
+
+/// Changes from `initial` to `now`, a string and its address each. `is_kept`: the string is one of those at the start.
+///
+/// A variable that has its initial value in another string has been set by the program to just that. A program that has
+/// copied its whole environment (to write a title over the old one) has set none.
+fn changes(initial: &[Vec<u8>], now: &[(Vec<u8>, u64)], is_kept: impl Fn(u64) -> bool) -> Vec<(u32, Vec<u8>, u64)> {
+    let mut first: BTreeMap<&[u8], &[u8]> = BTreeMap::new();
+    // getenv finds the first one of a name.
+    for text in initial {
+        first.entry(name_of(text)).or_insert(text);
+    }
+    let is_copied = !now.iter().any(|(_, pointer)| is_kept(*pointer));
+    let mut current: BTreeMap<&[u8], (&[u8], u64)> = BTreeMap::new();
+    // A string without a name is nobody's variable.
+    for (text, pointer) in now.iter().filter(|(text, _)| text.contains(&b'=') && !name_of(text).is_empty()) {
+        current.entry(name_of(text)).or_insert((text, *pointer));
     }
     let mut changes = Vec::new();
     for (name, (text, pointer)) in &current {
-        let original =
-            strings.contains(pointer) && initial.get(name.as_slice()).is_some_and(|old| *old == text.as_slice());
-        if !original {
-            changes.push((ENV_SET, name.clone(), *pointer));
+        let is_initial = first.get(name) == Some(text) && (is_copied || is_kept(*pointer));
+        if !is_initial {
+            changes.push((ENV_SET, name.to_vec(), *pointer));
         }
     }
-    for name in initial.keys().filter(|name| !current.contains_key(**name)) {
-        changes.push((ENV_UNSET, name.to_vec(), 0));
+    let removed = first.keys().filter(|name| !name.is_empty() && !current.contains_key(**name));
+    changes.extend(removed.map(|name| (ENV_UNSET, name.to_vec(), 0)));
+    changes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(initial: &[&str], now: &[(&str, u64)]) -> Vec<(u32, String)> {
+        let initial: Vec<Vec<u8>> = initial.iter().map(|text| text.as_bytes().to_vec()).collect();
+        let now: Vec<(Vec<u8>, u64)> = now.iter().map(|(text, at)| (text.as_bytes().to_vec(), *at)).collect();
+        // Strings of the start lie below 100.
+        let changes = changes(&initial, &now, |pointer| pointer < 100);
+        changes.into_iter().map(|(kind, name, _)| (kind, String::from_utf8_lossy(&name).into_owned())).collect()
     }
-    Ok(Environment { changes, variables: moved })
+
+    #[test]
+    fn what_the_program_has_set_or_removed() {
+        let start = ["A=1", "B=2", "C=3"];
+        assert_eq!(of(&start, &[("A=1", 1), ("B=2", 5), ("C=3", 9)]), []);
+        // Set to what it was, and to something else.
+        assert_eq!(of(&start, &[("A=1", 100), ("B=4", 200), ("C=3", 9)]), [(1, "A".into()), (1, "B".into())]);
+        assert_eq!(of(&start, &[("A=1", 1), ("D=4", 200)]), [(1, "D".into()), (2, "B".into()), (2, "C".into())]);
+    }
+
+    #[test]
+    fn a_copied_environment_is_not_set() {
+        let start = ["A=1", "B=2"];
+        assert_eq!(of(&start, &[("A=1", 100), ("B=2", 200)]), []);
+        assert_eq!(of(&start, &[("A=1", 100), ("B=3", 200)]), [(1, "B".into())]);
+        // What a title has left of a string.
+        assert_eq!(of(&start, &[("=x", 100), ("B=2", 200)]), [(2, "A".into())]);
+    }
 }

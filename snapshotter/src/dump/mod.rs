@@ -8,13 +8,16 @@
 //!  write    ELF core file: plan, notes for debuggers, page runs
 //! ```
 
+mod arguments;
 mod attributes;
+mod canary;
 mod capabilities;
 mod code;
 mod core_notes;
 mod elf_store;
 mod environ;
 mod fds;
+mod functions;
 mod hidden;
 mod layout;
 mod memory;
@@ -48,8 +51,7 @@ use crate::tracee::{Frozen, Reached, TraceError, Tracer};
 use fds::FdTables;
 use process::ProcessState;
 use secrets::Secrets;
-use snapfn_format::snap::ENV_SET;
-use snapfn_format::snap::is_wx;
+use snapfn_format::snap::{ENV_SET, PATCH_CANARY, PATCH_MEMORY, Patch, is_wx};
 use snapfn_store::{Stored, Transaction};
 use std::path::PathBuf;
 use threads::ThreadState;
@@ -82,6 +84,8 @@ pub(crate) struct Dumped {
     pub(crate) lost: Vec<String>,
     /// Programs and libraries that are stored although a secret is in them, a line each.
     pub(crate) shipped: Vec<String>,
+    /// What instances do not find renewed, a line each.
+    pub(crate) kept: Vec<String>,
 }
 
 /// Choices of the user.
@@ -193,7 +197,7 @@ pub(crate) fn dump(
     let vmas = refuse::look(tracer, frozen)?;
     let KernelState { mut threads, mut process, mut fds } = gather(tracer, reached, frozen, &vmas, options)?;
     tracer.registered.publish(&tracer.memory).map_err(TraceError::system("linking the hooks"))?;
-    let mut environment = environ::gather(tracer, &vmas)?;
+    let mut environment = environ::gather(tracer, &vmas, &options.initial_env)?;
     let dontdump = memory::dontdump(tracer, &vmas);
     let mut secrets = Secrets::collect(tracer, &vmas, &options.secret_names, &options.initial_env)?;
     environment.changes.retain(|(kind, name, _)| *kind != ENV_SET || !secrets.is_secret_name(name));
@@ -202,7 +206,12 @@ pub(crate) fn dump(
     tracer.registered.secrets.extend(pids);
     secrets.scrub(tracer, &image, &mut threads, &mut process, &mut fds)?;
     let args = process.args.clone();
-    let owners = mutexes::find(tracer, &image, &threads)?;
+    let mut words = mutexes::find(tracer, &image, &threads)?;
+    words.append(&mut environment.patches);
+    let arguments::Found { mut patches, notes } = arguments::find(tracer, reached, &vmas, &image);
+    words.append(&mut patches);
+    let canary = |addr| Patch { addr, kind: PATCH_CANARY, place: PATCH_MEMORY, arg: 0 };
+    words.extend(canary::words(tracer, &vmas, &image, &threads)?.into_iter().map(canary));
     let mut tables = plan::build(plan::Gathered {
         tracer,
         reached,
@@ -211,7 +220,7 @@ pub(crate) fn dump(
         process,
         fds: &fds,
         environment,
-        owners,
+        words,
     })?;
     needs::add(&mut tables, tracer, &image, &threads, options.cpu);
     let core = core_notes::build(tracer, &image, &threads, &args)?;
@@ -239,5 +248,6 @@ pub(crate) fn dump(
         variables,
         lost: lost(tracer, &options.accepted),
         shipped,
+        kept: notes,
     })
 }

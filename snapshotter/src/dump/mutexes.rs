@@ -7,8 +7,11 @@
 //!  musl  pthread_mutex_t    type:u32  lock:u32  │ waiters:u32  0:u32    │ 0:u32  count:u32   │ prev │ next
 //! ```
 //! A TID is a small number, and numbers are everywhere: all five words must be as the C library leaves them in a
-//! mutex that is held, or plain data would be refused or, worse, changed. glibc links robust mutexes only and counts
-//! 1 in robust, inheriting and protecting ones; musl links every mutex that names its owner.
+//! mutex that is held, or plain data would be refused or, worse, changed. Of glibc's only recursive and error-checking
+//! mutexes look at their owner when they are locked or unlocked: the owner in others stays as it is, and so does a record of
+//! the program's own that looks like one of those. One with waiters has been passed to `futex`. glibc links robust mutexes
+//! only and counts 1 in robust, inheriting and protecting ones; musl links every mutex that names its owner, and the links
+//! must lead back.
 //! musl's plain mutexes name no owner; of the others, whose lock word is the owner's TID, the type is looked at.
 //! A held priority-inheritance mutex has state in the kernel that nobody can bring back: it is refused.
 
@@ -24,6 +27,7 @@ const KIND_PI: u32 = 32;
 const KIND_PROTECT: u32 = 64;
 /// The type in the lowest bits of a kind.
 const TYPE_RECURSIVE: u32 = 1;
+const TYPE_ERROR_CHECKING: u32 = 2;
 const TYPE_ADAPTIVE: u32 = 3;
 /// Type, robust, PI, priority protection, shared, and the two elision bits.
 const KIND_KNOWN: u32 = 0x3ff;
@@ -46,7 +50,14 @@ enum Shape {
     Musl { owner: u32 },
     /// A held priority-inheritance mutex.
     Inheriting { owner: u32 },
+    /// A glibc read-write lock held for writing; whether a thread waits for it.
+    Written { owner: u32, is_waited_for: bool },
 }
+
+/// Words of the longest one.
+const WORDS: usize = 7;
+/// Words of a mutex.
+const MUTEX_WORDS: usize = 5;
 
 /// Whether both links are empty, or both addresses of user space (an inheriting mutex is marked in the lowest bit).
 fn links(words: [u64; 5], linked: bool) -> bool {
@@ -61,7 +72,8 @@ fn glibc_shape(words: [u64; 5]) -> Option<Shape> {
     let in_lock = kind & KIND_ROBUST != 0;
     let counts = kind & 3 == TYPE_RECURSIVE || kind & (KIND_ROBUST | KIND_PI | KIND_PROTECT) != 0;
     let spins = kind & 3 == TYPE_ADAPTIVE || high(words[2]) == 0;
-    if owner == 0 || users == 0 || users > MAX_USERS || kind & !KIND_KNOWN != 0 {
+    // The owner is its one user: a thread that waits for a condition is none.
+    if owner == 0 || users != 1 || kind & !KIND_KNOWN != 0 {
         return None;
     }
     if (high(words[0]) != 0) != counts || !spins || !links(words, in_lock) {
@@ -70,8 +82,23 @@ fn glibc_shape(words: [u64; 5]) -> Option<Shape> {
     if kind & KIND_PI != 0 {
         return (lock & TID_MASK == owner).then_some(Shape::Inheriting { owner });
     }
-    let held = if in_lock { lock & TID_MASK == owner } else { matches!(lock, 1 | 2) };
+    let looks_at_owner = matches!(kind & 3, TYPE_RECURSIVE | TYPE_ERROR_CHECKING);
+    let held = if in_lock { lock & TID_MASK == owner } else { looks_at_owner && matches!(lock, 1 | 2) };
     held.then_some(Shape::Held { owner, in_lock })
+}
+
+/// glibc: the readers' word in the write phase and locked (1 | 2), both futex words 1, or 3 where a thread has waited.
+fn rwlock_shape(words: [u64; WORDS]) -> Option<Shape> {
+    const LOCKED: u32 = 1 | 2;
+    const FUTEX_USED: u32 = 2;
+    let low = |word: u64| word as u32;
+    let high = |word: u64| (word >> 32) as u32;
+    let (readers, writers, owner) = (low(words[0]), high(words[0]), low(words[3]));
+    let futexes = [low(words[1]), high(words[1])];
+    let is_held = readers & LOCKED == LOCKED && futexes.iter().all(|word| word & !FUTEX_USED == 1);
+    let rest = words[2] == 0 && high(words[3]) <= 1 && words[4] == 0 && words[5] == 0 && words[6] <= 3;
+    let is_waited_for = readers != LOCKED || writers != 0 || futexes != [1, 1];
+    (is_held && rest && owner != 0).then_some(Shape::Written { owner, is_waited_for })
 }
 
 /// musl: type 1 (recursive) or 2 (error checking), with 4 (robust), 8 (PI), 128 (shared).
@@ -104,7 +131,7 @@ pub(super) fn check(
     Ok(())
 }
 
-fn shape_of(threads: &[ThreadState]) -> fn([u64; 5]) -> Option<Shape> {
+fn shape_of(threads: &[ThreadState]) -> fn([u64; MUTEX_WORDS]) -> Option<Shape> {
     if threads.iter().any(ThreadState::is_musl) { musl_shape } else { glibc_shape }
 }
 
@@ -132,14 +159,25 @@ pub(super) fn find(tracer: &Tracer, image: &Image, threads: &[ThreadState]) -> R
             match found {
                 Shape::Held { owner, in_lock } => {
                     let Some(thread) = thread_of(owner) else { continue };
+                    let is_waited_for = tracer.memory.read_u32(addr).is_ok_and(|lock| lock == 2);
+                    if !in_lock && is_waited_for && !tracer.futexes.contains(&addr) {
+                        continue;
+                    }
                     owners.push(Owner { addr: addr + 8, kind: PATCH_TID, thread });
                     if in_lock {
                         owners.push(Owner { addr, kind: PATCH_TID_FUTEX, thread });
                     }
                 }
                 Shape::Musl { owner } => {
-                    if let Some(thread) = thread_of(owner) {
+                    if let Some(thread) = thread_of(owner).filter(|_| is_linked(tracer, addr)) {
                         owners.push(Owner { addr: addr + 4, kind: PATCH_TID_FUTEX, thread });
+                    }
+                }
+                Shape::Written { owner, is_waited_for } => {
+                    // Of those who wait, the last has slept on one of the two.
+                    let has_slept = || [8, 12].iter().any(|offset| tracer.futexes.contains(&(addr + offset)));
+                    if let Some(thread) = thread_of(owner).filter(|_| !is_waited_for || has_slept()) {
+                        owners.push(Owner { addr: addr + 24, kind: PATCH_TID, thread });
                     }
                 }
                 found @ Shape::Inheriting { .. } => blockers.extend(inheriting(addr, &found, threads)),
@@ -148,6 +186,17 @@ pub(super) fn find(tracer: &Tracer, image: &Image, threads: &[ThreadState]) -> R
     }
     for (index, thread) in threads.iter().enumerate() {
         robust(tracer, thread, index, &mut owners);
+    }
+    // What others have mapped, too, is not the program's alone to change.
+    let stored = image.stored_ranges();
+    let is_stored = |addr: u64| stored.iter().any(|range| range.contains(&addr));
+    for owner in owners.iter().filter(|owner| !is_stored(owner.addr)) {
+        let tid = threads.get(owner.thread).map_or(0, |thread| thread.record.tid);
+        blockers.push(Blocker {
+            subject: format!("mutex at {:#x}", owner.addr),
+            what: format!("is held by thread {tid} in memory that is shared with a file"),
+            remedy: "release it before the snapshot point",
+        });
     }
     if !blockers.is_empty() {
         return Err(DumpError::Refused(blockers));
@@ -159,29 +208,43 @@ pub(super) fn find(tracer: &Tracer, image: &Image, threads: &[ThreadState]) -> R
     Ok(owners.into_iter().map(patch).collect())
 }
 
+/// Whether the predecessor of the musl mutex at `addr` in the list of its owner names it as the next one.
+fn is_linked(tracer: &Tracer, addr: u64) -> bool {
+    const PREVIOUS: u64 = 24;
+    const NEXT: u64 = 32;
+    let previous = tracer.memory.read_u64(addr + PREVIOUS).unwrap_or(0);
+    tracer.memory.read_u64(previous).is_ok_and(|next| next == addr + NEXT)
+}
+
 fn scan(
     tracer: &Tracer,
     start: u64,
     len: u64,
-    shape: fn([u64; 5]) -> Option<Shape>,
+    shape: fn([u64; MUTEX_WORDS]) -> Option<Shape>,
 ) -> Result<Vec<(u64, Shape)>, DumpError> {
     const CHUNK: u64 = 1 << 20;
     let mut found = Vec::new();
-    let mut window = [0u64; 5];
+    const WORD: u64 = 8;
+    let mut window = [0u64; WORDS];
     let mut buffer = vec![0; len.min(CHUNK) as usize];
     let mut at = start;
     while at < start + len {
         let size = (start + len - at).min(CHUNK) as usize;
         read_image(tracer, at, &mut buffer[..size])?;
         for (index, word) in buffer[..size].as_chunks::<8>().0.iter().enumerate() {
-            window = [window[1], window[2], window[3], window[4], u64::from_le_bytes(*word)];
-            if window[0] != 0
-                && let Some(shape) = shape(window)
-            {
-                let addr = at + 8 * index as u64;
-                if addr >= start + 32 {
-                    found.push((addr - 32, shape));
-                }
+            window.rotate_left(1);
+            window[WORDS - 1] = u64::from_le_bytes(*word);
+            let end = at + WORD * (index as u64 + 1);
+            let mut add = |words: usize, shape: Option<Shape>| {
+                let addr = end - WORD * words as u64;
+                found.extend(shape.filter(|_| addr >= start).map(|shape| (addr, shape)));
+            };
+            let [_, _, mutex @ ..] = window;
+            if mutex[0] != 0 {
+                add(MUTEX_WORDS, shape(mutex));
+            }
+            if window[0] != 0 {
+                add(WORDS, rwlock_shape(window));
             }
         }
         at += size as u64;
@@ -228,8 +291,8 @@ mod tests {
 
     #[test]
     fn shapes() {
-        assert_eq!(glibc_shape(words(1, 0, 77, 1, 0)), Some(Shape::Held { owner: 77, in_lock: false }));
-        assert_eq!(glibc_shape(words(2, 3, 77, 4, 1)), Some(Shape::Held { owner: 77, in_lock: false }));
+        assert_eq!(glibc_shape(words(1, 0, 77, 1, 2)), Some(Shape::Held { owner: 77, in_lock: false }));
+        assert_eq!(glibc_shape(words(2, 3, 77, 1, 1)), Some(Shape::Held { owner: 77, in_lock: false }));
         let robust = words(77 | 1 << 31, 1, 77, 1, 16);
         assert_eq!(glibc_shape(linked(robust)), Some(Shape::Held { owner: 77, in_lock: true }));
         assert_eq!(glibc_shape(words(77, 1, 77, 1, 32)), Some(Shape::Inheriting { owner: 77 }));
@@ -238,8 +301,23 @@ mod tests {
     }
 
     #[test]
+    fn a_lock_held_for_writing() {
+        let words = |readers, futex, owner| [readers, futex, 0, owner, 0, 0, 0];
+        let free = Some(Shape::Written { owner: 77, is_waited_for: false });
+        assert_eq!(rwlock_shape(words(3, 1 | 1 << 32, 77)), free);
+        let waited = Some(Shape::Written { owner: 77, is_waited_for: true });
+        assert_eq!(rwlock_shape(words(3 + 8, 3 | 1 << 32, 77)), waited);
+        for none in [words(3, 1, 77), words(8, 1 | 1 << 32, 77), words(3, 1 | 1 << 32, 0), words(3, 5 | 1 << 32, 77)] {
+            assert_eq!(rwlock_shape(none), None);
+        }
+    }
+
+    #[test]
     fn data_that_is_no_held_mutex() {
-        assert_eq!(glibc_shape(words(0, 0, 77, 1, 0)), None);
+        assert_eq!(glibc_shape(words(0, 0, 77, 1, 2)), None);
+        // A plain one and an adaptive one, which look at no owner: a record of a job is like the first.
+        assert_eq!(glibc_shape(words(1, 0, 77, 1, 0)), None);
+        assert_eq!(glibc_shape(words(1, 0, 77, 1, 3)), None);
         assert_eq!(glibc_shape(words(1, 0, 77, 1, 0x5000)), None);
         assert_eq!(glibc_shape(words(1, 2, 77, 1, 0)), None);
         assert_eq!(glibc_shape(words(77, 0, 77, 1, 32)), None);

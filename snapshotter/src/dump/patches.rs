@@ -1,115 +1,69 @@
-//! Words that must be new in every instance, found by value.
+//! Words that must be new in every instance, each known by where it is and never by its value alone.
+//!
+//! ```text
+//!  environ     the symbols of that name, and the vector itself          environ
+//!  canary      TLS blocks and frames                                    canary
+//!  owners      of held mutexes                                          mutexes
+//!  arguments   what two runs of the initialisation tell, at `main`      arguments
+//! ```
 
-use super::memory::{AreaKind, Content, Image, read_image};
+use super::functions;
 use super::refuse::DumpError;
 use super::threads::ThreadState;
 use crate::tracee::{Reached, Tracer};
 use snapfn_format::snap::*;
 
-/// Values to look for, each with its patch.
-struct Needles(Vec<(u64, u16)>);
+/// Bytes on either side of an instruction pointer that are looked through for a check of the canary.
+const AROUND: u64 = 32;
+/// Registers that compilers use to compare the canary: those that no function keeps for its caller.
+const SCRATCH: [usize; 9] = [reg::RAX, reg::RCX, reg::RDX, reg::RSI, reg::RDI, reg::R8, reg::R9, reg::R10, reg::R11];
 
-impl Needles {
-    fn kind_of(&self, word: u64) -> Option<u16> {
-        self.0.iter().find(|(value, _)| *value == word).map(|(_, kind)| *kind)
-    }
-}
-
-/// Words that were found by other means.
-pub(super) struct Words<'a> {
-    /// `environ` variables.
-    pub(super) environ: &'a [u64],
-    /// Owners of held mutexes.
-    pub(super) owners: &'a [Patch],
-}
-
-/// All patches: memory in ascending order of address, then registers.
+/// All patches: memory in ascending order of address, then registers. `words` were found by their modules.
 pub(super) fn find(
     tracer: &Tracer,
     reached: &Reached,
-    image: &Image,
     threads: &[ThreadState],
-    words: &Words<'_>,
+    mut words: Vec<Patch>,
 ) -> Result<Vec<Patch>, DumpError> {
-    let request = &tracer.booted.request;
-    let mut needles = vec![(request.envp, PATCH_ENVP)];
-    // Only at `main` has nothing been derived from the arguments yet: later, a new vector behind an old argc
-    // would be read beyond its end.
-    if reached.at == AT_MAIN {
-        needles.push((request.argv, PATCH_ARGV));
-    }
-    for canary in threads.iter().map(|thread| thread.canary).filter(|canary| *canary != 0) {
-        if !needles.iter().any(|(value, _)| *value == canary) {
-            needles.push((canary, PATCH_CANARY));
-        }
-    }
-    let needles = Needles(needles);
-    let mut patches = Vec::new();
-    for part in image.parts.iter().filter(|part| matches!(part.content, Content::Map | Content::Read)) {
-        if image.areas[part.area].kind == AreaKind::Resident {
-            continue;
-        }
-        scan(tracer, part.addr, part.len, &needles, &mut patches)?;
-    }
-    for variable in words.environ {
-        patches.push(Patch { addr: *variable, kind: PATCH_ENVP, place: PATCH_MEMORY, arg: 0 });
-    }
     // The first has a place in the process record.
     for info in tracer.registered.infos.iter().skip(1) {
-        patches.push(Patch { addr: *info, kind: PATCH_INFO, place: PATCH_MEMORY, arg: 0 });
+        words.push(Patch { addr: *info, kind: PATCH_INFO, place: PATCH_MEMORY, arg: 0 });
     }
-    patches.extend_from_slice(words.owners);
-    patches.sort_by_key(|patch| patch.addr);
-    patches.dedup_by_key(|patch| patch.addr);
-    registers(reached, threads, &needles, &mut patches);
-    Ok(patches)
+    // A program that reads its vectors from the stack pointer has them where the loader's are.
+    words.retain(|patch| !(reached.bare_entry && patch.kind == PATCH_VECTOR));
+    words.sort_by_key(|patch| patch.addr);
+    words.dedup_by_key(|patch| patch.addr);
+    registers(tracer, reached, threads, &mut words);
+    Ok(words)
 }
 
-fn scan(tracer: &Tracer, start: u64, len: u64, needles: &Needles, out: &mut Vec<Patch>) -> Result<(), DumpError> {
-    let mut buffer = vec![0; (len.min(1 << 20)) as usize];
-    let mut at = start;
-    while at < start + len {
-        let size = (start + len - at).min(buffer.len() as u64) as usize;
-        let bytes = &mut buffer[..size];
-        read_image(tracer, at, bytes)?;
-        for (index, word) in bytes.as_chunks::<8>().0.iter().enumerate() {
-            let word = u64::from_le_bytes(*word);
-            if word != 0
-                && let Some(kind) = needles.kind_of(word)
-            {
-                out.push(Patch { addr: at + 8 * index as u64, kind, place: PATCH_MEMORY, arg: 0 });
-            }
-        }
-        at += size as u64;
-    }
-    Ok(())
-}
-
-fn registers(reached: &Reached, threads: &[ThreadState], needles: &Needles, out: &mut Vec<Patch>) {
+fn registers(tracer: &Tracer, reached: &Reached, threads: &[ThreadState], out: &mut Vec<Patch>) {
     let mut add = |register: usize, kind: u16, thread: usize| {
         out.push(Patch { addr: register as u64, kind, place: PATCH_REGISTER, arg: thread as u32 });
     };
-    const NOT_DATA: [usize; 6] = [reg::RIP, reg::RSP, reg::CS, reg::SS, reg::EFLAGS, reg::ORIG_RAX];
     for (index, thread) in threads.iter().enumerate() {
-        let at_point = thread.tid == reached.tid;
-        for register in (0..reg::FS_BASE).filter(|register| !NOT_DATA.contains(register)) {
-            // The arguments of `main` are set below, whatever their values are.
-            let argument = matches!(register, reg::RDI | reg::RSI | reg::RDX);
-            if at_point && reached.at == AT_MAIN && !reached.bare_entry && argument {
-                continue;
-            }
-            if let Some(kind) = needles.kind_of(thread.record.regs[register]) {
-                add(register, kind, index);
-            }
+        let at_main = thread.tid == reached.tid && reached.at == AT_MAIN;
+        let regs = &thread.record.regs;
+        if thread.canary != 0 && !at_main && is_amid_check(tracer, regs[reg::RIP]) {
+            let scratch = SCRATCH.into_iter().filter(|register| regs[*register] == thread.canary);
+            scratch.for_each(|register| add(register, PATCH_CANARY, index));
         }
-        if at_point && reached.at == AT_MAIN {
-            if reached.bare_entry {
-                add(reg::RSP, PATCH_STACK, index);
-            } else {
-                add(reg::RDI, PATCH_ARGC, index);
-                add(reg::RSI, PATCH_ARGV, index);
-                add(reg::RDX, PATCH_ENVP, index);
-            }
+        if at_main && reached.bare_entry {
+            add(reg::RSP, PATCH_STACK, index);
+        } else if at_main {
+            add(reg::RDI, PATCH_ARGC, index);
+            add(reg::RSI, PATCH_ARGV, index);
+            add(reg::RDX, PATCH_ENVP, index);
         }
     }
+}
+
+/// Whether a thread at `rip` may have been stopped between reading the canary and storing or comparing it. One in a system
+/// call has not.
+fn is_amid_check(tracer: &Tracer, rip: u64) -> bool {
+    const SYSCALL: [u8; 2] = [0x0f, 0x05];
+    let start = rip.saturating_sub(AROUND);
+    let Ok(code) = tracer.memory.read_vec(start, 2 * AROUND) else { return true };
+    let at = AROUND as usize;
+    code[at - 2..at] != SYSCALL && code[at..at + 2] != SYSCALL && functions::reads_canary(&code)
 }

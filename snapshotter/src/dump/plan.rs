@@ -24,15 +24,14 @@ pub(super) struct Gathered<'a> {
     pub(super) process: ProcessState,
     pub(super) fds: &'a FdTables,
     pub(super) environment: Environment,
-    /// Words that name the owners of held mutexes.
-    pub(super) owners: Vec<Patch>,
+    /// Words that are new in every instance.
+    pub(super) words: Vec<Patch>,
 }
 
 /// Makes the tables. Map and read operations of stored pages carry no file offsets yet.
 pub(super) fn build(from: Gathered<'_>) -> Result<PlanTables, DumpError> {
     let mut tables = PlanTables { process: from.process.record, ..PlanTables::default() };
-    let words = patches::Words { environ: &from.environment.variables, owners: &from.owners };
-    tables.patches = patches::find(from.tracer, from.reached, from.image, from.threads, &words)?;
+    tables.patches = patches::find(from.tracer, from.reached, from.threads, from.words)?;
     files(from.image, &mut tables);
     for thread in from.threads {
         let xstate = tables.add_bytes(&thread.xstate);

@@ -7,7 +7,8 @@ use super::scratch::Scratch;
 use super::signals::{self, Pending};
 use super::timers;
 use crate::tracee::{Frozen, Reached, Status, TraceError, Tracer, clock_ns};
-use snapfn_format::snap::{Process, Setting, SigAction, Timer};
+use snapfn_format::snap::{Process, SETTING_ARGUMENTS, SETTING_ENVIRONMENT, Setting, SigAction, Timer};
+use std::ops::Range;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
@@ -50,7 +51,8 @@ pub(super) fn gather(
     scratch.finish()?;
     blockers.extend(refused);
     signals::check(&pending, frozen, blockers);
-    let settings = attributes::gather(tracer, frozen, &status, blockers)?;
+    let mut settings = attributes::gather(tracer, frozen, &status, blockers)?;
+    settings.extend(title(tracer));
 
     let cwd = std::fs::read_link(format!("/proc/{}/cwd", tracer.pid)).map_err(system("/proc/PID/cwd"))?;
     let root = std::fs::read_link(format!("/proc/{}/root", tracer.pid)).map_err(system("/proc/PID/root"))?;
@@ -100,6 +102,17 @@ pub(super) fn gather(
         settings,
         cwd: if own_cwd { cwd.as_os_str().as_bytes().to_vec() } else { Vec::new() },
         exe: tracer.booted.exe.as_os_str().as_bytes().to_vec(),
-        args: std::fs::read(format!("/proc/{}/cmdline", tracer.pid)).unwrap_or_default(),
+        args: tracer.strings.initial.clone(),
     })
+}
+
+/// Where others see the title that the program has written over its arguments; nothing if it has written none: an instance
+/// then shows its own arguments.
+fn title(tracer: &Tracer) -> Vec<Setting> {
+    let strings = &tracer.strings;
+    if !strings.is_titled(&tracer.memory) {
+        return Vec::new();
+    }
+    let setting = |kind, range: &Range<u64>| Setting { kind, which: 0, a: range.start, b: range.end };
+    vec![setting(SETTING_ARGUMENTS, &strings.args), setting(SETTING_ENVIRONMENT, &strings.env)]
 }

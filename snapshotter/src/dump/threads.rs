@@ -33,6 +33,10 @@ impl ThreadState {
 
 /// Offset of the TID in musl's `struct pthread`.
 const MUSL_TID: u64 = 0x30;
+/// Offset of the TID in glibc's `struct pthread` (2.4 and later), and more bytes than the part of that structure has in which
+/// any glibc keeps it.
+const GLIBC_TID: u64 = 0x2d0;
+const STRUCTURE: u64 = 0x800;
 const PR_GET_TID_ADDRESS: u64 = 40;
 
 /// Number of the component with the tiles of AMX.
@@ -167,17 +171,21 @@ fn thread(
     Ok(ThreadState { tid, xstate: frame_xstate(&raw_xstate, portable)?, raw_xstate, record, affinity, canary })
 }
 
-/// Where the C library keeps the thread's TID: glibc passes that very word as clear_child_tid; musl has it at a
-/// fixed place of its thread structure (its clear_child_tid is a global lock).
+/// Where the C library keeps the thread's TID, in the thread structure that its FS base points to: glibc passes that very
+/// word as clear_child_tid; musl has it at a fixed place (its clear_child_tid is a global lock). A program may have passed
+/// another word to `set_tid_address`, and use it for something else: what is outside of the structure is not looked at.
 fn tid_cache(tracer: &Tracer, tid: Tid, clear_tid: u64, fs_base: u64) -> u64 {
     let holds_tid = |addr: u64| {
         let mut word = [0; 4];
-        addr != 0 && tracer.memory.read(addr, &mut word).is_ok() && i32::from_le_bytes(word) == tid
+        tracer.memory.read(addr, &mut word).is_ok() && i32::from_le_bytes(word) == tid
     };
-    [clear_tid, fs_base.wrapping_add(MUSL_TID)]
-        .into_iter()
-        .find(|addr| *addr > MUSL_TID && holds_tid(*addr))
-        .unwrap_or(0)
+    let is_structure = fs_base != 0 && tracer.memory.read_u64(fs_base).is_ok_and(|own| own == fs_base);
+    if !is_structure {
+        return 0;
+    }
+    let passed = Some(clear_tid).filter(|addr| (fs_base..fs_base + STRUCTURE).contains(addr));
+    let known = [GLIBC_TID, MUSL_TID].map(|offset| fs_base + offset);
+    passed.into_iter().chain(known).find(|addr| holds_tid(*addr)).unwrap_or(0)
 }
 
 /// Refuses filters: an instance could not install them before it is complete.

@@ -4,6 +4,7 @@ use super::Tid;
 use std::fs;
 use std::io;
 use std::ops::Range;
+use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 
 /// One virtual memory area.
@@ -41,6 +42,12 @@ impl Vma {
 
     pub(crate) fn path(&self) -> PathBuf {
         PathBuf::from(&self.name)
+    }
+
+    /// Whether an ELF file can begin here: a private mapping of a regular file that still has its name. Devices are never opened.
+    pub(crate) fn may_be_image(&self) -> bool {
+        let is_same = || fs::metadata(&self.name).is_ok_and(|meta| meta.is_file() && meta.ino() == self.inode);
+        self.inode != 0 && self.offset == 0 && !self.shared && !self.deleted && is_same()
     }
 
     pub(crate) fn contains(&self, addr: u64) -> bool {

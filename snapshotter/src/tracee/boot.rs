@@ -50,7 +50,7 @@ pub(crate) trait ElfSource {
 }
 
 /// The rebuilt program, before its first instruction.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Booted {
     /// /proc/PID/exe
     pub(crate) exe: PathBuf,

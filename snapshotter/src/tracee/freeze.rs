@@ -254,6 +254,7 @@ impl Tracer {
     /// Lets the program go on by itself, from where it was stopped. A task that cannot go on is no reason to keep others.
     pub(crate) fn release(&mut self, frozen: &[Frozen]) -> Result<(), TraceError> {
         let mut result = Ok(());
+        self.second = None;
         let _ = self.bring_clocks_back(frozen);
         for task in frozen {
             let released = ptrace::set_regs(task.tid, &task.survivor)

@@ -9,7 +9,9 @@
 //!  run       until the snapshot point; errors name the program's end and its last output
 //!  protocol  what it tells us on its way there: structures to fill, hooks, secrets; unmapping: what is gone of them
 //!  ledger    what it has called, and which effects nothing can restore
+//!  strings   where a title may be written; nameless: `environ` of a program without symbols
 //!  attach    instead: a process that somebody else has started, to look at it
+//!  second    the initialisation once more with other vectors, to be compared at `main`
 //!  freeze    all tasks stopped and taken out of their system calls; timeout: what is left of theirs
 //!  ptrace    requests and waits        remote  system calls in the tracee       memory  its memory
 //!  syscalls  their numbers by name     descriptor  its descriptors in this process
@@ -26,12 +28,15 @@ mod error;
 pub(crate) mod freeze;
 pub(crate) mod ledger;
 pub(crate) mod memory;
+pub(crate) mod nameless;
 mod output;
 pub(crate) mod protocol;
 pub(crate) mod ptrace;
 pub(crate) mod remote;
 mod run;
+pub(crate) mod second;
 mod spawn;
+pub(crate) mod strings;
 pub(crate) mod symbols;
 mod syscalls;
 mod timeout;

@@ -4,9 +4,12 @@ use super::boot::Booted;
 use super::breakpoint::Breakpoint;
 use super::ledger::Ledger;
 use super::memory::Memory;
+use super::nameless::Nameless;
 use super::protocol::{OP_READY, PROTOCOL, Registered};
 use super::ptrace::{self, AUDIT_ARCH_X86_64, Event, Regs, Stop, SyscallEntry, SyscallStop, Tid};
+use super::second::Second;
 use super::spawn::Spawned;
+use super::strings::Strings;
 use super::timeout::{self, Entered};
 use super::unmapping::Unmapping;
 use super::{TraceError, maps, symbols};
@@ -114,6 +117,13 @@ pub(crate) struct Tracer {
     pub(crate) registered: Registered,
     /// What it has called that nothing can restore.
     pub(crate) ledger: Ledger,
+    pub(crate) strings: Strings,
+    /// Addresses that the program has passed to `futex`.
+    pub(crate) futexes: HashSet<u64>,
+    /// Words of a program without symbols that its C library has set to the environment vector.
+    pub(crate) nameless_environ: Nameless,
+    /// A copy of the program that has run its initialisation with other vectors.
+    pub(crate) second: Option<Box<Second>>,
     breakpoint: Option<Breakpoint>,
     /// Symbol not found yet, and the files already searched.
     wanted: Option<(String, HashSet<PathBuf>)>,
@@ -123,6 +133,8 @@ impl Tracer {
     pub(crate) fn new(spawned: Spawned, booted: Booted, tasks: BTreeMap<Tid, Task>) -> Result<Self, TraceError> {
         let pid = spawned.pid;
         let memory = Memory::open(pid).map_err(TraceError::system("/proc/PID/mem"))?;
+        let strings = Strings::read(pid, &memory);
+        let nameless_environ = Nameless::of(&spawned, &booted);
         Ok(Tracer {
             pid,
             booted,
@@ -131,6 +143,10 @@ impl Tracer {
             tasks,
             registered: Registered::default(),
             ledger: Ledger::default(),
+            strings,
+            futexes: HashSet::new(),
+            nameless_environ,
+            second: None,
             breakpoint: None,
             wanted: None,
         })
@@ -138,6 +154,7 @@ impl Tracer {
 
     /// Kills the program and reaps every task.
     pub(crate) fn kill(&mut self) {
+        self.second = None;
         ptrace::kill(self.pid, libc::SIGKILL);
         while !self.tasks.is_empty() {
             match ptrace::wait(-1) {
@@ -188,6 +205,14 @@ impl Tracer {
             Err(TraceError::Killed { output, .. }) if expired => Err(TraceError::Timeout { seconds: timeout, output }),
             other => other,
         }
+    }
+
+    /// Runs to `address`, whatever it is.
+    pub(super) fn run_to_address(&mut self, address: u64, timeout: f64) -> Result<Reached, TraceError> {
+        let watchdog = Watchdog::start(self.pid, timeout);
+        let result = self.insert(address).and_then(|()| self.event_loop(&StopAt::Entry));
+        watchdog.stop();
+        result
     }
 
     fn run_inner(&mut self, stop: &StopAt) -> Result<Option<Reached>, TraceError> {
@@ -374,6 +399,10 @@ impl Tracer {
             return Ok(None);
         }
         self.tasks.entry(tid).or_default().enter(number);
+        self.nameless_environ.look(&self.memory, &self.booted);
+        if number == libc::SYS_futex as u64 {
+            self.futexes.insert(args[0]);
+        }
         let wanted = at.is_syscall(number, &args);
         let protocol = number == SYS_PRCTL && args[0] == PROTOCOL;
         if protocol {

@@ -42,6 +42,11 @@ pub(crate) fn patch(kind: u16) -> &'static str {
         PATCH_STACK => "stack",
         PATCH_TID => "tid",
         PATCH_INFO => "info",
+        PATCH_VECTOR => "environment vector",
+        PATCH_ARGC_INT => "argc",
+        PATCH_ARGV_END => "end of argv",
+        PATCH_ENVP_END => "end of envp",
+        PATCH_ENVC | PATCH_ENVC_INT => "number of variables",
         _ => "tid futex",
     }
 }
@@ -117,6 +122,8 @@ pub(crate) fn setting(setting: &Setting) -> String {
         SETTING_MEMBARRIER => format!("registered for membarrier, command {a}"),
         SETTING_MLOCKALL => format!("mlockall({a:#x})"),
         SETTING_XCOMP_PERM => format!("may use component {a} of the register state"),
+        SETTING_ARGUMENTS => format!("title at {a:#x}-{b:#x}"),
+        SETTING_ENVIRONMENT => format!("environment shown at {a:#x}-{b:#x}"),
         kind => format!("kind {kind}"),
     }
 }

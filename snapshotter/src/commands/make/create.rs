@@ -97,6 +97,7 @@ fn notices(args: &Args, dumped: &Dumped) {
         .lost
         .iter()
         .chain(&dumped.variables)
+        .chain(&dumped.kept)
         .cloned()
         .chain(dontdump(dumped.dontdump))
         .chain(uncalled(dumped.uncalled))

@@ -8,15 +8,18 @@ use crate::tracee::bind;
 use crate::tracee::boot::boot;
 use crate::tracee::ledger::{Ledger, check_call};
 use crate::tracee::protocol::Registered;
+use crate::tracee::second::Second;
 use crate::tracee::{Frozen, Reached, SpawnOptions, StopAt, Task, TraceError, Tracer, spawn};
 use crate::vdso;
 use anyhow::{Context, Result, bail};
 use snapfn_format::cpu::name;
+use snapfn_format::snap::AT_MAIN;
 use snapfn_host::requirements::this_host;
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
+use std::time::Instant;
 
 /// A program that stands at its snapshot point with all its tasks stopped.
 #[derive(Debug)]
@@ -48,9 +51,13 @@ impl Started {
             cwd: cwd.clone(),
             stdin: args.stdin.clone(),
         };
+        let begin = Instant::now();
         let (mut tracer, reached) = reach(args, &options, elves)?;
         match tracer.freeze(&reached) {
             Ok(frozen) => {
+                if reached.at == AT_MAIN && !reached.bare_entry && !args.once {
+                    run_again(&mut tracer, &reached, args.timeout.min(2.0 + 4.0 * begin.elapsed().as_secs_f64()));
+                }
                 let pair = |(name, value): &(OsString, OsString)| [name.as_bytes(), b"=", value.as_bytes()].concat();
                 let initial_env = options.env.iter().map(pair).collect();
                 let initial_cwd = cwd.clone().unwrap_or(own_cwd);
@@ -79,6 +86,17 @@ impl Started {
             allow_wx: self.allow_wx,
             accepted: self.accepted.clone(),
         }
+    }
+}
+
+/// Runs the initialisation a second time. It may wait for what the program itself holds (a lock): then its time is up soon.
+fn run_again(tracer: &mut Tracer, reached: &Reached, timeout: f64) {
+    let is_there = tracer.second.as_mut().is_some_and(|second| second.run(reached, timeout));
+    if !is_there {
+        eprintln!(
+            "snapshotter: note: the initialisation could not be run a second time up to main with more arguments; \
+             arguments that constructors keep are those of this run in every instance"
+        );
     }
 }
 
@@ -150,6 +168,10 @@ fn reach(args: &RunArgs, options: &SpawnOptions, elves: &mut ElfStore) -> Result
         if is_instance && point == Point::Main {
             tracer.kill();
             bail!("an instance is past main already: use --at ready, syscall:NAME or symbol:NAME");
+        }
+        if point == Point::Main && !entry && !args.once {
+            // Without it less is renewed, which is reported.
+            tracer.second = Second::fork(&tracer).ok().flatten().map(Box::new);
         }
         let stop = if entry { Ok(StopAt::Entry) } else { StopAt::point(&point) };
         match stop.and_then(|stop| tracer.run_to(&stop, args.timeout)) {

@@ -366,9 +366,9 @@ fn patches(plan: &Plan<'_>) -> Patches {
     for patch in plan.patches {
         count.registers += usize::from(patch.place == PATCH_REGISTER);
         *match patch.kind {
-            PATCH_ARGV => &mut count.argv,
-            PATCH_ENVP => &mut count.envp,
-            PATCH_ARGC => &mut count.argc,
+            PATCH_ARGV | PATCH_ARGV_END => &mut count.argv,
+            PATCH_ENVP | PATCH_ENVP_END | PATCH_ENVC | PATCH_ENVC_INT | PATCH_VECTOR => &mut count.envp,
+            PATCH_ARGC | PATCH_ARGC_INT => &mut count.argc,
             PATCH_CANARY => &mut count.canary,
             PATCH_STACK => &mut count.stack,
             PATCH_TID => &mut count.tid,

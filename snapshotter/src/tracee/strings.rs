@@ -1,0 +1,37 @@
+//! The argument and environment strings that the program started with, where the kernel finds them: programs write their
+//! title there.
+
+use super::memory::Memory;
+use super::ptrace::Tid;
+use procfs::process::Process;
+use std::ops::Range;
+
+/// Longest strings that are kept.
+const LEN_MAX: u64 = 8 << 20;
+
+/// Where the strings are, and what the arguments were at the start.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Strings {
+    pub(crate) args: Range<u64>,
+    pub(crate) env: Range<u64>,
+    /// The arguments, each with its zero.
+    pub(crate) initial: Vec<u8>,
+}
+
+impl Strings {
+    /// Reads them; empty where the kernel does not tell.
+    pub(super) fn read(pid: Tid, memory: &Memory) -> Self {
+        let Ok(stat) = Process::new(pid).and_then(|process| process.stat()) else { return Strings::default() };
+        let range = |start: Option<u64>, end: Option<u64>| start.unwrap_or(0)..end.unwrap_or(0);
+        let (args, env) = (range(stat.arg_start, stat.arg_end), range(stat.env_start, stat.env_end));
+        let len = args.end.saturating_sub(args.start);
+        let initial = if len <= LEN_MAX { memory.read_vec(args.start, len).unwrap_or_default() } else { Vec::new() };
+        Strings { args, env, initial }
+    }
+
+    /// Whether something else stands there now.
+    pub(crate) fn is_titled(&self, memory: &Memory) -> bool {
+        !self.initial.is_empty()
+            && memory.read_vec(self.args.start, self.initial.len() as u64).is_ok_and(|now| now != self.initial)
+    }
+}
