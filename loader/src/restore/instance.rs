@@ -46,8 +46,8 @@ unsafe fn string_end(addr: u64) -> u64 {
 }
 
 impl Instance<'_> {
-    /// Where the vectors of this instance are going to be: the slot of the snapshot's name becomes argv[0], the word before
-    /// it the count. Their strings and the environment follow in [`Instance::settle`].
+    /// Where the vectors of this instance are going to be: the slot of the snapshot's name becomes argv[0], the word
+    /// before it the count. Their strings and the environment follow in [`Instance::settle`].
     ///
     /// `initial` follows where its vectors move.
     ///
@@ -84,9 +84,9 @@ impl Instance<'_> {
         }
     }
 
-    /// Puts the program's own argv[0] in front of the other arguments, as the kernel would have laid them: programs write
-    /// their title over argv and environ, for which they take one block. Then the environment. Both are late, since the
-    /// words of `snaprun`'s own options lie where argv[0] goes.
+    /// Puts the program's own argv[0] in front of the other arguments, as the kernel would have laid them: programs
+    /// write their title over argv and environ, for which they take one block. Then the environment. Both are late,
+    /// since the words of `snaprun`'s own options lie where argv[0] goes.
     ///
     /// # Safety
     /// As [`Instance::install`], which has returned `vectors` and `strings`.
@@ -150,9 +150,9 @@ impl Strings {
         }
     }
 
-    /// Makes room for `need` bytes in front of the second string: what comes before it has no use any more. Where that is
-    /// too little, the strings move up over the path of `snaprun`, which the kernel has put behind them, or else into a
-    /// mapping of their own.
+    /// Makes room for `need` bytes in front of the second string: what comes before it has no use any more. Where that
+    /// is too little, the strings move up over the path of `snaprun`, which the kernel has put behind them, or else
+    /// into a mapping of their own.
     ///
     /// # Safety
     /// `self` is what `initial` has.
@@ -212,8 +212,8 @@ pub(super) fn has_bare_stack(plan: &Plan<'_>) -> bool {
     plan.patches.iter().any(|patch| patch.kind == PATCH_STACK)
 }
 
-/// Bytes of stack that belong in front of vectors which are not the kernel's: those of a program that has its stack pointer
-/// there, as large as a main thread's usually may become.
+/// Bytes of stack that belong in front of vectors which are not the kernel's: those of a program that has its stack
+/// pointer there, as large as a main thread's usually may become.
 pub fn bare_stack(plan: &Plan<'_>) -> u64 {
     const LEN: u64 = 8 << 20;
     if has_bare_stack(plan) { LEN } else { 0 }

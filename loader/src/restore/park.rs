@@ -15,8 +15,8 @@
 //!  +1 MiB  envp
 //!  +2 MiB  room for a longer argv[0], then the strings as they were received, arguments first
 //! ```
-//! The environment vector always lies there, also where the program's own would have room for it ([`PATCH_VECTOR`]): the
-//! number of variables is not known before.
+//! The environment vector always lies there, also where the program's own would have room for it ([`PATCH_VECTOR`]):
+//! the number of variables is not known before.
 
 use super::instance::{Vectors, bare_stack, copy_auxv, has_bare_stack, write_environment};
 use super::{Instance, RestoreError, Sources, patch};

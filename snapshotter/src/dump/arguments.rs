@@ -1,8 +1,8 @@
 //! Who keeps the arguments at `main`: constructors (all programs in Rust), libraries, the C library itself.
 //!
-//! The two runs of the initialisation are compared word for word ([`crate::tracee::second`]). A word that holds a vector's
-//! address or a count in both runs, of each run its own, is a patch. What only points into the vectors or their strings
-//! cannot be renewed, since an instance may have fewer of them: it is reported.
+//! The two runs of the initialisation are compared word for word ([`crate::tracee::second`]). A word that holds a
+//! vector's address or a count in both runs, of each run its own, is a patch. What only points into the vectors or
+//! their strings cannot be renewed, since an instance may have fewer of them: it is reported.
 //!
 //! Without a second run only the words that C libraries name are known.
 

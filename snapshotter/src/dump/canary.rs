@@ -1,9 +1,10 @@
-//! Copies of the stack canary, which is new in every instance: that of each thread's TLS block, and those in live frames.
+//! Copies of the stack canary, which is new in every instance: that of each thread's TLS block, and those in live
+//! frames.
 //!
 //! A word of the program's own data may have the same value: it stays. What tells a frame is its return address: the
-//! compilers put the canary above all variables, and above it come only saved registers, padding and the return address. So
-//! it is also found on the stacks of suspended coroutines, wherever they lie. As far as the unwind tables lead, a frame has a
-//! canary only if its function checks one.
+//! compilers put the canary above all variables, and above it come only saved registers, padding and the return
+//! address. So it is also found on the stacks of suspended coroutines, wherever they lie. As far as the unwind tables
+//! lead, a frame has a canary only if its function checks one.
 //!
 //! ```text
 //!  variables │ canary │ padding, saved registers │ return address
@@ -19,13 +20,13 @@ use snapfn_format::arch::CANARY;
 use snapfn_format::snap::{PROT_EXEC, REGS, reg};
 use std::ops::Range;
 
-/// Words behind a canary in which the return address of its function is, on the stack of a thread: six saved registers, what
-/// a realigned frame saves, and padding up to an alignment of 64 bytes and more.
+/// Words behind a canary in which the return address of its function is, on the stack of a thread: six saved registers,
+/// what a realigned frame saves, and padding up to an alignment of 64 bytes and more.
 const NEAR_LIVE: usize = 32;
 /// The same elsewhere.
 const NEAR: usize = 24;
-/// Words behind it in which any address of code will do: functions that nobody calls (handlers, coroutines) return to code
-/// that no call precedes.
+/// Words behind it in which any address of code will do: functions that nobody calls (handlers, coroutines) return to
+/// code that no call precedes.
 const ENTERED: usize = 12;
 const WORD: u64 = 8;
 
@@ -138,7 +139,8 @@ impl Frames<'_> {
 
 /// Whether the instruction that ends with these bytes can be a call.
 fn ends_with_call(code: &[u8; 7]) -> bool {
-    // `call rel32`; else FF /2: through a register, or through memory without, with an 8-bit or with a 32-bit displacement.
+    // `call rel32`; else FF /2: through a register, or through memory without, with an 8-bit or with a 32-bit
+    // displacement.
     let through = |len: usize, mode: u8, sib: bool| {
         let [opcode, modrm] = [code[7 - len], code[8 - len]];
         let fits = modrm >> 6 == mode && modrm >> 3 & 7 == 2;

@@ -1,8 +1,8 @@
 //! Changes that the program has made to its environment since it started.
 //!
-//! Instances get their own environment; what the program itself has set or removed stays so. The C library's `environ` is
-//! found by the symbols of that name in every mapped ELF file; in a static program without symbols by what its start-up code
-//! has set (`tracee::nameless`). No other word is taken for it, whatever its value is.
+//! Instances get their own environment; what the program itself has set or removed stays so. The C library's `environ`
+//! is found by the symbols of that name in every mapped ELF file; in a static program without symbols by what its
+//! start-up code has set (`tracee::nameless`). No other word is taken for it, whatever its value is.
 
 use super::refuse::DumpError;
 use crate::tracee::maps::{self, Vma};

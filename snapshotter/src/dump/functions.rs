@@ -23,8 +23,8 @@ const FRAMES_MAX: usize = 1 << 16;
 const REGISTERS: usize = 16;
 const RBP: u64 = 6;
 const RSP: u64 = 7;
-/// Unwind instructions with which a whole function may begin: nop, and those that go on in its code. A part of a function
-/// that the compiler has put elsewhere begins with the frame that it finds.
+/// Unwind instructions with which a whole function may begin: nop, and those that go on in its code. A part of a
+/// function that the compiler has put elsewhere begins with the frame that it finds.
 const NOP: u8 = 0;
 const ADVANCE: [Range<u8>; 2] = [0x02..0x05, 0x40..0x80];
 
@@ -49,7 +49,8 @@ impl Accesses {
         found
     }
 
-    /// GCC compares with memory, clang loads it once more to compare. A function that never compares has no use for a copy.
+    /// GCC compares with memory, clang loads it once more to compare. A function that never compares has no use for a
+    /// copy.
     fn checks(self) -> bool {
         self.compares > 0 || self.loads > 1
     }
@@ -189,8 +190,8 @@ fn rule_at(memory: &Memory, vmas: &[Vma], pc: u64) -> io::Result<Option<Rule>> {
     Ok(evaluate(&read(common)?, &read(record)?, pc - code.start))
 }
 
-/// Evaluates the two records of a function, without their lengths, at `distance` bytes from its start. `None` for what only
-/// rare functions have: expressions, signal frames.
+/// Evaluates the two records of a function, without their lengths, at `distance` bytes from its start. `None` for what
+/// only rare functions have: expressions, signal frames.
 fn evaluate(common: &[u8], record: &[u8], distance: u64) -> Option<Rule> {
     let mut head = Bytes(common.get(4..)?);
     let version = head.byte()?;

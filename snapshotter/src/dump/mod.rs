@@ -172,8 +172,8 @@ pub(crate) fn blockers(
     }
 }
 
-/// Bytes that a snapshot of the frozen program would hold although it keeps them out of core dumps. 0 where its memory map
-/// cannot be read, which stands in the way of a snapshot anyway.
+/// Bytes that a snapshot of the frozen program would hold although it keeps them out of core dumps. 0 where its memory
+/// map cannot be read, which stands in the way of a snapshot anyway.
 pub(crate) fn dontdump(tracer: &Tracer) -> u64 {
     maps::read(tracer.pid).map_or(0, |vmas| memory::dontdump(tracer, &vmas))
 }

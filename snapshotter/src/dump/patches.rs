@@ -58,8 +58,8 @@ fn registers(tracer: &Tracer, reached: &Reached, threads: &[ThreadState], out: &
     }
 }
 
-/// Whether a thread at `rip` may have been stopped between reading the canary and storing or comparing it. One in a system
-/// call has not.
+/// Whether a thread at `rip` may have been stopped between reading the canary and storing or comparing it. One in a
+/// system call has not.
 fn is_amid_check(tracer: &Tracer, rip: u64) -> bool {
     const SYSCALL: [u8; 2] = [0x0f, 0x05];
     let start = rip.saturating_sub(AROUND);

@@ -106,8 +106,8 @@ pub(super) fn gather(
     })
 }
 
-/// Where others see the title that the program has written over its arguments; nothing if it has written none: an instance
-/// then shows its own arguments.
+/// Where others see the title that the program has written over its arguments; nothing if it has written none: an
+/// instance then shows its own arguments.
 fn title(tracer: &Tracer) -> Vec<Setting> {
     let strings = &tracer.strings;
     if !strings.is_titled(&tracer.memory) {

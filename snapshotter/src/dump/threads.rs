@@ -33,8 +33,8 @@ impl ThreadState {
 
 /// Offset of the TID in musl's `struct pthread`.
 const MUSL_TID: u64 = 0x30;
-/// Offset of the TID in glibc's `struct pthread` (2.4 and later), and more bytes than the part of that structure has in which
-/// any glibc keeps it.
+/// Offset of the TID in glibc's `struct pthread` (2.4 and later), and more bytes than the part of that structure has in
+/// which any glibc keeps it.
 const GLIBC_TID: u64 = 0x2d0;
 const STRUCTURE: u64 = 0x800;
 const PR_GET_TID_ADDRESS: u64 = 40;
@@ -54,10 +54,11 @@ const PKRU_DEFAULT: u32 = 0x5555_5554;
 /// An XSAVE area in the form of a signal frame: the kernel's software bytes at 464 (`_fpx_sw_bytes`), a magic
 /// number behind the area.
 ///
-/// Only live components are named, and the area ends with the last of them: a kernel takes an area that is longer than its
-/// own for one without AVX, and its own has no room for AMX tiles before the process has asked for them, though ptrace gives
-/// an area that has (`sigreturn-long-xstate` in docs/internals/kernel.md). `portable`: protection keys, which are always
-/// live where there are any, are left out while no key is in use; instances then have access by every key.
+/// Only live components are named, and the area ends with the last of them: a kernel takes an area that is longer than
+/// its own for one without AVX, and its own has no room for AMX tiles before the process has asked for them, though
+/// ptrace gives an area that has (`sigreturn-long-xstate` in docs/internals/kernel.md). `portable`: protection keys,
+/// which are always live where there are any, are left out while no key is in use; instances then have access by every
+/// key.
 fn frame_xstate(raw: &[u8], portable: bool) -> Result<Vec<u8>, TraceError> {
     const MAGIC1: u32 = 0x4650_5853;
     const MAGIC2: u32 = 0x4650_5845;
@@ -171,9 +172,10 @@ fn thread(
     Ok(ThreadState { tid, xstate: frame_xstate(&raw_xstate, portable)?, raw_xstate, record, affinity, canary })
 }
 
-/// Where the C library keeps the thread's TID, in the thread structure that its FS base points to: glibc passes that very
-/// word as clear_child_tid; musl has it at a fixed place (its clear_child_tid is a global lock). A program may have passed
-/// another word to `set_tid_address`, and use it for something else: what is outside of the structure is not looked at.
+/// Where the C library keeps the thread's TID, in the thread structure that its FS base points to: glibc passes that
+/// very word as clear_child_tid; musl has it at a fixed place (its clear_child_tid is a global lock). A program may
+/// have passed another word to `set_tid_address`, and use it for something else: what is outside of the structure is
+/// not looked at.
 fn tid_cache(tracer: &Tracer, tid: Tid, clear_tid: u64, fs_base: u64) -> u64 {
     let holds_tid = |addr: u64| {
         let mut word = [0; 4];

@@ -44,7 +44,8 @@ impl Vma {
         PathBuf::from(&self.name)
     }
 
-    /// Whether an ELF file can begin here: a private mapping of a regular file that still has its name. Devices are never opened.
+    /// Whether an ELF file can begin here: a private mapping of a regular file that still has its name. Devices are
+    /// never opened.
     pub(crate) fn may_be_image(&self) -> bool {
         let is_same = || fs::metadata(&self.name).is_ok_and(|meta| meta.is_file() && meta.ino() == self.inode);
         self.inode != 0 && self.offset == 0 && !self.shared && !self.deleted && is_same()

@@ -23,9 +23,9 @@ const WORK_LEN: u64 = 16 * PAGE;
 /// The kernel randomizes the distance between an executable and its heap as much.
 const BRK_RANDOM: u64 = 32 << 20;
 /// What one page of each upper level of the page table reaches: main stack, resident region and executable lie in it
-/// together, in this order, so that a start makes one such page for them and not three. Each has a part of its own, and a
-/// random place in the first half of it: behind the resident region is room for the frames of many threads. Below lies
-/// nothing that the stack could grow into, above nothing that brk could.
+/// together, in this order, so that a start makes one such page for them and not three. Each has a part of its own, and
+/// a random place in the first half of it: behind the resident region is room for the frames of many threads. Below
+/// lies nothing that the stack could grow into, above nothing that brk could.
 const TABLE_REACH: u64 = 1 << 30;
 const TABLES_START: u64 = PROGRAM_START + (1 << 40);
 const TABLES_SPAN: u64 = 0x0f00_0000_0000;

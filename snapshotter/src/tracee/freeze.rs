@@ -251,7 +251,8 @@ impl Tracer {
         Ok(())
     }
 
-    /// Lets the program go on by itself, from where it was stopped. A task that cannot go on is no reason to keep others.
+    /// Lets the program go on by itself, from where it was stopped. A task that cannot go on is no reason to keep
+    /// others.
     pub(crate) fn release(&mut self, frozen: &[Frozen]) -> Result<(), TraceError> {
         let mut result = Ok(());
         self.second = None;

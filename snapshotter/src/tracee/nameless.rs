@@ -1,8 +1,8 @@
 //! `environ` of a static program without symbols.
 //!
-//! The start-up code of a C library sets it before the first system call (glibc's and musl's `__libc_start_main` do it as
-//! their first step), and no code of the program's own has run then: what holds the vector's address in the program's data at
-//! that moment is the C library's variable.
+//! The start-up code of a C library sets it before the first system call (glibc's and musl's `__libc_start_main` do it
+//! as their first step), and no code of the program's own has run then: what holds the vector's address in the
+//! program's data at that moment is the C library's variable.
 
 use super::boot::Booted;
 use super::memory::Memory;

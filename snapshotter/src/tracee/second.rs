@@ -1,13 +1,13 @@
 //! The initialisation run twice, with the same layout and other vectors: what then differs in just the way in which the
 //! vectors do holds the arguments or the environment.
 //!
-//! Before its first instruction the program is forked. Both processes have the same memory, placed alike, the same random
-//! bytes and the same descriptors. The copy gets its standard streams from /dev/null and other vectors: further down on its
-//! stack, with many more arguments and variables. It runs once the program itself stands at `main`, up to `main` as well, is
-//! compared, and ends there.
+//! Before its first instruction the program is forked. Both processes have the same memory, placed alike, the same
+//! random bytes and the same descriptors. The copy gets its standard streams from /dev/null and other vectors: further
+//! down on its stack, with many more arguments and variables. It runs once the program itself stands at `main`, up to
+//! `main` as well, is compared, and ends there.
 //!
-//! What else differs (PIDs, times, what getrandom gives) is never taken for a vector: a count differs by [`EXTRA_ARGS`] or
-//! [`EXTRA_ENV`], an address by the distance of two vectors.
+//! What else differs (PIDs, times, what getrandom gives) is never taken for a vector: a count differs by [`EXTRA_ARGS`]
+//! or [`EXTRA_ENV`], an address by the distance of two vectors.
 
 use super::boot::Booted;
 use super::memory::Memory;

@@ -1,5 +1,5 @@
-//! The argument and environment strings that the program started with, where the kernel finds them: programs write their
-//! title there.
+//! The argument and environment strings that the program started with, where the kernel finds them: programs write
+//! their title there.
 
 use super::memory::Memory;
 use super::ptrace::Tid;

@@ -189,8 +189,9 @@ pub const PATCH_TID_FUTEX: u16 = 6;
 pub const PATCH_STACK: u16 = 7;
 /// [`Patch::kind`]: a `struct snap_info` besides the one of [`Process::info`]. Only in memory.
 pub const PATCH_INFO: u16 = 8;
-/// [`Patch::kind`]: the environment vector that the program uses, with room for `arg` addresses and a zero. A start with just
-/// as many variables writes their addresses here, and the vector keeps its address. Only in memory, at most one.
+/// [`Patch::kind`]: the environment vector that the program uses, with room for `arg` addresses and a zero. A start
+/// with just as many variables writes their addresses here, and the vector keeps its address. Only in memory, at most
+/// one.
 pub const PATCH_VECTOR: u16 = 9;
 /// [`Patch::kind`]: 4 bytes, the number of new arguments.
 pub const PATCH_ARGC_INT: u16 = 10;
@@ -381,7 +382,8 @@ pub const SETTING_SETPGID: u32 = 7;
 pub const SETTING_COREDUMP_FILTER: u32 = 8;
 /// [`Setting::kind`]: /proc/self/cmdline shows the bytes from `a` to `b`: the program has written a title there.
 pub const SETTING_ARGUMENTS: u32 = 12;
-/// [`Setting::kind`]: /proc/self/environ shows the bytes from `a` to `b`; a title that ends without a zero goes on there.
+/// [`Setting::kind`]: /proc/self/environ shows the bytes from `a` to `b`; a title that ends without a zero goes on
+/// there.
 pub const SETTING_ENVIRONMENT: u32 = 13;
 
 /// [`Setting::kind`]: `membarrier(a)`: the process is registered for expedited barriers. See [`super::FEATURE_HIDDEN`].

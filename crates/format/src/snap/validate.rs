@@ -66,8 +66,8 @@ impl<'a> Plan<'a> {
         self.has_bytes(op) && op.prot & PROT_WRITE != 0 && own
     }
 
-    /// Whether there is something to read and write once everything is mapped: descriptors come later, and behind the end of
-    /// the file an access is SIGBUS.
+    /// Whether there is something to read and write once everything is mapped: descriptors come later, and behind the
+    /// end of the file an access is SIGBUS.
     fn has_bytes(&self, op: &Op) -> bool {
         op.kind != OP_MAP_FD && !(op.kind == OP_MAP_FILE && op.file == 0 && op.offset >= self.header.file_size)
     }

@@ -1,5 +1,6 @@
-//! What SECURITY.md promises of a plan that was accepted, and what the loader then does without looking again, checked once
-//! more by other means: nothing of the validation is used, not even the order that it demands. Shared with the fuzz target.
+//! What SECURITY.md promises of a plan that was accepted, and what the loader then does without looking again, checked
+//! once more by other means: nothing of the validation is used, not even the order that it demands. Shared with the
+//! fuzz target.
 
 use snapfn_format::PAGE;
 use snapfn_format::layout::{LOADER_END, LOADER_START, USER_END, USER_START};
@@ -167,7 +168,8 @@ fn check_words(plan: &Plan<'_>, memory: &Memory<'_>) {
     }
 }
 
-/// What is left of the loader in an instance: it looks at the code there and jumps to it, and writes a frame for each thread.
+/// What is left of the loader in an instance: it looks at the code there and jumps to it, and writes a frame for each
+/// thread.
 fn check_loader(plan: &Plan<'_>, memory: &Memory<'_>) {
     let resident = plan.header.process.resident;
     assert!(memory.covers(resident, PAGE, |op| op.prot == PROT_READ | PROT_EXEC), "no code of the resident region");

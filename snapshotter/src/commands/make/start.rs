@@ -89,7 +89,8 @@ impl Started {
     }
 }
 
-/// Runs the initialisation a second time. It may wait for what the program itself holds (a lock): then its time is up soon.
+/// Runs the initialisation a second time. It may wait for what the program itself holds (a lock): then its time is up
+/// soon.
 fn run_again(tracer: &mut Tracer, reached: &Reached, timeout: f64) {
     let is_there = tracer.second.as_mut().is_some_and(|second| second.run(reached, timeout));
     if !is_there {
