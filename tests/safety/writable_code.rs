@@ -64,6 +64,26 @@ fn create_and_check_refuse_it_by_range() {
     assert_eq!(workspace.stored(), before);
 }
 
+/// What no single mapping shows: a file that is writable at one place and executable at another, and a personality by which
+/// whatever is readable is executable. Both programs run code that they write after the point.
+#[test]
+fn one_file_mapped_twice_and_implied_execution_count() {
+    let workspace = Workspace::new();
+    let exe = workspace.compile("implied", include_str!("writable_code/implied.c"), &["-O1"]);
+    for (how, why) in [("twice", "and a file is writable at"), ("personality", "READ_IMPLIES_EXEC")] {
+        for command in [&["create", "--tag", how][..], &["check"]] {
+            let refused = workspace.snapshotter(&[command, &["--", &exe, how]].concat());
+            let text = refused.out() + &refused.err();
+            assert_eq!(refused.status, "1", "{how}: {refused}");
+            assert!(text.contains(why) && text.contains("--allow-wx"), "{how}: {refused}");
+        }
+        let made = workspace.created(&["--allow-wx", "--tag", how, "--", &exe, how]);
+        assert!(made.out().contains("\nstart it with: snaprun --allow-wx "), "{how}: {made}");
+        is_refused(&workspace.snaprun(&[how]).run());
+        assert_eq!(workspace.snaprun(&["--allow-wx", how]).run().status, "7", "{how}");
+    }
+}
+
 #[test]
 fn a_snapshot_says_so_and_is_started_with_the_option_only() {
     let workspace = Workspace::new();

@@ -318,7 +318,13 @@ fn writable_and_executable_memory_is_announced() {
     const RWX: u16 = PROT_READ | PROT_WRITE | PROT_EXEC;
     let mapped = |tables: &mut PlanTables| tables.ops[4].prot = RWX;
     let protected = |tables: &mut PlanTables| tables.ops[2].prot = RWX;
-    for change in [mapped, protected] {
+    // One file, here behind a path and a descriptor: written by way of the one, executed by way of the other.
+    let twice = |tables: &mut PlanTables| tables.ops[18].prot = PROT_READ | PROT_EXEC;
+    let implied = |tables: &mut PlanTables| {
+        let personality = Setting { kind: SETTING_PERSONALITY, which: 0, a: READ_IMPLIES_EXEC, b: 0 };
+        tables.settings.push(personality);
+    };
+    for change in [mapped, protected, twice, implied] {
         assert_eq!(forged(change, 1), (1, Ok(())));
         assert!(forged(change, 0).1.unwrap_err().contains("writable and executable"));
     }
@@ -351,10 +357,24 @@ fn every_truncation_is_refused() {
     }
 }
 
+/// Many descriptors may name the same long path, which is looked at for each.
+#[test]
+fn paths_are_looked_at_within_bounds() {
+    let refusal = |count: u32| {
+        let mut tables = Sample::default().tables(META_MAX);
+        let path = tables.add_path(&[b'/'; 4095]);
+        tables.fds.extend((20..20 + count).map(|fd| Fd { fd, kind: FD_PATH, path, ..Fd::default() }));
+        let size = tables.files[0].size;
+        parse(&build(&tables, size).0, size, |plan| plan.err().map(|error| error.to_string()))
+    };
+    assert_eq!(refusal(16_000), None);
+    assert!(refusal(17_000).is_some_and(|why| why.contains("paths of descriptors")));
+}
+
 #[test]
 fn refusals_name_what_is_wrong() {
     type Change = fn(&mut PlanTables);
-    let cases: [(&str, Change); 51] = [
+    let cases: [(&str, Change); 58] = [
         ("operation in record 7", |t| t.ops[7].file = 1),
         ("operation in record 7", |t| t.ops[7].file = 3),
         ("file index in record 7", |t| t.ops[7].file = t.files.len() as u16),
@@ -379,6 +399,12 @@ fn refusals_name_what_is_wrong() {
         ("operation in record 2", |t| {
             (t.ops[1].flags, t.ops[1].prot, t.ops[2].prot) = (OP_SHARED, PROT_READ, PROT_READ | PROT_WRITE);
         }),
+        // A host file is mapped shared: nothing knows how long it will be, and a patch behind its end would be SIGBUS.
+        ("operation in record 14", |t| t.ops[14].flags = 0),
+        ("operation in record 16", |t| t.ops[16].offset = 9), // MADV_REMOVE: takes pages out of the file
+        ("operation in record 16", |t| t.ops[16].offset = 4), // MADV_DONTNEED
+        ("operation in record 16", |t| t.ops[16].offset = 100), // MADV_HWPOISON
+        ("operation in record 17", |t| t.ops[17].offset = 2),
         ("threads table", |t| t.threads.clear()),
         ("thread in record 0", |t| t.threads[0].xstate.len = 100),
         ("thread in record 1", |t| t.threads[1].comm[15] = b'x'),
@@ -403,7 +429,11 @@ fn refusals_name_what_is_wrong() {
         ("environment change in record 1", |t| t.env_changes[1].addr = 1),
         ("thread in record 1", |t| t.threads[1].timeout = 1),
         ("thread in record 1", |t| (t.threads[1].timeout_form, t.threads[1].timeout_arg) = (1, reg::RIP as u32)),
+        ("setting in record 0", |t| t.settings[0].which = 35), // PR_SET_MM
         ("setting in record 1", |t| t.settings[1].b = 63),
+        ("setting in record 1", |t| {
+            t.settings[1] = Setting { kind: SETTING_PERSONALITY, which: 0, a: 0x10_0000, b: 0 }; // MMAP_PAGE_ZERO
+        }),
         ("pending signal in record 0", |t| t.pending[0].thread = 2),
         ("timer in record 0", |t| t.timers[0].id = 3),
         ("working directory", |t| t.process.cwd.len -= 1),

@@ -142,6 +142,7 @@ pub(super) fn gather(
     tracer: &Tracer,
     frozen: &[Frozen],
     status: &Status,
+    allow_wx: bool,
     blockers: &mut Vec<Blocker>,
 ) -> Result<Vec<Setting>, DumpError> {
     // Before the limits, which may forbid it.
@@ -174,6 +175,7 @@ pub(super) fn gather(
     memory_tagging(status, blockers);
     namespaces(tracer.pid, blockers);
     files(tracer.pid, frozen, &mut settings, blockers);
+    check_personality(&settings, allow_wx, blockers);
     session(tracer, &mut settings, blockers);
     Ok(settings)
 }
@@ -290,6 +292,21 @@ fn io_priority(tid: Tid) -> Option<u64> {
     let of = |tid: Tid| unsafe { libc::syscall(libc::SYS_ioprio_get, WHO_PROCESS, tid) };
     let value = of(tid);
     (value >= 0 && value != of(0)).then_some(value as u64)
+}
+
+/// A personality that no instance gets, or that makes all memory executable.
+fn check_personality(settings: &[Setting], allow_wx: bool, blockers: &mut Vec<Blocker>) {
+    for setting in settings.iter().filter(|setting| setting.kind == SETTING_PERSONALITY) {
+        if setting.a & !PERSONALITY_BITS != 0 {
+            let what = format!("has the personality {:#x}, which instances cannot have", setting.a);
+            block(blockers, "process".to_owned(), what, "set it after the snapshot point");
+        } else if !allow_wx && setting.a & READ_IMPLIES_EXEC != 0 {
+            let what = "has a personality by which all readable memory is executable (READ_IMPLIES_EXEC)";
+            let remedy =
+                "link it without an executable stack, set it after the snapshot point, or accept it with --allow-wx";
+            block(blockers, "process".to_owned(), what, remedy);
+        }
+    }
 }
 
 /// What only /proc tells: personality, OOM score, core dump filter.

@@ -51,7 +51,7 @@ use crate::tracee::{Frozen, Reached, TraceError, Tracer};
 use fds::FdTables;
 use process::ProcessState;
 use secrets::Secrets;
-use snapfn_format::snap::{ENV_SET, PATCH_CANARY, PATCH_MEMORY, Patch, is_wx};
+use snapfn_format::snap::{ENV_SET, PATCH_CANARY, PATCH_MEMORY, Patch, has_writable_code, is_wx};
 use snapfn_store::{Stored, Transaction};
 use std::path::PathBuf;
 use threads::ThreadState;
@@ -64,6 +64,8 @@ pub(crate) struct Dumped {
     pub(crate) patches: usize,
     pub(crate) data_pages: u64,
     pub(crate) code_pages: u64,
+    /// Its instances are started with `--allow-wx` only.
+    pub(crate) has_wx: bool,
     /// Memory that is writable and executable at once, in bytes.
     pub(crate) writable_code: u64,
     /// Memory that the program keeps out of core dumps, in bytes.
@@ -234,6 +236,7 @@ pub(crate) fn dump(
         patches: tables.patches.len(),
         data_pages: image.data_pages(),
         code_pages: image.code_pages(),
+        has_wx: has_writable_code(&tables.files, &tables.ops, &tables.settings),
         writable_code: tables.ops.iter().filter(|op| is_wx(op)).map(|op| op.len).sum(),
         dontdump,
         uncalled: tracer.registered.uncalled(reached.at),

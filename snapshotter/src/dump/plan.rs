@@ -13,7 +13,6 @@ use snapfn_format::snap::*;
 use std::os::unix::ffi::OsStrExt;
 
 const MADV_NOHUGEPAGE: u64 = 15;
-const MADV_GUARD_INSTALL: u64 = 102;
 
 /// Everything that goes into the plan.
 pub(super) struct Gathered<'a> {

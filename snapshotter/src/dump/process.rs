@@ -51,7 +51,7 @@ pub(super) fn gather(
     scratch.finish()?;
     blockers.extend(refused);
     signals::check(&pending, frozen, blockers);
-    let mut settings = attributes::gather(tracer, frozen, &status, blockers)?;
+    let mut settings = attributes::gather(tracer, frozen, &status, options.allow_wx, blockers)?;
     settings.extend(title(tracer));
 
     let cwd = std::fs::read_link(format!("/proc/{}/cwd", tracer.pid)).map_err(system("/proc/PID/cwd"))?;

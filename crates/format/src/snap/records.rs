@@ -110,6 +110,11 @@ pub const OP_PROTECT: u16 = 4;
 pub const OP_ADVISE: u16 = 5;
 /// Advice that is taken when everything is mapped, before anything is written: private copies of all pages at once.
 pub const MADV_POPULATE_WRITE: u64 = 23;
+/// MADV_GUARD_INSTALL: an access is SIGSEGV.
+pub const MADV_GUARD_INSTALL: u64 = 102;
+/// The only advice of [`OP_ADVISE`]: MADV_RANDOM, SEQUENTIAL, DONTFORK, MERGEABLE, HUGEPAGE, NOHUGEPAGE, DONTDUMP, WIPEONFORK,
+/// [`MADV_POPULATE_WRITE`] and [`MADV_GUARD_INSTALL`]. Other advice takes pages away, also from the files themselves.
+pub const ADVICE: [u64; 10] = [1, 2, 10, 12, 14, 15, 16, 18, MADV_POPULATE_WRITE, MADV_GUARD_INSTALL];
 /// [`Op::kind`]: `mlock2` a part of the last mapping; `offset` is the flags argument.
 pub const OP_LOCK: u16 = 6;
 
@@ -158,6 +163,30 @@ record! {
 pub fn is_wx(op: &Op) -> bool {
     const BOTH: u16 = PROT_WRITE | PROT_EXEC;
     matches!(op.kind, OP_MAP_FILE | OP_MAP_ANON | OP_MAP_FD | OP_PROTECT) && op.prot & BOTH == BOTH
+}
+
+/// Whether somebody who writes to memory can execute what he has written: some memory is writable and executable at once;
+/// or a file that is mapped shared is writable in one mapping and executable in another; or all that is readable is
+/// executable ([`READ_IMPLIES_EXEC`]).
+///
+/// Any host file or descriptor counts as any other: two paths may lead to one file.
+pub fn has_writable_code(files: &[File], ops: &[Op], settings: &[Setting]) -> bool {
+    let (mut shared, mut written, mut executed) = (false, false, false);
+    for op in ops {
+        if op.is_map() {
+            let of_host = || files.get(usize::from(op.file)).is_some_and(|file| file.kind == FILE_HOST);
+            shared = op.kind == OP_MAP_FD || (op.kind == OP_MAP_FILE && of_host());
+        }
+        if is_wx(op) {
+            return true;
+        }
+        if shared && (op.is_map() || op.kind == OP_PROTECT) {
+            written |= op.prot & PROT_WRITE != 0;
+            executed |= op.prot & PROT_EXEC != 0;
+        }
+    }
+    let implied = |setting: &Setting| setting.kind == SETTING_PERSONALITY && setting.a & READ_IMPLIES_EXEC != 0;
+    (written && executed) || settings.iter().any(implied)
 }
 
 impl Op {
@@ -366,12 +395,29 @@ record! {
 
 /// [`Setting::kind`]: `prctl(which, a, b)`.
 pub const SETTING_PRCTL: u32 = 1;
+/// The only options of [`SETTING_PRCTL`]; all take integers: PR_SET_PDEATHSIG, DUMPABLE, KEEPCAPS, TSC, SECUREBITS, MCE_KILL,
+/// CHILD_SUBREAPER, NO_NEW_PRIVS, THP_DISABLE, SPECULATION_CTRL, IO_FLUSHER, MDWE, MEMORY_MERGE.
+pub const PRCTL_OPTIONS: [u32; 13] = [1, 4, 8, 26, 28, 33, 36, 38, 41, 53, 57, 65, 67];
 /// [`Setting::kind`]: `setrlimit(which, {a, b})`; raised above the caller's hard limit only as far as allowed.
 pub const SETTING_RLIMIT: u32 = 2;
 /// [`Setting::kind`]: `ioprio_set(PROCESS, thread, a)`; `which` is the thread's index.
 pub const SETTING_IOPRIO: u32 = 3;
 /// [`Setting::kind`]: `personality(a)`.
 pub const SETTING_PERSONALITY: u32 = 4;
+/// Bit of a personality: what is mapped readable is executable.
+pub const READ_IMPLIES_EXEC: u64 = 0x40_0000;
+/// The only bits of [`SETTING_PERSONALITY`]: PER_LINUX32, UNAME26, ADDR_NO_RANDOMIZE, ADDR_COMPAT_LAYOUT,
+/// [`READ_IMPLIES_EXEC`], ADDR_LIMIT_32BIT, SHORT_INODE, WHOLE_SECONDS, STICKY_TIMEOUTS, ADDR_LIMIT_3GB.
+pub const PERSONALITY_BITS: u64 = 0x8
+    | 0x2_0000
+    | 0x4_0000
+    | 0x20_0000
+    | READ_IMPLIES_EXEC
+    | 0x80_0000
+    | 0x100_0000
+    | 0x200_0000
+    | 0x400_0000
+    | 0x800_0000;
 /// [`Setting::kind`]: `/proc/self/oom_score_adj`, as a two's complement number.
 pub const SETTING_OOM_SCORE: u32 = 5;
 /// [`Setting::kind`]: the program led a session of its own (setsid).

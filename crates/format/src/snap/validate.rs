@@ -39,7 +39,7 @@ impl<'a> Plan<'a> {
         self.validate_files()?;
         let maps = self.validate_ops()?;
         self.validate_threads(&maps)?;
-        self.validate_patches(&maps)?;
+        self.validate_patches()?;
         self.validate_fds()?;
         self.validate_environment(&maps)?;
         self.validate_rest()?;
@@ -114,7 +114,7 @@ impl<'a> Plan<'a> {
                     let inside = match file.kind {
                         // Or wholly behind the end, where an access is SIGBUS.
                         FILE_SELF => in_file() || reach.is_some_and(|reach| op.offset >= reach),
-                        FILE_HOST => true,
+                        FILE_HOST => op.flags & OP_SHARED != 0,
                         _ => op.offset.checked_add(op.len).is_some_and(|end| reach.is_some_and(|reach| end <= reach)),
                     };
                     op.offset % PAGE == 0
@@ -160,7 +160,9 @@ impl<'a> Plan<'a> {
                         && in_last()
                         && (op.prot & PROT_WRITE == 0 || !last.is_some_and(fixed))
                 }
-                OP_ADVISE | OP_LOCK => op.file == 0 && op.flags == 0 && op.offset < 1 << 16 && in_last(),
+                OP_ADVISE => op.file == 0 && op.flags == 0 && ADVICE.contains(&op.offset) && in_last(),
+                // MLOCK_ONFAULT is the only flag.
+                OP_LOCK => op.file == 0 && op.flags == 0 && op.offset <= 1 && in_last(),
                 _ => false,
             };
             if !ok {
@@ -172,7 +174,7 @@ impl<'a> Plan<'a> {
             }
         }
         // Recorded in the header, so that a pull can see it without the whole plan.
-        if self.ops.iter().any(is_wx) != self.header.has_wx() {
+        if has_writable_code(self.files, self.ops, self.settings) != self.header.has_wx() {
             return Err(FormatError::Invalid("writable and executable memory"));
         }
         Ok(maps)
@@ -228,7 +230,7 @@ impl<'a> Plan<'a> {
         }
     }
 
-    fn validate_patches(&self, all: &Maps<'_, '_>) -> Result<(), FormatError> {
+    fn validate_patches(&self) -> Result<(), FormatError> {
         let mut maps = self.ops.iter().filter(|op| op.is_map()).peekable();
         let mut previous = 0;
         let (mut registers, mut vector) = (false, false);
@@ -244,11 +246,15 @@ impl<'a> Plan<'a> {
                 PATCH_MEMORY => {
                     while maps.next_if(|map| map.addr + map.len <= patch.addr).is_some() {}
                     let inside = match patch.kind {
-                        PATCH_INFO => self.header.process.info != 0 && all.writable(patch.addr, Patch::INFO_LEN),
+                        // They may reach into the next mapping.
+                        PATCH_INFO => {
+                            self.header.process.info != 0
+                                && self.all_writable(maps.clone(), patch.addr, Patch::INFO_LEN)
+                        }
                         PATCH_VECTOR => {
                             let is_first = !vector;
                             vector = true;
-                            is_first && all.writable(patch.addr, 8 * (u64::from(patch.arg) + 1))
+                            is_first && self.all_writable(maps.clone(), patch.addr, 8 * (u64::from(patch.arg) + 1))
                         }
                         _ => maps.peek().is_some_and(|map| within(patch.addr, width, map) && self.is_writable(map)),
                     };
@@ -267,6 +273,22 @@ impl<'a> Plan<'a> {
             }
         }
         Ok(())
+    }
+
+    /// Whether the loader can write to `len` bytes at `addr`, from the first of `maps` on.
+    fn all_writable<'p>(&self, maps: impl Iterator<Item = &'p Op>, addr: u64, len: u64) -> bool {
+        let Some(end) = addr.checked_add(len) else { return false };
+        let mut at = addr;
+        for map in maps {
+            if !within(at, 1, map) || !self.is_writable(map) {
+                return false;
+            }
+            at = map.addr + map.len;
+            if at >= end {
+                return true;
+            }
+        }
+        false
     }
 
     fn validate_environment(&self, maps: &Maps<'_, '_>) -> Result<(), FormatError> {
@@ -295,12 +317,11 @@ impl<'a> Plan<'a> {
         }
         for (index, setting) in self.settings.iter().enumerate() {
             let ok = match setting.kind {
-                SETTING_PRCTL => true,
+                SETTING_PRCTL => PRCTL_OPTIONS.contains(&setting.which),
                 SETTING_RLIMIT => setting.which < 64 && setting.a <= setting.b,
                 SETTING_IOPRIO => (setting.which as usize) < self.threads.len() && setting.b == 0,
-                SETTING_PERSONALITY | SETTING_OOM_SCORE | SETTING_COREDUMP_FILTER => {
-                    setting.which == 0 && setting.b == 0
-                }
+                SETTING_PERSONALITY => setting.which == 0 && setting.a & !PERSONALITY_BITS == 0 && setting.b == 0,
+                SETTING_OOM_SCORE | SETTING_COREDUMP_FILTER => setting.which == 0 && setting.b == 0,
                 SETTING_MEMBARRIER => {
                     setting.which == 0
                         && setting.b == 0

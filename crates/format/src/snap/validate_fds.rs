@@ -1,7 +1,8 @@
 //! Validation of descriptors and the steps that complete them.
 
-use super::Plan;
 use super::fds::*;
+use super::records::BytesRef;
+use super::{META_MAX, Plan};
 use crate::FormatError;
 
 /// Records that exist only while descriptors are restored.
@@ -25,7 +26,15 @@ const REQUESTS: [(u64, usize); 5] =
 impl Plan<'_> {
     pub(super) fn validate_fds(&self) -> Result<(), FormatError> {
         let mut previous = None;
+        // Many records may name the same bytes, each of which is looked at: all together no more than a plan can have.
+        let mut looked_at = 0;
+        let mut look = |reference: BytesRef| {
+            looked_at += u64::from(reference.len);
+            if looked_at > META_MAX { Err(FormatError::TooLarge("paths of descriptors")) } else { Ok(()) }
+        };
         for (index, fd) in self.fds.iter().enumerate() {
+            look(fd.path)?;
+            look(fd.data)?;
             let ordered = previous.is_none_or(|previous| fd.fd > previous) && fd.fd < FD_TEMPORARY + MAX_TEMPORARY;
             let refs = self.bytes_ok(fd.path) && self.bytes_ok(fd.data);
             if !ordered || !refs || !self.fd_ok(index, fd) {
@@ -34,6 +43,10 @@ impl Plan<'_> {
             previous = Some(fd.fd);
         }
         for (index, step) in self.fd_steps.iter().enumerate() {
+            if matches!(step.step(), Some(Step::Watch { .. })) {
+                look(step.data)?;
+            }
+            look(step.extra)?;
             let refs = self.bytes_ok(step.data) && self.bytes_ok(step.extra);
             if !refs || !self.fds.get(step.fd as usize).is_some_and(|fd| self.step_ok(fd, step)) {
                 return Err(FormatError::InvalidRecord { what: "descriptor step", index: index as u32 });

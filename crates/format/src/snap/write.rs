@@ -123,7 +123,8 @@ impl MetaBuilder {
         let mut builder = MetaBuilder::new();
         builder.tables(tables);
         let hidden = tables.settings.iter().any(Setting::is_hidden) || tables.fd_steps.iter().any(FdStep::is_hidden);
-        builder.header.incompatible = if tables.ops.iter().any(is_wx) { FEATURE_WX } else { 0 };
+        builder.header.incompatible =
+            if has_writable_code(&tables.files, &tables.ops, &tables.settings) { FEATURE_WX } else { 0 };
         builder.header.incompatible |= if hidden { FEATURE_HIDDEN } else { 0 };
         let vectors = tables.patches.iter().any(|patch| patch.kind >= PATCH_VECTOR)
             || tables.settings.iter().any(|setting| setting.kind >= SETTING_ARGUMENTS);

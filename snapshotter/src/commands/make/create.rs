@@ -201,7 +201,7 @@ fn publish(args: &Args, reference: &Option<Ref>, transaction: &Transaction, vari
             let names: Vec<_> = dumped.scrubbed.keys().map(String::as_str).collect();
             println!("left out: the values of {}", names.join(", "));
         }
-        println!("{}", how_to_start(&name, dumped.writable_code > 0));
+        println!("{}", how_to_start(&name, dumped.has_wx));
     }
     Ok(())
 }

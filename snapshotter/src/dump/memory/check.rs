@@ -43,6 +43,24 @@ const AIO_RING: &str = "/[aio]";
 /// Protection of memory that is writable and executable at once.
 const PROT_WX: u16 = PROT_WRITE | PROT_EXEC;
 
+const WX_REMEDY: &str =
+    "turn the JIT compiler off, take write access away before the snapshot point, or accept it with --allow-wx";
+
+/// Files that are mapped shared, writable at one place and executable at another: what is written there may be executed
+/// here. Any two files count, since two paths may lead to one, and only paths are in a snapshot.
+fn check_double_mappings(vmas: &[Vma], tracer: &Tracer, blockers: &mut Vec<Blocker>) {
+    // Shared memory without a file is made anew, and mapped once.
+    let is_file = |vma: &&Vma| vma.shared && vma.inode != 0 && vma.name != "/dev/zero" && !is_ours(tracer, vma);
+    let shared = || vmas.iter().filter(is_file);
+    for executed in shared().filter(|vma| vma.prot & PROT_EXEC != 0) {
+        if let Some(written) = shared().find(|vma| vma.prot & PROT_WX == PROT_WRITE) {
+            let subject = format!("memory {:x}-{:x} {}", executed.start, executed.end, executed.name);
+            let what = format!("is executable, and a file is writable at {:x}-{:x}", written.start, written.end);
+            blockers.push(Blocker { subject, what, remedy: WX_REMEDY });
+        }
+    }
+}
+
 /// Adds a blocker for each VMA that cannot be carried.
 pub(in crate::dump) fn check(vmas: &[Vma], tracer: &Tracer, allow_wx: bool, blockers: &mut Vec<Blocker>) {
     super::guards::check(tracer, blockers);
@@ -79,10 +97,10 @@ pub(in crate::dump) fn check(vmas: &[Vma], tracer: &Tracer, allow_wx: bool, bloc
         } else if let Err((what, remedy)) = shared_backing(vma, vmas, tracer.pid) {
             add(what, remedy);
         } else if !allow_wx && vma.prot & PROT_WX == PROT_WX {
-            add(
-                "is writable and executable at once".to_owned(),
-                "turn the JIT compiler off, take write access away before the snapshot point, or accept it with --allow-wx",
-            );
+            add("is writable and executable at once".to_owned(), WX_REMEDY);
         }
+    }
+    if !allow_wx {
+        check_double_mappings(vmas, tracer, blockers);
     }
 }
