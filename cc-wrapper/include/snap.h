@@ -49,6 +49,13 @@
 
 #ifdef __cplusplus
 extern "C" {
+#if __cplusplus >= 201103L
+#define SNAP_NOTHROW_ noexcept(true)
+#else
+#define SNAP_NOTHROW_ throw()
+#endif
+#else
+#define SNAP_NOTHROW_ __attribute__((nothrow))
 #endif
 
 struct snap_hook;
@@ -90,6 +97,35 @@ extern struct snap_info snapfn_info_ __attribute__((visibility("hidden")));
             ".popsection\n"                       \
             ".endif\n")
 
+#ifndef SNAP_NO_STDIO
+#ifdef __GLIBC__
+/* Parts of glibc's ABI that no header declares. */
+void *_IO_iter_begin(void) __attribute__((weak));
+void *_IO_iter_end(void) __attribute__((weak));
+void *_IO_iter_next(void *) __attribute__((weak));
+FILE *_IO_iter_file(void *) __attribute__((weak));
+void _IO_list_lock(void) __attribute__((weak));
+void _IO_list_unlock(void) __attribute__((weak));
+size_t __fpending(FILE *) SNAP_NOTHROW_;
+#endif
+
+/* Flushes every stream that something was written to. fflush(NULL) also takes the locks of all others, and a thread that
+ * waits for input has the lock of its stream until the input comes. */
+static __inline__ void snap_flush_(void) {
+#ifdef __GLIBC__
+    void *stream;
+    if (_IO_iter_begin && _IO_iter_end && _IO_iter_next && _IO_iter_file && _IO_list_lock && _IO_list_unlock) {
+        _IO_list_lock();
+        for (stream = _IO_iter_begin(); stream != _IO_iter_end(); stream = _IO_iter_next(stream))
+            if (__fpending(_IO_iter_file(stream))) fflush(_IO_iter_file(stream));
+        _IO_list_unlock();
+        return;
+    }
+#endif
+    fflush(NULL);
+}
+#endif
+
 static __inline__ struct snap_info *snap_info_(void) {
     SNAP_DEFINE_(".bss.snapfn_info_,\"awG\",%nobits,snapfn_info_,comdat", "8", "snapfn_info_", ".zero 56");
     return &snapfn_info_;
@@ -105,19 +141,20 @@ static __inline__ struct snap_info *snap_info_(void) {
     } while (0)
 
 /* Marks the snapshot point. Returns 0 in an ordinary run and while a snapshot is made, 1 in a restored instance,
- * after the functions of snap_on_restore() have run. Flushes stdio first, or every instance would print again what
- * was buffered. Keeps errno. */
+ * after the functions of snap_on_restore() have run. While a snapshot is made it flushes stdio first, or every instance
+ * would print again what was buffered. With musl, no other thread may wait for input in stdio then. Keeps errno. */
 static __inline__ int snap_ready(void) {
     struct snap_info *info = snap_info_();
     struct snap_hook *hook;
-    int saved = errno;
+    int saved = errno, traced;
     SNAP_MARK_();
-#ifndef SNAP_NO_STDIO
-    fflush(NULL);
-#endif
     info->size = (uint32_t)sizeof *info;
     info->hooks = 0;
-    prctl(SNAP_PRCTL, SNAP_OP_INFO, (unsigned long)info, 0UL, 0UL);
+    traced = prctl(SNAP_PRCTL, SNAP_OP_INFO, (unsigned long)info, 0UL, 0UL) >= 0;
+#ifndef SNAP_NO_STDIO
+    if (traced) snap_flush_();
+#endif
+    (void)traced;
     if (prctl(SNAP_PRCTL, SNAP_OP_READY, 0UL, 0UL, 0UL) == 1) {
         errno = saved;
         for (hook = info->first; hook; hook = hook->next) hook->fn(hook->arg);

@@ -6,3 +6,4 @@ mod memory;
 mod process;
 mod refused;
 mod support_table;
+mod work;

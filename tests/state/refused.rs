@@ -4,7 +4,8 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
-use std::process::Child;
+use std::process::{Child, Command};
+use std::time::Instant;
 
 use snapfn_tests::run::{Outcome, Run, finish, is_root};
 use snapfn_tests::state::{MUSL, State};
@@ -144,6 +145,25 @@ fn the_effect_of_a_call_can_be_accepted() {
     assert!(wrong.status != "0" && wrong.err().contains("name of a system call"), "{wrong}");
 }
 
+/// A program that is refused goes on, and is named; with `--end` it is ended, since it may hold what the next try needs.
+#[test]
+fn a_refused_program_goes_on_or_is_ended() {
+    let state = State::new();
+    let exe = state.compile("refused", &["-pthread", "-w"]);
+    let went_on = state.workspace.work().join("went-on");
+    for (option, goes_on) in [("--keep-running", true), ("--end", false)] {
+        let _ = fs::remove_file(&went_on);
+        let args = ["create", option, "--tag", "refused", "--at", "ready", "--", &exe, "tcp"];
+        let refused = state.command("snapshotter", &args).run();
+        let said = if goes_on { "goes on without a snapshot as process " } else { "the program was ended (--end)" };
+        assert!(refused.status == "1" && refused.err().contains(said), "{option}: {refused}");
+        let survived = fs::read_to_string(&went_on).unwrap_or_default();
+        assert_eq!(survived == "went on", goes_on, "{option}: '{survived}'\n{refused}");
+    }
+    let both = state.command("snapshotter", &["create", "--end", "--keep-running", "--", &exe]).run();
+    assert!(both.err().contains("cannot be used with"), "{both}");
+}
+
 #[test]
 fn check_of_a_program_takes_no_snapshot_and_leaves_nothing() {
     let state = State::new();
@@ -172,13 +192,65 @@ fn check_of_a_program_takes_no_snapshot_and_leaves_nothing() {
 }
 
 /// `program` as the plain user, when it has said "ready".
-fn running(state: &State, exe: &str) -> Child {
-    let run = Run { argv: vec![exe.to_owned()], ..state.command("snapshotter", &[]) };
+fn running(state: &State, command: &[&str]) -> Child {
+    let argv = command.iter().map(|&word| word.to_owned()).collect();
+    let run = Run { argv, ..state.command("snapshotter", &[]) };
     let mut child = run.spawn_interactive();
     let mut line = String::new();
     BufReader::new(child.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
     assert_eq!(line, "ready\n");
     child
+}
+
+/// The address ranges that are mapped.
+fn maps(pid: &str) -> Vec<String> {
+    let text = fs::read_to_string(format!("/proc/{pid}/maps")).unwrap_or_default();
+    text.lines().map(|line| line.split(' ').next().unwrap_or_default().to_owned()).collect()
+}
+
+/// The first letter of the state, and the process that traces it.
+fn state_of(pid: &str) -> (String, String) {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let field = |name: &str| status.lines().find_map(|line| line.strip_prefix(name)).unwrap().trim().to_owned();
+    (field("State:")[..1].to_owned(), field("TracerPid:"))
+}
+
+/// SIGKILL ends the snapshotter at a random moment, many times, while the process waits in every way, computes, makes
+/// short sleeps, or is stopped. The process notices nothing, and nothing of the snapshotter stays in it.
+/// `SNAPFN_KILLS` says how often.
+#[test]
+fn a_kill_of_the_snapshotter_does_the_process_no_harm() {
+    let kills: u32 = std::env::var("SNAPFN_KILLS").map_or(60, |text| text.parse().unwrap());
+    let state = State::new();
+    let exe = state.compile("check_running", &["-pthread"]);
+    let mut random = std::process::id();
+    for (words, is_stopped) in [(&[][..], false), (&["busy"], false), (&[], true)] {
+        let mut child = running(&state, &[&[exe.as_str()], words].concat());
+        let pid = child.id().to_string();
+        let send = |signal: &str| assert!(Command::new("kill").args([signal, &pid]).status().unwrap().success());
+        if is_stopped {
+            send("-STOP");
+        }
+        let before = maps(&pid);
+        let look = || state.command("snapshotter", &["check", "--pid", &pid]);
+        let start = Instant::now();
+        assert_eq!(look().run().status, "1");
+        let whole = start.elapsed();
+        for _ in 0..kills / 3 {
+            random = random.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            let mut looker = look().spawn();
+            std::thread::sleep(whole * (random >> 16) / (1 << 16));
+            looker.kill().unwrap();
+            looker.wait().unwrap();
+            assert_eq!(maps(&pid), before, "a mapping was left");
+            let (letter, tracer) = state_of(&pid);
+            assert!(letter == if is_stopped { "T" } else { "S" } && tracer == "0", "{letter} {tracer}");
+        }
+        send("-CONT");
+        child.stdin.take().unwrap().write_all(b"x").unwrap();
+        let ended = finish(child);
+        assert_eq!((ended.out().as_str(), ended.status.as_str()), ("ok\n", "0"), "{words:?} {is_stopped}: {ended}");
+    }
 }
 
 /// Threads blocked in every way and connected sockets: looked at ten times, none of them notices.
@@ -187,19 +259,15 @@ fn a_running_process_is_looked_at_and_goes_on() {
     for flags in [&["-pthread"][..], MUSL] {
         let state = State::new();
         let exe = state.compile("check_running", flags);
-        let mut child = running(&state, &exe);
+        let mut child = running(&state, &[&exe]);
         let pid = child.id().to_string();
-        let maps = || {
-            let text = fs::read_to_string(format!("/proc/{pid}/maps")).unwrap_or_default();
-            text.lines().map(|line| line.split(' ').next().unwrap_or_default().to_owned()).collect::<Vec<_>>()
-        };
-        let before = maps();
+        let before = maps(&pid);
         for _ in 0..10 {
             let seen = state.command("snapshotter", &["check", "--pid", &pid]).run();
             assert_eq!(seen.status, "1", "{seen}");
             assert_eq!(seen.out().matches("is a socket connected to 127.0.0.1:").count(), 2, "{seen}");
             assert!(seen.out().contains("note: a snapshot is not taken from a running process"), "{seen}");
-            assert_eq!(maps(), before, "the memory map has changed");
+            assert_eq!(maps(&pid), before, "the memory map has changed");
         }
         child.stdin.take().unwrap().write_all(b"x").unwrap();
         let ended = finish(child);
@@ -212,16 +280,11 @@ fn a_running_process_is_looked_at_and_goes_on() {
 fn a_stopped_process_stays_stopped() {
     let state = State::new();
     let exe = state.compile("check_running", &["-pthread"]);
-    let mut child = running(&state, &exe);
+    let mut child = running(&state, &[&exe]);
     let pid = child.id().to_string();
-    let send =
-        |signal: &str| assert!(std::process::Command::new("kill").args([signal, &pid]).status().unwrap().success());
-    let state_of = || {
-        let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
-        status.lines().find_map(|line| line.strip_prefix("State:\t")).unwrap()[..1].to_owned()
-    };
+    let send = |signal: &str| assert!(Command::new("kill").args([signal, &pid]).status().unwrap().success());
     let wait_for = |wanted: &str| {
-        while state_of() != wanted {
+        while state_of(&pid).0 != wanted {
             std::thread::sleep(std::time::Duration::from_millis(1));
         }
     };

@@ -8,6 +8,7 @@ use super::capabilities;
 use super::hidden;
 use super::refuse::{Blocker, DumpError};
 use super::scratch::Scratch;
+use super::threads::tids;
 use crate::tracee::ptrace::{self, Tid};
 use crate::tracee::{Frozen, Status, TraceError, Tracer};
 use libc::{
@@ -174,10 +175,32 @@ pub(super) fn gather(
     settings.extend(main.into_iter().map(|(_, setting)| setting));
     memory_tagging(status, blockers);
     namespaces(tracer.pid, blockers);
-    files(tracer.pid, frozen, &mut settings, blockers);
+    files(tracer.pid, &tids(frozen), &mut settings, blockers);
     check_personality(&settings, allow_wx, blockers);
     session(tracer, &mut settings, blockers);
     Ok(settings)
+}
+
+/// What can be told of a running process: nobody has it make system calls. `tids` are its tasks, the main thread first,
+/// `stopped` those that are stopped.
+pub(super) fn check(
+    tracer: &Tracer,
+    tids: &[Tid],
+    stopped: &[Tid],
+    blockers: &mut Vec<Blocker>,
+) -> Result<(), TraceError> {
+    let initial = &tracer.spawned.initial;
+    for tid in tids {
+        let status = Status::read(tracer.pid, *tid).map_err(TraceError::system("/proc/PID/status"))?;
+        credentials(initial, &status, &|| format!("thread {tid}"), blockers);
+    }
+    for tid in stopped {
+        dispatch(*tid, &|| format!("thread {tid}"), blockers);
+    }
+    memory_tagging(initial, blockers);
+    namespaces(tracer.pid, blockers);
+    files(tracer.pid, tids, &mut Vec::new(), blockers);
+    Ok(())
 }
 
 /// Threads get their `prctl` settings from the main thread, which makes them.
@@ -210,8 +233,13 @@ fn machine_state(scratch: &Scratch<'_>, tid: Tid, subject: &dyn Fn() -> String, 
     if policy.is_ok_and(|[mode]: [u64; 1]| mode & 0xffff_ffff != own_memory_policy()) {
         block(blockers, subject(), "has a NUMA memory policy of its own", "set it after the snapshot point");
     }
+    dispatch(tid, subject, blockers);
+}
+
+fn dispatch(tid: Tid, subject: &dyn Fn() -> String, blockers: &mut Vec<Blocker>) {
     if ptrace::dispatches_system_calls(tid) {
-        block(blockers, subject(), "has system call user dispatch (PR_SET_SYSCALL_USER_DISPATCH)", REMEDY);
+        let what = "has system call user dispatch (PR_SET_SYSCALL_USER_DISPATCH)";
+        block(blockers, subject(), what, "do it after the snapshot point");
     }
 }
 
@@ -310,7 +338,7 @@ fn check_personality(settings: &[Setting], allow_wx: bool, blockers: &mut Vec<Bl
 }
 
 /// What only /proc tells: personality, OOM score, core dump filter.
-fn files(pid: Tid, frozen: &[Frozen], settings: &mut Vec<Setting>, blockers: &mut Vec<Blocker>) {
+fn files(pid: Tid, tids: &[Tid], settings: &mut Vec<Setting>, blockers: &mut Vec<Blocker>) {
     const ADDR_COMPAT_LAYOUT: u64 = 0x0200000;
     let read = |process: &str, file: &str| fs::read_to_string(format!("/proc/{process}/{file}")).ok();
     let hex = |text: Option<String>| text.and_then(|text| u64::from_str_radix(text.trim(), 16).ok());
@@ -321,10 +349,10 @@ fn files(pid: Tid, frozen: &[Frozen], settings: &mut Vec<Setting>, blockers: &mu
     if let Some(value) = main.filter(|_| main != own) {
         settings.push(Setting { kind: SETTING_PERSONALITY, which: 0, a: value, b: 0 });
     }
-    for task in frozen.iter().skip(1) {
-        if personality(&format!("{pid}/task/{}", task.tid)) != main {
+    for tid in tids.iter().skip(1) {
+        if personality(&format!("{pid}/task/{tid}")) != main {
             let what = "its personality is not the first thread's";
-            block(blockers, format!("thread {}", task.tid), what, "set it in all threads, or after the snapshot point");
+            block(blockers, format!("thread {tid}"), what, "set it in all threads, or after the snapshot point");
         }
     }
     let score = |process: &str| read(process, "oom_score_adj").and_then(|text| text.trim().parse::<i64>().ok());

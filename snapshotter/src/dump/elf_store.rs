@@ -1,7 +1,7 @@
 //! Code segment files and other read-only files, put into the store as they are needed.
 
-use crate::tracee::TraceError;
 use crate::tracee::boot::{ElfFiles, ElfSource};
+use crate::tracee::{TraceError, symbols};
 use snapfn_format::Digest;
 use snapfn_format::init::{Init, InitHeader, SegmentKind};
 use snapfn_format::snap::{FILE_CODE, FILE_DATA};
@@ -158,7 +158,7 @@ fn interp_of(init: &Init<'_>) -> Option<PathBuf> {
 
 /// Bytes that an ELF's segments span in memory; 0 when it is none.
 fn span_of_file(path: &Path) -> u64 {
-    let Ok(bytes) = std::fs::read(path) else { return 0 };
+    let Ok(bytes) = symbols::read_elf(path) else { return 0 };
     let Ok(elf) = goblin::elf::Elf::parse(&bytes) else { return 0 };
     let loads = || elf.program_headers.iter().filter(|ph| ph.p_type == goblin::elf::program_header::PT_LOAD);
     let start = loads().map(|ph| ph.p_vaddr & !4095).min().unwrap_or(0);

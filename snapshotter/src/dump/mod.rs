@@ -29,6 +29,7 @@ mod plan;
 mod process;
 mod refuse;
 mod registered;
+mod running;
 mod scheduling;
 mod scratch;
 mod secrets;
@@ -40,6 +41,7 @@ mod write;
 
 pub(crate) use elf_store::ElfStore;
 pub(crate) use refuse::{Blocker, DumpError};
+pub(crate) use running::{NOT_TOLD, blockers_of_running};
 pub(crate) use secrets::{Scrubbed, SecretNames, pattern};
 pub(crate) use verify::{VerifyError, verify};
 
@@ -128,7 +130,7 @@ fn gather(
     options: &DumpOptions,
 ) -> Result<KernelState, DumpError> {
     let mut blockers = Vec::new();
-    threads::check_seccomp(tracer, frozen, &mut blockers)?;
+    threads::check_seccomp(tracer, &threads::tids(frozen), &mut blockers)?;
     // A filter is asked about the system calls that we have the program make, too, and may kill it for them.
     let own = match blockers.is_empty() {
         true => {
@@ -143,7 +145,7 @@ fn gather(
     registered::check(tracer, vmas, &mut blockers);
     refuse::calls(tracer, &options.accepted, &mut blockers);
     refuse::children(tracer.pid, &mut blockers)?;
-    refuse::tracees(frozen, &mut blockers);
+    refuse::others(tracer.pid, &threads::tids(frozen), &mut blockers);
     match own {
         Some((threads, process)) if blockers.is_empty() => Ok(KernelState { threads, process, fds }),
         own => {

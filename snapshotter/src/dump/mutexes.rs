@@ -19,6 +19,7 @@ use super::memory::{AreaKind, Content, Image, read_image};
 use super::refuse::{Blocker, DumpError};
 use super::threads::ThreadState;
 use crate::tracee::Tracer;
+use crate::tracee::ptrace::Tid;
 use snapfn_format::snap::{PATCH_MEMORY, PATCH_TID, PATCH_TID_FUTEX, Patch};
 
 const TID_MASK: u32 = 0x3fff_ffff;
@@ -121,12 +122,33 @@ pub(super) fn check(
     threads: &[ThreadState],
     blockers: &mut Vec<Blocker>,
 ) -> Result<(), DumpError> {
-    if threads.is_empty() {
+    let tids: Vec<Tid> = threads.iter().map(|thread| thread.tid).collect();
+    check_shape(tracer, ranges, &tids, shape_of(threads), blockers)
+}
+
+/// As [`check`], of threads whose C library is not known.
+pub(super) fn check_any(
+    tracer: &Tracer,
+    ranges: &[(u64, u64)],
+    tids: &[Tid],
+    blockers: &mut Vec<Blocker>,
+) -> Result<(), DumpError> {
+    check_shape(tracer, ranges, tids, |words| glibc_shape(words).or_else(|| musl_shape(words)), blockers)
+}
+
+fn check_shape(
+    tracer: &Tracer,
+    ranges: &[(u64, u64)],
+    tids: &[Tid],
+    shape: fn([u64; 5]) -> Option<Shape>,
+    blockers: &mut Vec<Blocker>,
+) -> Result<(), DumpError> {
+    if tids.is_empty() {
         return Ok(());
     }
     for &(start, end) in ranges {
-        let found = scan(tracer, start, end - start, shape_of(threads))?;
-        blockers.extend(found.into_iter().filter_map(|(addr, shape)| inheriting(addr, &shape, threads)));
+        let found = scan(tracer, start, end - start, shape)?;
+        blockers.extend(found.into_iter().filter_map(|(addr, shape)| inheriting(addr, &shape, tids)));
     }
     Ok(())
 }
@@ -135,9 +157,9 @@ fn shape_of(threads: &[ThreadState]) -> fn([u64; MUTEX_WORDS]) -> Option<Shape> 
     if threads.iter().any(ThreadState::is_musl) { musl_shape } else { glibc_shape }
 }
 
-fn inheriting(addr: u64, shape: &Shape, threads: &[ThreadState]) -> Option<Blocker> {
+fn inheriting(addr: u64, shape: &Shape, tids: &[Tid]) -> Option<Blocker> {
     match shape {
-        Shape::Inheriting { owner } if threads.iter().any(|thread| thread.record.tid == *owner) => Some(Blocker {
+        Shape::Inheriting { owner } if tids.contains(&(*owner as Tid)) => Some(Blocker {
             subject: format!("mutex at {addr:#x}"),
             what: format!("is a priority-inheritance mutex held by thread {owner}"),
             remedy: "release it before the snapshot point",
@@ -149,6 +171,7 @@ fn inheriting(addr: u64, shape: &Shape, threads: &[ThreadState]) -> Option<Block
 /// Patches for every word that names the owner of a held mutex; a blocker for each held PI mutex.
 pub(super) fn find(tracer: &Tracer, image: &Image, threads: &[ThreadState]) -> Result<Vec<Patch>, DumpError> {
     let thread_of = |tid: u32| threads.iter().position(|thread| thread.record.tid == tid);
+    let tids: Vec<Tid> = threads.iter().map(|thread| thread.tid).collect();
     let mut owners = Vec::new();
     let mut blockers = Vec::new();
     for part in image.parts.iter().filter(|part| matches!(part.content, Content::Map | Content::Read)) {
@@ -180,7 +203,7 @@ pub(super) fn find(tracer: &Tracer, image: &Image, threads: &[ThreadState]) -> R
                         owners.push(Owner { addr: addr + 24, kind: PATCH_TID, thread });
                     }
                 }
-                found @ Shape::Inheriting { .. } => blockers.extend(inheriting(addr, &found, threads)),
+                found @ Shape::Inheriting { .. } => blockers.extend(inheriting(addr, &found, &tids)),
             }
         }
     }

@@ -92,7 +92,10 @@ fn push_part(part: &Part, area: &Area, filled: bool, code_files: usize, tables: 
     let base = Op { addr: part.addr, len: part.len, prot: part.prot, ..Op::default() };
     // Pages that are patched or read into must be writable at first.
     let range = part.addr..part.addr + part.len;
-    let patched = tables.patches.iter().any(|patch| patch.place == PATCH_MEMORY && range.contains(&patch.addr));
+    // Those of memory come first, in ascending order.
+    let next = tables.patches.partition_point(|patch| patch.place == PATCH_MEMORY && patch.addr < range.start);
+    let next = tables.patches.get(next);
+    let patched = next.is_some_and(|patch| patch.place == PATCH_MEMORY && range.contains(&patch.addr));
     let needs_write = patched || (part.content == Content::Zero && filled);
     // Code that is patched is not executable before it is protected: only what the program itself had so is both.
     let keep = if part.prot & PROT_WRITE != 0 { part.prot } else { part.prot & !PROT_EXEC };

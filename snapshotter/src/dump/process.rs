@@ -5,7 +5,8 @@ use super::attributes;
 use super::refuse::{Blocker, DumpError};
 use super::scratch::Scratch;
 use super::signals::{self, Pending};
-use super::timers;
+use super::{threads::tids, timers};
+use crate::tracee::ptrace::Tid;
 use crate::tracee::{Frozen, Reached, Status, TraceError, Tracer, clock_ns};
 use snapfn_format::snap::{Process, SETTING_ARGUMENTS, SETTING_ENVIRONMENT, Setting, SigAction, Timer};
 use std::ops::Range;
@@ -44,25 +45,19 @@ pub(super) fn gather(
     let scratch = Scratch::new(tracer, &frozen[0])?;
     let brk = scratch.value(libc::SYS_brk, &[0]).map_err(system("brk"))?;
     let sigactions = signals::dispositions(tracer, &scratch)?;
+    let tids = tids(frozen);
     let (pending, (timers, refused)) = signals::stable(tracer, frozen, || {
         let mut refused = Vec::new();
-        Ok((timers::gather(tracer, frozen, &scratch, &mut refused)?, refused))
+        Ok((timers::gather(tracer, &tids, &scratch, &mut refused)?, refused))
     })?;
     scratch.finish()?;
     blockers.extend(refused);
-    signals::check(&pending, frozen, blockers);
+    signals::check(&pending, &tids, blockers);
     let mut settings = attributes::gather(tracer, frozen, &status, options.allow_wx, blockers)?;
     settings.extend(title(tracer));
 
     let cwd = std::fs::read_link(format!("/proc/{}/cwd", tracer.pid)).map_err(system("/proc/PID/cwd"))?;
-    let root = std::fs::read_link(format!("/proc/{}/root", tracer.pid)).map_err(system("/proc/PID/root"))?;
-    if root != Path::new("/") && root != std::fs::read_link("/proc/self/root").unwrap_or_default() {
-        blockers.push(Blocker {
-            subject: "root directory".to_owned(),
-            what: format!("is {}", root.display()),
-            remedy: "call chroot after the snapshot point",
-        });
-    }
+    check_root(tracer.pid, blockers)?;
     // Like the environment: what the program has set itself stays, everything else is the instance's own.
     let own_cwd = options.cwd.is_some() || cwd != options.initial_cwd;
     let is_deleted = std::fs::metadata(format!("/proc/{}/cwd", tracer.pid)).is_ok_and(|about| about.nlink() == 0);
@@ -115,4 +110,17 @@ fn title(tracer: &Tracer) -> Vec<Setting> {
     }
     let setting = |kind, range: &Range<u64>| Setting { kind, which: 0, a: range.start, b: range.end };
     vec![setting(SETTING_ARGUMENTS, &strings.args), setting(SETTING_ENVIRONMENT, &strings.env)]
+}
+
+/// Refuses a process that has changed its root directory.
+pub(super) fn check_root(pid: Tid, blockers: &mut Vec<Blocker>) -> Result<(), TraceError> {
+    let root = std::fs::read_link(format!("/proc/{pid}/root")).map_err(TraceError::system("/proc/PID/root"))?;
+    if root != Path::new("/") && root != std::fs::read_link("/proc/self/root").unwrap_or_default() {
+        blockers.push(Blocker {
+            subject: "root directory".to_owned(),
+            what: format!("is {}", root.display()),
+            remedy: "call chroot after the snapshot point",
+        });
+    }
+    Ok(())
 }

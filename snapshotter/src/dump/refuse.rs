@@ -3,6 +3,7 @@
 use super::verify::VerifyError;
 use crate::tracee::maps::{self, Vma};
 use crate::tracee::ptrace::Tid;
+use crate::tracee::shared::{Kind, is_shared};
 use crate::tracee::{Frozen, Status, TraceError, Tracer};
 use procfs::ProcError;
 use procfs::process::Process;
@@ -52,13 +53,29 @@ pub(crate) enum DumpError {
 /// The memory map, if the program's /proc files can be read: a process that is not dumpable hides them from a plain
 /// user, its tracer included, and with its first thread they end.
 pub(super) fn look(tracer: &Tracer, frozen: &[Frozen]) -> Result<Vec<Vma>, DumpError> {
-    let refused = |what: &str, remedy| {
-        DumpError::Refused(vec![Blocker { subject: "process".to_owned(), what: what.to_owned(), remedy }])
-    };
+    if !tracer.in_vfork.is_empty() {
+        let blocker = |tid: &Tid| Blocker {
+            subject: format!("thread {tid}"),
+            what: "waits for a child process that uses its memory (vfork, posix_spawn)".to_owned(),
+            remedy: "wait until it has executed its program, or end it before the snapshot point",
+        };
+        let mut blockers: Vec<Blocker> = tracer.in_vfork.iter().map(blocker).collect();
+        children(tracer.pid, &mut blockers)?;
+        return Err(DumpError::Refused(blockers));
+    }
     if frozen.first().is_none_or(|task| task.tid != tracer.pid) {
         return Err(refused("its first thread has ended", "let main wait for the other threads"));
     }
-    match maps::read(tracer.pid) {
+    memory_map(tracer.pid)
+}
+
+fn refused(what: &str, remedy: &'static str) -> DumpError {
+    DumpError::Refused(vec![Blocker { subject: "process".to_owned(), what: what.to_owned(), remedy }])
+}
+
+/// The memory map of a process, if it can be read.
+pub(super) fn memory_map(pid: Tid) -> Result<Vec<Vma>, DumpError> {
+    match maps::read(pid) {
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Err(refused(
             "has made itself not dumpable (PR_SET_DUMPABLE)",
             "do so after the snapshot point, or run the snapshotter with CAP_SYS_PTRACE",
@@ -82,12 +99,22 @@ pub(super) fn calls(tracer: &Tracer, accepted: &[String], blockers: &mut Vec<Blo
     }
 }
 
-/// A process that a task of the program traces would be traced by nobody.
-pub(super) fn tracees(frozen: &[Frozen], blockers: &mut Vec<Blocker>) {
+/// What other processes have to do with the program: one that a task of it traces would be traced by nobody, and one that
+/// shares its memory or its descriptors changes them while they are looked at, and has no counterpart in an instance.
+pub(super) fn others(program: Tid, tids: &[Tid], blockers: &mut Vec<Blocker>) {
     for entry in std::fs::read_dir("/proc").into_iter().flatten().flatten() {
         let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse::<Tid>().ok()) else { continue };
+        for (kind, what) in [(Kind::Memory, "memory"), (Kind::Descriptors, "descriptors")] {
+            if pid != program && is_shared(kind, program, pid) == Some(true) {
+                blockers.push(Blocker {
+                    subject: format!("process {pid}"),
+                    what: format!("shares the program's {what} (clone)"),
+                    remedy: "end it before the snapshot point",
+                });
+            }
+        }
         let tracer = Status::read(pid, pid).ok().and_then(|status| status.get("TracerPid").parse::<Tid>().ok());
-        if let Some(tracer) = tracer.filter(|tracer| frozen.iter().any(|task| task.tid == *tracer)) {
+        if let Some(tracer) = tracer.filter(|tracer| tids.contains(tracer)) {
             blockers.push(Blocker {
                 subject: format!("process {pid}"),
                 what: format!("is traced by thread {tracer}"),

@@ -54,13 +54,8 @@ fn own_timer_slack() -> u64 {
     u64::try_from(unsafe { libc::prctl(PR_GET_TIMERSLACK as i32, 0, 0, 0, 0) }).unwrap_or(0)
 }
 
-/// Fills in the scheduling fields of `record`; the CPU affinity if it is not the snapshotter's own.
-pub(super) fn gather(
-    tid: Tid,
-    remote: &Remote,
-    record: &mut Thread,
-    blockers: &mut Vec<Blocker>,
-) -> io::Result<Vec<u8>> {
+/// Refuses what an instance cannot set.
+pub(super) fn check(tid: Tid, blockers: &mut Vec<Blocker>) -> io::Result<()> {
     let (attr, own) = (attributes(tid)?, attributes(0)?);
     let mut refuse = |what: &str, remedy| {
         blockers.push(Blocker { subject: format!("thread {tid}"), what: what.to_owned(), remedy });
@@ -71,6 +66,18 @@ pub(super) fn gather(
     if (attr.util_min, attr.util_max) != (own.util_min, own.util_max) {
         refuse("has utilisation clamps of its own", "set them after the snapshot point");
     }
+    Ok(())
+}
+
+/// Fills in the scheduling fields of `record`; the CPU affinity if it is not the snapshotter's own.
+pub(super) fn gather(
+    tid: Tid,
+    remote: &Remote,
+    record: &mut Thread,
+    blockers: &mut Vec<Blocker>,
+) -> io::Result<Vec<u8>> {
+    check(tid, blockers)?;
+    let (attr, own) = (attributes(tid)?, attributes(0)?);
     if (attr.policy, attr.flags, attr.nice, attr.priority) != (own.policy, own.flags, own.nice, own.priority) {
         let reset = if attr.flags & SCHED_FLAG_RESET_ON_FORK != 0 { SCHED_RESET_ON_FORK } else { 0 };
         record.policy = (attr.policy | reset) + 1;

@@ -36,7 +36,7 @@ pub(super) fn dispositions(tracer: &Tracer, scratch: &Scratch<'_>) -> Result<Vec
 }
 
 /// What is pending, in the order in which it was sent; nothing is taken from the queues.
-pub(super) fn pending(tracer: &Tracer, frozen: &[Frozen]) -> Result<Vec<Pending>, TraceError> {
+fn pending(tracer: &Tracer, frozen: &[Frozen]) -> Result<Vec<Pending>, TraceError> {
     let mut all = queued(tracer, tracer.pid, u32::MAX)?;
     for (index, task) in frozen.iter().enumerate() {
         all.extend(queued(tracer, task.tid, index as u32)?);
@@ -44,7 +44,8 @@ pub(super) fn pending(tracer: &Tracer, frozen: &[Frozen]) -> Result<Vec<Pending>
     Ok(all)
 }
 
-fn queued(tracer: &Tracer, tid: Tid, thread: u32) -> Result<Vec<Pending>, TraceError> {
+/// What is pending for task `tid`, which is stopped, as thread number `thread`.
+pub(super) fn queued(tracer: &Tracer, tid: Tid, thread: u32) -> Result<Vec<Pending>, TraceError> {
     let shared = thread == u32::MAX;
     let infos = ptrace::peek_siginfo(tid, shared).map_err(TraceError::system("ptrace(PTRACE_PEEKSIGINFO)"))?;
     let mut queue: Vec<Pending> =
@@ -63,11 +64,11 @@ fn queued(tracer: &Tracer, tid: Tid, thread: u32) -> Result<Vec<Pending>, TraceE
 
 /// Refuses what an instance has no right to send: nobody can direct a signal with the kernel's codes at another
 /// thread.
-pub(super) fn check(pending: &[Pending], frozen: &[Frozen], blockers: &mut Vec<Blocker>) {
+pub(super) fn check(pending: &[Pending], tids: &[Tid], blockers: &mut Vec<Blocker>) {
     for signal in pending.iter().filter(|signal| signal.thread != u32::MAX && signal.thread != 0) {
         let code = signal.info.word(8);
         if code >= 0 && code != SI_TKILL {
-            let tid = frozen.get(signal.thread as usize).map_or(0, |task| task.tid);
+            let tid = tids.get(signal.thread as usize).copied().unwrap_or(0);
             blockers.push(Blocker {
                 subject: format!("thread {tid}"),
                 what: format!(

@@ -94,6 +94,11 @@ fn frame_xstate(raw: &[u8], portable: bool) -> Result<Vec<u8>, TraceError> {
     Ok(area)
 }
 
+/// The IDs of tasks, in their order.
+pub(super) fn tids(frozen: &[Frozen]) -> Vec<Tid> {
+    frozen.iter().map(|task| task.tid).collect()
+}
+
 pub(super) fn gather(
     tracer: &Tracer,
     frozen: &[Frozen],
@@ -191,14 +196,14 @@ fn tid_cache(tracer: &Tracer, tid: Tid, clear_tid: u64, fs_base: u64) -> u64 {
 }
 
 /// Refuses filters: an instance could not install them before it is complete.
-pub(super) fn check_seccomp(tracer: &Tracer, frozen: &[Frozen], blockers: &mut Vec<Blocker>) -> Result<(), TraceError> {
+pub(super) fn check_seccomp(tracer: &Tracer, tids: &[Tid], blockers: &mut Vec<Blocker>) -> Result<(), TraceError> {
     let read = |pid, tid| Status::read(pid, tid).map_err(TraceError::system("/proc/PID/status"));
     let own = std::process::id() as Tid;
     let own = read(own, own)?;
-    for task in frozen {
-        if read(tracer.pid, task.tid)?.seccomp() != own.seccomp() {
+    for tid in tids {
+        if read(tracer.pid, *tid)?.seccomp() != own.seccomp() {
             blockers.push(Blocker {
-                subject: format!("thread {}", task.tid),
+                subject: format!("thread {tid}"),
                 what: "has a seccomp filter; what only its own system calls tell is not looked at".to_owned(),
                 remedy: "install filters after the snapshot point",
             });

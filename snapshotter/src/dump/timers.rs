@@ -2,9 +2,9 @@
 
 use super::refuse::{Blocker, DumpError};
 use super::scratch::Scratch;
-use crate::proc::timers::{SIGEV_THREAD_ID, parse};
+use crate::proc::timers::{Listed, SIGEV_THREAD_ID, parse};
 use crate::tracee::ptrace::Tid;
-use crate::tracee::{Frozen, TraceError, Tracer};
+use crate::tracee::{TraceError, Tracer};
 use snapfn_format::snap::{TIMER_ITIMER, TIMER_POSIX, Timer};
 
 const CLOCK_THREAD_CPUTIME_ID: i32 = 3;
@@ -27,14 +27,58 @@ fn portable_clock(clock: i32, pid: Tid, threads: usize) -> Option<i32> {
     (clock & KIND != CLOCKFD && own).then_some(!7 | clock & 7)
 }
 
+const ITIMER_REAL: u32 = 0;
+
+/// What is left of the interval timer of real time. While its SIGALRM is pending, a periodic one is not armed: the kernel
+/// arms it again when the signal is taken. An instance gets the pending signal, and the timer in that same state: it
+/// expires at once, which adds nothing to the signal.
+fn armed(remaining: u64, interval: u64) -> u64 {
+    const SHORTEST: u64 = 1000;
+    if interval > 0 { remaining.max(SHORTEST) } else { remaining }
+}
+
 fn nanoseconds(seconds: u64, rest: u64) -> u64 {
     seconds.saturating_mul(1_000_000_000).saturating_add(rest)
+}
+
+/// The POSIX timers of the process.
+fn listed(tracer: &Tracer) -> Result<Vec<Listed>, TraceError> {
+    let text = std::fs::read_to_string(format!("/proc/{}/timers", tracer.pid))
+        .map_err(TraceError::system("/proc/PID/timers"))?;
+    parse(&text).ok_or_else(|| TraceError::Split("/proc/PID/timers is not understood".into()))
+}
+
+/// The clock of a POSIX timer, and the number of the thread that it notifies; `None`: an instance cannot have it.
+fn carried(timer: &Listed, tracer: &Tracer, tids: &[Tid], blockers: &mut Vec<Blocker>) -> Option<(i32, usize)> {
+    let mut refuse = |what: String| {
+        blockers.push(Blocker { subject: format!("POSIX timer {}", timer.id), what, remedy: REMEDY });
+    };
+    let Some(clock) = portable_clock(timer.clock, tracer.pid, tids.len()) else {
+        refuse(format!("runs on the clock of a device or of one thread among several (clock {})", timer.clock));
+        return None;
+    };
+    let thread = match timer.notify & SIGEV_THREAD_ID {
+        0 => Some(0),
+        _ => tids.iter().position(|tid| *tid == timer.target),
+    };
+    if thread.is_none() {
+        refuse("notifies a thread that has ended".to_owned());
+    }
+    Some((clock, thread?))
+}
+
+/// Adds a blocker for each timer that an instance cannot have.
+pub(super) fn check(tracer: &Tracer, tids: &[Tid], blockers: &mut Vec<Blocker>) -> Result<(), TraceError> {
+    for timer in listed(tracer)? {
+        let _ = carried(&timer, tracer, tids, blockers);
+    }
+    Ok(())
 }
 
 /// All timers, with what is left of them now.
 pub(super) fn gather(
     tracer: &Tracer,
-    frozen: &[Frozen],
+    tids: &[Tid],
     scratch: &Scratch<'_>,
     blockers: &mut Vec<Blocker>,
 ) -> Result<Vec<Timer>, DumpError> {
@@ -42,29 +86,13 @@ pub(super) fn gather(
     for id in 0..3u32 {
         let [is, ius, vs, vus] = scratch.call(libc::SYS_getitimer, &[u64::from(id), scratch.addr])?;
         let (remaining, interval) = (nanoseconds(vs, vus * 1000), nanoseconds(is, ius * 1000));
+        let remaining = if id == ITIMER_REAL { armed(remaining, interval) } else { remaining };
         if remaining != 0 {
             timers.push(Timer { kind: TIMER_ITIMER, id, remaining, interval, ..Timer::default() });
         }
     }
-    let text = std::fs::read_to_string(format!("/proc/{}/timers", tracer.pid))
-        .map_err(TraceError::system("/proc/PID/timers"))?;
-    let listed = parse(&text).ok_or_else(|| TraceError::Split("/proc/PID/timers is not understood".into()))?;
-    for timer in listed {
-        let mut refuse = |what: String| {
-            blockers.push(Blocker { subject: format!("POSIX timer {}", timer.id), what, remedy: REMEDY });
-        };
-        let Some(clock) = portable_clock(timer.clock, tracer.pid, frozen.len()) else {
-            refuse(format!("runs on the clock of a device or of one thread among several (clock {})", timer.clock));
-            continue;
-        };
-        let thread = match timer.notify & SIGEV_THREAD_ID {
-            0 => Some(0),
-            _ => frozen.iter().position(|task| task.tid == timer.target),
-        };
-        let Some(thread) = thread else {
-            refuse("notifies a thread that has ended".to_owned());
-            continue;
-        };
+    for timer in listed(tracer)? {
+        let Some((clock, thread)) = carried(&timer, tracer, tids, blockers) else { continue };
         let [is, ins, vs, vns] = scratch.call(libc::SYS_timer_gettime, &[u64::from(timer.id), scratch.addr])?;
         timers.push(Timer {
             kind: TIMER_POSIX,
@@ -97,5 +125,10 @@ mod tests {
         assert_eq!(portable_clock(cpu_clock(101, 4 | 2), 100, 2), None);
         assert_eq!(portable_clock(cpu_clock(55, 2), 100, 1), None);
         assert_eq!(portable_clock(cpu_clock(5, 3), 100, 1), None); // a dynamic clock: descriptor 5
+    }
+
+    #[test]
+    fn a_periodic_timer_whose_signal_is_pending_stays_armed() {
+        assert_eq!([armed(0, 0), armed(5000, 0), armed(0, 100_000), armed(5000, 100_000)], [0, 5000, 1000, 5000]);
     }
 }

@@ -1,5 +1,5 @@
 //! What files of /proc say. Everything is a function of bytes, so that it can be fuzzed; only `maps` and `status` also
-//! read their file, which is the same for all who need it.
+//! read their file, which is the same for all who need it, and `pagemap` asks the kernel with an ioctl.
 //!
 //! `/proc/PID/stat` is the crate `procfs`'s. What it has of the other files says less than these parsers: its status is
 //! an error where a thread's name is not UTF-8 and has no `Seccomp_filters`, `x86_Thread_features`, `untag_mask` and
@@ -10,6 +10,7 @@
 
 pub(crate) mod fdinfo;
 pub(crate) mod maps;
+pub(crate) mod pagemap;
 pub(crate) mod status;
 pub(crate) mod timers;
 

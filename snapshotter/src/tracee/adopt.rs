@@ -28,7 +28,7 @@ use zerocopy::{FromBytes, FromZeros, IntoBytes};
 
 /// Whether the program is `snaprun`: it alone is linked into the loader's range.
 pub(crate) fn is_snaprun(program: &Path) -> bool {
-    let Ok(bytes) = std::fs::read(program) else { return false };
+    let Ok(bytes) = super::symbols::read_elf(program) else { return false };
     goblin::elf::Elf::parse(&bytes).is_ok_and(|elf| (LOADER_START..LOADER_END).contains(&elf.entry))
 }
 
@@ -85,8 +85,8 @@ pub(crate) fn adopt(pid: Tid, output: &Output, source: &mut dyn ElfSource) -> Re
                 None => {}
             },
             Stop::Syscall => {
-                if let Some((number, _)) = ptrace::syscall_entry(tid).map_err(system("system call"))? {
-                    tasks.entry(tid).or_default().enter(number);
+                if let Some((number, args)) = ptrace::syscall_entry(tid).map_err(system("system call"))? {
+                    tasks.entry(tid).or_default().enter(&memory, number, &args);
                 }
             }
             Stop::NewTask(Event::Clone) => {

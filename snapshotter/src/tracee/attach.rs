@@ -1,24 +1,26 @@
-//! Attaching to a process that runs already: it is stopped, can be looked at as a started program can, and goes on.
+//! Looking at a process that somebody else has started, which must never notice.
 //!
-//! The kernel keeps what it was doing: registers that a system call restarts from are those of [`super::freeze`].
-//! A page for the answers of system calls is mapped into it, and unmapped before it is let go.
+//! The snapshotter may be killed at any moment (SIGKILL, the OOM killer), and the kernel then lets every task go on with
+//! the registers that it has at that moment. So nothing is put into the process: no system call is run in it, no
+//! memory mapped, no option of what it has open changed. `/proc`, `pidfd_getfd` and `kcmp` tell all that is reported.
+//!
+//! Even a stop can be noticed. A task that waits in `epoll_wait`, `semop`, `io_getevents` … comes back with EINTR from
+//! it (signal(7): "even in the absence of signal handlers"). Therefore tasks that wait are left alone at first
+//! ([`Hold::Running`]): they run no code, and whether one has run meanwhile is seen afterwards. Only where one has, all
+//! tasks are stopped ([`Hold::All`]), and a task whose wait has ended so is sent back into its call at once.
 
 use super::boot::{Booted, is_kernels};
 use super::descriptor::duplicate;
+use super::freeze::again_after_eintr;
 use super::ledger::Ledger;
 use super::maps::{self, Vma};
-use super::memory::Memory;
-use super::ptrace::{self, OPTION_EXITKILL, OPTIONS, Tid};
-use super::remote::Remote;
-use super::run::{Reached, Task, Tracer};
+use super::ptrace::{self, Event, OPTION_EXITKILL, OPTIONS, Stop, Tid};
+use super::run::{Task, Tracer};
 use super::spawn::Spawned;
-use super::{Frozen, Output, Status, TraceError};
-use nix::sys::signal::{SigSet, Signal};
+use super::{Deadline, Output, Status, TraceError};
 use procfs::process::Process;
-use snapfn_format::PAGE;
 use snapfn_format::boot::BootRequest;
 use snapfn_format::init::InitHeader;
-use snapfn_format::snap::{AT_SYSCALL, resident};
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io;
@@ -27,35 +29,51 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 use zerocopy::FromZeros;
 
-/// Work area for the answers of system calls; nothing of an instance is prepared here.
-const WORK_LEN: u64 = PAGE;
+/// Which tasks are stopped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Hold {
+    /// Those that run. The others wait in the kernel.
+    Running,
+    All,
+}
 
-/// A stopped process that somebody else has started.
+/// A process that somebody else has started, while it is looked at.
 #[derive(Debug)]
 pub(crate) struct Attached {
     pub(crate) tracer: Tracer,
-    pub(crate) reached: Reached,
-    pub(crate) frozen: Vec<Frozen>,
-    /// Signals that would end us are held back meanwhile: the process would be left with borrowed registers.
-    held_back: SigSet,
+    /// The tasks that are stopped.
+    pub(crate) stopped: Vec<Tid>,
+    /// The tasks that wait in the kernel, with what tells that they still do.
+    waiting: BTreeMap<Tid, Wait>,
+}
+
+/// Where a task waits, and how often it has been taken off a CPU.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Wait {
+    call: String,
+    switches: [String; 2],
+}
+
+impl Wait {
+    /// `None`: the task runs, or is about to.
+    fn of(pid: Tid, tid: Tid) -> Option<Wait> {
+        let status = Status::read(pid, tid).ok()?;
+        let call = fs::read_to_string(format!("/proc/{pid}/task/{tid}/syscall")).ok()?;
+        // Sleeping, waiting for a device, stopped by a signal.
+        let waits = status.get("State").starts_with(['S', 'D', 'T']) && !call.starts_with("running");
+        let switches =
+            ["voluntary_ctxt_switches", "nonvoluntary_ctxt_switches"].map(|name| status.get(name).to_owned());
+        waits.then_some(Wait { call, switches })
+    }
 }
 
 impl Attached {
-    /// Stops all tasks of process `pid`. Gives up after `seconds`, since a task may be in a system call that no
-    /// stop interrupts.
-    pub(crate) fn to(pid: Tid, seconds: f64) -> Result<Self, TraceError> {
-        let held_back = hold_back(&[Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP, Signal::SIGQUIT]);
-        let attached = Self::attach(pid, seconds, held_back);
-        if attached.is_err() {
-            // What is attached already goes on when this process ends, if not before.
-            let _ = held_back.thread_set_mask();
-        }
-        attached
-    }
-
-    fn attach(pid: Tid, seconds: f64, held_back: SigSet) -> Result<Self, TraceError> {
+    /// Stops tasks of process `pid`. Gives up at the `deadline`, since a task may be in a system call that no stop
+    /// interrupts.
+    pub(crate) fn to(pid: Tid, deadline: Deadline, hold: Hold) -> Result<Self, TraceError> {
         let system = TraceError::system;
-        seize_all(pid, Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX))?;
+        check(pid)?;
+        let (stopped, waiting) = stop_tasks(pid, deadline, hold)?;
         let vmas = maps::read(pid).map_err(system("/proc/PID/smaps"))?;
         let initial = Status::read(pid, pid).map_err(system("/proc/PID/status"))?;
         let stdio = [0, 1, 2].map(|fd| descriptor(pid, fd));
@@ -70,46 +88,35 @@ impl Attached {
             is_instance: false,
             is_ours: false,
         };
-        let mut tracer = Tracer::new(spawned, booted(pid, &vmas), BTreeMap::from([(pid, Task::default())]))?;
+        let tasks = stopped.iter().chain(waiting.keys()).map(|tid| (*tid, Task::default())).collect();
+        let mut tracer = Tracer::new(spawned, booted(pid, &vmas), tasks, deadline)?;
         tracer.ledger = Ledger::incomplete();
-        let (reached, mut frozen) = tracer.freeze_stopped(AT_SYSCALL)?;
-        // The filter of a program that has one would be asked about our calls, too, and may kill it.
-        if !tracer.is_filtered() {
-            map_work_area(&mut tracer, &vmas, &mut frozen)?;
-        }
-        Ok(Attached { tracer, reached, frozen, held_back })
+        Ok(Attached { tracer, stopped, waiting })
     }
 
-    /// Lets the process go on as if nothing had happened.
-    pub(crate) fn detach(mut self) -> Result<(), TraceError> {
-        let request = &self.tracer.booted.request;
-        let (start, len) = (request.resident, resident::WORK + request.work_len);
-        let unmapped = match (start, self.frozen.first()) {
-            (0, _) | (_, None) => Ok(()),
-            (_, Some(task)) => {
-                Remote::new(task.tid, self.tracer.booted.gadget, &task.survivor, false).and_then(|remote| {
-                    remote.call(libc::SYS_munmap, &[start, len])?;
-                    remote.finish()
-                })
+    /// Whether no task has run since the process was attached to.
+    pub(crate) fn has_held_still(&self) -> bool {
+        let pid = self.tracer.pid;
+        let same = tasks(pid).is_ok_and(|tids| tids.iter().all(|tid| self.tracer.tasks.contains_key(tid)));
+        same && self.waiting.iter().all(|(tid, wait)| Wait::of(pid, *tid).as_ref() == Some(wait))
+    }
+
+    /// Lets the process go on as if nothing had happened. A task that cannot go on is no reason to keep others.
+    pub(crate) fn detach(self) -> Result<(), TraceError> {
+        let mut result = Ok(());
+        for tid in self.stopped {
+            match ptrace::detach(tid, 0) {
+                // It was killed meanwhile.
+                Err(error) if error.raw_os_error() == Some(libc::ESRCH) => {}
+                other => result = result.and(other.map_err(TraceError::system("ptrace(PTRACE_DETACH)"))),
             }
-        };
-        let released = self.tracer.release(&self.frozen);
-        let _ = self.held_back.thread_set_mask();
-        unmapped.map_err(TraceError::system("munmap"))?;
-        released
+        }
+        result
     }
 }
 
-/// Blocks `signals` for this thread; what was blocked before.
-fn hold_back(signals: &[Signal]) -> SigSet {
-    let before = SigSet::thread_get_mask().unwrap_or_else(|_| SigSet::empty());
-    let _ = signals.iter().copied().collect::<SigSet>().thread_block();
-    before
-}
-
-/// Attaches to every task and stops it; those that a task makes meanwhile are attached by the kernel.
-fn seize_all(pid: Tid, limit: Duration) -> Result<(), TraceError> {
-    let system = TraceError::system;
+/// Refuses what cannot be looked at at all.
+fn check(pid: Tid) -> Result<(), TraceError> {
     let status = Status::read(pid, pid).map_err(|_| TraceError::NoProcess(pid))?;
     if status.get("Kthread") == "1" {
         return Err(TraceError::NotAttachable { pid, why: "it is the kernel's own".to_owned() });
@@ -118,30 +125,115 @@ fn seize_all(pid: Tid, limit: Duration) -> Result<(), TraceError> {
         let why = "its first thread has ended, so /proc no longer describes it".to_owned();
         return Err(TraceError::NotAttachable { pid, why });
     }
-    let deadline = Instant::now() + limit.min(Duration::from_secs(1 << 32));
-    let mut known: Vec<Tid> = Vec::new();
+    if status.get("TracerPid") != "0" {
+        return Err(refused(pid, io::Error::from_raw_os_error(libc::EPERM)));
+    }
+    // The rights are those of an attach also where no task has to be stopped.
+    match fs::read_to_string(format!("/proc/{pid}/syscall")) {
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Err(refused(pid, error)),
+        _ => Ok(()),
+    }
+}
+
+/// Stops tasks until there is none that is neither stopped nor left waiting; those that a task makes meanwhile are
+/// attached by the kernel.
+fn stop_tasks(pid: Tid, deadline: Deadline, hold: Hold) -> Result<(Vec<Tid>, BTreeMap<Tid, Wait>), TraceError> {
+    let system = TraceError::system;
+    let (mut stopped, mut waiting, mut ended) = (Vec::new(), BTreeMap::new(), Vec::new());
     loop {
         let tasks = tasks(pid).map_err(system("/proc/PID/task"))?;
-        let new: Vec<Tid> = tasks.into_iter().filter(|tid| !known.contains(tid)).collect();
+        let is_new = |tid: &Tid| !stopped.contains(tid) && !waiting.contains_key(tid) && !ended.contains(tid);
+        let new: Vec<Tid> = tasks.into_iter().filter(is_new).collect();
         if new.is_empty() {
-            return Ok(());
+            return Ok((stopped, waiting));
         }
         for tid in new {
-            known.push(tid);
-            match ptrace::seize(tid, OPTIONS & !OPTION_EXITKILL).and_then(|()| ptrace::interrupt(tid)) {
+            if let Some(wait) = Some(hold).filter(|hold| *hold == Hold::Running).and_then(|_| Wait::of(pid, tid)) {
+                waiting.insert(tid, wait);
+                continue;
+            }
+            match ptrace::seize(tid, OPTIONS & !OPTION_EXITKILL) {
                 Ok(()) => {}
-                // It has ended, or was made by a task that is attached already, and so is attached itself.
-                Err(error) if tid != pid && matches!(error.raw_os_error(), Some(libc::ESRCH | libc::EPERM)) => continue,
+                Err(error) if tid != pid && error.raw_os_error() == Some(libc::ESRCH) => {
+                    ended.push(tid);
+                    continue;
+                }
+                // Made by a task that is attached already, and so attached itself.
+                Err(error) if is_traced_by_us(pid, tid) => drop(error),
                 Err(error) => return Err(refused(pid, error)),
             }
-            while !ptrace::has_stopped(tid).map_err(system("waitid"))? {
-                if Instant::now() > deadline {
-                    let why = format!("thread {tid} is in a system call that cannot be interrupted (--timeout)");
-                    return Err(TraceError::NotAttachable { pid, why });
-                }
-                std::thread::sleep(Duration::from_micros(200));
+            match stop(pid, tid, deadline)? {
+                true => stopped.push(tid),
+                false => ended.push(tid),
             }
         }
+    }
+}
+
+fn is_traced_by_us(pid: Tid, tid: Tid) -> bool {
+    Status::read(pid, tid).is_ok_and(|status| status.get("TracerPid") == std::process::id().to_string())
+}
+
+/// Stops one task and, where that has ended its wait, sends it back into its call; whether it is still there.
+fn stop(pid: Tid, tid: Tid, deadline: Deadline) -> Result<bool, TraceError> {
+    let system = TraceError::system;
+    let go_on = |tid, signal| match ptrace::resume(tid, signal) {
+        Err(error) if error.raw_os_error() == Some(libc::ESRCH) => Ok(()),
+        other => other.map_err(system("ptrace(PTRACE_CONT)")),
+    };
+    match ptrace::interrupt(tid) {
+        Err(error) if error.raw_os_error() == Some(libc::ESRCH) => return Ok(false),
+        other => other.map_err(system("ptrace(PTRACE_INTERRUPT)"))?,
+    }
+    loop {
+        wait_for_stop(pid, tid, deadline)?;
+        match ptrace::wait(tid).map_err(system("wait4"))?.1 {
+            Stop::Exited(_) | Stop::Killed(_) => return Ok(false),
+            Stop::Group(libc::SIGTRAP) => {
+                send_back(pid, tid).map_err(system("registers"))?;
+                return Ok(true);
+            }
+            // Stopped by a signal, as all of its process.
+            Stop::Group(_) => return Ok(true),
+            Stop::Signal(signal) => go_on(tid, signal)?,
+            Stop::NewTask(Event::Fork | Event::Vfork) => {
+                let child = ptrace::event_message(tid).map_err(system("ptrace event"))? as Tid;
+                wait_for_stop(pid, child, deadline)?;
+                ptrace::wait(child).map_err(system("wait4"))?;
+                ptrace::detach(child, 0).map_err(system("ptrace(PTRACE_DETACH)"))?;
+                go_on(tid, 0)?;
+            }
+            _ => go_on(tid, 0)?,
+        }
+    }
+}
+
+/// Waits without end only for what is sure to come.
+fn wait_for_stop(pid: Tid, tid: Tid, deadline: Deadline) -> Result<(), TraceError> {
+    const SPIN: Duration = Duration::from_millis(2);
+    let start = Instant::now();
+    while !ptrace::has_stopped(tid).map_err(TraceError::system("waitid"))? {
+        if deadline.left().is_zero() {
+            let why = format!("thread {tid} is in a system call that cannot be interrupted (--timeout)");
+            return Err(TraceError::NotAttachable { pid, why });
+        }
+        // A task whose wait has ended must be sent back soon.
+        match start.elapsed() < SPIN {
+            true => std::thread::yield_now(),
+            false => std::thread::sleep(Duration::from_micros(200)),
+        }
+    }
+    Ok(())
+}
+
+/// Where nothing but our stop has ended the task's wait with EINTR, it makes the call again. Of all other calls the
+/// kernel knows itself how they go on.
+fn send_back(pid: Tid, tid: Tid) -> io::Result<()> {
+    let status = Status::read(pid, tid)?;
+    let pending = (status.set("SigPnd") | status.set("ShdPnd")) & !status.set("SigBlk");
+    match again_after_eintr(&ptrace::get_regs(tid)?).filter(|_| pending == 0) {
+        Some(regs) => ptrace::set_regs(tid, &regs),
+        None => Ok(()),
     }
 }
 
@@ -191,36 +283,4 @@ fn booted(pid: Tid, vmas: &[Vma]) -> Booted {
         gadget: 0,
         vdso: None,
     }
-}
-
-/// Gives the process a page for answers. Shared memory, so that it does not merge with a neighbour.
-fn map_work_area(tracer: &mut Tracer, vmas: &[Vma], frozen: &mut [Frozen]) -> Result<(), TraceError> {
-    let system = TraceError::system;
-    let Some(task) = frozen.first_mut() else { return Ok(()) };
-    let gadget = find_syscall(&tracer.memory, vmas).ok_or_else(|| TraceError::NotAttachable {
-        pid: tracer.pid,
-        why: "there is no system call instruction in its memory".to_owned(),
-    })?;
-    let remote = Remote::new(task.tid, gadget, &task.survivor, task.at_entry).map_err(system("remote system call"))?;
-    task.at_entry = false;
-    let len = resident::WORK + WORK_LEN;
-    let (prot, flags) = (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_SHARED | libc::MAP_ANONYMOUS);
-    let addr = remote.call(libc::SYS_mmap, &[0, len, prot as u64, flags as u64, u64::MAX, 0]);
-    remote.finish().map_err(system("remote system call"))?;
-    tracer.booted.request.resident = addr.map_err(system("mapping memory for answers"))?;
-    tracer.booted.request.work_len = WORK_LEN;
-    tracer.booted.gadget = gadget;
-    Ok(())
-}
-
-/// Address of a `syscall` instruction; the vDSO has some, and is never written to.
-fn find_syscall(memory: &Memory, vmas: &[Vma]) -> Option<u64> {
-    const CHUNK: u64 = 1 << 20;
-    let mut code: Vec<&Vma> = vmas.iter().filter(|vma| vma.prot & 4 != 0 && vma.name != "[vsyscall]").collect();
-    code.sort_by_key(|vma| vma.name != "[vdso]");
-    code.iter().find_map(|vma| {
-        let bytes = memory.read_vec(vma.start, (vma.end - vma.start).min(CHUNK)).ok()?;
-        let at = bytes.windows(2).position(|pair| pair == [0x0f, 0x05])?;
-        Some(vma.start + at as u64)
-    })
 }

@@ -37,7 +37,7 @@ fn edit(section: &[Entry]) -> Option<(usize, Entry)> {
 /// Has ld.so bind all functions that the executable of `booted` calls. It has not run yet.
 pub(crate) fn executable(pid: Tid, booted: &Booted) -> Result<(), TraceError> {
     let system = TraceError::system;
-    let bytes = std::fs::read(&booted.exe).map_err(system("reading the program"))?;
+    let bytes = super::symbols::read_elf(&booted.exe).map_err(system("reading the program"))?;
     let elf = Elf::parse(&bytes).map_err(|error| TraceError::Split(format!("{}: {error}", booted.exe.display())))?;
     let header = |kind| elf.program_headers.iter().find(|header| header.p_type == kind);
     let (Some(_), Some(dynamic)) = (header(PT_INTERP), header(PT_DYNAMIC)) else { return Ok(()) };

@@ -17,6 +17,10 @@ pub(crate) enum TraceError {
     Killed { signal: String, output: String },
     #[error("the program did not reach its snapshot point within {seconds} s (--timeout){output}")]
     Timeout { seconds: f64, output: String },
+    #[error("no snapshot could be taken within {seconds} s (--timeout)")]
+    Overdue { seconds: f64 },
+    #[error("thread {tid} is in a system call that cannot be interrupted (--timeout)")]
+    Stuck { tid: i32 },
     #[error("the program executed {} before its snapshot point, as wrappers and shims do: name the program that runs in \
             the end and its arguments (of a pyenv shim, the path that `pyenv which NAME` prints)", .0.display())]
     Replaced(PathBuf),

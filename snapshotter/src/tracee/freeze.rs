@@ -14,13 +14,14 @@
 //! first), and its handler runs before the call instead of during it. The calls are those of signal(7) that fail so
 //! "even in the absence of signal handlers"; none of them has had an effect when it answers EINTR.
 
-use super::ptrace::{self, Event, Regs, Stop, SyscallStop, Tid};
+use super::ptrace::{self, Regs, Stop, SyscallStop, Tid};
 use super::run::{Reached, Task, Tracer};
 use super::timeout::{self, Remaining};
 use super::{Status, TraceError};
 use snapfn_format::arch::{SYSCALL, SYSCALL_RET};
 use snapfn_format::snap::{TIMEOUT_DEAD, reg, resident};
 use std::io;
+use std::time::{Duration, Instant};
 
 /// A task that is stopped for the dump.
 #[derive(Clone, Debug)]
@@ -93,6 +94,13 @@ fn rewind(regs: &Regs, entered: Option<u64>) -> Rewound {
     Rewound { instance, survivor, again: Some(number) }
 }
 
+/// The registers with which a task makes its call again that a stop has ended with EINTR; `None`: no such call.
+pub(super) fn again_after_eintr(regs: &Regs) -> Option<Regs> {
+    let is_eintr = regs[reg::RAX] as i64 == -i64::from(libc::EINTR);
+    let Rewound { survivor, again, .. } = rewind(regs, None);
+    again.filter(|_| is_eintr).map(|_| survivor)
+}
+
 impl Tracer {
     /// Stops all tasks; the one at the point comes with the registers found there. The main thread is first.
     pub(crate) fn freeze(&mut self, reached: &Reached) -> Result<Vec<Frozen>, TraceError> {
@@ -107,16 +115,46 @@ impl Tracer {
         Ok(frozen)
     }
 
-    /// After an attach: the first task, which has been told to stop, and then all others.
-    pub(super) fn freeze_stopped(&mut self, at: u32) -> Result<(Reached, Vec<Frozen>), TraceError> {
-        let first = self.wait_stopped(self.pid)?.ok_or(TraceError::NoProcess(self.pid))?;
-        let Frozen { tid, at_entry, instance, survivor, .. } = first;
-        let mut frozen = vec![first];
-        for tid in super::attach::tasks(self.pid).map_err(TraceError::system("/proc/PID/task"))? {
-            self.tasks.entry(tid).or_default();
+    /// Tasks of the program that nobody has told us of: they were made with CLONE_UNTRACED.
+    fn seize_untraced(&mut self) -> Result<bool, TraceError> {
+        let system = TraceError::system;
+        let tids = super::attach::tasks(self.pid).map_err(system("/proc/PID/task"))?;
+        let mut found = false;
+        for tid in tids.into_iter().filter(|tid| !self.in_vfork.contains(tid)) {
+            let is_new = !self.tasks.contains_key(&tid);
+            if !is_new || Status::read(self.pid, tid).is_ok_and(|status| status.has_ended()) {
+                continue;
+            }
+            match ptrace::seize(tid, ptrace::OPTIONS) {
+                Err(error) if error.raw_os_error() == Some(libc::ESRCH) => continue,
+                // Made by a task that is traced, which has not been reported yet.
+                Err(error) if error.raw_os_error() == Some(libc::EPERM) => {}
+                other => other.map_err(system("ptrace(PTRACE_SEIZE)"))?,
+            }
+            self.tasks.insert(tid, Task::default());
+            found = true;
         }
-        self.stop_others(&mut frozen)?;
-        Ok((Reached { tid, at, at_entry, instance, survivor, bare_entry: false }, frozen))
+        Ok(found)
+    }
+
+    /// Whether the task waits for a child that it has made by vfork.
+    fn waits_in_vfork(&self, tid: Tid) -> bool {
+        let is_asleep = || Status::read(self.pid, tid).is_ok_and(|status| status.get("State").starts_with('D'));
+        self.tasks.get(&tid).is_some_and(|task| task.in_vfork) && is_asleep()
+    }
+
+    /// Waits for the next stop of a task, which may be in a system call that none interrupts.
+    fn next_stop(&self, tid: Tid) -> Result<Stop, TraceError> {
+        let system = TraceError::system;
+        let start = Instant::now();
+        while !ptrace::has_stopped(tid).map_err(system("waitid"))? {
+            self.deadline.check().map_err(|_| TraceError::Stuck { tid })?;
+            match start.elapsed() < Duration::from_millis(1) {
+                true => std::thread::yield_now(),
+                false => std::thread::sleep(Duration::from_micros(200)),
+            }
+        }
+        Ok(ptrace::wait(tid).map_err(system("wait4"))?.1)
     }
 
     /// Stops every task that is not in `frozen` yet; the main thread is first then.
@@ -125,10 +163,15 @@ impl Tracer {
         loop {
             let missing: Vec<Tid> =
                 self.tasks.keys().copied().filter(|tid| !frozen.iter().any(|task| task.tid == *tid)).collect();
-            if missing.is_empty() {
+            if missing.is_empty() && !self.seize_untraced()? {
                 break;
             }
             for tid in missing {
+                if self.waits_in_vfork(tid) {
+                    self.tasks.remove(&tid);
+                    self.in_vfork.push(tid);
+                    continue;
+                }
                 if Status::read(self.pid, tid).is_ok_and(|status| status.has_ended()) {
                     // A first thread that has ended is reported when all others have, too.
                     self.tasks.remove(&tid);
@@ -155,27 +198,36 @@ impl Tracer {
     fn wait_stopped(&mut self, tid: Tid) -> Result<Option<Frozen>, TraceError> {
         let system = TraceError::system;
         loop {
-            let at_entry = match ptrace::wait(tid).map_err(system("wait4"))?.1 {
+            let at_entry = match self.next_stop(tid)? {
                 Stop::Exited(_) | Stop::Killed(_) => {
                     self.tasks.remove(&tid);
                     return Ok(None);
                 }
-                Stop::Syscall => match ptrace::syscall_stop(tid).map_err(system("system call information"))? {
-                    SyscallStop::Entry(_) => true,
-                    SyscallStop::Exit(exit) => {
-                        self.ledger.leave(tid, exit);
-                        false
+                Stop::Syscall => {
+                    self.leave_vfork(tid)?;
+                    match ptrace::syscall_stop(tid).map_err(system("system call information"))? {
+                        SyscallStop::Entry(_) => true,
+                        SyscallStop::Exit(exit) => {
+                            self.ledger.leave(tid, exit);
+                            false
+                        }
+                        SyscallStop::None => false,
                     }
-                    SyscallStop::None => false,
-                },
+                }
                 Stop::NewTask(event) => {
-                    let new = ptrace::event_message(tid).map_err(system("ptrace event"))? as Tid;
-                    match event {
-                        Event::Clone => drop(self.tasks.insert(new, Task::default())),
-                        Event::Fork => self.release_child(new)?,
-                    }
+                    self.new_task(tid, event)?;
                     ptrace::resume_to_syscall(tid, 0).map_err(system("ptrace(PTRACE_SYSCALL)"))?;
+                    // The stop that was asked for comes when the child is done with the memory.
+                    if self.waits_in_vfork(tid) {
+                        self.tasks.remove(&tid);
+                        self.in_vfork.push(tid);
+                        return Ok(None);
+                    }
                     continue;
+                }
+                Stop::Exec => {
+                    let exe = std::fs::read_link(format!("/proc/{}/exe", self.pid)).unwrap_or_default();
+                    return Err(TraceError::Replaced(exe));
                 }
                 // Delivered first: the handler's frame is then part of the snapshot.
                 Stop::Signal(signal) => {
@@ -193,7 +245,8 @@ impl Tracer {
         let now = timeout::now();
         let task = self.tasks.entry(tid).or_default();
         if at_entry {
-            task.enter(regs[reg::ORIG_RAX]);
+            let args = [reg::RDI, reg::RSI, reg::RDX, reg::R10, reg::R8, reg::R9].map(|register| regs[register]);
+            task.enter(&self.memory, regs[reg::ORIG_RAX], &args);
             // As if stopped in it at once, or in the sleep that it is about to continue.
             regs[reg::RAX] = match regs[reg::ORIG_RAX] as i64 {
                 libc::SYS_restart_syscall => ERESTART_RESTARTBLOCK,
@@ -208,8 +261,8 @@ impl Tracer {
         // The first instruction of the stub is the call itself, with what was left of its timeout.
         let again = again.or_else(|| (instance[reg::RIP] == self.stub()).then_some(instance[reg::RAX] as i64));
         let timeout = again.and_then(|number| {
-            let since = entered.filter(|entered| entered.number as i64 == number).map_or(now, |entered| entered.at);
-            timeout::remaining(&self.memory, number, &regs, since, now)
+            let entered = entered.filter(|entered| entered.number as i64 == number);
+            timeout::remaining(&self.memory, number, &regs, entered, now)
         });
         self.leave_stub(&mut instance).map_err(TraceError::system("reading a thread's block"))?;
         let timeout = timeout.map(|rest| match self.is_last_call(instance[reg::RIP]) {

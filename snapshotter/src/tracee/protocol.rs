@@ -41,7 +41,15 @@ pub(crate) struct Registered {
     pub(crate) secrets: Vec<(u64, u64)>,
     /// What was in them when they were declared, up to 1 MiB of each.
     pub(crate) seen: Vec<(u64, Vec<u8>)>,
+    /// Bytes in `seen`.
+    seen_len: usize,
+    /// More was declared than is kept track of.
+    pub(crate) has_too_many_secrets: bool,
 }
+
+/// So many ranges are kept track of, and so many bytes of what was in them: a program may declare secrets without end.
+pub(crate) const MAX_SECRETS: usize = 1 << 14;
+const MAX_SEEN: usize = 64 << 20;
 
 impl Registered {
     /// What an instance's program had registered when its snapshot was taken: `infos` of its plan, and the hooks.
@@ -81,10 +89,19 @@ impl Registered {
 
     /// Notes that `len` bytes at `addr` are not to be stored.
     fn note_secret(&mut self, pid: Tid, memory: &Memory, addr: u64, len: u64) -> Result<(), i32> {
+        if self.secrets.len() >= MAX_SECRETS || self.seen_len >= MAX_SEEN {
+            self.has_too_many_secrets = true;
+            return Err(libc::ENOSPC);
+        }
         mapped(pid, addr, len)?;
+        let bytes = memory.read_vec(addr, len.min(1 << 20)).ok().map(|bytes| (addr, bytes));
+        // Often the same again, for a loop around it.
+        if bytes.is_some() && self.seen.last() == bytes.as_ref() && self.secrets.last() == Some(&(addr, len)) {
+            return Ok(());
+        }
         self.secrets.push((addr, len));
-        let bytes = memory.read_vec(addr, len.min(1 << 20)).ok();
-        self.seen.extend(bytes.map(|bytes| (addr, bytes)));
+        self.seen_len += bytes.as_ref().map_or(0, |(_, bytes)| bytes.len());
+        self.seen.extend(bytes);
         Ok(())
     }
 

@@ -8,6 +8,7 @@ pub(crate) use crate::proc::Tid;
 use snapfn_format::snap::REGS;
 use std::io;
 
+const PTRACE_SETOPTIONS: u32 = 0x4200;
 const PTRACE_SEIZE: u32 = 0x4206;
 const PTRACE_INTERRUPT: u32 = 0x4207;
 const PTRACE_LISTEN: u32 = 0x4208;
@@ -55,6 +56,8 @@ pub(crate) enum Stop {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Event {
     Fork,
+    /// The task waits, and cannot be stopped, until the new process executes another program or ends.
+    Vfork,
     Clone,
 }
 
@@ -66,6 +69,11 @@ fn request(request: u32, tid: Tid, addr: usize, data: usize) -> io::Result<i64> 
 
 pub(crate) fn seize(tid: Tid, options: u64) -> io::Result<()> {
     request(PTRACE_SEIZE, tid, 0, options as usize).map(drop)
+}
+
+/// Replaces the options of a stopped task.
+pub(crate) fn set_options(tid: Tid, options: u64) -> io::Result<()> {
+    request(PTRACE_SETOPTIONS, tid, 0, options as usize).map(drop)
 }
 
 pub(crate) fn interrupt(tid: Tid) -> io::Result<()> {
@@ -292,7 +300,8 @@ fn decode(status: i32) -> Stop {
     match status >> 16 {
         0 if signal == libc::SIGTRAP | SYSGOOD => Stop::Syscall,
         0 => Stop::Signal(signal),
-        libc::PTRACE_EVENT_FORK | libc::PTRACE_EVENT_VFORK => Stop::NewTask(Event::Fork),
+        libc::PTRACE_EVENT_FORK => Stop::NewTask(Event::Fork),
+        libc::PTRACE_EVENT_VFORK => Stop::NewTask(Event::Vfork),
         libc::PTRACE_EVENT_CLONE => Stop::NewTask(Event::Clone),
         libc::PTRACE_EVENT_EXEC => Stop::Exec,
         libc::PTRACE_EVENT_STOP => Stop::Group(signal),
@@ -313,6 +322,17 @@ pub(crate) fn wait(tid: Tid) -> io::Result<(Tid, Stop)> {
         if error.kind() != io::ErrorKind::Interrupted {
             return Err(error);
         }
+    }
+}
+
+/// As [`wait`], without waiting; `None`: nothing has happened.
+pub(crate) fn try_wait(tid: Tid) -> io::Result<Option<(Tid, Stop)>> {
+    let mut status = 0;
+    // SAFETY: status is a live local.
+    match unsafe { libc::wait4(tid, &raw mut status, libc::__WALL | libc::WNOHANG, std::ptr::null_mut()) } {
+        0 => Ok(None),
+        result if result > 0 => Ok(Some((result, decode(status)))),
+        _ => Err(io::Error::last_os_error()),
     }
 }
 

@@ -6,18 +6,21 @@ use super::ledger::Ledger;
 use super::memory::Memory;
 use super::nameless::Nameless;
 use super::protocol::{OP_READY, PROTOCOL, Registered};
-use super::ptrace::{self, AUDIT_ARCH_X86_64, Event, Regs, Stop, SyscallEntry, SyscallStop, Tid};
+use super::ptrace::{
+    self, AUDIT_ARCH_X86_64, Event, OPTION_EXITKILL, OPTIONS, Regs, Stop, SyscallEntry, SyscallStop, Tid,
+};
 use super::second::Second;
+use super::shared::{self, Kind};
 use super::spawn::Spawned;
 use super::strings::Strings;
-use super::timeout::{self, Entered};
+use super::timeout::Entered;
 use super::unmapping::Unmapping;
-use super::{TraceError, maps, symbols};
+use super::{Deadline, TraceError, maps, symbols};
 use crate::options::Point;
 use snapfn_format::arch::SYSCALL;
 use snapfn_format::snap::{AT_MAIN, AT_READY, AT_SYMBOL, AT_SYSCALL, reg};
 use std::collections::{BTreeMap, HashSet};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
@@ -88,13 +91,15 @@ pub(crate) struct Task {
     pub(super) unmapping: Option<Unmapping>,
     /// The system call that it entered last.
     pub(crate) entered: Option<Entered>,
+    /// It has made a child by vfork, and may still wait for it.
+    pub(super) in_vfork: bool,
 }
 
 impl Task {
     /// It enters system call `number`. restart_syscall continues the call before it, whose number and time stay.
-    pub(super) fn enter(&mut self, number: u64) {
+    pub(super) fn enter(&mut self, memory: &Memory, number: u64, args: &[u64; 6]) {
         if number != libc::SYS_restart_syscall as u64 {
-            self.entered = Some(Entered { number, at: timeout::now() });
+            self.entered = Some(Entered::now(memory, number, args));
         }
     }
 }
@@ -124,13 +129,22 @@ pub(crate) struct Tracer {
     pub(crate) nameless_environ: Nameless,
     /// A copy of the program that has run its initialisation with other vectors.
     pub(crate) second: Option<Box<Second>>,
+    /// When the command gives up.
+    pub(crate) deadline: Deadline,
+    /// Tasks that wait for a child made by vfork, which no stop ends.
+    pub(crate) in_vfork: Vec<Tid>,
     breakpoint: Option<Breakpoint>,
     /// Symbol not found yet, and the files already searched.
     wanted: Option<(String, HashSet<PathBuf>)>,
 }
 
 impl Tracer {
-    pub(crate) fn new(spawned: Spawned, booted: Booted, tasks: BTreeMap<Tid, Task>) -> Result<Self, TraceError> {
+    pub(crate) fn new(
+        spawned: Spawned,
+        booted: Booted,
+        tasks: BTreeMap<Tid, Task>,
+        deadline: Deadline,
+    ) -> Result<Self, TraceError> {
         let pid = spawned.pid;
         let memory = Memory::open(pid).map_err(TraceError::system("/proc/PID/mem"))?;
         let strings = Strings::read(pid, &memory);
@@ -147,6 +161,8 @@ impl Tracer {
             futexes: HashSet::new(),
             nameless_environ,
             second: None,
+            deadline,
+            in_vfork: Vec::new(),
             breakpoint: None,
             wanted: None,
         })
@@ -165,21 +181,20 @@ impl Tracer {
         }
     }
 
-    /// After a release: waits until the program has ended, at most `seconds`; whether it has.
-    pub(crate) fn wait_for_end(&mut self, seconds: f64) -> bool {
-        let deadline = Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX);
-        let start = std::time::Instant::now();
-        while start.elapsed() < deadline {
-            match nix::sys::wait::waitpid(
-                nix::unistd::Pid::from_raw(self.pid),
-                Some(nix::sys::wait::WaitPidFlag::WNOHANG | nix::sys::wait::WaitPidFlag::__WALL),
-            ) {
-                Ok(nix::sys::wait::WaitStatus::StillAlive) => std::thread::sleep(Duration::from_millis(10)),
-                _ => {
+    /// After a release: waits until the program has ended, or the deadline has passed; whether it has ended. Tasks that
+    /// could not be released before are, as soon as they stop.
+    pub(crate) fn wait_for_end(&mut self) -> bool {
+        while !self.deadline.left().is_zero() {
+            match ptrace::try_wait(-1) {
+                Ok(None) => std::thread::sleep(Duration::from_millis(10)),
+                Ok(Some((tid, Stop::Exited(_) | Stop::Killed(_)))) if tid != self.pid => {}
+                Err(_) | Ok(Some((_, Stop::Exited(_) | Stop::Killed(_)))) => {
                     self.tasks.clear();
                     self.spawned.output.drain();
                     return true;
                 }
+                Ok(Some((tid, Stop::Signal(signal)))) => drop(ptrace::detach(tid, signal)),
+                Ok(Some((tid, _))) => drop(ptrace::detach(tid, 0)),
             }
         }
         false
@@ -197,19 +212,21 @@ impl Tracer {
 
     /// Runs to `stop`. `Ok(None)`: there is no `main` to be found in this program, and it must be started again to stop
     /// at its first instruction.
-    pub(crate) fn run_to(&mut self, stop: &StopAt, timeout: f64) -> Result<Option<Reached>, TraceError> {
-        let watchdog = Watchdog::start(self.pid, timeout);
+    pub(crate) fn run_to(&mut self, stop: &StopAt) -> Result<Option<Reached>, TraceError> {
+        let watchdog = Watchdog::start(self.pid, self.deadline.left());
         let result = self.run_inner(stop);
         let expired = watchdog.stop();
         match result {
-            Err(TraceError::Killed { output, .. }) if expired => Err(TraceError::Timeout { seconds: timeout, output }),
+            Err(TraceError::Killed { output, .. }) if expired => {
+                Err(TraceError::Timeout { seconds: self.deadline.seconds(), output })
+            }
             other => other,
         }
     }
 
     /// Runs to `address`, whatever it is.
     pub(super) fn run_to_address(&mut self, address: u64, timeout: f64) -> Result<Reached, TraceError> {
-        let watchdog = Watchdog::start(self.pid, timeout);
+        let watchdog = Watchdog::start(self.pid, Duration::try_from_secs_f64(timeout).unwrap_or(Duration::MAX));
         let result = self.insert(address).and_then(|()| self.event_loop(&StopAt::Entry));
         watchdog.stop();
         result
@@ -319,6 +336,7 @@ impl Tracer {
                     self.tasks.remove(&tid);
                 }
                 Stop::Syscall => {
+                    self.leave_vfork(tid)?;
                     if let Some(reached) = self.at_syscall(tid, at)? {
                         return Ok(reached);
                     }
@@ -334,11 +352,7 @@ impl Tracer {
                 Stop::Group(libc::SIGTRAP) => go_on(tid, 0)?,
                 Stop::Group(_) => ptrace::listen(tid).map_err(system("ptrace(PTRACE_LISTEN)"))?,
                 Stop::NewTask(event) => {
-                    let new = ptrace::event_message(tid).map_err(system("ptrace event"))? as Tid;
-                    match event {
-                        Event::Clone => drop(self.tasks.insert(new, Task::default())),
-                        Event::Fork => self.release_child(new)?,
-                    }
+                    self.new_task(tid, event)?;
                     go_on(tid, 0)?;
                 }
                 Stop::Exec => {
@@ -350,14 +364,39 @@ impl Tracer {
         }
     }
 
-    /// A child process is none of ours: it goes its own way, without the breakpoint that it has inherited.
-    pub(super) fn release_child(&mut self, child: Tid) -> Result<(), TraceError> {
+    /// Task `tid` has made another one. A thread is the program's; a child process is none of ours: it goes its own way,
+    /// without the breakpoint that it has inherited, unless it runs in the program's own memory.
+    pub(super) fn new_task(&mut self, tid: Tid, event: Event) -> Result<(), TraceError> {
         let system = TraceError::system;
-        ptrace::wait(child).map_err(system("wait4"))?;
-        if let (Some(breakpoint), Ok(memory)) = (&self.breakpoint, Memory::open(child)) {
+        let new = ptrace::event_message(tid).map_err(system("ptrace event"))? as Tid;
+        // The event alone does not tell: `clone` with another signal than SIGCHLD makes a process, too.
+        if event == Event::Clone && Path::new(&format!("/proc/{}/task/{new}", self.pid)).exists() {
+            self.tasks.insert(new, Task::default());
+            return Ok(());
+        }
+        ptrace::wait(new).map_err(system("wait4"))?;
+        let shares = shared::is_shared(Kind::Memory, self.pid, new).unwrap_or(event == Event::Vfork);
+        if let (Some(breakpoint), Ok(memory), false) = (&self.breakpoint, Memory::open(new), shares) {
             let _ = breakpoint.remove(&memory);
         }
-        ptrace::detach(child, 0).map_err(system("ptrace(PTRACE_DETACH)"))
+        ptrace::detach(new, 0).map_err(system("ptrace(PTRACE_DETACH)"))?;
+        if event == Event::Vfork {
+            // From now on the task cannot be stopped, and so not released either: it must survive our end by itself.
+            ptrace::set_options(tid, OPTIONS & !OPTION_EXITKILL).map_err(system("ptrace(PTRACE_SETOPTIONS)"))?;
+            self.tasks.entry(tid).or_default().in_vfork = true;
+        }
+        Ok(())
+    }
+
+    /// A task that is stopped at a system call does not wait in `vfork` any more.
+    pub(super) fn leave_vfork(&mut self, tid: Tid) -> Result<(), TraceError> {
+        match self.tasks.get_mut(&tid) {
+            Some(task) if task.in_vfork => {
+                task.in_vfork = false;
+                ptrace::set_options(tid, OPTIONS).map_err(TraceError::system("ptrace(PTRACE_SETOPTIONS)"))
+            }
+            _ => Ok(()),
+        }
     }
 
     fn at_breakpoint(&mut self, tid: Tid) -> Result<Option<Reached>, TraceError> {
@@ -398,7 +437,7 @@ impl Tracer {
             // Its numbers mean other calls.
             return Ok(None);
         }
-        self.tasks.entry(tid).or_default().enter(number);
+        self.tasks.entry(tid).or_default().enter(&self.memory, number, &args);
         self.nameless_environ.look(&self.memory, &self.booted);
         if number == libc::SYS_futex as u64 {
             self.futexes.insert(args[0]);
@@ -483,11 +522,10 @@ struct Watchdog {
 }
 
 impl Watchdog {
-    fn start(pid: Tid, seconds: f64) -> Self {
+    fn start(pid: Tid, limit: Duration) -> Self {
         let expired = Arc::new(AtomicBool::new(false));
         let (done, signal) = mpsc::channel::<()>();
         let flag = Arc::clone(&expired);
-        let limit = Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX);
         let thread = std::thread::spawn(move || {
             if signal.recv_timeout(limit) == Err(mpsc::RecvTimeoutError::Timeout) {
                 flag.store(true, Ordering::SeqCst);

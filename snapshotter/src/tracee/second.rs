@@ -102,7 +102,7 @@ impl Second {
             is_ours: true,
         };
         let booted: Booted = tracer.booted.clone();
-        let tracer = Tracer::new(spawned, booted, BTreeMap::from([(pid, Task::default())]))?;
+        let tracer = Tracer::new(spawned, booted, BTreeMap::from([(pid, Task::default())]), tracer.deadline)?;
         Ok(Second { tracer, first, other, is_there: false })
     }
 

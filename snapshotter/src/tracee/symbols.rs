@@ -1,7 +1,33 @@
 //! Looking up symbols in ELF files.
 
 use goblin::elf::Elf;
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
+
+/// No ELF file that anybody runs is larger.
+const MAX_LEN: u64 = 4 << 30;
+
+/// The content of an ELF file. What is mapped or named by a program may as well be a device that never ends (shared
+/// anonymous memory is mapped from /dev/zero) or a FIFO that nobody writes to: those are not opened.
+pub(crate) fn read_elf(path: &Path) -> io::Result<Vec<u8>> {
+    const MAGIC: &[u8; 4] = b"\x7fELF";
+    let place = File::options().read(true).custom_flags(libc::O_PATH).open(path)?;
+    let metadata = place.metadata()?;
+    if !metadata.is_file() || metadata.len() > MAX_LEN {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file of less than 4 GiB"));
+    }
+    let mut file = File::open(format!("/proc/self/fd/{}", place.as_raw_fd()))?;
+    let mut bytes = vec![0; MAGIC.len()];
+    file.read_exact(&mut bytes)?;
+    if bytes != MAGIC {
+        return Err(io::Error::new(io::ErrorKind::InvalidData, "not an ELF file"));
+    }
+    file.take(MAX_LEN).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
 
 /// A symbol's address in its file (link-time) and whether the file is position independent.
 #[derive(Clone, Copy, Debug)]
@@ -35,7 +61,7 @@ fn image_start(elf: &Elf<'_>) -> Option<u64> {
 
 /// Finds the first of `names` that the file defines, in .symtab or .dynsym.
 pub(crate) fn find(path: &Path, names: &[&str]) -> Option<Symbol> {
-    let bytes = std::fs::read(path).ok()?;
+    let bytes = read_elf(path).ok()?;
     let elf = Elf::parse(&bytes).ok()?;
     let image_start = image_start(&elf)?;
     let tables = [(&elf.syms, &elf.strtab), (&elf.dynsyms, &elf.dynstrtab)];
@@ -49,4 +75,20 @@ pub(crate) fn find(path: &Path, names: &[&str]) -> Option<Symbol> {
                 .map(|symbol| Symbol { value: symbol.st_value, image_start })
         })
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Opening a FIFO would wait for a writer, and /dev/zero has no end.
+    #[test]
+    fn only_regular_files_are_read() {
+        let fifo = std::env::temp_dir().join(format!("snapfn-symbols-{}", std::process::id()));
+        nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRWXU).unwrap();
+        let kinds = [Path::new("/dev/zero"), Path::new("/"), &fifo].map(|path| read_elf(path).unwrap_err().kind());
+        std::fs::remove_file(&fifo).unwrap();
+        assert_eq!(kinds, [io::ErrorKind::InvalidInput; 3]);
+        assert!(find(&std::env::current_exe().unwrap(), &["main"]).is_some());
+    }
 }

@@ -5,13 +5,27 @@
 
 use super::memory::Memory;
 use super::ptrace::Regs;
-use snapfn_format::snap::{TIMEOUT_MILLISECONDS, TIMEOUT_TIMESPEC, reg};
+use snapfn_format::snap::{REGS, TIMEOUT_MILLISECONDS, TIMEOUT_TIMESPEC, reg};
 
 /// A task's last system call: number and CLOCK_MONOTONIC at its entry, in nanoseconds.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Entered {
     pub(crate) number: u64,
     pub(crate) at: u64,
+    /// Its relative timeout. It is read at the entry, since the kernel may write to the same memory when a stop ends the
+    /// wait: `nanosleep(&t, &t)`, as `sleep` of C libraries makes it.
+    whole: Option<u64>,
+}
+
+impl Entered {
+    /// Of a task that is about to make system call `number`.
+    pub(crate) fn now(memory: &Memory, number: u64, args: &[u64; 6]) -> Self {
+        const ORDER: [usize; 6] = [reg::RDI, reg::RSI, reg::RDX, reg::R10, reg::R8, reg::R9];
+        let mut regs = [0; REGS];
+        ORDER.iter().zip(args).for_each(|(register, arg)| regs[*register] = *arg);
+        let whole = timed(number as i64, &regs).and_then(|(arg, form)| whole(memory, regs[arg], form));
+        Entered { number, at: now(), whole }
+    }
 }
 
 /// What is left of a timeout, and the argument that holds it.
@@ -50,6 +64,7 @@ fn timed(number: i64, regs: &Regs) -> Option<(usize, u32)> {
         libc::SYS_futex if regs[reg::RSI] & 0x7f == FUTEX_WAIT => Some((reg::R10, TIMEOUT_TIMESPEC)),
         libc::SYS_rt_sigtimedwait => Some((reg::RDX, TIMEOUT_TIMESPEC)),
         libc::SYS_semtimedop | libc::SYS_epoll_pwait2 => Some((reg::R10, TIMEOUT_TIMESPEC)),
+        libc::SYS_recvmmsg | libc::SYS_io_getevents => Some((reg::R8, TIMEOUT_TIMESPEC)),
         // select, pselect6 and ppoll write the remaining time into the program's memory themselves.
         libc::SYS_poll => Some((reg::RDX, TIMEOUT_MILLISECONDS)),
         libc::SYS_epoll_wait | libc::SYS_epoll_pwait => Some((reg::R10, TIMEOUT_MILLISECONDS)),
@@ -57,62 +72,85 @@ fn timed(number: i64, regs: &Regs) -> Option<(usize, u32)> {
     }
 }
 
-/// What is left at `now` of the timeout of the call in `regs`, which was entered at `entered`; `None` without one.
-pub(crate) fn remaining(memory: &Memory, number: i64, regs: &Regs, entered: u64, now: u64) -> Option<Remaining> {
-    let (arg, form) = timed(number, regs)?;
-    let whole = match form {
-        TIMEOUT_TIMESPEC => {
-            let addr = regs[arg];
-            let (seconds, nanoseconds) = match addr {
-                0 => return None,
-                addr => (memory.read_u64(addr).ok()?, memory.read_u64(addr + 8).ok()?),
-            };
-            // More than a century, or not valid: nothing that a restart could get wrong.
-            if seconds >= 1 << 32 || nanoseconds >= 1_000_000_000 {
-                return None;
-            }
-            seconds * 1_000_000_000 + nanoseconds
-        }
-        _ => u64::try_from(regs[arg] as i32).ok()? * 1_000_000,
+/// The timeout that `argument` stands for, in nanoseconds; `None`: without end.
+fn whole(memory: &Memory, argument: u64, form: u32) -> Option<u64> {
+    if form != TIMEOUT_TIMESPEC {
+        return u64::try_from(argument as i32).ok()?.checked_mul(1_000_000);
+    }
+    let (seconds, nanoseconds) = match argument {
+        0 => return None,
+        addr => (memory.read_u64(addr).ok()?, memory.read_u64(addr + 8).ok()?),
     };
-    Some(Remaining { timeout: whole.saturating_sub(now.saturating_sub(entered)), form, arg })
+    // More than a century, or not valid: nothing that a restart could get wrong.
+    (seconds < 1 << 32 && nanoseconds < 1_000_000_000).then(|| seconds * 1_000_000_000 + nanoseconds)
+}
+
+/// What is left at `now` of the timeout of the call in `regs`; `None` without one. Of a call whose entry was not seen
+/// (`None`), all of it.
+pub(crate) fn remaining(
+    memory: &Memory,
+    number: i64,
+    regs: &Regs,
+    entered: Option<Entered>,
+    now: u64,
+) -> Option<Remaining> {
+    let (arg, form) = timed(number, regs)?;
+    let (whole, since) = match entered {
+        Some(entered) => (entered.whole?, entered.at),
+        None => (whole(memory, regs[arg], form)?, now),
+    };
+    Some(Remaining { timeout: whole.saturating_sub(now.saturating_sub(since)), form, arg })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use snapfn_format::snap::REGS;
 
     fn own_memory() -> Memory {
         Memory::open(std::process::id() as i32).unwrap()
+    }
+
+    fn entered(number: i64, args: [u64; 3]) -> Entered {
+        Entered::now(&own_memory(), number as u64, &[args[0], args[1], args[2], 0, 0, 0])
     }
 
     #[test]
     fn milliseconds() {
         let mut regs = [0; REGS];
         regs[reg::RDX] = 1500;
-        let rest = |at, now| remaining(&own_memory(), libc::SYS_poll, &regs, at, now).unwrap().timeout;
-        assert_eq!(rest(5_000_000, 505_000_000), 1_000_000_000);
-        assert_eq!(rest(0, 2_000_000_000), 0);
+        let call = entered(libc::SYS_poll, [0, 0, 1500]);
+        let rest = |passed| {
+            let seen = Some(call);
+            remaining(&own_memory(), libc::SYS_poll, &regs, seen, call.at + passed).unwrap().timeout
+        };
+        assert_eq!(rest(500_000_000), 1_000_000_000);
+        assert_eq!(rest(2_000_000_000), 0);
         regs[reg::RDX] = u64::from(u32::MAX); // −1: for ever
-        assert_eq!(remaining(&own_memory(), libc::SYS_poll, &regs, 0, 1), None);
+        assert_eq!(remaining(&own_memory(), libc::SYS_poll, &regs, None, 1), None);
     }
 
     #[test]
     fn timespec_in_memory() {
-        let time = [2u64, 500_000_000];
+        let mut time = [2u64, 500_000_000];
+        let addr = time.as_mut_ptr();
         let mut regs = [0; REGS];
-        regs[reg::RDI] = time.as_ptr() as u64;
-        let rest = remaining(&own_memory(), libc::SYS_nanosleep, &regs, 0, 1_000_000_000);
-        assert_eq!(rest, Some(Remaining { timeout: 1_500_000_000, form: TIMEOUT_TIMESPEC, arg: reg::RDI }));
+        regs[reg::RDI] = addr as u64;
+        let call = entered(libc::SYS_nanosleep, [addr as u64, addr as u64, 0]);
+        // As the kernel overwrites it with what is left.
+        time = [1, 500_000_000];
+        assert_eq!(std::hint::black_box(time)[0], 1);
+        let rest = |seen| remaining(&own_memory(), libc::SYS_nanosleep, &regs, seen, call.at + 1_000_000_000);
+        let expected = |timeout| Some(Remaining { timeout, form: TIMEOUT_TIMESPEC, arg: reg::RDI });
+        assert_eq!(rest(Some(call)), expected(1_500_000_000));
+        assert_eq!(rest(None), expected(1_500_000_000));
     }
 
     #[test]
     fn absolute_and_endless_calls_have_none() {
         let mut regs = [0; REGS];
-        assert_eq!(remaining(&own_memory(), libc::SYS_futex, &regs, 0, 1), None);
+        assert_eq!(remaining(&own_memory(), libc::SYS_futex, &regs, None, 1), None);
         regs[reg::RSI] = 1;
-        assert_eq!(remaining(&own_memory(), libc::SYS_clock_nanosleep, &regs, 0, 1), None);
-        assert_eq!(remaining(&own_memory(), libc::SYS_read, &regs, 0, 1), None);
+        assert_eq!(remaining(&own_memory(), libc::SYS_clock_nanosleep, &regs, None, 1), None);
+        assert_eq!(remaining(&own_memory(), libc::SYS_read, &regs, None, 1), None);
     }
 }

@@ -4,18 +4,18 @@ use super::notices::{dontdump, uncalled};
 use super::start::Started;
 use crate::commands::examine::source::{print, print_json};
 use crate::commands::examine::text::printable;
-use crate::dump::{self, Blocker, DumpOptions, ElfStore, SecretNames};
-use crate::options::{Memory, RunArgs, Segments};
-use crate::pin::Cpu;
-use crate::tracee::attach::Attached;
+use crate::dump::{self, Blocker, ElfStore};
+use crate::options::RunArgs;
+use crate::tracee::attach::{Attached, Hold};
 use crate::tracee::ptrace::Tid;
-use crate::tracee::{Status, TraceError};
+use crate::tracee::{Deadline, Status, TraceError};
 use anyhow::{Context, Result, bail};
 use nix::unistd::Pid;
 use serde::Serialize;
 use snapfn_store::Stores;
 use std::ffi::{OsStr, OsString};
 use std::fmt::Write;
+use std::path::PathBuf;
 
 /// Fields are stable as those of `inspect` are.
 #[derive(Debug, Serialize)]
@@ -62,7 +62,7 @@ fn of_program(command: &[OsString], args: &RunArgs) -> Result<Blockers> {
     // What the program starts outlives it, and has become our child then.
     nix::sys::prctl::set_child_subreaper(true).context("PR_SET_CHILD_SUBREAPER")?;
     let mut elves = ElfStore::new(Stores::from_env().writable()?.begin()?);
-    let mut started = Started::reach(args, command, &mut elves)?;
+    let mut started = Started::reach(args, command, Deadline::after(args.timeout), &mut elves)?;
     let options = started.dump_options();
     let blockers = dump::blockers(&started.tracer, &started.reached, &started.frozen, &options);
     let kept = dump::dontdump(&started.tracer);
@@ -101,25 +101,13 @@ fn of_process(pid: Tid, args: &RunArgs) -> Result<Blockers> {
     if group != pid {
         bail!("{pid} is a thread of process {group}: name that");
     }
-    let attached = Attached::to(pid, args.timeout)?;
-    let cwd = std::fs::read_link(format!("/proc/{pid}/cwd")).unwrap_or_default();
-    let options = DumpOptions {
-        memory: Memory::Auto,
-        segments: Segments::Apart,
-        cwd: None,
-        initial_cwd: cwd,
-        initial_umask: u32::from_str_radix(status.get("Umask"), 8).unwrap_or(0),
-        cpu: Cpu::Native,
-        allow_wx: args.allow_wx,
-        accepted: args.accept.clone(),
-        // Nothing is written.
-        initial_env: Vec::new(),
-        secret_names: SecretNames::new(false, &[], &[]),
+    let deadline = Deadline::after(args.timeout);
+    let Looked { exe, blockers, kept } = match look(pid, args, deadline, Hold::Running)? {
+        Some(looked) => looked,
+        // A task that waited has run meanwhile.
+        None => look(pid, args, deadline, Hold::All)?
+            .with_context(|| format!("process {pid} makes threads all the time"))?,
     };
-    let blockers = dump::blockers(&attached.tracer, &attached.reached, &attached.frozen, &options);
-    let kept = dump::dontdump(&attached.tracer);
-    let exe = attached.tracer.booted.exe.clone();
-    attached.detach().with_context(|| format!("letting process {pid} go on"))?;
     let mut notes = vec![
         "a snapshot is not taken from a running process: `snapshotter create -- PROGRAM` starts it, laid out so that \
          its instances can have the same addresses"
@@ -130,9 +118,33 @@ fn of_process(pid: Tid, args: &RunArgs) -> Result<Blockers> {
         "the system calls of a process that runs already were not seen: Landlock rules, dnotify, adjustments of System V \
          semaphores and what else only a call tells are not looked at"
             .to_owned(),
+        format!("what only its own system calls tell is not looked at either: {}", dump::NOT_TOLD),
     ];
     notes.extend(dontdump(kept));
-    Ok(result(exe.to_string_lossy().into_owned(), Some(pid), blockers?, notes))
+    Ok(result(exe.to_string_lossy().into_owned(), Some(pid), blockers, notes))
+}
+
+/// What was seen of a running process.
+struct Looked {
+    exe: PathBuf,
+    blockers: Vec<Blocker>,
+    /// Bytes that it keeps out of core dumps.
+    kept: u64,
+}
+
+/// Looks at a running process, tasks of which are stopped meanwhile. `None`: another one has run, and what was seen may
+/// belong to several moments.
+fn look(pid: Tid, args: &RunArgs, deadline: Deadline, hold: Hold) -> Result<Option<Looked>> {
+    let attached = Attached::to(pid, deadline, hold)?;
+    let blockers = dump::blockers_of_running(&attached, args.allow_wx);
+    let kept = dump::dontdump(&attached.tracer);
+    let exe = attached.tracer.booted.exe.clone();
+    let is_one_moment = attached.has_held_still();
+    attached.detach().with_context(|| format!("letting process {pid} go on"))?;
+    Ok(match is_one_moment {
+        true => Some(Looked { exe, blockers: blockers?, kept }),
+        false => None,
+    })
 }
 
 fn result(program: String, pid: Option<Tid>, blockers: Vec<Blocker>, notes: Vec<String>) -> Blockers {

@@ -2,11 +2,12 @@
 
 use super::notices::{dontdump, how_to_start, uncalled};
 use super::start::Started;
-use crate::dump::{self, DumpError, Dumped, ElfStore, SecretNames, pattern};
+use crate::dump::{self, Dumped, ElfStore, SecretNames, pattern};
 use crate::options::{Memory, RunArgs, Segments};
 use crate::pin::Cpu;
 use crate::prng;
-use anyhow::{Context, Result, bail};
+use crate::tracee::{Deadline, Frozen, Tracer};
+use anyhow::{Context, Result, anyhow, bail};
 use nix::fcntl::{AT_FDCWD, AtFlags};
 use nix::unistd::linkat;
 use snapfn_store::{Ref, Stores, Transaction};
@@ -59,6 +60,12 @@ pub(crate) struct Args {
     /// Print the result as JSON
     #[arg(long)]
     json: bool,
+    /// If no snapshot can be taken, end the program: it may hold a port or a lock that the next try needs
+    #[arg(long, conflicts_with = "keep_running")]
+    end: bool,
+    /// If no snapshot can be taken, let the program go on (the default)
+    #[arg(long)]
+    keep_running: bool,
     /// The program and its arguments
     #[arg(required = true, last = true, value_name = "PROGRAM")]
     program: Vec<OsString>,
@@ -72,8 +79,9 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let transaction = store.begin()?.share(args.share);
     let mut elves = ElfStore::new(transaction.clone());
     let mut variants = Vec::new();
+    let deadline = Deadline::after(args.run.timeout);
     for _ in 0..args.variants {
-        let mut started = Started::reach(&args.run, &args.program, &mut elves)?;
+        let mut started = Started::reach(&args.run, &args.program, deadline, &mut elves)?;
         variants.push(dump_and_end(args, &mut started, &mut elves, &transaction)?);
     }
     if let Some(dumped) = variants.first() {
@@ -140,22 +148,27 @@ fn dump_and_end(args: &Args, started: &mut Started, elves: &mut ElfStore, transa
             tracer.kill();
             Ok(dumped)
         }
-        Err(error @ DumpError::Refused(_)) => {
-            eprintln!("snapshotter: {error}\nsnapshotter: the program goes on without a snapshot");
-            let ended = tracer.release(frozen).map(|()| tracer.wait_for_end(args.run.timeout));
-            match ended {
-                Ok(true) => bail!("no snapshot was taken"),
-                Ok(false) => bail!("no snapshot was taken; the program is still running as process {}", tracer.pid),
-                Err(error) => {
-                    tracer.kill();
-                    Err(error.into())
-                }
-            }
-        }
         Err(error) => {
-            tracer.kill();
-            Err(error.into())
+            eprintln!("snapshotter: {}", crate::message(&error.into()));
+            Err(without_snapshot(args.end, tracer, frozen))
         }
+    }
+}
+
+/// Ends the program of which no snapshot could be taken, or lets it go on; what to report.
+fn without_snapshot(end: bool, tracer: &mut Tracer, frozen: &[Frozen]) -> anyhow::Error {
+    let pid = tracer.pid;
+    if end {
+        tracer.kill();
+        return anyhow!("no snapshot was taken; the program was ended (--end)");
+    }
+    eprintln!("snapshotter: the program goes on without a snapshot as process {pid} (--end would end it)");
+    let released = tracer.release(frozen);
+    let ended = tracer.wait_for_end();
+    match (released, ended) {
+        (_, true) => anyhow!("no snapshot was taken"),
+        (Ok(()), false) => anyhow!("no snapshot was taken; the program is still running as process {pid}"),
+        (Err(error), false) => anyhow!("no snapshot was taken; process {pid} could not be let go: {error}"),
     }
 }
 

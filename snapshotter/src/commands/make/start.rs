@@ -9,7 +9,7 @@ use crate::tracee::boot::boot;
 use crate::tracee::ledger::{Ledger, check_call};
 use crate::tracee::protocol::Registered;
 use crate::tracee::second::Second;
-use crate::tracee::{Frozen, Reached, SpawnOptions, StopAt, Task, TraceError, Tracer, spawn};
+use crate::tracee::{Deadline, Frozen, Reached, SpawnOptions, StopAt, Task, TraceError, Tracer, spawn};
 use crate::vdso;
 use anyhow::{Context, Result, bail};
 use snapfn_format::cpu::name;
@@ -38,7 +38,12 @@ pub(super) struct Started {
 
 impl Started {
     /// Starts `program` and runs it to its point. When that fails, nothing is left of it.
-    pub(super) fn reach(args: &RunArgs, program: &[OsString], elves: &mut ElfStore) -> Result<Self> {
+    pub(super) fn reach(
+        args: &RunArgs,
+        program: &[OsString],
+        deadline: Deadline,
+        elves: &mut ElfStore,
+    ) -> Result<Self> {
         check_level(args.cpu)?;
         for name in &args.accept {
             check_call(name).with_context(|| format!("--accept {name}"))?;
@@ -52,7 +57,7 @@ impl Started {
             stdin: args.stdin.clone(),
         };
         let begin = Instant::now();
-        let (mut tracer, reached) = reach(args, &options, elves)?;
+        let (mut tracer, reached) = reach(args, &options, deadline, elves)?;
         match tracer.freeze(&reached) {
             Ok(frozen) => {
                 if reached.at == AT_MAIN && !reached.bare_entry && !args.once {
@@ -131,7 +136,12 @@ fn environment(args: &RunArgs) -> Result<Vec<(OsString, OsString)>> {
 }
 
 /// Starts the program and runs it to its point.
-fn reach(args: &RunArgs, options: &SpawnOptions, elves: &mut ElfStore) -> Result<(Tracer, Reached)> {
+fn reach(
+    args: &RunArgs,
+    options: &SpawnOptions,
+    deadline: Deadline,
+    elves: &mut ElfStore,
+) -> Result<(Tracer, Reached)> {
     let mut entry = false;
     loop {
         let spawned = spawn(options)?;
@@ -163,7 +173,7 @@ fn reach(args: &RunArgs, options: &SpawnOptions, elves: &mut ElfStore) -> Result
         let default = if marked { Point::Ready } else { Point::Main };
         let point = args.at.clone().unwrap_or(default);
         let is_instance = spawned.is_instance;
-        let mut tracer = Tracer::new(spawned, booted, tasks)?;
+        let mut tracer = Tracer::new(spawned, booted, tasks, deadline)?;
         tracer.registered = registered;
         tracer.ledger = ledger;
         if is_instance && point == Point::Main {
@@ -175,7 +185,7 @@ fn reach(args: &RunArgs, options: &SpawnOptions, elves: &mut ElfStore) -> Result
             tracer.second = Second::fork(&tracer).ok().flatten().map(Box::new);
         }
         let stop = if entry { Ok(StopAt::Entry) } else { StopAt::point(&point) };
-        match stop.and_then(|stop| tracer.run_to(&stop, args.timeout)) {
+        match stop.and_then(|stop| tracer.run_to(&stop)) {
             Ok(Some(reached)) => return Ok((tracer, reached)),
             // No main in sight: once more, to stop at the very first instruction.
             Ok(None) => {

@@ -18,7 +18,7 @@ pub(super) fn gather(gathering: &mut Gathering<'_>, open: &OpenFd) -> Result<(),
         };
         let target = target as u32;
         let nth = seen.entry(target).or_default();
-        let watched = gathering.open.iter().find(|other| other.key == target);
+        let watched = gathering.by_key(target);
         let is_it = watched.is_some_and(|other| {
             let by_kcmp = kernel::is_epoll_target(gathering.pid, target, open.at.1, target, *nth);
             by_kcmp.unwrap_or_else(|| number("ino", 16).is_none_or(|inode| inode == other.file().1))

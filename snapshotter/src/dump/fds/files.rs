@@ -191,7 +191,7 @@ pub(super) fn gather(gathering: &mut Gathering<'_>, open: &OpenFd) -> Result<(),
         && open.access() == O_RDONLY
         && !name.starts_with("/proc/")
         && !name.starts_with("/sys/")
-        && !gathering.open.iter().any(|other| other.file() == open.file() && other.access() != O_RDONLY);
+        && !gathering.written.contains(&open.file());
     let path = own_path(gathering.pid, &name).unwrap_or_else(|| open.target.as_os_str().as_bytes().to_vec());
     let unchanged = unchanging.then(|| Unchanged {
         size: open.metadata.len(),

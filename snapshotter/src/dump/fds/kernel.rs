@@ -5,6 +5,7 @@
 #![allow(unsafe_code)] // system calls
 
 use crate::tracee::ptrace::Tid;
+use std::cmp::Ordering;
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
@@ -17,6 +18,15 @@ fn compare(a: (Tid, u32), b: (Tid, u32)) -> io::Result<i64> {
     const KCMP_FILE: i32 = 0;
     // SAFETY: integers only.
     check(unsafe { libc::syscall(libc::SYS_kcmp, a.0, b.0, KCMP_FILE, u64::from(a.1), u64::from(b.1)) })
+}
+
+/// The kernel's own order of two open file descriptions, the same for as long as both are open.
+pub(super) fn order(a: (Tid, u32), b: (Tid, u32)) -> Ordering {
+    match compare(a, b) {
+        Ok(0) => Ordering::Equal,
+        Ok(1) => Ordering::Less,
+        _ => Ordering::Greater,
+    }
 }
 
 /// Whether two descriptors share one open file description.
@@ -163,11 +173,29 @@ pub(super) fn socket_number(fd: &OwnedFd, level: i32, name: i32) -> Option<u32> 
     Some(u32::from_ne_bytes(socket_option(fd, level, name, 4)?.try_into().ok()?))
 }
 
-pub(super) fn set_peek_offset(fd: &OwnedFd, offset: i32) -> io::Result<()> {
+/// Sets an `int` among the options of sockets.
+pub(super) fn set_number(fd: &OwnedFd, name: i32, value: i32) -> io::Result<()> {
     // SAFETY: a live integer.
-    let result =
-        unsafe { libc::setsockopt(fd.as_raw_fd(), libc::SOL_SOCKET, libc::SO_PEEK_OFF, (&raw const offset).cast(), 4) };
+    let result = unsafe { libc::setsockopt(fd.as_raw_fd(), libc::SOL_SOCKET, name, (&raw const value).cast(), 4) };
     check(i64::from(result)).map(drop)
+}
+
+pub(super) fn set_peek_offset(fd: &OwnedFd, offset: i32) -> io::Result<()> {
+    set_number(fd, libc::SO_PEEK_OFF, offset)
+}
+
+/// The kinds of time stamps that a socket may add to what it receives.
+const STAMPS: [i32; 4] = [libc::SO_TIMESTAMP, libc::SO_TIMESTAMPNS, 63, 64];
+
+/// Has a socket add time stamps to what is received; whether it did not before.
+///
+/// A sequenced-packet socket answers 0 both for a message without bytes and, for ever, at the end of its queue when its
+/// peer has shut down. Only the message has a time stamp. The Unix sockets of all kernels since 2.6.36 behave so.
+pub(super) fn stamp(fd: &OwnedFd) -> io::Result<bool> {
+    if STAMPS.iter().any(|name| socket_number(fd, libc::SOL_SOCKET, *name).is_some_and(|on| on != 0)) {
+        return Ok(false);
+    }
+    set_number(fd, libc::SO_TIMESTAMP, 1).map(|()| true)
 }
 
 pub(super) fn socket(family: u32, kind: u32, protocol: u32) -> io::Result<OwnedFd> {
@@ -207,6 +235,8 @@ pub(super) struct Message {
     pub(super) rights: Vec<OwnedFd>,
     /// It did not fit.
     pub(super) cut: bool,
+    /// It came with a time stamp.
+    pub(super) has_time: bool,
 }
 
 /// Peeks at the next message from the peek offset on; `None` at the end of the queue.
@@ -227,7 +257,7 @@ pub(super) fn peek(fd: &OwnedFd) -> io::Result<Option<Message>> {
         Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(None),
         other => other? as usize,
     };
-    let mut rights = Vec::new();
+    let (mut rights, mut has_time) = (Vec::new(), false);
     // SAFETY: the kernel has filled `control` as the macros expect; descriptors in it are ours alone.
     unsafe {
         let mut header = libc::CMSG_FIRSTHDR(&raw const message);
@@ -239,12 +269,13 @@ pub(super) fn peek(fd: &OwnedFd) -> io::Result<Option<Message>> {
                     rights.push(OwnedFd::from_raw_fd(number));
                 }
             }
+            has_time |= (*header).cmsg_level == libc::SOL_SOCKET && STAMPS.contains(&(*header).cmsg_type);
             header = libc::CMSG_NXTHDR(&raw const message, header);
         }
     }
     let cut = message.msg_flags & (libc::MSG_TRUNC | libc::MSG_CTRUNC) != 0;
     data.truncate(len);
-    Ok(Some(Message { data, rights, cut }))
+    Ok(Some(Message { data, rights, cut, has_time }))
 }
 
 /// What the kernel knows of a Unix socket.

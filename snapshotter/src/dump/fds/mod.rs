@@ -24,9 +24,9 @@ mod sockets;
 use super::refuse::{Blocker, DumpError};
 use crate::tracee::Tracer;
 use crate::tracee::ptrace::Tid;
-use open::OpenFd;
+use open::{O_RDONLY, OpenFd};
 use snapfn_format::snap::*;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fs::File;
 use std::os::fd::AsRawFd;
 use std::rc::Rc;
@@ -67,7 +67,10 @@ fn unreadable(what: &str) -> impl FnOnce(std::io::Error) -> Refusal + use<'_> {
 /// What has been gathered so far.
 struct Gathering<'a> {
     pid: Tid,
+    /// In ascending order of their numbers.
     open: &'a [OpenFd],
+    /// Files that the program can write to through one of its descriptors.
+    written: HashSet<(u64, u64)>,
     records: Vec<FdState>,
     /// In the order in which they are taken: what completes a descriptor by itself, then what needs others.
     steps: Vec<StepState>,
@@ -76,6 +79,11 @@ struct Gathering<'a> {
 }
 
 impl Gathering<'_> {
+    /// The descriptor of the program with number `key`.
+    fn by_key(&self, key: u32) -> Option<&OpenFd> {
+        self.open.binary_search_by_key(&key, |open| open.key).ok().and_then(|at| self.open.get(at))
+    }
+
     fn record(&mut self, open: &OpenFd, descriptor: Descriptor) -> &mut FdState {
         self.add(Fd::new(open.key, open.flags, descriptor))
     }
@@ -115,26 +123,38 @@ pub(super) fn gather(tracer: &Tracer, blockers: &mut Vec<Blocker>) -> Result<FdT
         return Ok(FdTables::default());
     }
     let mut refused: HashMap<u32, Refusal> = HashMap::new();
-    let queues = pairs::queues(&mut all, &mut refused);
+    let queues = pairs::queues(&mut all, tracer.spawned.is_ours, &mut refused);
     let mut gathering = Gathering {
         pid,
         open: &all,
+        written: all.iter().filter(|open| open.access() != O_RDONLY).map(OpenFd::file).collect(),
         records: Vec::new(),
         steps: Vec::new(),
         late: Vec::new(),
         next_temporary: all.iter().map(|open| open.key + 1).max().unwrap_or(0).max(FD_TEMPORARY),
     };
     let mut primary: Vec<&OpenFd> = Vec::new();
+    // Of each file, the first descriptor of each description, in the kernel's order of descriptions: a program may have
+    // many thousands.
+    let mut known: HashMap<(u64, u64), Vec<&OpenFd>> = HashMap::new();
     for open in &all {
+        tracer.deadline.check()?;
         if let Some(source) = inherited(tracer, open) {
             if source != open.key || open.flags & libc::O_CLOEXEC as u32 != 0 {
                 let flags = open.flags & libc::O_CLOEXEC as u32;
                 gathering.add(Fd::new(open.key, flags, Descriptor::Inherited { stream: source }));
             }
-        } else if let Some(of) = primary.iter().find(|of| of.is_same_description(open)) {
-            gathering.record(open, Descriptor::Duplicate { of: of.key });
-        } else {
-            primary.push(open);
+            continue;
+        }
+        let of_file = known.entry(open.file()).or_default();
+        match of_file.binary_search_by(|of| kernel::order(of.at, open.at)) {
+            Ok(at) => {
+                gathering.record(open, Descriptor::Duplicate { of: of_file[at].key });
+            }
+            Err(at) => {
+                of_file.insert(at, open);
+                primary.push(open);
+            }
         }
     }
     carry_all(&mut gathering, &primary, &queues, &mut refused);
@@ -175,7 +195,7 @@ fn carry_all(
     pairs::gather(gathering, primary, queues, refused);
     pty::gather(gathering, primary, refused);
     files::gather_unnamed(gathering, primary, refused);
-    let mut done: Vec<u32> = gathering.records.iter().map(|state| state.record.fd).collect();
+    let mut done: HashSet<u32> = gathering.records.iter().map(|state| state.record.fd).collect();
     done.extend(refused.keys());
     for open in primary.iter().filter(|open| !done.contains(&open.key)) {
         let name = open.name();

@@ -4,7 +4,7 @@ use super::open::OpenFd;
 use super::{Gathering, Refusal, kernel, sockets, unreadable};
 use crate::tracee::ptrace::Tid;
 use snapfn_format::snap::*;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::os::fd::AsRawFd;
 use std::os::fd::OwnedFd;
 
@@ -21,8 +21,9 @@ struct Connected {
 #[derive(Default)]
 pub(super) struct Queues(HashMap<u64, Connected>);
 
-/// Reads the queues of all connected Unix sockets. Descriptors found in flight are added to `all`, and looked into.
-pub(super) fn queues(all: &mut Vec<OpenFd>, refused: &mut HashMap<u32, Refusal>) -> Queues {
+/// Reads the queues of all connected Unix sockets. Descriptors found in flight are added to `all`, and looked into. Of a
+/// process that is not `is_ours`, only the first message: for the next ones the socket's peek offset has to be set.
+pub(super) fn queues(all: &mut Vec<OpenFd>, is_ours: bool, refused: &mut HashMap<u32, Refusal>) -> Queues {
     let mut out = Queues::default();
     let mut at = 0;
     while at < all.len() {
@@ -39,7 +40,8 @@ pub(super) fn queues(all: &mut Vec<OpenFd>, refused: &mut HashMap<u32, Refusal>)
         // Without sock_diag nobody can tell who the peer is: the sockets module then refuses by name.
         let Some(info) = kernel::unix_info(inode as u32).ok().filter(|info| info.peer.is_some()) else { continue };
         let key = open.key;
-        match queue(&fd, all) {
+        let queue = if is_ours { queue(&fd, all) } else { first(&fd, all) };
+        match queue {
             Ok(queue) => drop(out.0.insert(inode, Connected { info, queue })),
             Err(refusal) => drop(refused.insert(key, refusal)),
         }
@@ -51,34 +53,65 @@ fn queue(fd: &OwnedFd, all: &mut Vec<OpenFd>) -> Result<Vec<Queued>, Refusal> {
     let failed = "what is in flight cannot be read";
     let before = kernel::socket_number(fd, libc::SOL_SOCKET, libc::SO_PEEK_OFF).unwrap_or(u32::MAX);
     kernel::set_peek_offset(fd, 0).map_err(unreadable(failed))?;
-    let result = read_queue(fd, all);
+    let stamped = kernel::stamp(fd).map_err(unreadable(failed));
+    let result = stamped.and_then(|unset| {
+        let queue = read_queue(fd, all);
+        if unset {
+            kernel::set_number(fd, libc::SO_TIMESTAMP, 0).map_err(unreadable(failed))?;
+        }
+        queue
+    });
     kernel::set_peek_offset(fd, before as i32).map_err(unreadable(failed))?;
     result
 }
 
+/// The first message, without any effect on the socket: where it has a peek offset, peeking would move that.
+fn first(fd: &OwnedFd, all: &mut Vec<OpenFd>) -> Result<Vec<Queued>, Refusal> {
+    match kernel::socket_number(fd, libc::SOL_SOCKET, libc::SO_PEEK_OFF) {
+        Some(u32::MAX) | None => take(fd, all).map(|message| message.into_iter().collect()),
+        Some(_) => Ok(Vec::new()),
+    }
+}
+
 fn read_queue(fd: &OwnedFd, all: &mut Vec<OpenFd>) -> Result<Vec<Queued>, Refusal> {
-    let failed = "what is in flight cannot be read";
-    let stream = kernel::socket_number(fd, libc::SOL_SOCKET, libc::SO_TYPE) == Some(libc::SOCK_STREAM as u32);
     let mut out: Vec<Queued> = Vec::new();
-    while let Some(message) = kernel::peek(fd).map_err(unreadable(failed))? {
-        // The end of a stream whose peer is gone.
-        if stream && message.data.is_empty() {
-            break;
-        }
-        if message.cut {
-            return Err(("has a message of more than 1 MiB in flight".to_owned(), "read it before the snapshot point"));
-        }
-        let mut keys = Vec::new();
-        for right in message.rights {
-            keys.push(key_of(right, all).map_err(unreadable(failed))?);
-        }
+    let is_stream = is_stream(fd);
+    while let Some((data, keys)) = take(fd, all)? {
         // One sender's bytes are one stream.
-        match out.last_mut().filter(|_| stream && keys.is_empty()) {
-            Some((data, _)) => data.extend(message.data),
-            None => out.push((message.data, keys)),
+        match out.last_mut().filter(|_| is_stream && keys.is_empty()) {
+            Some((before, _)) => before.extend(data),
+            None => out.push((data, keys)),
         }
     }
     Ok(out)
+}
+
+fn is_stream(fd: &OwnedFd) -> bool {
+    kernel::socket_number(fd, libc::SOL_SOCKET, libc::SO_TYPE) == Some(libc::SOCK_STREAM as u32)
+}
+
+/// Whether the socket reads as empty for ever at its end, as streams and sequenced packets do.
+fn has_end(fd: &OwnedFd) -> bool {
+    let kind = kernel::socket_number(fd, libc::SOL_SOCKET, libc::SO_TYPE).map(|kind| kind as i32);
+    matches!(kind, Some(libc::SOCK_STREAM | libc::SOCK_SEQPACKET))
+}
+
+/// The next message from the peek offset on; `None` at the end of the queue.
+fn take(fd: &OwnedFd, all: &mut Vec<OpenFd>) -> Result<Option<Queued>, Refusal> {
+    let failed = "what is in flight cannot be read";
+    let Some(message) = kernel::peek(fd).map_err(unreadable(failed))? else { return Ok(None) };
+    // The end, where the peer is gone or has shut down; a message may have no bytes, too, but it has a time.
+    if message.data.is_empty() && !message.has_time && has_end(fd) {
+        return Ok(None);
+    }
+    if message.cut {
+        return Err(("has a message of more than 1 MiB in flight".to_owned(), "read it before the snapshot point"));
+    }
+    let mut keys = Vec::new();
+    for right in message.rights {
+        keys.push(key_of(right, all).map_err(unreadable(failed))?);
+    }
+    Ok(Some((message.data, keys)))
 }
 
 /// The program's own descriptor for a passed one, or a new entry in `all`.
@@ -105,13 +138,16 @@ pub(super) fn gather(
         .filter(|open| queues.0.contains_key(&open.file().1) && open.name().starts_with("socket:"))
         .map(|open| (open.file().1, *open))
         .collect();
+    let mut done: HashSet<u32> = gathering.records.iter().map(|state| state.record.fd).collect();
     for open in primary.iter().filter(|open| by_inode.contains_key(&open.file().1)) {
-        if gathering.records.iter().any(|state| state.record.fd == open.key) || refused.contains_key(&open.key) {
+        if done.contains(&open.key) || refused.contains_key(&open.key) {
             continue;
         }
+        let before = gathering.records.len();
         if let Err(refusal) = pair(gathering, open, queues, &by_inode) {
             refused.insert(open.key, refusal);
         }
+        done.extend(gathering.records[before..].iter().map(|state| state.record.fd));
     }
 }
 

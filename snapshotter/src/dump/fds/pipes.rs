@@ -48,9 +48,11 @@ fn refill(gathering: &mut Gathering<'_>, writer: u32, size: i32, content: Vec<Ve
 
 fn pipe(gathering: &mut Gathering<'_>, group: &[&OpenFd]) -> Result<(), Refusal> {
     // One of the standard streams, opened once more through /proc.
-    let stream = gathering.open.iter().find(|open| {
-        open.key < 3 && open.file() == group[0].file() && !group.iter().any(|member| member.key == open.key)
-    });
+    let stream = gathering
+        .open
+        .iter()
+        .take_while(|open| open.key < 3)
+        .find(|open| open.file() == group[0].file() && !group.iter().any(|member| member.key == open.key));
     if let Some(stream) = stream {
         for open in group {
             let descriptor = Descriptor::Path { offset: 0, unchanged: None, fifo: false };

@@ -1,11 +1,12 @@
 //! What memory cannot be carried, by the kernel's flags and by what stands behind it.
 
 use super::is_ours;
-use super::regions::shared_backing;
+use super::regions::Backings;
 use crate::dump::refuse::Blocker;
 use crate::tracee::Tracer;
 use crate::tracee::clocks::is_vdso;
 use crate::tracee::maps::Vma;
+use snapfn_format::layout::{LOADER_END, LOADER_START};
 use snapfn_format::snap::{PROT_EXEC, PROT_WRITE};
 
 /// VmFlags that say nothing a restore must repeat, or that are looked at elsewhere ("gd", "lo", "lf", "dp").
@@ -64,6 +65,7 @@ fn check_double_mappings(vmas: &[Vma], tracer: &Tracer, blockers: &mut Vec<Block
 /// Adds a blocker for each VMA that cannot be carried.
 pub(in crate::dump) fn check(vmas: &[Vma], tracer: &Tracer, allow_wx: bool, blockers: &mut Vec<Blocker>) {
     super::guards::check(tracer, blockers);
+    let backings = Backings::new(vmas, tracer.pid);
     for vma in vmas.iter().filter(|vma| !is_ours(tracer, vma)) {
         let subject = format!("memory {:x}-{:x} {}", vma.start, vma.end, vma.name).trim_end().to_owned();
         let mut add = |what: String, remedy| blockers.push(Blocker { subject: subject.clone(), what, remedy });
@@ -81,6 +83,11 @@ pub(in crate::dump) fn check(vmas: &[Vma], tracer: &Tracer, allow_wx: bool, bloc
             );
             continue;
         }
+        if vma.start < LOADER_END && LOADER_START < vma.end {
+            let what = format!("{} GiB, part of which lies where snaprun itself does", (vma.end - vma.start) >> 30);
+            add(what, "reserve less than 10 TiB at once");
+            continue;
+        }
         if let Some((_, what, remedy)) = REFUSED_FLAGS.iter().find(|(flag, ..)| vma.has(flag)) {
             add((*what).to_owned(), remedy);
             continue;
@@ -94,7 +101,7 @@ pub(in crate::dump) fn check(vmas: &[Vma], tracer: &Tracer, allow_wx: bool, bloc
             add(format!("has the unknown flag '{flag}'"), "report it with the kernel's version");
         } else if vma.protection_key != 0 {
             add(format!("has memory protection key {}", vma.protection_key), "use keys after the snapshot point");
-        } else if let Err((what, remedy)) = shared_backing(vma, vmas, tracer.pid) {
+        } else if let Err((what, remedy)) = backings.of(vma) {
             add(what, remedy);
         } else if !allow_wx && vma.prot & PROT_WX == PROT_WX {
             add("is writable and executable at once".to_owned(), WX_REMEDY);

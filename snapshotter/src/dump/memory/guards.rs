@@ -4,6 +4,7 @@
 //! quiet. So they are looked for where the program has installed some, and refused where they cannot be found.
 
 use crate::dump::refuse::Blocker;
+use crate::proc::pagemap::{PageMap, State};
 use crate::tracee::{TraceError, Tracer};
 use snapfn_format::PAGE;
 use std::fs::File;
@@ -11,7 +12,7 @@ use std::ops::Range;
 use std::os::unix::fs::FileExt;
 
 /// In an entry of /proc/PID/pagemap.
-pub(super) const GUARD: u64 = 1 << 58;
+const GUARD: u64 = 1 << 58;
 const MADV_GUARD_INSTALL: i32 = 102;
 
 /// Refuses guard pages that this kernel does not tell.
@@ -51,23 +52,15 @@ pub(super) fn within(tracer: &Tracer, start: u64, end: u64) -> Result<Vec<Range<
     if !tracer.ledger.may_have_guards() {
         return Ok(found);
     }
-    let failed = TraceError::system;
-    let table = File::open(format!("/proc/{}/pagemap", tracer.pid)).map_err(failed("/proc/PID/pagemap"))?;
-    let mut buffer = vec![0u8; 1 << 16];
-    let mut at = start;
-    while at < end {
-        let want = ((end - at) / PAGE * 8).min(buffer.len() as u64) as usize;
-        table.read_exact_at(&mut buffer[..want], at / PAGE * 8).map_err(failed("/proc/PID/pagemap"))?;
-        for entry in buffer[..want].as_chunks::<8>().0 {
-            if u64::from_ne_bytes(*entry) & GUARD != 0 {
-                match found.last_mut() {
-                    Some(last) if last.end == at => last.end += PAGE,
-                    _ => found.push(at..at + PAGE),
+    PageMap::open(tracer.pid)
+        .and_then(|table| {
+            table.runs(start, end, |run| {
+                if run.state == State::Guard {
+                    found.push(run.start..run.end);
                 }
-            }
-            at += PAGE;
-        }
-    }
+            })
+        })
+        .map_err(TraceError::system("/proc/PID/pagemap"))?;
     Ok(found)
 }
 

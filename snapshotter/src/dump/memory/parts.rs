@@ -1,9 +1,10 @@
 //! From regions to parts.
 
-use super::contents::{PageState, for_pages, is_zero, page_states};
+use super::contents::{for_pages, is_zero, populated};
 use super::regions::{Kind, Region};
 use super::{Area, AreaKind, Content, Image, Part};
 use crate::dump::refuse::DumpError;
+use crate::proc::pagemap::{Run, State};
 use crate::tracee::{TraceError, Tracer};
 use snapfn_format::snap::{PROT_EXEC, PROT_READ, PROT_WRITE};
 use snapfn_format::{PAGE, page_down};
@@ -129,14 +130,18 @@ impl Region {
         (self.end - self.start) / PAGE
     }
 
-    /// The state of each page where nothing else is known.
-    fn without_guards(&self) -> Vec<PageState> {
-        let mut states = vec![PageState::Present; self.pages() as usize];
+    /// The state of all pages where only guards are known.
+    fn without_guards(&self) -> Vec<Run> {
+        let mut runs = Vec::new();
+        let mut at = self.start;
         for range in &self.area.guards {
-            let (first, last) = ((range.start - self.start) / PAGE, (range.end - self.start) / PAGE);
-            states[first as usize..last as usize].fill(PageState::Guard);
+            runs.push(Run { start: at, end: range.start, state: State::Own });
+            runs.push(Run { start: range.start, end: range.end, state: State::Guard });
+            at = range.end;
         }
-        states
+        runs.push(Run { start: at, end: self.end, state: State::Own });
+        runs.retain(|run| run.start < run.end);
+        runs
     }
 
     fn part(&self, area: usize, first: u64, last: u64, content: Content) -> Part {
@@ -187,19 +192,20 @@ impl Context<'_> {
         if region.area.advice.contains(&MADV_WIPEONFORK) {
             return Ok(stored);
         }
-        let states = page_states(self.tracer, region)?;
+        let runs = populated(self.tracer, region)?;
         // Of memory with a file only guards are known, which cannot be read.
-        let states = states.or_else(|| (!region.area.guards.is_empty()).then(|| region.without_guards()));
+        let runs = runs.or_else(|| (!region.area.guards.is_empty()).then(|| region.without_guards()));
         let end = self.end_of_file(region)?;
         stored.beyond = (end - region.start) / PAGE;
-        for_pages(self.tracer, region.start, end, states.as_deref(), |index, page| {
+        for_pages(self.tracer, region.start, end, runs.as_deref(), |index, page| {
             if !is_zero(page) {
                 stored.pages.push(index);
                 stored.chunks.extend(mapped_chunk(page).map(|size| (index, size)));
             }
         })?;
-        let guards = states.iter().flatten().enumerate().filter(|(_, state)| **state == PageState::Guard);
-        stored.guards = guards.map(|(index, _)| index as u64).collect();
+        let guards = runs.iter().flatten().filter(|run| run.state == State::Guard);
+        let pages = |run: &Run| (run.start - region.start) / PAGE..(run.end - region.start) / PAGE;
+        stored.guards = guards.flat_map(pages).collect();
         Ok(stored)
     }
 
@@ -229,7 +235,9 @@ impl Context<'_> {
             let anonymous = region.area.kind != AreaKind::Mapped;
             let readable = anonymous && region.prot & PROT_WRITE != 0;
             let runs = close_holes(&stored.pages);
-            let is_read = region.area.shared || (self.copy && readable);
+            // The kernel joins anonymous memory with the .bss of a library before it, whose name the region then has.
+            let is_joined = self.copy && !region.has_file && region.prot & PROT_WRITE != 0;
+            let is_read = region.area.shared || (self.copy && readable) || is_joined;
             if !is_read {
                 parts = self.mapped_parts(region, area, pages, &stored);
             }
@@ -262,8 +270,12 @@ impl Context<'_> {
             while at < last {
                 let guard = guards.contains(&at);
                 let mut end = at + 1;
-                while end < last && guards.contains(&end) == guard {
-                    end += 1;
+                if guard {
+                    while end < last && guards.contains(&end) {
+                        end += 1;
+                    }
+                } else {
+                    end = guards.range(at..).next().map_or(last, |next| last.min(*next));
                 }
                 parts.push(part(at, end, if guard { Content::Guard } else { Content::Zero }));
                 at = end;
@@ -305,12 +317,12 @@ impl Context<'_> {
         let end = self.end_of_file(region)?;
         let mut classes: Vec<Content> = Vec::new();
         let mut expected = vec![0; PAGE as usize];
-        let states = (!region.area.guards.is_empty()).then(|| region.without_guards());
+        let runs = (!region.area.guards.is_empty()).then(|| region.without_guards());
         let guard = |index: u64| {
-            let of = |states: &Vec<PageState>| states.get(index as usize) == Some(&PageState::Guard);
-            states.as_ref().is_some_and(of)
+            let addr = region.start + index * PAGE;
+            region.area.guards.iter().any(|range| range.contains(&addr))
         };
-        for_pages(self.tracer, region.start, end, states.as_deref(), |index, page| {
+        for_pages(self.tracer, region.start, end, runs.as_deref(), |index, page| {
             // Behind a guard is the file: what was written there has gone with it.
             while guard(classes.len() as u64) {
                 classes.push(Content::File(file, offset + classes.len() as u64 * PAGE));

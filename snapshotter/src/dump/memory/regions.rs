@@ -8,7 +8,7 @@ use crate::tracee::ptrace::Tid;
 use crate::tracee::{TraceError, Tracer};
 use snapfn_format::PAGE;
 use snapfn_format::snap::PROT_WRITE;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 
@@ -49,51 +49,87 @@ pub(super) enum Backing {
     Descriptor(u32),
 }
 
-/// A descriptor of the program that is open for the file behind `vma`.
-fn descriptor_of(vma: &Vma, pid: Tid) -> Option<u32> {
-    let entries = fs::read_dir(format!("/proc/{pid}/fd")).ok()?;
-    let mut found: Vec<u32> = entries
-        .filter_map(Result::ok)
-        .filter(|entry| fs::metadata(entry.path()).is_ok_and(|meta| meta.ino() == vma.inode && meta.is_file()))
-        .filter(|entry| fs::read_link(entry.path()).is_ok_and(|target| target.to_string_lossy().starts_with(&vma.name)))
-        .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
-        .collect();
-    found.sort_unstable();
-    found.first().copied()
+/// A device and an inode.
+type FileId = ((u32, u32), u64);
+
+/// What is known of all shared memory of the program, gathered once: it may have many mappings and descriptors.
+pub(super) struct Backings {
+    /// By inode: what the descriptors of files were opened as, in ascending order of their numbers.
+    descriptors: HashMap<u64, Vec<(u32, String)>>,
+    /// Starts of shared areas that show bytes of their file which another one shows, too.
+    twice: HashSet<u64>,
 }
 
-/// How shared memory can be brought back; an error says what is in the way and what to do.
-pub(super) fn shared_backing(vma: &Vma, vmas: &[Vma], pid: Tid) -> Result<Backing, (String, &'static str)> {
-    if !vma.shared || !vma.has_file() {
-        return Ok(Backing::Private);
+impl Backings {
+    pub(super) fn new(vmas: &[Vma], pid: Tid) -> Self {
+        let mut descriptors: HashMap<u64, Vec<(u32, String)>> = HashMap::new();
+        for entry in fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten() {
+            let Some(fd) = entry.file_name().to_str().and_then(|name| name.parse().ok()) else { continue };
+            let Ok(meta) = fs::metadata(entry.path()) else { continue };
+            if let Some(target) = fs::read_link(entry.path()).ok().filter(|_| meta.is_file()) {
+                descriptors.entry(meta.ino()).or_default().push((fd, target.to_string_lossy().into_owned()));
+            }
+        }
+        descriptors.values_mut().for_each(|list| list.sort_unstable());
+        let mut files: HashMap<FileId, Vec<(u64, u64, u64)>> = HashMap::new();
+        for vma in vmas.iter().filter(|vma| vma.shared && vma.has_file()) {
+            let shown = (vma.offset, vma.offset + (vma.end - vma.start), vma.start);
+            files.entry((vma.device, vma.inode)).or_default().push(shown);
+        }
+        Backings { descriptors, twice: files.into_values().flat_map(shown_twice).collect() }
     }
-    let path = vma.path();
-    let is_same = || fs::metadata(&path).is_ok_and(|meta| meta.ino() == vma.inode && meta.is_file());
-    if !vma.deleted && is_same() {
-        return Ok(if vma.prot & PROT_WRITE == 0 && !vma.has("mw") { Backing::Private } else { Backing::Path });
+
+    /// How shared memory can be brought back; an error says what is in the way and what to do.
+    pub(super) fn of(&self, vma: &Vma) -> Result<Backing, (String, &'static str)> {
+        if !vma.shared || !vma.has_file() {
+            return Ok(Backing::Private);
+        }
+        let path = vma.path();
+        let is_same = || fs::metadata(&path).is_ok_and(|meta| meta.ino() == vma.inode && meta.is_file());
+        if !vma.deleted && is_same() {
+            return Ok(if vma.prot & PROT_WRITE == 0 && !vma.has("mw") { Backing::Private } else { Backing::Path });
+        }
+        if !vma.deleted && vma.name.starts_with("/dev/") && !vma.name.starts_with("/dev/zero") {
+            return Err((format!("memory of the device {}", vma.name), "close the device before the snapshot point"));
+        }
+        if vma.name.starts_with("/SYSV") {
+            return Err(("System V shared memory".to_owned(), "attach it after the snapshot point"));
+        }
+        let mut open = self.descriptors.get(&vma.inode).into_iter().flatten();
+        if let Some((fd, _)) = open.find(|(_, target)| target.starts_with(&vma.name)) {
+            return Ok(Backing::Descriptor(*fd));
+        }
+        if self.twice.contains(&vma.start) {
+            return Err((
+                "shared memory that is mapped twice".to_owned(),
+                "unmap one of the two before the snapshot point",
+            ));
+        }
+        // Which of its pages there are is not told: another process may have written to some that this one never touched.
+        if vma.end - vma.start > SHARED_MAX {
+            let what =
+                format!("{} GiB of shared memory, all of which would have to be read", (vma.end - vma.start) >> 30);
+            return Err((what, "map it privately, or from a file that stays open"));
+        }
+        Ok(Backing::Anonymous)
     }
-    if !vma.deleted && vma.name.starts_with("/dev/") && !vma.name.starts_with("/dev/zero") {
-        return Err((format!("memory of the device {}", vma.name), "close the device before the snapshot point"));
+}
+
+/// More shared memory in one piece is not looked through.
+const SHARED_MAX: u64 = 16 << 30;
+
+/// Of ranges of one file (start, end, address), the addresses of those that overlap another one.
+fn shown_twice(mut ranges: Vec<(u64, u64, u64)>) -> Vec<u64> {
+    ranges.sort_unstable();
+    let mut reached = 0;
+    let mut found = Vec::new();
+    for (index, (start, end, addr)) in ranges.iter().enumerate() {
+        if *start < reached || ranges.get(index + 1).is_some_and(|next| next.0 < *end) {
+            found.push(*addr);
+        }
+        reached = reached.max(*end);
     }
-    if vma.name.starts_with("/SYSV") {
-        return Err(("System V shared memory".to_owned(), "attach it after the snapshot point"));
-    }
-    if let Some(fd) = descriptor_of(vma, pid) {
-        return Ok(Backing::Descriptor(fd));
-    }
-    let reach = |vma: &Vma| vma.offset..vma.offset + (vma.end - vma.start);
-    let twice = vmas.iter().any(|other| {
-        let (ours, theirs) = (reach(vma), reach(other));
-        let same = other.inode == vma.inode && other.device == vma.device && other.start != vma.start;
-        same && other.shared && ours.start < theirs.end && theirs.start < ours.end
-    });
-    if twice {
-        return Err((
-            "shared memory that is mapped twice".to_owned(),
-            "unmap one of the two before the snapshot point",
-        ));
-    }
-    Ok(Backing::Anonymous)
+    found
 }
 
 /// All regions of the program, in ascending order.
@@ -105,11 +141,12 @@ pub(super) fn find(
 ) -> Result<Vec<Region>, TraceError> {
     let mut regions: Vec<Region> = Vec::new();
     let mut bases: HashMap<&str, u64> = HashMap::new();
+    let backings = Backings::new(vmas, tracer.pid);
     for vma in vmas.iter().filter(|vma| !is_ours(tracer, vma)) {
         if vma.has_file() && vma.offset == 0 {
             bases.insert(&vma.name, vma.start);
         }
-        let backing = shared_backing(vma, vmas, tracer.pid).unwrap_or(Backing::Private);
+        let backing = backings.of(vma).unwrap_or(Backing::Private);
         let mut region = region_of(vma, backing, bases.get(vma.name.as_str()).copied(), elves, image);
         region.area.guards = guards::within(tracer, vma.start, vma.end)?;
         region.cut = vma.has_file() && tracer.memory.read(vma.end - PAGE, &mut [0]).is_err();
@@ -207,4 +244,17 @@ pub(super) fn elf_ranges(tracer: &Tracer, vmas: &[Vma], elves: &mut ElfStore) ->
     let at = |addr: u64| request.bias.wrapping_add(addr);
     ranges.push((at(header.image_start.get()), at(header.image_end.get())));
     ranges
+}
+
+#[cfg(test)]
+mod tests {
+    use super::shown_twice;
+
+    #[test]
+    fn overlaps() {
+        assert_eq!(shown_twice(vec![(0, 10, 1), (10, 20, 2)]), [0u64; 0]);
+        assert_eq!(shown_twice(vec![(5, 10, 1), (0, 6, 2), (20, 30, 3)]), [2, 1]);
+        assert_eq!(shown_twice(vec![(0, 100, 1), (10, 20, 2), (30, 40, 3), (100, 101, 4)]), [1, 2, 3]);
+        assert_eq!(shown_twice(vec![(0, 10, 1), (0, 10, 2)]), [1, 2]);
+    }
 }

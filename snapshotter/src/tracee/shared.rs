@@ -1,0 +1,21 @@
+//! What two processes share with each other.
+#![allow(unsafe_code)] // kcmp
+
+use super::ptrace::Tid;
+
+/// What processes can have in common (`KCMP_…`).
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Kind {
+    Memory = 1,
+    Descriptors = 2,
+}
+
+/// Whether two processes share it; `None` where that is not told (other users' processes, no kcmp here).
+pub(crate) fn is_shared(kind: Kind, a: Tid, b: Tid) -> Option<bool> {
+    // SAFETY: integers only.
+    match unsafe { libc::syscall(libc::SYS_kcmp, a, b, kind as i32, 0, 0) } {
+        0 => Some(true),
+        1.. => Some(false),
+        _ => None,
+    }
+}
