@@ -531,3 +531,47 @@ fn generate_writes_what_the_installer_needs() {
     }
     one_line(&f.run(1, &["generate", "man", "/nonexistent"]).1, "/nonexistent");
 }
+
+/// A snapshot may name anything: its paths are looked at, and nothing happens to what they lead to. A FIFO whose reader came
+/// would let its writer go on.
+#[test]
+fn paths_of_a_snapshot_are_only_looked_at() {
+    let mut f = fixture();
+    let fifo = f.path("fifo");
+    nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRWXU).unwrap();
+    let name = fifo.to_string_lossy().into_owned();
+    f.sample = Sample { paths: [(); 3].map(|()| name.clone()), host: name, ..f.sample };
+    f.put("hostile", &f.sample.file());
+    let went_on = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let opened = fs::OpenOptions::new().write(true).open(&fifo);
+            went_on.store(true, std::sync::atomic::Ordering::SeqCst);
+            opened.unwrap();
+        });
+        let commands = [&["check", "hostile"][..], &["inspect", "hostile"], &["diff", "hostile", "fn"]];
+        let opened = commands.map(|args| {
+            f.command(args).output().unwrap();
+            std::thread::sleep(std::time::Duration::from_millis(50));
+            went_on.load(std::sync::atomic::Ordering::SeqCst)
+        });
+        // Both ways, which waits for nobody: the writer goes on now.
+        fs::OpenOptions::new().read(true).write(true).open(&fifo).unwrap();
+        assert_eq!(opened, [false; 3], "whether {commands:?} have opened it");
+    });
+}
+
+#[test]
+fn inspect_html_follows_no_link() {
+    let f = fixture();
+    fs::write(f.path("victim"), "kept").unwrap();
+    std::os::unix::fs::symlink(f.path("victim"), f.path("page.html")).unwrap();
+    let (_, err) = f.run(1, &["inspect", "fn", "--html", "page.html"]);
+    one_line(&err, "symbolic link");
+    assert_eq!(fs::read(f.path("victim")).unwrap(), b"kept");
+    std::os::unix::fs::symlink(f.path("nowhere"), f.path("dangling.html")).unwrap();
+    f.run(1, &["inspect", "fn", "--html", "dangling.html"]);
+    assert!(!f.path("nowhere").exists());
+    let page = f.command(&["inspect", "fn", "--html", "/dev/stdout"]).output().unwrap();
+    assert!(page.status.success() && page.stdout.starts_with(b"<!DOCTYPE html>"));
+}

@@ -25,6 +25,8 @@ use elf::Image;
 use snapfn_format::Digest;
 use snapfn_format::init::{self, InitHeader, InitSource, Segment};
 use std::borrow::Cow;
+use std::fs::File;
+use std::io::Read;
 use std::path::Path;
 use zerocopy::little_endian::{U32, U64};
 
@@ -56,10 +58,23 @@ pub fn split_file(path: &Path) -> Result<Split<'static>, SplitError> {
     if !metadata.is_file() {
         return Err(SplitError::NotRegular(path.to_owned()));
     }
+    let file = File::open(path).map_err(|error| SplitError::io("cannot read", path, error))?;
+    split_open(&file, path)
+}
+
+/// Splits a file that was opened from `path`. No more of it is read than its size says: the kernel's own files have none,
+/// and reading one may wait for ever or take away what others wait for.
+pub fn split_open(file: &File, path: &Path) -> Result<Split<'static>, SplitError> {
+    let failed = |error| SplitError::io("cannot read", path, error);
+    let metadata = file.metadata().map_err(failed)?;
+    if !metadata.is_file() {
+        return Err(SplitError::NotRegular(path.to_owned()));
+    }
     if metadata.len() > MAX_FILE {
         return Err(SplitError::TooLarge(metadata.len()));
     }
-    let bytes = std::fs::read(path).map_err(|error| SplitError::io("cannot read", path, error))?;
+    let mut bytes = Vec::with_capacity(metadata.len() as usize);
+    file.take(metadata.len()).read_to_end(&mut bytes).map_err(failed)?;
     split(Cow::Owned(bytes))
 }
 

@@ -5,6 +5,7 @@ use crate::{Digest, Kind, StoreError, Transaction};
 use snapfn_format::store::{PULLED, REFS, SETS};
 use std::fs::{self, DirBuilder, File, FileType, OpenOptions, Permissions};
 use std::io;
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
@@ -115,11 +116,13 @@ pub(crate) fn make_dir(path: &Path) -> Result<(), StoreError> {
     }
 }
 
-/// Opens a regular file for reading, and nothing else.
+/// Opens a regular file for reading, and nothing else. What the name stands for is looked at before it is opened: to open a
+/// device may do anything, and to open a FIFO wakes whoever writes to it. The same file is then opened, whatever the name
+/// stands for by now.
 pub(crate) fn open_regular(path: &Path, flags: i32) -> Result<File, StoreError> {
-    let file = OpenOptions::new().read(true).custom_flags(flags | libc::O_NONBLOCK).open(path);
-    let file = match file {
-        Ok(file) => file,
+    let place = OpenOptions::new().read(true).custom_flags(flags | libc::O_PATH).open(path);
+    let place = match place {
+        Ok(place) => place,
         Err(e) => {
             return Err(match fs::symlink_metadata(path) {
                 Ok(meta) if !meta.is_file() && e.raw_os_error() != Some(libc::ENOENT) => {
@@ -129,11 +132,13 @@ pub(crate) fn open_regular(path: &Path, flags: i32) -> Result<File, StoreError> 
             });
         }
     };
-    let meta = file.metadata().map_err(|e| StoreError::io("look at", path, e))?;
-    match meta.is_file() {
-        true => Ok(file),
-        false => Err(StoreError::NotAFile { path: path.to_path_buf(), found: describe(meta.file_type()) }),
+    let meta = place.metadata().map_err(|e| StoreError::io("look at", path, e))?;
+    if !meta.is_file() {
+        return Err(StoreError::NotAFile { path: path.to_path_buf(), found: describe(meta.file_type()) });
     }
+    let found = PathBuf::from(format!("/proc/self/fd/{}", place.as_raw_fd()));
+    let file = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(found);
+    file.map_err(|e| StoreError::io("open", path, e))
 }
 
 /// Opens a file outside the store for reading; anything but a regular file is refused without waiting for it.

@@ -5,13 +5,12 @@ use crate::tracee::{TraceError, symbols};
 use snapfn_format::Digest;
 use snapfn_format::init::{Init, InitHeader, SegmentKind};
 use snapfn_format::snap::{FILE_CODE, FILE_DATA};
-use snapfn_split::{Piece, Split, split_file};
-use snapfn_store::{Kind, StoreError, Stored, Stores, Transaction};
+use snapfn_split::{Piece, Split, split_open};
+use snapfn_store::{Kind, StoreError, Stored, Stores, Transaction, open_file};
 use std::collections::HashMap;
-use std::fs::{File, Metadata};
-use std::io::Read;
+use std::fs::Metadata;
 use std::ops::Range;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 /// Larger files that are no ELF are not copied: the pages that the program sees go into the snapshot.
@@ -71,11 +70,12 @@ impl ElfStore {
     }
 
     fn store(&self, path: &Path, inode: u64) -> Option<StoredFile> {
-        let metadata = path.metadata().ok().filter(|m| m.is_file() && m.ino() == inode)?;
+        let file = open_file(path).ok()?;
+        let metadata = file.metadata().ok().filter(|m| m.ino() == inode)?;
         let mut magic = [0; 4];
-        File::open(path).ok()?.read_exact(&mut magic).ok()?;
+        file.read_exact_at(&mut magic, 0).ok()?;
         if magic == *b"\x7fELF" {
-            let split = split_file(path).ok()?;
+            let split = split_open(&file, path).ok()?;
             return self.put_code(path, &split).ok();
         }
         if metadata.len() > DATA_FILE_MAX {
@@ -130,7 +130,8 @@ impl ElfStore {
     /// Splits an ELF file. What lies beside it under the names that snapcc gives is not looked at: anybody may have put it
     /// there, and to find out whether it is what the splitter makes takes the very split.
     fn split(&self, elf: &Path) -> Result<ElfFiles, TraceError> {
-        let split = split_file(elf).map_err(|error| read_error(elf, error))?;
+        let file = open_file(elf).map_err(|error| read_error(elf, error))?;
+        let split = split_open(&file, elf).map_err(|error| read_error(elf, error))?;
         let parsed = Init::parse(&split.init).map_err(|error| read_error(elf, error))?;
         let code = self.put_code(elf, &split)?;
         let about = elf.metadata().map_err(|error| read_error(elf, error))?;

@@ -20,6 +20,7 @@ use snapfn_store::Stores;
 use std::ffi::OsString;
 use std::fs::{File, Permissions};
 use std::io::{self, Write};
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
@@ -37,12 +38,28 @@ pub(crate) struct Args {
 }
 
 /// Writes a file for its owner alone, also in the place of one for all: a report has the program's arguments. What is no
-/// regular file (a terminal, a pipe) stays as it is.
+/// regular file (a terminal, a pipe) stays as it is. A link to a regular file is not followed: in a directory that others may
+/// write to, anybody could choose the file that is overwritten.
 fn write_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let mut file = File::options().write(true).create(true).truncate(true).mode(0o600).open(path)?;
-    if file.metadata()?.is_file() {
-        file.set_permissions(Permissions::from_mode(0o600))?;
+    let options = |flags| File::options().write(true).custom_flags(flags).to_owned();
+    let place = match File::options().read(true).custom_flags(libc::O_PATH).open(path) {
+        Ok(place) if !place.metadata()?.is_file() => Some(place),
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => None,
+    };
+    if let Some(place) = place {
+        return options(0).open(format!("/proc/self/fd/{}", place.as_raw_fd()))?.write_all(bytes);
     }
+    let opened = options(libc::O_NOFOLLOW | libc::O_NONBLOCK).create(true).mode(0o600).open(path);
+    let mut file = opened.map_err(|error| match error.raw_os_error() {
+        Some(libc::ELOOP) => io::Error::other("it is a symbolic link, name the file that it leads to"),
+        _ => error,
+    })?;
+    if !file.metadata()?.is_file() {
+        return Err(io::Error::other("it is another file by now"));
+    }
+    file.set_permissions(Permissions::from_mode(0o600))?;
+    file.set_len(0)?;
     file.write_all(bytes)
 }
 

@@ -3,12 +3,12 @@
 use super::text::printable;
 use snapfn_format::FormatError;
 use snapfn_format::snap::{FILE_CODE, FILE_DATA, FILE_SELF, OP_MAP_FILE, OP_READ, Op, Plan, peek_header};
-use snapfn_store::{Digest, Kind, NameError, Store, StoreError, Stores, Target, Untrusted};
+use snapfn_store::{Digest, Kind, NameError, Store, StoreError, Stores, Target, Untrusted, open_file};
 use std::ffi::{OsStr, OsString};
 use std::fmt::Display;
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io;
-use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use thiserror::Error;
 use zerocopy::IntoBytes;
@@ -189,14 +189,13 @@ impl Snapshot {
     }
 }
 
-/// Opens a regular file for reading; never waits for the writer of a FIFO.
+/// Opens a regular file for reading, and nothing else.
 pub(crate) fn open_regular(path: &Path) -> Result<File, ExamineError> {
-    let file = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path);
-    let file = file.map_err(ExamineError::io("open", path))?;
-    match file.metadata().map_err(ExamineError::io("look at", path))?.is_file() {
-        true => Ok(file),
-        false => Err(ExamineError::NotRegular(path.to_path_buf())),
-    }
+    open_file(path).map_err(|error| match error {
+        StoreError::NotAFile { path, .. } => ExamineError::NotRegular(path),
+        StoreError::Io { what, path, source } => ExamineError::Io { what, path, source },
+        source => ExamineError::Store { name: path.into(), source },
+    })
 }
 
 /// Writes `text` to standard output. A reader that has seen enough (`… | head`) is no failure.

@@ -5,10 +5,11 @@ use object::LittleEndian as LE;
 use object::elf::{ELF_NOTE_GNU, FileHeader64, NT_GNU_BUILD_ID};
 use object::read::elf::{FileHeader as _, ProgramHeader as _};
 use serde::Serialize;
-use snapfn_split::{SplitError, split_file};
-use snapfn_store::{Digest, Kind, Stores};
+use snapfn_split::{SplitError, split_open};
+use snapfn_store::{Digest, Kind, StoreError, Stores, open_file};
 use std::fmt::{self, Write};
-use std::io::Read;
+use std::fs::File;
+use std::io::{ErrorKind, Read, Seek};
 use std::path::Path;
 
 /// What lies at a path.
@@ -56,12 +57,18 @@ impl fmt::Display for Difference {
 
 /// Splits the file at `path` as the snapshotter did, and compares the digest of its code.
 pub(super) fn compare(path: &Path, code: Digest, stores: &Stores) -> Installed {
-    if path.as_os_str().is_empty() || !path.exists() {
+    if path.as_os_str().is_empty() {
         return Installed::Absent;
     }
-    let host_build_id = match split_file(path) {
+    // The path is whatever the snapshot says.
+    let file = match open_file(path) {
+        Ok(file) => file,
+        Err(StoreError::Io { source, .. }) if source.kind() == ErrorKind::NotFound => return Installed::Absent,
+        Err(error) => return Installed::Unknown(error.to_string()),
+    };
+    let host_build_id = match split_open(&file, path) {
         Ok(split) if split.code_digest == code => return Installed::Same,
-        Ok(_) => std::fs::read(path).ok().and_then(|bytes| build_id(&bytes)),
+        Ok(_) => beginning(file).and_then(|bytes| build_id(&bytes)),
         // What is no ELF any more is another version, too.
         Err(SplitError::NotElf | SplitError::Class | SplitError::Machine(_)) => None,
         Err(error) => return Installed::Unknown(error.to_string()),
@@ -76,11 +83,16 @@ pub(super) fn compare(path: &Path, code: Digest, stores: &Stores) -> Installed {
 
 /// The snapshot's own file: headers and notes are where they were in the original.
 fn stored(code: Digest, stores: &Stores) -> Option<Vec<u8>> {
-    /// Notes lie at the beginning of a file; what is longer is not read to its end.
-    const MOST: u64 = 64 << 20;
     let (store, _) = stores.locate(Kind::Code, code).ok()?;
+    beginning(store.open(Kind::Code, code).ok()?)
+}
+
+/// What may have notes, which lie at the beginning of a file; what is longer is not read to its end.
+fn beginning(mut file: File) -> Option<Vec<u8>> {
+    const MOST: u64 = 64 << 20;
     let mut bytes = Vec::new();
-    store.open(Kind::Code, code).ok()?.take(MOST).read_to_end(&mut bytes).ok()?;
+    file.rewind().ok()?;
+    file.take(MOST).read_to_end(&mut bytes).ok()?;
     Some(bytes)
 }
 

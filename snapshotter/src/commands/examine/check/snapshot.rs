@@ -8,13 +8,13 @@ use crate::commands::examine::space::{path, text};
 use crate::commands::examine::text::hex;
 use crate::commands::examine::xstate;
 use crate::prng::{self, Hooks};
+use nix::errno::Errno;
+use nix::unistd::{AccessFlags, access};
 use snapfn_format::PAGE;
 use snapfn_format::snap::*;
 use snapfn_host::{Outcome, requirements};
 use snapfn_store::{Kind, Stores};
 use std::collections::BTreeSet;
-use std::fs::OpenOptions;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 /// Looks at everything that the snapshot needs, and at all variants of its tag.
@@ -191,15 +191,13 @@ impl Findings {
         }
     }
 
-    /// A path that an instance opens. Opened here in the same way, but never created or waited for.
+    /// A path that an instance opens. The snapshot may name anything, so it is only looked at: to open a FIFO or a device has
+    /// effects.
     fn path(&mut self, path: &Path, write: bool, what: &str) {
-        let opened = OpenOptions::new().read(true).write(write).custom_flags(libc::O_NONBLOCK).open(path);
-        // Directories are opened for reading only, and devices may refuse to be opened twice: they are there.
-        match opened {
-            Err(error) if matches!(error.raw_os_error(), Some(libc::ENOENT | libc::ENOTDIR | libc::EACCES)) => {
-                let why = error.to_string();
-                let why = why.split(" (os error").next().unwrap_or_default();
-                self.add(Verdict::Fails, what, format!("{}: {why}", path.display()));
+        let wanted = if write { AccessFlags::R_OK | AccessFlags::W_OK } else { AccessFlags::R_OK };
+        match access(path, wanted) {
+            Err(errno @ (Errno::ENOENT | Errno::ENOTDIR | Errno::EACCES)) => {
+                self.add(Verdict::Fails, what, format!("{}: {}", path.display(), errno.desc()));
             }
             _ => self.add(Verdict::Ok, what, format!("{} is there", path.display())),
         }
