@@ -2,7 +2,7 @@
 //! cc: gcc,clang
 //! variants: O2,static
 //! files: written
-//! init-output: 1
+//! init-output: written to a buffer before the point\n
 #include <pthread.h>
 #include <snap.h>
 #include <stdio.h>

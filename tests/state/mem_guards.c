@@ -50,7 +50,8 @@ int main(void) {
     int anonymous = MAP_PRIVATE | MAP_ANONYMOUS;
     signal(SIGSEGV, caught);
     int fd = open("guarded", O_RDWR | O_CREAT | O_TRUNC, 0600), memory = memfd_create("guarded", 0);
-    CHECK(fd >= 0 && memory >= 0 && ftruncate(fd, PAGES * PAGE) == 0 && ftruncate(memory, PAGES * PAGE) == 0);
+    /* Instances are another user's. */
+    CHECK(fd >= 0 && fchmod(fd, 0666) == 0 && memory >= 0 && ftruncate(fd, PAGES * PAGE) == 0 && ftruncate(memory, PAGES * PAGE) == 0);
     for (int i = 0; i < ADVICE; i++) {
         struct area *one = add("one page's advice", RW, anonymous, -1, 1), *all = add("advice", RW, anonymous, -1, 1);
         if (i > 0) madvise(one->memory + PAGE, PAGE, advice[i]), madvise(all->memory, PAGES * PAGE, advice[i]);

@@ -404,7 +404,7 @@ mod tests {
     fn threads_and_children_are_ordinary() {
         let thread = 0x3d_0f00;
         assert!(names(&[(libc::SYS_clone, &[thread], 2), (libc::SYS_clone, &[0x4111], 2)]).is_empty());
-        assert_eq!(names(&[(libc::SYS_clone, &[thread | 1 << 23], 2)]), ["clone:CLONE_UNTRACED"]);
+        assert!(names(&[(libc::SYS_clone, &[thread | 1 << 23], 2)]).is_empty(), "CLONE_UNTRACED");
     }
 
     #[test]

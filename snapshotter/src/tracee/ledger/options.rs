@@ -249,7 +249,7 @@ pub(super) const CLONE: &[Cell] = &[
     stateless(1 << 20, "CLONE_PARENT_SETTID", "writes to memory"),
     restored(1 << 21, "CLONE_CHILD_CLEARTID", "each thread's address"),
     stateless(1 << 22, "CLONE_DETACHED", "no kernel of today knows it"),
-    refused(1 << 23, "CLONE_UNTRACED", "makes a thread or process that the snapshotter does not see"),
+    restored(1 << 23, "CLONE_UNTRACED", "threads; the snapshotter attaches to those that it was not told of"),
     stateless(1 << 24, "CLONE_CHILD_SETTID", "writes to memory"),
     asked(1 << 25, "CLONE_NEWCGROUP", "another namespace is refused, of every thread"),
     asked(1 << 26, "CLONE_NEWUTS", "another namespace is refused, of every thread"),
