@@ -33,7 +33,8 @@ fuzz_target!(|data: &[u8]| {
             for line in text.lines() {
                 drop(fdinfo::pairs(line));
                 if let Some(step) = fdinfo::lock(line) {
-                    assert!(step.b.checked_add(step.c).is_some());
+                    let is_lock = matches!(step, snapfn_format::snap::Step::Lock { start, len, .. } if start.checked_add(len).is_some());
+                    assert!(is_lock);
                 }
             }
         }
