@@ -1,13 +1,21 @@
-//! Words that must be new in every instance, each known by where it is and never by its value alone.
+//! Words that must be new in every instance, each known by where it is and never by its value alone, with one exception.
 //!
 //! ```text
 //!  environ     the symbols of that name, and the vector itself          environ
+//!  its copies  where the vector has to move, see below
 //!  canary      TLS blocks and frames                                    canary
 //!  owners      of held mutexes                                          mutexes
 //!  arguments   what two runs of the initialisation tell, at `main`      arguments
 //! ```
+//!
+//! An instance with as many variables has its environment where the program had it, and no pointer to it changes. With
+//! another number the vector has to move. At `main` two runs of the initialisation tell which words follow it. Later nobody
+//! tells, and programs do keep its address outside of `environ`: perl frees `environ` at its end unless it equals the copy
+//! that it made. So at later points all words that equal the address follow it; what would be wrong to change (a table
+//! keyed by the address) is rarer than what would be wrong to leave. [`PATCH_ENVP`] is applied where the vector moves only.
 
 use super::functions;
+use super::memory::{AreaKind, Content, Image, read_image};
 use super::refuse::DumpError;
 use super::threads::ThreadState;
 use crate::tracee::{Reached, Tracer};
@@ -23,8 +31,13 @@ pub(super) fn find(
     tracer: &Tracer,
     reached: &Reached,
     threads: &[ThreadState],
+    image: &Image,
     mut words: Vec<Patch>,
 ) -> Result<Vec<Patch>, DumpError> {
+    if reached.at != AT_MAIN {
+        // The sort is stable: what is known of a word by other means stays the first one.
+        copies_of_environ(tracer, image, &mut words)?;
+    }
     // The first has a place in the process record.
     for info in tracer.registered.infos.iter().skip(1) {
         words.push(Patch { addr: *info, kind: PATCH_INFO, place: PATCH_MEMORY, arg: 0 });
@@ -35,6 +48,23 @@ pub(super) fn find(
     words.dedup_by_key(|patch| patch.addr);
     registers(tracer, reached, threads, &mut words);
     Ok(words)
+}
+
+/// Adds the words of private memory that equal the address of the program's environment vector.
+fn copies_of_environ(tracer: &Tracer, image: &Image, out: &mut Vec<Patch>) -> Result<(), DumpError> {
+    const PIECE: u64 = 1 << 20;
+    let vector = tracer.booted.request.envp;
+    let stored = image.parts.iter().filter(|part| matches!(part.content, Content::Map | Content::Read));
+    for part in stored.filter(|part| image.areas.get(part.area).is_some_and(|area| area.kind != AreaKind::Resident)) {
+        for at in (part.addr..part.addr + part.len).step_by(PIECE as usize) {
+            let mut bytes = vec![0; (part.addr + part.len - at).min(PIECE) as usize];
+            read_image(tracer, at, &mut bytes)?;
+            let words = bytes.as_chunks::<8>().0.iter().zip((at..).step_by(8));
+            let equal = words.filter(|(word, _)| u64::from_le_bytes(**word) == vector);
+            out.extend(equal.map(|(_, addr)| Patch { addr, kind: PATCH_ENVP, place: PATCH_MEMORY, arg: 0 }));
+        }
+    }
+    Ok(())
 }
 
 fn registers(tracer: &Tracer, reached: &Reached, threads: &[ThreadState], out: &mut Vec<Patch>) {
