@@ -400,10 +400,6 @@ static void dnotify_duplicate(void) {
     if (!is_missing) fd = 50;
 }
 
-static void allocated_key(void) {
-    if (syscall(SYS_pkey_alloc, 0, 0) < 0) missing();
-}
-
 static void socket_filter(void) {
     struct sock_filter all[] = {{0x06 /* return */, 0, 0, 0xffff}};
     struct sock_fprog program = {1, all};
@@ -520,7 +516,7 @@ static const struct kind {
     {"tagged", tagged, NULL}, {"ldt", ldt, NULL}, {"thread-keyring", thread_keyring, NULL},
     {"process-keyring", process_keyring, NULL}, {"session-keyring", session_keyring, NULL},
     {"semaphore-undo", semaphore_undo, remove_set}, {"landlock-rules", landlock_rules, NULL}, {"dnotify", dnotify, NULL},
-    {"dnotify-duplicate", dnotify_duplicate, NULL}, {"allocated-key", allocated_key, NULL},
+    {"dnotify-duplicate", dnotify_duplicate, NULL}, 
     {"socket-filter", socket_filter, NULL}, {"pair-filter", pair_filter, NULL}, {"multicast", multicast, NULL},
     {"32-bit", compat_call, NULL}, {"bound-memory", bound_memory, NULL}, {"io-ports", io_ports, NULL},
     {"core-scheduling", core_scheduling, NULL}, {"thread-directory", thread_directory, NULL},

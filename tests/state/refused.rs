@@ -66,7 +66,6 @@ const KINDS: &[(&str, &[&str])] = &[
     ("landlock-rules", &["system call landlock_restrict_self: ", "restricts the thread for ever", "--accept"]),
     ("dnotify", &["system call fcntl:F_NOTIFY on descriptor 3: ", "dnotify", "--accept"]),
     ("dnotify-duplicate", &["system call fcntl:F_NOTIFY on descriptor 50: ", "dnotify", "--accept"]),
-    ("allocated-key", &["process: ", "memory protection key 1", "after the snapshot point"]),
     ("socket-filter", &["descriptor 3", "SO_ATTACH_FILTER", "after the snapshot point"]),
     ("pair-filter", &["descriptor 3", "SO_ATTACH_FILTER", "after the snapshot point"]),
     ("multicast", &["system call setsockopt:IP_ADD_MEMBERSHIP on descriptor 3: ", "multicast group", "--accept"]),

@@ -46,15 +46,6 @@ pub(super) fn process(tracer: &Tracer, scratch: &Scratch<'_>, blockers: &mut Vec
         let session = keyring(scratch, KEY_SPEC_SESSION);
         subject.block(session.is_some() && session != own_session(), "has a session keyring of its own", AFTER);
     }
-    if ledger.may_have_called(&[libc::SYS_pkey_alloc]) {
-        for key in (1..16).filter(|key| has_protection_key(scratch, *key)) {
-            subject.block(
-                true,
-                format!("has allocated memory protection key {key}"),
-                "use keys after the snapshot point",
-            );
-        }
-    }
     if tracer.spawned.is_ours && ledger.may_have_called(&[libc::SYS_ioctl, libc::SYS_setsid]) {
         subject.block(has_own_terminal(tracer.pid), "has another controlling terminal", AFTER);
     }
@@ -190,14 +181,6 @@ fn has_ldt(scratch: &Scratch<'_>) -> bool {
     const READ: u64 = 0;
     const SEGMENT: u64 = 8;
     scratch.value(libc::SYS_modify_ldt, &[READ, scratch.addr, SEGMENT]).is_ok_and(|len| len > 0)
-}
-
-/// The kernel looks at the key before it looks for the memory, of which there is none.
-fn has_protection_key(scratch: &Scratch<'_>, key: u64) -> bool {
-    const NOWHERE: u64 = 0x1000;
-    const LEN: u64 = 0x1000;
-    let answer = scratch.value(libc::SYS_pkey_mprotect, &[NOWHERE, LEN, 0, key]);
-    answer.is_err_and(|error| error.raw_os_error() == Some(libc::ENOMEM))
 }
 
 /// A terminal that controls the program and not the snapshotter, or the other way round. A session of its own begins

@@ -17,6 +17,10 @@ const fn asked(number: u16, name: &'static str, why: &'static str) -> Row {
     Row { number, name, effect: Effect::Always(Verdict::Asked), why }
 }
 
+const fn noted(number: u16, name: &'static str, why: &'static str) -> Row {
+    Row { number, name, effect: Effect::Always(Verdict::Noted), why }
+}
+
 const fn refused(number: u16, name: &'static str, why: &'static str) -> Row {
     Row { number, name, effect: Effect::Always(Verdict::Refused), why }
 }
@@ -358,7 +362,7 @@ pub(crate) const CALLS: &[Row] = &[
     stateless(327, "preadv2", "as read"),
     stateless(328, "pwritev2", "as write"),
     asked(329, "pkey_mprotect", "memory with a protection key is refused by range"),
-    asked(330, "pkey_alloc", "allocated protection keys are refused"),
+    noted(330, "pkey_alloc", "an instance has no keys; memory that has one is refused"),
     asked(331, "pkey_free", "allocated protection keys are refused"),
     stateless(332, "statx", "a question"),
     stateless(333, "io_pgetevents", "takes events of a context, which is refused"),
