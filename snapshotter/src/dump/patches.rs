@@ -2,17 +2,16 @@
 //!
 //! ```text
 //!  environ     the symbols of that name, and the vector itself          environ
-//!  its copies  where the vector has to move, see below
+//!  its copies  in programs that have made another one, see below
 //!  canary      TLS blocks and frames                                    canary
 //!  owners      of held mutexes                                          mutexes
 //!  arguments   what two runs of the initialisation tell, at `main`      arguments
 //! ```
 //!
-//! An instance with as many variables has its environment where the program had it, and no pointer to it changes. With
-//! another number the vector has to move. At `main` two runs of the initialisation tell which words follow it. Later nobody
-//! tells, and programs do keep its address outside of `environ`: perl frees `environ` at its end unless it equals the copy
-//! that it made. So at later points all words that equal the address follow it; what would be wrong to change (a table
-//! keyed by the address) is rarer than what would be wrong to leave. [`PATCH_ENVP`] is applied where the vector moves only.
+//! An instance with as many variables has its environment where the program had it, and no pointer to it changes. A
+//! program that has made a vector of its own is the exception: its `environ` leads to the instance's vector, wherever that
+//! is, and so must the program's copies of the address that `environ` had at the start. perl frees `environ` at its end
+//! unless the two are equal. At `main` two runs of the initialisation tell which words these are; later it is their value.
 
 use super::functions;
 use super::memory::{AreaKind, Content, Image, read_image};
@@ -34,7 +33,8 @@ pub(super) fn find(
     image: &Image,
     mut words: Vec<Patch>,
 ) -> Result<Vec<Patch>, DumpError> {
-    if reached.at != AT_MAIN {
+    let has_own_vector = !words.iter().any(|patch| patch.kind == PATCH_VECTOR);
+    if reached.at != AT_MAIN && has_own_vector {
         // The sort is stable: what is known of a word by other means stays the first one.
         copies_of_environ(tracer, image, &mut words)?;
     }
@@ -50,7 +50,7 @@ pub(super) fn find(
     Ok(words)
 }
 
-/// Adds the words of private memory that equal the address of the program's environment vector.
+/// Adds the words of private memory that equal the address of the environment vector of the start.
 fn copies_of_environ(tracer: &Tracer, image: &Image, out: &mut Vec<Patch>) -> Result<(), DumpError> {
     const PIECE: u64 = 1 << 20;
     let vector = tracer.booted.request.envp;
