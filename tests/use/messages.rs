@@ -56,7 +56,7 @@ fn help_of_snaprun_has_the_options_for_people() {
 fn a_snapshot_of_another_user_names_the_option_to_share_it() {
     let workspace = Workspace::new();
     let file = workspace.snapshot("hello", HELLO, &["-O1"], "main");
-    fs::set_permissions(&file, fs::Permissions::from_mode(0)).unwrap();
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o000)).unwrap();
     says(
         &workspace.snaprun(&[&file.to_string_lossy()]).run(),
         "126",
