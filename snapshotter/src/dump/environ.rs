@@ -92,10 +92,11 @@ pub(super) fn gather(tracer: &Tracer, vmas: &[Vma], initial: &[Vec<u8>]) -> Resu
     let mut patches: Vec<Patch> = named.into_iter().map(|variable| memory(variable, PATCH_ENVP, 0)).collect();
     let len = 8 * (pointers.len() as u64 + 1);
     let is_writable = maps::all(vmas, vector..vector + len, |vma| vma.prot & PROT_WRITE != 0);
-    // A vector that the program has made holds strings that it may free, as perl does at its end; `environ` then leads to
-    // the vector of the start, and so to that of the instance.
-    let is_of_the_start = vector == tracer.booted.request.envp;
-    if is_of_the_start && is_writable && is_own(vmas, vector, len) {
+    // A program that has copied all strings may free them, as perl does at its end. Its `environ` leads to the vector of the
+    // start instead, and so to that of the instance.
+    let keeps_strings = pointers.iter().any(|pointer| tracer.strings.env.contains(pointer));
+    let may_be_filled = vector == tracer.booted.request.envp || keeps_strings;
+    if may_be_filled && is_writable && is_own(vmas, vector, len) {
         patches.push(memory(vector, PATCH_VECTOR, pointers.len() as u32));
     }
     Ok(Environment { changes, patches })

@@ -9,7 +9,7 @@
 //! ```
 //!
 //! An instance with as many variables has its environment where the program had it, and no pointer to it changes. A
-//! program that has made a vector of its own is the exception: its `environ` leads to the instance's vector, wherever that
+//! program that has copied vector and strings is the exception: its `environ` leads to the instance's vector, wherever that
 //! is, and so must the program's copies of the address that `environ` had at the start. perl frees `environ` at its end
 //! unless the two are equal. At `main` two runs of the initialisation tell which words these are; later it is their value.
 
@@ -33,8 +33,8 @@ pub(super) fn find(
     image: &Image,
     mut words: Vec<Patch>,
 ) -> Result<Vec<Patch>, DumpError> {
-    let has_own_vector = !words.iter().any(|patch| patch.kind == PATCH_VECTOR);
-    if reached.at != AT_MAIN && has_own_vector {
+    let has_copied_all = !words.iter().any(|patch| patch.kind == PATCH_VECTOR);
+    if reached.at != AT_MAIN && has_copied_all {
         // The sort is stable: what is known of a word by other means stays the first one.
         copies_of_environ(tracer, image, &mut words)?;
     }
