@@ -2,7 +2,8 @@
 //!
 //! Instances get their own environment; what the program itself has set or removed stays so. The C library's `environ`
 //! is found by the symbols of that name in every mapped ELF file; in a static program without symbols by what its
-//! start-up code has set (`tracee::nameless`). No other word is taken for it, whatever its value is.
+//! start-up code has set (`tracee::nameless`). No other word is taken for it, whatever its value is; `patches` has the
+//! exception, copies of the address that it had at the start.
 
 use super::refuse::DumpError;
 use crate::tracee::maps::{self, Vma};
