@@ -1,5 +1,5 @@
-//! How long the validation of the worst plans takes that fit: `cargo bench -p snapfn-format`. Prints tab-separated values; no
-//! time is asserted.
+//! `cargo bench -p snapfn-format` measures the validation of the worst plans that fit. It prints tab-separated values
+//! and asserts no time.
 #![allow(clippy::unwrap_used)] // a benchmark fails by panicking
 
 #[path = "../tests/common/sample.rs"]
@@ -11,10 +11,10 @@ use snapfn_format::snap::*;
 use std::time::Instant;
 use zerocopy::IntoBytes;
 
-/// What a plan may have, less room for all other tables.
+/// The bytes that a plan may have, less room for all other tables.
 const ROOM: usize = META_MAX as usize - (2 << 20);
 
-/// Appends mappings of one page each behind all others, writable or not: address and number.
+/// Appends mappings of one page each behind all others, writable or not. Returns their address and number.
 fn mappings(tables: &mut PlanTables, count: usize) -> u64 {
     let last = *tables.ops.iter().rfind(|op| op.is_map()).unwrap();
     let start = last.addr + last.len;
@@ -29,7 +29,7 @@ fn mappings(tables: &mut PlanTables, count: usize) -> u64 {
     start
 }
 
-/// Every patch is looked for in the mappings, and some of these are followed by many operations on parts of them.
+/// The validation looks for every patch in the mappings. Many operations on parts of them follow some mappings.
 fn patches(tables: &mut PlanTables) {
     let count = ROOM / (size_of::<Op>() + size_of::<Patch>());
     let start = mappings(tables, count / 2);
@@ -52,7 +52,7 @@ fn addresses(tables: &mut PlanTables) {
     tables.env_changes.extend((0..VARIABLES).map(change));
 }
 
-/// As many paths as fit, as long as may be.
+/// As many paths as fit, each as long as it may be.
 fn paths(tables: &mut PlanTables) {
     let path = tables.add_path(&[b'/'; 4095]);
     let count = (META_MAX / 4096 - 64) as u32;

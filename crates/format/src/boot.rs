@@ -1,10 +1,10 @@
-//! What the snapshotter tells `snapboot`, and what `snapboot` answers: one structure in the tracee's memory.
+//! The snapshotter's request to `snapboot`, and the answer of `snapboot`: one structure in the tracee's memory.
 //!
-//! It never reaches a disk; both sides come from one build, which the magic number confirms.
+//! The structure never reaches a disk. Both sides come from one build, and the magic number confirms that.
 
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
-/// [`BootRequest::magic`]: changes with the layout.
+/// [`BootRequest::magic`]: the number changes when the layout changes.
 pub const BOOT_MAGIC: u64 = u64::from_le_bytes(*b"SNBOOT02");
 
 /// Where the snapshotter maps the request, inside the loader's range.
@@ -19,7 +19,7 @@ pub const BOOT_DONE: u32 = 1;
 /// [`BootRequest::status`]: failed; see `errno` and `what`.
 pub const BOOT_FAILED: u32 = 2;
 
-/// The request and its answer. Addresses are of the tracee.
+/// The request and its answer. All addresses are addresses in the tracee.
 #[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
 pub struct BootRequest {

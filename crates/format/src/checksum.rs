@@ -1,8 +1,8 @@
 //! The 64-bit checksum of headers and plans.
 //!
-//! Each step is a bijection of the running state for a given word and of the word for a given state, so a
-//! change confined to one 8-byte word (any bit flip) always changes the result; other damage escapes with
-//! probability 2⁻⁶⁴. It is no protection against a forger: contents are named by SHA-256.
+//! Each step is a bijection of the running state for a given word, and of the word for a given state. So a change
+//! confined to one 8-byte word (any bit flip) always changes the result. Other damage escapes with probability 2⁻⁶⁴.
+//! The checksum does not protect against a forger; SHA-256 digests name the contents.
 
 const MULTIPLIER: u64 = 0x9e37_79b9_7f4a_7c15;
 

@@ -11,9 +11,9 @@
 //!  heap pages        back to back in table order
 //! ```
 //!
-//! There is exactly one file for given contents: every offset is what the tables before it imply, so nothing
-//! can overlap, hide between two parts or be named twice. [`Init::parse`] checks all of it before anything is
-//! mapped; what it returns needs no second look.
+//! There is exactly one file for given contents. The tables before an offset imply its value, so no part can overlap
+//! another, hide between two others or be named twice. [`Init::parse`] checks the whole file before the loader maps
+//! anything. Its result needs no further check.
 
 use crate::layout::{USER_END, USER_START};
 use crate::{ARCH_X86_64, Checksum, Digest, FormatError, PAGE, page_down, page_up};
@@ -50,7 +50,7 @@ pub const ET_DYN: u16 = 3;
 pub const FLAG_READY_MARK: u32 = 1 << 0;
 /// [`InitHeader::flags`]: there is a PT_GNU_STACK.
 pub const FLAG_STACK: u32 = 1 << 1;
-/// [`InitHeader::flags`]: … and it asks for an executable stack.
+/// [`InitHeader::flags`]: the PT_GNU_STACK asks for an executable stack.
 pub const FLAG_STACK_EXEC: u32 = 1 << 2;
 /// [`InitHeader::flags`]: there is a PT_TLS.
 pub const FLAG_TLS: u32 = 1 << 3;
@@ -68,7 +68,8 @@ pub const PROT_WRITE: u32 = 2;
 pub const PROT_EXEC: u32 = 4;
 const PROT_ALL: u32 = PROT_READ | PROT_WRITE | PROT_EXEC;
 
-/// The fixed header. Addresses are link-time addresses, as in the ELF: add the load bias of an [`ET_DYN`].
+/// The fixed header. Addresses are link-time addresses, as in the ELF file. The reader adds the load bias of an
+/// [`ET_DYN`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
 #[repr(C)]
 pub struct InitHeader {
@@ -150,8 +151,8 @@ pub struct Segment {
     pub memsz: U64,
     /// Bytes that come from the file.
     pub filesz: U64,
-    /// Where these are, in the ELF and in the code segment file; same offset in its page as `vaddr`
-    /// (0 when `filesz` is).
+    /// Offset of these bytes, in the ELF file and in the code segment file. It has the same offset in its page as
+    /// `vaddr`, or is 0 if `filesz` is.
     pub offset: U64,
     /// `p_align`, raised to a page.
     pub align: U64,
@@ -197,8 +198,8 @@ impl Segment {
         page_end(self.vaddr.get(), self.memsz.get()).unwrap_or(USER_END)
     }
 
-    /// End of the last page that holds bytes of the file: for [`SegmentKind::Code`], what to map from the
-    /// file ends here and zero pages begin. Equals [`Segment::page_start`] if the file holds nothing.
+    /// End of the last page that holds bytes of the file. In a [`SegmentKind::Code`], the mapping of the file ends here
+    /// and zero pages begin. It equals [`Segment::page_start`] if the file holds no bytes of the segment.
     pub fn file_page_end(&self) -> u64 {
         match self.filesz.get() {
             0 => self.page_start(),
@@ -250,8 +251,8 @@ impl InitHeader {
     /// Length of the header.
     pub const LEN: usize = size_of::<InitHeader>();
 
-    /// Reads the header alone: `bytes` is the beginning of a file, which may be cut off after the header.
-    /// The fields are plausible by themselves; neither tables nor checksum have been looked at.
+    /// Reads the header alone: `bytes` is the beginning of a file, which may be cut off after the header. Each field is
+    /// valid by itself. The function checks neither tables nor checksum.
     pub fn read(bytes: &[u8]) -> Result<&InitHeader, FormatError> {
         let known = bytes.len().min(MAGIC.len());
         if bytes.get(..known) != MAGIC.get(..known) {
@@ -449,7 +450,7 @@ fn table<'a, T: FromBytes + Immutable + KnownLayout + Unaligned>(
     <[T]>::ref_from_prefix_with_elems(bytes, count.get() as usize).map_err(|_| FormatError::Truncated(what))
 }
 
-/// The interpreter's path with its padding taken off.
+/// The interpreter's path without its padding.
 fn read_interp(bytes: &[u8], len: u32) -> Result<(Option<&CStr>, &[u8]), FormatError> {
     if len == 0 {
         return Ok((None, bytes));
@@ -513,8 +514,8 @@ fn check_segments(header: &InitHeader, segments: &[Segment]) -> Result<(), Forma
     Ok(())
 }
 
-/// Checks that each segment's runs follow the last one's, by address and inside the segment's part of the
-/// file, and that their bytes follow each other from `offset` on. Returns where they end.
+/// Checks that the runs of each segment follow those of the last one, are in order of address and lie inside the
+/// segment's part of the file, and that their bytes follow each other from `offset` on. Returns the end of the bytes.
 fn check_runs(segments: &[Segment], runs: &[Run], mut offset: u64) -> Result<u64, FormatError> {
     let mut first = 0u32;
     for (index, segment) in (0..).zip(segments) {
@@ -545,8 +546,8 @@ fn check_runs(segments: &[Segment], runs: &[Run], mut offset: u64) -> Result<u64
     Ok(offset)
 }
 
-/// Checks the heap pages, whose bytes begin at the first page boundary at or after `data_end`. Returns where
-/// they end.
+/// Checks the heap pages, whose bytes begin at the first page boundary at or after `data_end`. Returns the end of the
+/// bytes.
 fn check_heap(
     header: &InitHeader,
     segments: &[Segment],
@@ -571,7 +572,7 @@ fn check_heap(
         let Some(end) = end.filter(|_| start >= floor && len != 0 && start % PAGE == 0 && len % PAGE == 0) else {
             return Err(FormatError::InvalidRecord { what: "address range of the heap run", index });
         };
-        // Of a position-independent program only the one who chooses the load bias can tell.
+        // In a position-independent program, this depends on the load bias, which the loader chooses.
         let taken = |segment: &Segment| segment.page_start() < end && start < segment.page_end();
         if header.elf_type == ET_EXEC && segments.iter().any(taken) {
             return Err(FormatError::InvalidRecord { what: "address range of the heap run (a segment's)", index });

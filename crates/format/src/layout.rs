@@ -19,8 +19,8 @@ pub const PROGRAM_END: u64 = 0x2a00_0000_0000;
 pub const LOADER_START: u64 = 0x4800_0000_0000;
 /// End of the range that the loader uses while it works and unmaps as a whole at the end.
 pub const LOADER_END: u64 = 0x4800_4000_0000;
-/// Where `snaprun` maps the plan; a snapshotter that dumps its instance in turn reads it there.
-/// In the same 2 MiB as the loader's own image: one page table serves both.
+/// Where `snaprun` maps the plan. A snapshotter that snapshots the instance reads the plan there. The address is in the
+/// same 2 MiB as the loader's own image, so that one page table serves both.
 pub const LOADER_PLAN: u64 = LOADER_START + 0x10_0000;
 /// End of user addresses with 4-level page tables.
 pub const USER_END: u64 = 0x7fff_ffff_f000;

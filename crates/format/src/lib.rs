@@ -1,8 +1,7 @@
-//! On-disk records of snapfn, and the rules of its stores: the authority on what is accepted.
+//! On-disk records of snapfn, and the rules of its stores. This crate is the authority on what programs accept.
 //!
-//! Every reader here works on a byte slice, allocates nothing and never panics on input: it returns a
-//! [`FormatError`] instead. Writers need the `alloc` feature. All numbers are little-endian; byte tables
-//! are in `FORMAT.md`.
+//! Every reader works on a byte slice, allocates no memory and never panics on input: it returns a [`FormatError`]
+//! instead. Writers need the `alloc` feature. All numbers are little-endian. `FORMAT.md` has the tables of bytes.
 //!
 //! ```text
 //!  fn.code   an ELF whose writable bytes are a hole          (no record of ours; named by its SHA-256)
@@ -32,7 +31,7 @@ pub use checksum::{Checksum, checksum};
 pub use digest::Digest;
 pub use error::FormatError;
 
-/// `e_machine` of the only architecture written so far (EM_X86_64).
+/// `e_machine` of the only architecture that is supported (EM_X86_64).
 pub const ARCH_X86_64: u16 = arch::MACHINE;
 
 /// Size of a page in every file of this version, in bytes.

@@ -1,5 +1,6 @@
-//! A request to a prepared instance: what it is started with. The same bytes go from a client to a pool and from there
-//! to the instance, and from the library to its own instances; docs/howto/pool.md has the tables.
+//! A request to a prepared instance: the arguments, environment and descriptors that it starts with. The same bytes go
+//! from a client to a pool and from there to the instance, and from the library to its own instances.
+//! docs/howto/pool.md has the tables.
 //!
 //! ```text
 //!  RequestHeader   with the descriptors (SCM_RIGHTS) of its first byte: those of STREAMS and DIRECTORY, in this order
@@ -14,7 +15,8 @@ use zerocopy::{FromBytes, FromZeros, Immutable, IntoBytes, KnownLayout};
 pub const MAGIC: [u8; 8] = *b"snappool";
 /// The version that is understood.
 pub const VERSION: u16 = 1;
-/// Bits 0 to 2 of [`RequestHeader::flags`]: the descriptor of that standard stream follows; without, it is closed.
+/// Bits 0 to 2 of [`RequestHeader::flags`]: the descriptor of that standard stream follows. Without the bit, the stream
+/// is closed.
 pub const STREAMS: u16 = 7;
 /// Bit of [`RequestHeader::flags`]: the descriptor of the working directory follows.
 pub const DIRECTORY: u16 = 8;
@@ -26,7 +28,8 @@ pub const DESCRIPTORS_MAX: usize = 4;
 pub const COUNT_MAX: u32 = 1 << 16;
 /// Most bytes of strings.
 pub const STRINGS_MAX: u32 = 2 << 20;
-/// A prepared instance says this one byte once it waits; anything else before its end is the message of its failure.
+/// A prepared instance sends this one byte when it begins to wait. If it sends other bytes before it ends, they are the
+/// message of its failure.
 pub const PARKED: u8 = b'+';
 
 /// The fixed part of a request.
@@ -55,7 +58,7 @@ pub struct RequestHeader {
 pub const HEADER_LEN: usize = size_of::<RequestHeader>();
 
 impl RequestHeader {
-    /// All zeroes, to be received into.
+    /// Zeros, as a buffer to receive into.
     pub fn empty() -> Self {
         Self::new_zeroed()
     }
@@ -90,7 +93,7 @@ impl RequestHeader {
         Ok(())
     }
 
-    /// Checks that `strings` are as many as the header says and end where it says.
+    /// Checks that the number and the end of `strings` are those in the header.
     pub fn check_strings(&self, strings: &[u8]) -> Result<(), FormatError> {
         let wanted = u64::from(self.argc) + u64::from(self.envc);
         let zeros = strings.iter().filter(|byte| **byte == 0).count() as u64;
@@ -100,7 +103,7 @@ impl RequestHeader {
         Ok(())
     }
 
-    /// How many descriptors come with it.
+    /// Number of descriptors that come with the request.
     pub fn descriptors(&self) -> usize {
         (self.flags & (STREAMS | DIRECTORY)).count_ones() as usize
     }
@@ -112,7 +115,7 @@ impl RequestHeader {
 pub struct Reply {
     /// One of the constants below.
     pub kind: u32,
-    /// What it says of its value.
+    /// The value; its meaning depends on `kind`.
     pub value: u32,
     /// Bytes of text that follow.
     pub text: u32,
@@ -121,7 +124,7 @@ pub struct Reply {
 }
 
 impl Reply {
-    /// All zeroes, to be received into.
+    /// Zeros, as a buffer to receive into.
     pub fn empty() -> Self {
         Self::new_zeroed()
     }
@@ -134,7 +137,7 @@ impl Reply {
 
 /// [`Reply::kind`]: the instance has been released; the value is its PID.
 pub const REPLY_STARTED: u32 = 1;
-/// [`Reply::kind`], the last one: the instance has ended; the value is its status as `wait` has it.
+/// [`Reply::kind`], the last one: the instance has ended; the value is its status in the form of `wait`.
 pub const REPLY_ENDED: u32 = 2;
 /// [`Reply::kind`], the last one: there is no instance; the value is an exit status, the text says why.
 pub const REPLY_REFUSED: u32 = 3;

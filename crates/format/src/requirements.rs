@@ -1,22 +1,22 @@
-//! What a snapshot needs of a host, and whether a host has it.
+//! The requirements of a snapshot, and the check whether a host meets them.
 
 use crate::arch::cpu::{self, FeatureSet};
 use crate::arch::xstate;
 use crate::snap::*;
 use core::fmt;
 
-/// A host, as far as snapshots depend on it.
+/// The properties of a host that snapshots depend on.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Host {
     /// Features that the CPU has and the kernel has enabled.
     pub cpu: FeatureSet,
     /// Register state that the kernel has enabled; 0 without XSAVE.
     pub xcr0: u64,
-    /// Where each component of that from AVX on lies in an XSAVE area; 0: it is not there.
+    /// Place in an XSAVE area of each enabled component from AVX on; 0: the host does not have it.
     pub places: [u32; COMPONENTS],
-    /// Release of the kernel, [`release`]; 0: not known, which fits everything.
+    /// Release of the kernel, as from [`release`]; 0: unknown, which fits every snapshot.
     pub kernel: u32,
-    /// Bits of `KERNEL_…` that a probe found missing, whatever the release says.
+    /// Bits of `KERNEL_…` that a probe found missing, even if the release should have it.
     pub lacks: u64,
     /// log2 of the page size.
     pub page_shift: u32,
@@ -49,7 +49,7 @@ pub const BEHAVIOURS: [Behaviour; 4] = [
     Behaviour { bit: KERNEL_MDWE, name: "PR_SET_MDWE", since: release(6, 3) },
 ];
 
-/// Every snapshot needs this release: MAP_FIXED_NOREPLACE.
+/// Every snapshot needs this release, since it has MAP_FIXED_NOREPLACE.
 pub const OLDEST_KERNEL: u32 = release(4, 17);
 
 /// `prctl` that keeps memory which was writable from becoming executable.
@@ -131,32 +131,32 @@ fn behaviour(bit: u8) -> Option<&'static Behaviour> {
 
 pub use xstate::COMMON as COMMON_STATE;
 
-/// What of the register state `xcr0` a dynamic linker that saves it all has made no room for.
+/// The part of the register state `xcr0` that a dynamic linker which saves all state has no room for.
 ///
-/// With `XSAVE` the layout is fixed, and everything in XCR0 is written: a host with more than the one that measured the
-/// area would have the linker write beyond its end. `XSAVEC` writes only what is in use, so it is not affected unless
-/// code that the snapshot's CPU could not run is run.
+/// `XSAVE` has a fixed layout and writes all state of XCR0. On a host with more state than the host that measured the
+/// area, the linker would write beyond the area's end. `XSAVEC` writes only the state in use, which is no more unless
+/// the instance runs code that the snapshot's CPU could not run.
 pub fn grown(needs: &HostNeeds, xcr0: u64) -> Option<Misfit> {
     let more = xcr0 & !needs.xcr0 & xstate::RESOLVER;
     (needs.flags & HOST_XSAVE_RESOLVER != 0 && more != 0).then_some(Misfit::Grown(more))
 }
 
-/// What of the register state `live` a host that has enabled `xcr0` lacks. x87 and SSE are always there.
+/// The part of the register state `live` that a host with `xcr0` enabled lacks. Every host has x87 and SSE.
 pub fn state(live: u64, xcr0: u64) -> Option<Misfit> {
     let missing = live & !(xcr0 | xstate::LEGACY);
     (missing != 0).then_some(Misfit::State(missing))
 }
 
-/// Whether state that is live lies where the host has it: whether component `.0` lies at `.1` is asked of `lies`.
+/// Whether live state lies where the host has it. `lies` answers whether component `.0` lies at `.1`.
 ///
-/// Up to AVX places are the same everywhere. Behind it each maker has its own, also where XCR0 is the same: protection
-/// keys lie at 2688 on Intel's CPUs with AVX-512, at 2432 on AMD's.
+/// Up to AVX, all CPUs have the same places. Behind it each maker has its own, even if XCR0 is the same: protection
+/// keys lie at 2688 on Intel's CPUs with AVX-512, and at 2432 on AMD's.
 pub fn layout(needs: &HostNeeds, mut lies: impl FnMut(u32, u32) -> bool) -> Option<Misfit> {
     let mut places = (0..).zip(needs.places).filter(|(_, place)| *place != 0);
     (!places.all(|(number, place)| lies(number, place))).then_some(Misfit::Layout)
 }
 
-/// Everything that `host` lacks of `needs`; for the register state that is live, [`state`] says it.
+/// Everything in `needs` that `host` lacks, except live register state, which [`state`] checks.
 pub fn misfits<'a>(needs: &'a HostNeeds, host: &'a Host) -> impl Iterator<Item = Misfit> + 'a {
     let missing = FeatureSet(needs.cpu).without_hints().without(host.cpu);
     let old = host.kernel != 0 && host.kernel < needs.kernel;
@@ -214,7 +214,7 @@ mod tests {
     fn what_fits() {
         assert!(said(&needs(), &host()).is_empty());
         assert!(said(&HostNeeds { cpu: FeatureSet::V3.0, ..needs() }, &host()).is_empty());
-        // Hints are never missed, and an unknown kernel fits.
+        // A missing hint is no misfit, and an unknown kernel fits.
         assert!(said(&HostNeeds { cpu: [0, u64::MAX << 56], ..needs() }, &host()).is_empty());
         assert!(said(&HostNeeds { kernel: release(9, 0), ..needs() }, &Host { kernel: 0, ..host() }).is_empty());
     }
@@ -243,7 +243,7 @@ mod tests {
         has(HostNeeds { address_bits: 56, ..needs() }, host(), &["56 bits"]);
         let large = Host { xcr0: 0xe7, ..host() };
         has(needs(), large, &[]);
-        // Protection keys on CPUs of Intel, with and without AMX, of AMD, and without AVX-512.
+        // Places of protection keys on CPUs of Intel with and without AMX, of AMD, and without AVX-512.
         let keys_at = |place| {
             let mut places = [0; COMPONENTS];
             places[9] = place;
@@ -254,7 +254,7 @@ mod tests {
         has(keys, with_amx, &[]);
         has(keys, Host { xcr0: 0x2e7, ..with_amx }, &[]);
         has(keys, Host { xcr0: 0x2e7, places: keys_at(2432), ..host() }, &["layout"]);
-        // If there are none, the message names that instead.
+        // If the CPU has no protection keys, the message names that instead.
         has(keys, host(), &[]);
         assert_eq!(state(1 << 9 | 3, 7), Some(Misfit::State(1 << 9)));
         assert_eq!((state(1 << 9 | 3, 1 << 9), state(3, 0)), (None, None));

@@ -1,8 +1,8 @@
-//! Looking functions up in a vDSO image: an ELF shared object in memory that the kernel made.
+//! Looks functions up in a vDSO image: an ELF shared object in memory that the kernel made.
 //!
-//! The kernel is trusted, its image differs from one to the next all the same: with or without `DT_HASH` (some
-//! distributions link with `--hash-style=gnu`), without some functions, or not there at all (`vdso=0`). What cannot be
-//! understood is taken for absent: a plain system call stands in.
+//! The kernel is trusted, but its image differs from kernel to kernel: it may lack `DT_HASH` (some distributions link
+//! with `--hash-style=gnu`) or some functions, or may be missing (`vdso=0`). If this code cannot understand the image,
+//! it treats a function as absent, and a plain system call takes its place.
 
 use core::mem::size_of;
 
@@ -14,7 +14,7 @@ const DT_SYMTAB: u64 = 6;
 const DT_GNU_HASH: u64 = 0x6fff_fef5;
 const PHDR: u64 = 56;
 const SYM: u64 = 24;
-/// No kernel's is larger (two to four pages).
+/// The longest image, in bytes. Those of kernels have two to four pages.
 const IMAGE_MAX: u64 = 1 << 20;
 
 fn array<const N: usize>(image: &[u8], at: u64) -> Option<[u8; N]> {
@@ -44,7 +44,7 @@ fn headers(head: &[u8], kind: u32) -> impl Iterator<Item = u64> {
         .filter(move |at| u32_at(head, *at) == Some(kind))
 }
 
-/// Bytes of memory that the image takes, by its first page.
+/// Length of the image in memory in bytes, by its first page.
 pub fn image_len(head: &[u8]) -> Option<u64> {
     let end = |at| u64_at(head, at + 16)?.checked_add(u64_at(head, at + 40)?);
     headers(head, PT_LOAD).filter_map(end).max().filter(|len| (PHDR..=IMAGE_MAX).contains(len))
@@ -119,7 +119,7 @@ pub fn functions<'a>(image: &[u8], names: impl Iterator<Item = &'a str> + Clone,
             let defined = u16_at(image, at.checked_add(6)?)? != 0;
             Some((u64::from(u32_at(image, at)?), u64_at(image, at.checked_add(8)?)?)).filter(|_| defined)
         }) else {
-            // Past the image's end nothing follows; an undefined symbol may be followed by others.
+            // Past the image's end there are no symbols; behind an undefined symbol there may be others.
             if symbol.is_none_or(|at| at >= image.len() as u64) {
                 return;
             }
@@ -146,7 +146,7 @@ mod tests {
         names: &'a [&'a str],
         sysv: bool,
         gnu: bool,
-        /// The string table before the symbol table: then only a hash table tells how many there are.
+        /// The string table lies before the symbol table: then only a hash table has the number of symbols.
         strings_first: bool,
     }
 
@@ -234,7 +234,7 @@ mod tests {
             assert_eq!(image_len(&image[..0x200]), Some(0x1000));
             assert_eq!(found(&image), expected, "{sysv} {gnu} {strings_first}");
         }
-        // No way to tell how many there are.
+        // The image does not have the number of symbols.
         assert_eq!(found(&image(Made { names: ALL, sysv: false, gnu: false, strings_first: true })), [0; 5]);
     }
 
@@ -256,7 +256,7 @@ mod tests {
         assert_eq!(found(&[0xff; 4096]), [0; 5]);
     }
 
-    /// Whatever single word is wrong: no panic, and nothing outside of the image is named.
+    /// If any single word is wrong, the code does not panic, and names no address outside of the image.
     #[test]
     fn damaged() {
         let good = image(Made { names: ALL, sysv: true, gnu: true, strings_first: false });

@@ -48,7 +48,7 @@ fn layouts() -> BTreeMap<&'static str, (usize, Vec<Field>)> {
     layouts
 }
 
-/// What FORMAT.md says of snapshots: its last two sections.
+/// The part of FORMAT.md about snapshots: its last sections.
 fn section() -> &'static str {
     let text = include_str!("../../../FORMAT.md");
     text.split("\n## Snapshot file\n").nth(1).expect("FORMAT.md has the section")

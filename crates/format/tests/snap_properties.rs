@@ -1,4 +1,4 @@
-//! What the loader relies on after `Plan::parse`, against damage and against forgers who fix the checksum.
+//! Tests what the loader relies on after `Plan::parse`, against damage and against forgers who correct the checksum.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test panics where it fails")]
 
@@ -46,7 +46,7 @@ fn golden_file() {
     parse(&golden, size, |plan| assert_eq!(plan.unwrap().threads.len(), 2));
 }
 
-/// As [`Sample`], with words for all that a start may give its vectors, and with a title.
+/// As [`Sample`], with patches for everything that a start may give its vectors, and with a title.
 fn vectors_sample() -> (PlanTables, u64) {
     let (meta, size) = Sample::default().meta();
     let mut tables = parse(&meta, size, |plan| PlanTables::from(&plan.unwrap()));
@@ -127,7 +127,7 @@ fn split_sample() -> (Vec<u8>, u64) {
     for op in tables.ops.iter_mut().filter(|op| op.kind == OP_READ || op.kind == OP_MAP_FILE && op.file == 0) {
         (op.file, op.offset) = (part, 0);
     }
-    // A mapping that crosses from one part to the other, and with it the auxiliary vector.
+    // A mapping, and with it the auxiliary vector, crosses from one part to the other.
     let at = tables.ops.iter().position(|op| op.kind == OP_MAP_FILE && op.len == 3 * PAGE).unwrap();
     let first = Op { len: PAGE, ..tables.ops[at] };
     let second = Op { addr: first.addr + PAGE, len: 2 * PAGE, file: part + 1, ..first };
@@ -137,7 +137,7 @@ fn split_sample() -> (Vec<u8>, u64) {
     build(&tables, size)
 }
 
-/// Has the second step copy a page from the place that `c` names.
+/// Makes the second step copy a page from the place that `c` names.
 fn content(tables: &mut PlanTables, c: u64) {
     tables.fd_steps[1] = FdStep { fd: 9, kind: STEP_CONTENT, b: PAGE, c, ..FdStep::default() };
 }
@@ -158,7 +158,7 @@ fn golden_split_form() {
     });
 }
 
-/// Settings and steps that came after version 1 are announced in the header, and are checked.
+/// The header announces settings and steps that came after version 1, and the validation checks them.
 #[test]
 fn later_settings_and_steps_are_announced_and_checked() {
     let (meta, size) = Sample::default().meta();
@@ -216,7 +216,7 @@ fn later_settings_and_steps_are_announced_and_checked() {
         let (meta, size) = with(&[], &[bad], name);
         parse(&meta, size, |plan| assert!(plan.is_err(), "{bad:?} {name:?}"));
     }
-    // The announcement alone, or records without it.
+    // Only the announcement, or only the records.
     let (mut meta, size) = with(&[], &[], name);
     let at = HEADER_OFFSET + std::mem::offset_of!(SnapHeader, incompatible);
     meta[at] |= FEATURE_HIDDEN as u8;
@@ -228,7 +228,7 @@ fn later_settings_and_steps_are_announced_and_checked() {
     parse(&meta, size, |plan| assert!(plan.is_err()));
 }
 
-/// The host requirements came after version 1: without them nothing is known of a host.
+/// The host requirements came after version 1. Without them, the needs of the snapshot are unknown.
 #[test]
 fn host_requirements_are_optional_and_checked() {
     let mut sample = Sample::default().tables(Sample::default().meta().1 - sample::PAGES as u64 * PAGE);
@@ -286,7 +286,7 @@ fn host_requirements_are_optional_and_checked() {
         (HostNeeds { level: 1, ..needs }, 7),
         (HostNeeds { cpu_name: far, ..needs }, 7),
         (HostNeeds { release: far, ..needs }, 7),
-        // Places of what is not live, and of nowhere; live and without a place, of an unknown kind.
+        // Places of state that is not live, and outside of the area; live state without a place, or of an unknown kind.
         (HostNeeds { places: keys_at(2688), ..needs }, 7),
         (HostNeeds { places: keys_at(568), ..needs }, 7 | 1 << 9),
         (HostNeeds { places: keys_at(2431), ..needs }, 7 | 1 << 9),
@@ -318,7 +318,7 @@ fn writable_and_executable_memory_is_announced() {
     const RWX: u16 = PROT_READ | PROT_WRITE | PROT_EXEC;
     let mapped = |tables: &mut PlanTables| tables.ops[4].prot = RWX;
     let protected = |tables: &mut PlanTables| tables.ops[2].prot = RWX;
-    // One file, here behind a path and a descriptor: written by way of the one, executed by way of the other.
+    // One file behind a path and a descriptor: it is written by way of the one and executed by way of the other.
     let twice = |tables: &mut PlanTables| tables.ops[18].prot = PROT_READ | PROT_EXEC;
     let implied = |tables: &mut PlanTables| {
         let personality = Setting { kind: SETTING_PERSONALITY, which: 0, a: READ_IMPLIES_EXEC, b: 0 };
@@ -333,7 +333,7 @@ fn writable_and_executable_memory_is_announced() {
     assert!(meta[at] == 0);
 }
 
-/// Under Miri, which takes a thousand times as long, a few of many are looked at.
+/// Miri is a thousand times slower, so the test checks a few of many under it.
 const STEP: usize = if cfg!(miri) { 2503 } else { 1 };
 
 #[test]
@@ -357,7 +357,7 @@ fn every_truncation_is_refused() {
     }
 }
 
-/// Many descriptors may name the same long path, which is looked at for each.
+/// Many descriptors may name the same long path, which the validation checks for each.
 #[test]
 fn paths_are_looked_at_within_bounds() {
     let refusal = |count: u32| {
@@ -399,7 +399,7 @@ fn refusals_name_what_is_wrong() {
         ("operation in record 2", |t| {
             (t.ops[1].flags, t.ops[1].prot, t.ops[2].prot) = (OP_SHARED, PROT_READ, PROT_READ | PROT_WRITE);
         }),
-        // A host file is mapped shared: nothing knows how long it will be, and a patch behind its end would be SIGBUS.
+        // A host file is mapped shared: its later length is unknown, and a patch behind its end would raise SIGBUS.
         ("operation in record 14", |t| t.ops[14].flags = 0),
         ("operation in record 16", |t| t.ops[16].offset = 9), // MADV_REMOVE: takes pages out of the file
         ("operation in record 16", |t| t.ops[16].offset = 4), // MADV_DONTNEED
@@ -448,7 +448,7 @@ fn refusals_name_what_is_wrong() {
     }
 }
 
-/// Values at which arithmetic goes wrong, and those that mean something in a plan.
+/// Values at which arithmetic fails, and values that have a meaning in a plan.
 fn interesting() -> impl Strategy<Value = u64> {
     prop_oneof![
         prop::sample::select(vec![

@@ -1,6 +1,7 @@
-//! What of the files is a processor's: registers, signal frames, register state, instructions, system calls, features.
+//! The parts of the formats that depend on the processor: registers, signal frames, register state, instructions,
+//! system calls, features.
 //!
-//! Everything is reached through this module, so that another architecture is a second folder beside `x86_64`.
+//! Other modules use them through this one only, so that another architecture is a second folder beside `x86_64`.
 
 #[cfg(target_arch = "x86_64")]
 mod x86_64;

@@ -70,7 +70,7 @@ fn round_trip() {
     assert_eq!(InitHeader::read(&file[..InitHeader::LEN]).unwrap(), header);
 }
 
-/// Version 1 as it was written first. A change of the format needs a new version and a new file beside it.
+/// The golden file of version 1. A change of the format needs a new version and a new file beside it.
 #[test]
 fn golden_file() {
     let golden: &[u8] = include_bytes!("../../tests/golden/init-v1.init");
@@ -78,7 +78,7 @@ fn golden_file() {
     assert_eq!(Init::parse(golden).unwrap().header().version, 1);
 }
 
-/// Under Miri, which takes a thousand times as long, a few of many are looked at.
+/// Miri is a thousand times slower, so the test checks a few of many under it.
 const STEP: usize = if cfg!(miri) { 4999 } else { 1 };
 
 #[test]
@@ -100,7 +100,7 @@ fn every_bit_flip_and_every_cut_is_refused() {
     }
 }
 
-/// Damage that comes with a matching checksum: each edit breaks one rule and must be named.
+/// Each edit breaks one rule and then corrects the checksum. The error must name the rule.
 #[test]
 fn consistent_forgeries_are_refused() {
     type Edit = fn(&mut InitSource<'_>);
@@ -159,7 +159,7 @@ fn consistent_forgeries_are_refused() {
     }
 }
 
-/// Likewise for what the writer would have filled in.
+/// The same for fields that the writer fills in.
 #[test]
 fn forged_bytes_are_refused() {
     let good = encode(&source()).unwrap();
@@ -213,8 +213,8 @@ proptest! {
         prop_assert!(Init::parse(&bytes).is_err());
     }
 
-    /// Random edits with the checksum made to match reach the checks behind it; whatever still passes must be
-    /// the very file that the writer makes of its contents.
+    /// Random edits with a corrected checksum reach the checks behind it. If a file still passes, it must be the file
+    /// that the writer makes of its contents.
     #[test]
     fn resealed_edits_never_panic(edits in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..6)) {
         let mut bytes = encode(&source()).unwrap();

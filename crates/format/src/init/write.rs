@@ -9,8 +9,8 @@ use core::mem::{offset_of, size_of};
 use zerocopy::IntoBytes;
 use zerocopy::little_endian::{U16, U32, U64};
 
-/// What goes into a file. The writer fills in what follows from the rest: magic, version, architecture, counts,
-/// lengths, image span, largest alignment, offsets, checksum.
+/// The contents of a file. The writer fills in the fields that follow from the rest: magic, version, architecture,
+/// counts, lengths, image span, largest alignment, offsets, checksum.
 #[derive(Clone, Debug, Default)]
 pub struct InitSource<'a> {
     /// Identity, entry, TLS and the like.
@@ -25,7 +25,7 @@ pub struct InitSource<'a> {
     pub interp: Option<&'a CStr>,
 }
 
-/// Writes the one file that has these contents; the reader has accepted it.
+/// Writes the one file that has these contents. The function gives it to the reader, which must accept it.
 pub fn encode(source: &InitSource<'_>) -> Result<Vec<u8>, FormatError> {
     let interp = source.interp.map(CStr::to_bytes_with_nul).unwrap_or_default();
     let mut header = InitHeader {
@@ -87,7 +87,7 @@ pub fn encode(source: &InitSource<'_>) -> Result<Vec<u8>, FormatError> {
     Ok(file)
 }
 
-/// Puts the checksum of `file` into its field, whatever else the file has in it.
+/// Puts the checksum of `file` into its field. The rest of the file need not be valid.
 pub fn seal(file: &mut [u8]) {
     const AT: usize = offset_of!(InitHeader, checksum);
     let sum = whole_checksum(file);

@@ -1,7 +1,7 @@
 //! Descriptors: the records on disk, and what they mean.
 //!
-//! A record has fields whose meaning depends on its kind. [`Fd::descriptor`] and [`FdStep::step`] are the one place where they
-//! are read, [`Fd::new`] and [`FdStep::new`] the one where they are written.
+//! The meaning of some fields depends on the record's kind. Only [`Fd::descriptor`] and [`FdStep::step`] read these
+//! fields, and only [`Fd::new`] and [`FdStep::new`] write them.
 
 use super::records::{BytesRef, record};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
@@ -10,10 +10,10 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 pub const FD_INHERIT: u32 = 0;
 /// [`Fd::kind`]: the same open file description as the record `source`.
 pub const FD_DUP: u32 = 1;
-/// [`Fd::kind`]: opened again at `path`, then sought to `offset`. Where `b` is not 0, the file must still have `a`
-/// bytes and the modification time `b` (nanoseconds).
+/// [`Fd::kind`]: opened again at `path`, then sought to `offset`. If `b` is not 0, the file must still have `a` bytes
+/// and the modification time `b` (nanoseconds).
 pub const FD_PATH: u32 = 2;
-/// [`Fd::kind`]: a file without a name in the directory `path` (elsewhere where that fails); `a` = permission bits.
+/// [`Fd::kind`]: a file without a name in the directory `path` (if that fails, in another one); `a` = permission bits.
 pub const FD_DELETED: u32 = 3;
 /// [`Fd::kind`]: an end of a pipe; `source` names the record of the other end.
 pub const FD_PIPE: u32 = 4;
@@ -34,11 +34,11 @@ pub const FD_SOCKETPAIR: u32 = 11;
 /// [`Fd::kind`]: a socket without a peer; `a` = family, `b` = type, `offset` = protocol, `data` = the address that
 /// it is bound to.
 pub const FD_SOCKET: u32 = 12;
-/// [`Fd::kind`]: closed in the instance although stdio is open (the program closed it).
+/// [`Fd::kind`]: closed in the instance, although the starter has it open (the program closed it).
 pub const FD_CLOSED: u32 = 13;
 /// [`Fd::kind`]: pidfd of the process itself.
 pub const FD_PIDFD_SELF: u32 = 14;
-/// [`Fd::kind`]: a pseudo-terminal: the master where `source` is its own index, else the other side of that master.
+/// [`Fd::kind`]: a pseudo-terminal: the master if `source` is its own index, else the other side of that master.
 pub const FD_PTY: u32 = 15;
 /// [`Fd::kind`]: the file of the record `source` opened once more, with `flags` and `offset` of its own.
 pub const FD_REOPEN: u32 = 16;
@@ -47,7 +47,7 @@ pub const FD_REOPEN: u32 = 16;
 pub const FD_TEMPORARY: u32 = 1 << 20;
 
 record! {
-    /// A file descriptor, in ascending order of `fd`.
+    /// A file descriptor. The records are in ascending order of `fd`.
     Fd {
         /// Number in the program, or [`FD_TEMPORARY`] and up.
         fd: u32,
@@ -70,7 +70,7 @@ record! {
     }
 }
 
-/// [`FdStep::kind`]: copies `b` bytes to offset `a` of the file; `c` says from where ([`FdStep::content_source`]).
+/// [`FdStep::kind`]: copies `b` bytes to offset `a` of the file; `c` names the source ([`FdStep::content_source`]).
 pub const STEP_CONTENT: u32 = 1;
 /// [`FdStep::kind`]: sets the file's length to `a`.
 pub const STEP_LENGTH: u32 = 2;
@@ -101,7 +101,7 @@ pub const STEP_EPOLL: u32 = 13;
 pub const STEP_LOCK: u32 = 14;
 /// [`FdStep::kind`]: takes a lease of type `a`.
 pub const STEP_LEASE: u32 = 15;
-/// [`FdStep::kind`]: this process gets the signals for I/O; signal `a` instead of SIGIO when it is not 0.
+/// [`FdStep::kind`]: this process gets the signals for I/O; signal `a` instead of SIGIO if it is not 0.
 pub const STEP_OWNER: u32 = 16;
 /// [`FdStep::kind`]: sets the permission bits of a memory file to `a`. See [`super::FEATURE_HIDDEN`].
 pub const STEP_MODE: u32 = 17;
@@ -120,7 +120,7 @@ pub const LOCK_POSIX: u32 = 1;
 pub const LOCK_OFD: u32 = 2;
 
 record! {
-    /// What completes a descriptor once all of them exist. Steps are taken in order.
+    /// A step that completes a descriptor when all of them exist. The loader performs the steps in order.
     FdStep {
         /// Index of the descriptor's record.
         fd: u32,
@@ -139,10 +139,10 @@ record! {
     }
 }
 
-/// What a record says of its descriptor. Numbers of records are indices of the descriptors table.
+/// The meaning of a descriptor's record. Numbers of records are indices of the descriptors table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Descriptor {
-    /// The standard stream 0, 1 or 2 of whoever starts the instance.
+    /// The standard stream 0, 1 or 2 of the process that starts the instance.
     Inherited {
         /// Its number there.
         stream: u32,
@@ -156,12 +156,12 @@ pub enum Descriptor {
     Path {
         /// File offset in bytes.
         offset: u64,
-        /// The file must still be like that.
+        /// The file must still have this size and modification time.
         unchanged: Option<Unchanged>,
         /// It is a FIFO: opening it must not wait for the other end.
         fifo: bool,
     },
-    /// A file without a name in the directory [`Fd::path`], elsewhere where that fails.
+    /// A file without a name in the directory [`Fd::path`] or, if that fails, in another one.
     Deleted {
         /// Permission bits.
         mode: u64,
@@ -217,11 +217,11 @@ pub enum Descriptor {
         /// Protocol.
         protocol: u64,
     },
-    /// Closed in the instance although its starter has it open.
+    /// Closed in the instance, although its starter has it open.
     Closed,
     /// A pidfd of the process itself.
     OwnPidfd,
-    /// A pseudo-terminal: a master where `master` is its own record, else the other side of that master.
+    /// A pseudo-terminal: a master if `master` is its own record, else the other side of that master.
     Terminal {
         /// The record of the master.
         master: u32,
@@ -235,7 +235,7 @@ pub enum Descriptor {
     },
 }
 
-/// What a file that was open for reading must still be like.
+/// Properties that a file which was open for reading must still have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Unchanged {
     /// Size in bytes.
@@ -316,8 +316,8 @@ impl Fd {
         })
     }
 
-    /// The round in which the descriptor of record `index` is restored: first those that need no other, then those that are
-    /// made from one, then duplicates.
+    /// The round in which the loader restores the descriptor of record `index`: first those that need no other
+    /// descriptor, then those that are made from one, then duplicates.
     pub fn rank(&self, index: usize) -> u32 {
         match self.descriptor() {
             Some(Descriptor::Duplicate { .. }) => 2,
@@ -329,7 +329,7 @@ impl Fd {
 }
 
 impl Descriptor {
-    /// The record that this one names, which may be itself.
+    /// The index of the record that this one names, which may be its own.
     pub fn named(&self) -> Option<u32> {
         match *self {
             Descriptor::Duplicate { of } | Descriptor::Reopened { of, .. } => Some(of),
@@ -339,7 +339,7 @@ impl Descriptor {
         }
     }
 
-    /// The same with another record in the place of the one that is named.
+    /// The same meaning, but with another record in place of the named one.
     pub fn naming(mut self, record: u32) -> Self {
         match &mut self {
             Descriptor::Duplicate { of } | Descriptor::Reopened { of, .. } => *of = record,
@@ -465,7 +465,7 @@ pub struct ContentSource {
 }
 
 impl ContentSource {
-    /// Both in one word: no file has an index of a page's size or more.
+    /// File and offset in one word: no index of a file is as large as a page.
     fn word(self) -> u64 {
         self.offset + u64::from(self.file)
     }
@@ -558,12 +558,12 @@ impl FdStep {
         })
     }
 
-    /// Whether it is of a kind that came with [`super::FEATURE_HIDDEN`].
+    /// Whether [`super::FEATURE_HIDDEN`] announces its kind.
     pub const fn is_hidden(&self) -> bool {
         matches!(self.kind, STEP_MODE | STEP_TIMES | STEP_XATTR)
     }
 
-    /// Target, length and source where it copies content.
+    /// Target, length and source if the step copies content.
     pub fn content(&self) -> Option<(u64, u64, ContentSource)> {
         match self.step() {
             Some(Step::Content { to, len, from }) => Some((to, len, from)),
@@ -577,13 +577,13 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    /// Words at the edges of what fields hold, and others.
+    /// Words at the limits of the fields, and others.
     fn word() -> impl Strategy<Value = u64> {
         prop_oneof![Just(0), Just(1), Just(2), Just(1 << 32), Just(1 << 32 | 1), Just(u64::MAX), any::<u64>()]
     }
 
     proptest! {
-        /// What is read is what is written, and neither touches what the kinds have in common.
+        /// Reading returns what was written, and neither changes the fields that all kinds share.
         #[test]
         fn records_keep_their_meaning(
             kind in 0..20u32, source in 0..4u32, offset in word(), a in word(), b in word(), fd in 0..9u32, flags in any::<u32>(),

@@ -1,10 +1,10 @@
-//! Which map operation holds an address.
+//! Finds the map operation that holds an address.
 
 use super::Plan;
 use super::records::*;
 
-/// Most starting points. A search then passes over at most a 256th of the operations: threads and environment changes each ask
-/// for addresses, and a hostile file has as many of all of these as fit.
+/// The most starting points. A search then passes over at most a 256th of the operations. Each thread and each change
+/// of the environment needs a search, and a hostile file has as many of all of these as fit.
 const STARTS: usize = 256;
 
 /// The map operations of a plan, which ascend; between them are those that change a part of the last.
@@ -21,7 +21,7 @@ impl<'p, 'a> Maps<'p, 'a> {
         Maps { plan, starts: [0; STARTS], len: 0, stride: plan.ops.len().div_ceil(STARTS).max(1) }
     }
 
-    /// Takes in the next map operation.
+    /// Adds the next map operation.
     pub(super) fn push(&mut self, index: usize) {
         if index >= self.len * self.stride
             && let Some(start) = self.starts.get_mut(self.len)
@@ -31,7 +31,8 @@ impl<'p, 'a> Maps<'p, 'a> {
         }
     }
 
-    /// Where a search for `addr` begins: less than `stride` operations before the map operation that holds it.
+    /// Index at which a search for `addr` begins: fewer than `stride` operations before the map operation that holds
+    /// it.
     fn start(&self, addr: u64) -> usize {
         let ops = self.plan.ops;
         let starts = self.starts.get(..self.len).unwrap_or_default();
@@ -46,7 +47,8 @@ impl<'p, 'a> Maps<'p, 'a> {
         maps.find(|op| op.addr + op.len > addr).filter(|op| within(addr, len, op))
     }
 
-    /// Whether the loader can write there: private memory with bytes behind it, in one mapping or in several without a gap.
+    /// Whether the loader can write to the range: it is private memory with bytes behind it, in one mapping or in
+    /// several without a gap.
     pub(super) fn writable(&self, addr: u64, len: u64) -> bool {
         let Some(end) = addr.checked_add(len.max(1)) else { return false };
         let mut at = addr;
@@ -95,7 +97,8 @@ mod tests {
         then(&plan, &maps);
     }
 
-    /// Maps of so many pages behind so many free ones, writable or not, each with so many operations on parts of it.
+    /// Mappings, each with a number of pages and of free pages before it, writable or not, and a number of operations
+    /// on its parts.
     fn ops(groups: &[(u64, u64, bool, usize)]) -> Vec<Op> {
         let mut at = PAGE;
         let mut ops = Vec::new();
@@ -126,7 +129,7 @@ mod tests {
         }
     }
 
-    /// However many operations on parts of mappings there are, and wherever.
+    /// The result does not depend on the number and the place of operations on parts of mappings.
     #[test]
     fn searches_are_short() {
         let groups: Vec<_> = (0..3000).map(|i| (i % 2, 1, true, if i % 97 == 0 { 500 } else { 0 })).collect();
@@ -142,7 +145,7 @@ mod tests {
     }
 
     proptest! {
-        /// As a search through all of them has it.
+        /// The result is that of a search through all operations.
         #[test]
         fn every_address_is_answered_as_by_a_full_search(
             groups in prop::collection::vec((0u64..2, 1u64..4, any::<bool>(), 0usize..4), 0..600),

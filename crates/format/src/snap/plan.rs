@@ -79,16 +79,16 @@ pub struct Plan<'a> {
     pub timers: &'a [Timer],
     /// What completes the descriptors.
     pub fd_steps: &'a [FdStep],
-    /// What is needed of the host; nothing is known without it.
+    /// The requirements on the host; `None` if the snapshot has none recorded.
     pub needs: Option<&'a HostNeeds>,
     /// Raw bytes.
     pub bytes: &'a [u8],
 }
 
-/// Checks what can be checked from the first bytes of a file (at least 4 KiB of it, or all), and returns the
-/// header. `size` is the size of the whole file.
+/// Checks everything that the first bytes of a file (at least 4 KiB, or all) allow, and returns the header. `size` is
+/// the size of the whole file.
 pub fn peek_header(start: &[u8], size: u64) -> Result<&SnapHeader, FormatError> {
-    // A short file of another kind is no snapshot, rather than a part of one.
+    // For a short file of another kind, the error is that it is no snapshot, not that it is truncated.
     if start.iter().zip(b"\x7fELF").any(|(byte, magic)| byte != magic) {
         return Err(FormatError::Magic("a snapshot file"));
     }
@@ -197,7 +197,7 @@ impl<'a> Plan<'a> {
         self.threads.iter().fold(0, |live, thread| live | xstate::live(self.bytes(thread.xstate)))
     }
 
-    /// The bytes that `reference` names; empty when it lies outside (which validation excludes).
+    /// The bytes that `reference` names; empty if it lies outside of the table (which validation excludes).
     pub fn bytes(&self, reference: BytesRef) -> &'a [u8] {
         let start = reference.offset as usize;
         start.checked_add(reference.len as usize).and_then(|end| self.bytes.get(start..end)).unwrap_or_default()

@@ -39,7 +39,7 @@ record! {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(usize)]
 pub enum TableId {
-    /// [`File`]: what the operations map from; record 0 is the snapshot itself.
+    /// [`File`]: the files that operations map from; record 0 is the snapshot itself.
     Files = 0,
     /// [`Op`].
     Ops = 1,
@@ -108,17 +108,19 @@ pub const OP_READ: u16 = 3;
 pub const OP_PROTECT: u16 = 4;
 /// [`Op::kind`]: `madvise` a part of the last mapping; `offset` is the advice.
 pub const OP_ADVISE: u16 = 5;
-/// Advice that is taken when everything is mapped, before anything is written: private copies of all pages at once.
+/// Advice that the loader gives when everything is mapped, before it writes anything: it makes private copies of all
+/// pages at once.
 pub const MADV_POPULATE_WRITE: u64 = 23;
 /// MADV_GUARD_INSTALL: an access is SIGSEGV.
 pub const MADV_GUARD_INSTALL: u64 = 102;
-/// The only advice of [`OP_ADVISE`]: MADV_RANDOM, SEQUENTIAL, DONTFORK, MERGEABLE, HUGEPAGE, NOHUGEPAGE, DONTDUMP, WIPEONFORK,
-/// [`MADV_POPULATE_WRITE`] and [`MADV_GUARD_INSTALL`]. Other advice takes pages away, also from the files themselves.
+/// The only advice of [`OP_ADVISE`]: MADV_RANDOM, SEQUENTIAL, DONTFORK, MERGEABLE, HUGEPAGE, NOHUGEPAGE, DONTDUMP,
+/// WIPEONFORK, [`MADV_POPULATE_WRITE`] and [`MADV_GUARD_INSTALL`]. Other advice removes pages, even from the files
+/// themselves.
 pub const ADVICE: [u64; 10] = [1, 2, 10, 12, 14, 15, 16, 18, MADV_POPULATE_WRITE, MADV_GUARD_INSTALL];
 /// [`Op::kind`]: `mlock2` a part of the last mapping; `offset` is the flags argument.
 pub const OP_LOCK: u16 = 6;
 
-/// [`Op::kind`]: once the descriptors are there, map the one of record `file` of the descriptors table, shared.
+/// [`Op::kind`]: after the descriptors are made, map the one of record `file` of the descriptors table, shared.
 pub const OP_MAP_FD: u16 = 7;
 
 /// [`Op::flags`]: MAP_GROWSDOWN, a stack.
@@ -165,11 +167,11 @@ pub fn is_wx(op: &Op) -> bool {
     matches!(op.kind, OP_MAP_FILE | OP_MAP_ANON | OP_MAP_FD | OP_PROTECT) && op.prot & BOTH == BOTH
 }
 
-/// Whether somebody who writes to memory can execute what he has written: some memory is writable and executable at once;
-/// or a file that is mapped shared is writable in one mapping and executable in another; or all that is readable is
+/// Whether memory that is written can be executed. There are three cases: some memory is writable and executable at
+/// once; a file that is mapped shared is writable in one mapping and executable in another; or all readable memory is
 /// executable ([`READ_IMPLIES_EXEC`]).
 ///
-/// Any host file or descriptor counts as any other: two paths may lead to one file.
+/// All host files and descriptors count as one file, since two paths may lead to one file.
 pub fn has_writable_code(files: &[File], ops: &[Op], settings: &[Setting]) -> bool {
     let (mut shared, mut written, mut executed) = (false, false, false);
     for op in ops {
@@ -195,7 +197,7 @@ impl Op {
         matches!(self.kind, OP_MAP_FILE | OP_MAP_ANON | OP_MAP_FD)
     }
 
-    /// Whether it only brings in pages that would come one by one.
+    /// Whether the operation only brings in pages that would otherwise come one by one.
     pub const fn populates(&self) -> bool {
         self.kind == OP_ADVISE && self.offset == MADV_POPULATE_WRITE
     }
@@ -219,8 +221,7 @@ pub const PATCH_STACK: u16 = 7;
 /// [`Patch::kind`]: a `struct snap_info` besides the one of [`Process::info`]. Only in memory.
 pub const PATCH_INFO: u16 = 8;
 /// [`Patch::kind`]: the environment vector that the program uses, with room for `arg` addresses and a zero. A start
-/// with just as many variables writes their addresses here, and the vector keeps its address. Only in memory, at most
-/// one.
+/// with as many variables writes their addresses here, and the vector keeps its address. Only in memory, at most one.
 pub const PATCH_VECTOR: u16 = 9;
 /// [`Patch::kind`]: 4 bytes, the number of new arguments.
 pub const PATCH_ARGC_INT: u16 = 10;
@@ -247,16 +248,16 @@ record! {
         kind: u16,
         /// [`PATCH_MEMORY`] or [`PATCH_REGISTER`].
         place: u16,
-        /// Index of the thread where one is meant.
+        /// Index of the thread, for kinds that belong to one.
         arg: u32,
     }
 }
 
 impl Patch {
-    /// What the loader fills of a `struct snap_info`, in bytes.
+    /// Bytes of a `struct snap_info` that the loader fills.
     pub const INFO_LEN: u64 = 48;
 
-    /// Bytes that are written to memory, of a kind whose length is always the same; `None` for an unknown kind.
+    /// Bytes that the patch writes to memory, if its kind has a fixed length; `None` for an unknown kind.
     pub const fn width(kind: u16) -> Option<u64> {
         match kind {
             PATCH_TID | PATCH_TID_FUTEX | PATCH_ARGC_INT | PATCH_ENVC_INT => Some(4),
@@ -270,7 +271,7 @@ impl Patch {
         self.place == PATCH_REGISTER || matches!(self.kind, PATCH_TID | PATCH_TID_FUTEX)
     }
 
-    /// Whether only the request of a prepared instance tells the value.
+    /// Whether a prepared instance learns the value only from its request.
     pub const fn is_count(&self) -> bool {
         matches!(self.kind, PATCH_ARGC | PATCH_ARGC_INT | PATCH_ARGV_END | PATCH_ENVP_END | PATCH_ENVC | PATCH_ENVC_INT)
     }
@@ -317,7 +318,7 @@ record! {
         nice: u32,
         /// Timer slack in nanoseconds when the program has set it, else 0.
         timer_slack: u32,
-        /// What is left of the timeout of the system call that the thread restarts, nanoseconds.
+        /// The rest of the timeout of the system call that the thread restarts, in nanoseconds.
         timeout: u64,
         /// `TIMEOUT_…`.
         timeout_form: u32,
@@ -336,7 +337,7 @@ pub const TIMEOUT_MILLISECONDS: u32 = 2;
 pub const TIMEOUT_DEAD: u32 = 4;
 
 impl File {
-    /// Whether bytes of it are read, and not only mapped.
+    /// Whether the loader reads bytes of the file, and does not only map it.
     pub fn is_content(&self) -> bool {
         matches!(self.kind, FILE_SELF | FILE_DATA)
     }
@@ -398,13 +399,14 @@ pub const SETTING_PRCTL: u32 = 1;
 /// The only options of [`SETTING_PRCTL`]; all take integers: PR_SET_PDEATHSIG, DUMPABLE, KEEPCAPS, TSC, SECUREBITS, MCE_KILL,
 /// CHILD_SUBREAPER, NO_NEW_PRIVS, THP_DISABLE, SPECULATION_CTRL, IO_FLUSHER, MDWE, MEMORY_MERGE.
 pub const PRCTL_OPTIONS: [u32; 13] = [1, 4, 8, 26, 28, 33, 36, 38, 41, 53, 57, 65, 67];
-/// [`Setting::kind`]: `setrlimit(which, {a, b})`; raised above the caller's hard limit only as far as allowed.
+/// [`Setting::kind`]: `setrlimit(which, {a, b})`; raises above the caller's hard limit only as far as the kernel
+/// allows.
 pub const SETTING_RLIMIT: u32 = 2;
 /// [`Setting::kind`]: `ioprio_set(PROCESS, thread, a)`; `which` is the thread's index.
 pub const SETTING_IOPRIO: u32 = 3;
 /// [`Setting::kind`]: `personality(a)`.
 pub const SETTING_PERSONALITY: u32 = 4;
-/// Bit of a personality: what is mapped readable is executable.
+/// Bit of a personality: readable mappings are executable.
 pub const READ_IMPLIES_EXEC: u64 = 0x40_0000;
 /// The only bits of [`SETTING_PERSONALITY`]: PER_LINUX32, UNAME26, ADDR_NO_RANDOMIZE, ADDR_COMPAT_LAYOUT,
 /// [`READ_IMPLIES_EXEC`], ADDR_LIMIT_32BIT, SHORT_INODE, WHOLE_SECONDS, STICKY_TIMEOUTS, ADDR_LIMIT_3GB.
@@ -420,16 +422,16 @@ pub const PERSONALITY_BITS: u64 = 0x8
     | 0x800_0000;
 /// [`Setting::kind`]: `/proc/self/oom_score_adj`, as a two's complement number.
 pub const SETTING_OOM_SCORE: u32 = 5;
-/// [`Setting::kind`]: the program led a session of its own (setsid).
+/// [`Setting::kind`]: the program was the leader of a session (setsid).
 pub const SETTING_SETSID: u32 = 6;
-/// [`Setting::kind`]: the program led a process group of its own (setpgid).
+/// [`Setting::kind`]: the program was the leader of a process group (setpgid).
 pub const SETTING_SETPGID: u32 = 7;
 /// [`Setting::kind`]: `/proc/self/coredump_filter`.
 pub const SETTING_COREDUMP_FILTER: u32 = 8;
 /// [`Setting::kind`]: /proc/self/cmdline shows the bytes from `a` to `b`: the program has written a title there.
 pub const SETTING_ARGUMENTS: u32 = 12;
-/// [`Setting::kind`]: /proc/self/environ shows the bytes from `a` to `b`; a title that ends without a zero goes on
-/// there.
+/// [`Setting::kind`]: /proc/self/environ shows the bytes from `a` to `b`. A title that does not end with a zero
+/// continues there.
 pub const SETTING_ENVIRONMENT: u32 = 13;
 
 /// [`Setting::kind`]: `membarrier(a)`: the process is registered for expedited barriers. See [`super::FEATURE_HIDDEN`].
@@ -505,7 +507,7 @@ pub const AT_READY: u32 = 1;
 pub const AT_SYSCALL: u32 = 2;
 /// At a symbol.
 pub const AT_SYMBOL: u32 = 3;
-/// A running process was taken as it was.
+/// A running process, stopped wherever it was.
 pub const AT_ATTACH: u32 = 4;
 
 record! {
@@ -533,7 +535,7 @@ record! {
         auxv: u64,
         /// Its length in bytes.
         auxv_len: u64,
-        /// The program's argv[0] string, which instances keep; 0 when it had none.
+        /// The program's argv[0] string, which instances keep; 0 if it had none.
         argv0: u64,
         /// The registered `struct snap_info`; 0 when none.
         info: u64,
@@ -561,7 +563,8 @@ record! {
 }
 
 record! {
-    /// What the snapshot needs of a host. At most one; without it, nothing is known.
+    /// The requirements of the snapshot on a host. There is at most one record; without it, the requirements are
+    /// unknown.
     HostNeeds {
         /// CPU features that code can have been selected for: [`crate::cpu::FeatureSet`].
         cpu: [u64; 2],
@@ -587,7 +590,7 @@ record! {
         cpu_name: BytesRef,
         /// Release of the kernel.
         release: BytesRef,
-        /// Where register state beyond AVX that is live lies in an XSAVE area, by number of the component; 0: not live.
+        /// Place in an XSAVE area of live register state beyond AVX, by number of the component; 0: not live.
         places: [u32; COMPONENTS],
     }
 }

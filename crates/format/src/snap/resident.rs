@@ -1,4 +1,4 @@
-//! The small region of the image that stays: synthetic vDSO, its slot page, one frame per thread.
+//! The small region of the loader that stays in an instance: synthetic vDSO, its slot page, one frame per thread.
 //!
 //! ```text
 //!  resident + 0x0000   synthetic vDSO: ELF headers, tables, code   R-X, from the snapshot file
@@ -33,11 +33,11 @@ pub const CODE: u64 = 0xc00;
 pub const STUB_SYSCALL: u64 = CODE;
 /// Last steps of the main thread: `munmap(rdi, rsi)`, then `rt_sigreturn`.
 pub const STUB_FINISH: u64 = CODE + 0x10;
-/// As [`STUB_FINISH`], with a time stamp of the processor stored at the address in r12 in between (`snaprun --timing`).
-/// Its first byte is [`MOV_EAX`]; where it is another one, the page is older than the stub.
+/// As [`STUB_FINISH`], but in between it stores a time stamp of the processor at the address in r12 (`snaprun
+/// --timing`). Its first byte is [`MOV_EAX`]. If the byte is another one, the page is older than the stub.
 pub const STUB_FINISH_TIMED: u64 = CODE + 0x240;
-/// `clone` as a function: the new thread never executes an instruction of the loader, which may be gone before it is
-/// first scheduled; it goes on at [`STUB_THREAD`].
+/// `clone` as a function. The new thread goes on at [`STUB_THREAD`]. It never executes an instruction of the loader,
+/// which may be unmapped before the thread is first scheduled.
 pub const STUB_CLONE: u64 = CODE + 0x20;
 /// First steps of every other thread: wait at the gate, register, then `rt_sigreturn`.
 pub const STUB_THREAD: u64 = CODE + 0x40;
@@ -45,16 +45,16 @@ pub const STUB_THREAD: u64 = CODE + 0x40;
 pub const ENTRIES: u64 = CODE + 0x100;
 /// Bytes between two entries.
 pub const ENTRY_SIZE: u64 = 16;
-/// Function `i` as a plain system call, where the host's vDSO lacks it.
+/// Function `i` as a plain system call, for hosts whose vDSO lacks it.
 pub const FALLBACKS: u64 = CODE + 0x180;
 
-/// Restarts a system call with what is left of its timeout and goes on behind it: rbx points to the thread's block
+/// Restarts a system call with the rest of its timeout and goes on behind the call: rbx points to the thread's block
 /// ([`RESUME_BLOCK`]).
 pub const STUB_RESUME: u64 = CODE + 0x200;
-/// Offset in it of its last instruction, a jump to rcx; before that rbx points to the block.
+/// Offset in [`STUB_RESUME`] of its last instruction, a jump to rcx. Until then, rbx points to the block.
 pub const RESUME_JUMP: u64 = 26;
 /// Offset in a thread's frame of the block that [`STUB_RESUME`] works with: a `struct timespec`, then the program's own
-/// rdi, rdx, r10, r8, rbx and rip. The signal frame proper has `siginfo` and padding there, which nobody reads.
+/// rdi, rdx, r10, r8, rbx and rip. The signal frame has `siginfo` and padding there, which no code reads.
 pub const RESUME_BLOCK: u64 = 320;
 /// Offset of the saved registers in that block.
 pub const RESUME_REGS: u64 = 16;
@@ -69,7 +69,7 @@ pub const WORK_ENVP: u64 = 24;
 pub const WORK_SCRATCH: u64 = 32;
 /// Bytes of a frame besides the XSAVE area: `pretcode`, `ucontext`, `siginfo`, rounded up to 64.
 pub const FRAME_FIXED: u64 = 512;
-/// Offset in a frame of 4 unused bytes at the end of its fixed part, where its thread's TID is kept.
+/// Offset in a frame of 4 bytes at the end of its fixed part, which hold its thread's TID.
 pub const FRAME_TID: u64 = 448;
 
 /// Size in bytes of one thread's frame with an XSAVE area of `xstate` bytes (magic number 2 included).

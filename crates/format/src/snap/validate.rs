@@ -1,4 +1,4 @@
-//! Validation of a parsed plan: after it the loader indexes, maps and writes without further checks.
+//! Validation of a parsed plan. After it, the loader indexes, maps and writes without further checks.
 
 use super::fds::FdStep;
 use super::maps::{Maps, within};
@@ -9,11 +9,11 @@ use crate::arch::{TIMEOUT_ARGUMENTS, xstate};
 use crate::layout::{LOADER_END, LOADER_START, USER_END, USER_START};
 use crate::{FormatError, PAGE};
 
-/// An index fits below the offset in a STEP_CONTENT.
+/// The most files: an index must fit below the offset in a STEP_CONTENT.
 const MAX_FILES: usize = PAGE as usize;
 const MAX_THREADS: usize = 16384;
 const MAX_ENV_CHANGES: usize = 65536;
-/// Variables of an environment that keeps its address.
+/// The most variables of an environment that keeps its address.
 const MAX_VECTOR: usize = 1 << 20;
 const MAX_SIGNAL: u32 = 64;
 /// Number of the component with the tiles of AMX.
@@ -60,14 +60,14 @@ impl<'a> Plan<'a> {
             && path.split_last().is_some_and(|(last, rest)| *last == 0 && !rest.contains(&0))
     }
 
-    /// Whether the loader can write to what the map operation maps, and nobody but this instance sees it.
+    /// Whether the loader can write to the memory of the map operation, and only this instance sees the result.
     pub(super) fn is_writable(&self, op: &Op) -> bool {
         let own = op.flags & OP_SHARED == 0 || op.kind == OP_MAP_ANON;
         self.has_bytes(op) && op.prot & PROT_WRITE != 0 && own
     }
 
-    /// Whether there is something to read and write once everything is mapped: descriptors come later, and behind the
-    /// end of the file an access is SIGBUS.
+    /// Whether the mapping has bytes to read and write when everything is mapped. Descriptors come later, and behind
+    /// the end of the file an access raises SIGBUS.
     fn has_bytes(&self, op: &Op) -> bool {
         op.kind != OP_MAP_FD && !(op.kind == OP_MAP_FILE && op.file == 0 && op.offset >= self.header.file_size)
     }
@@ -109,10 +109,11 @@ impl<'a> Plan<'a> {
             let in_last = || last.is_some_and(|map| within(op.addr, op.len, map));
             let ok = match op.kind {
                 OP_MAP_FILE => {
-                    // A library's last page and a file grown or cut since reach beyond the end of the file.
+                    // A library's last page reaches beyond the end of the file, and so does a file that was grown or
+                    // cut since.
                     let reach = file.size.checked_add(PAGE - 1).map(|end| end & !(PAGE - 1));
                     let inside = match file.kind {
-                        // Or wholly behind the end, where an access is SIGBUS.
+                        // The range may also lie wholly behind the end, where an access raises SIGBUS.
                         FILE_SELF => in_file() || reach.is_some_and(|reach| op.offset >= reach),
                         FILE_HOST => op.flags & OP_SHARED != 0,
                         _ => op.offset.checked_add(op.len).is_some_and(|end| reach.is_some_and(|reach| end <= reach)),
@@ -147,7 +148,7 @@ impl<'a> Plan<'a> {
                         })
                 }
                 OP_PROTECT => {
-                    // What is shared stays as it was mapped: no instance writes to a stored file.
+                    // A shared mapping keeps its protection, so that no instance writes to a stored file.
                     let fixed = |map: &Op| {
                         let file = self.files.get(usize::from(map.file));
                         map.kind == OP_MAP_FILE
@@ -173,7 +174,7 @@ impl<'a> Plan<'a> {
                 maps.push(index);
             }
         }
-        // Recorded in the header, so that a pull can see it without the whole plan.
+        // The header records this, so that a pull can see it without the whole plan.
         if has_writable_code(self.files, self.ops, self.settings) != self.header.has_wx() {
             return Err(FormatError::Invalid("writable and executable memory"));
         }
@@ -215,7 +216,8 @@ impl<'a> Plan<'a> {
                 return bad("thread", index);
             }
         }
-        // The resident region: code page, slot page, work area; each of the protections that the loader counts on.
+        // The resident region has a code page, a slot page and a work area, each with the protection that the loader
+        // needs.
         let base = self.header.process.resident;
         let code = maps
             .holds(base, PAGE)
@@ -246,7 +248,7 @@ impl<'a> Plan<'a> {
                 PATCH_MEMORY => {
                     while maps.next_if(|map| map.addr + map.len <= patch.addr).is_some() {}
                     let inside = match patch.kind {
-                        // They may reach into the next mapping.
+                        // These patches may reach into the next mapping.
                         PATCH_INFO => {
                             self.header.process.info != 0
                                 && self.all_writable(maps.clone(), patch.addr, Patch::INFO_LEN)
@@ -364,7 +366,8 @@ impl<'a> Plan<'a> {
         Ok(())
     }
 
-    /// Kinds of records that earlier readers do not know are flagged, and the flag is there for nothing else.
+    /// A feature bit announces kinds of records that earlier readers do not know. Without such records, the bit must be
+    /// zero.
     fn validate_features(&self) -> Result<(), FormatError> {
         let hidden = self.settings.iter().any(Setting::is_hidden) || self.fd_steps.iter().any(FdStep::is_hidden);
         match hidden == (self.header.incompatible & FEATURE_HIDDEN != 0) {

@@ -5,11 +5,11 @@ use super::records::BytesRef;
 use super::{META_MAX, Plan};
 use crate::FormatError;
 
-/// Records that exist only while descriptors are restored.
+/// The most records that exist only while descriptors are restored.
 const MAX_TEMPORARY: u32 = 4096;
 /// Size of `struct sockaddr_un`, the longest address.
 const ADDRESS_MAX: usize = 110;
-/// Descriptors in one message (SCM_MAX_FD).
+/// The most descriptors in one message (SCM_MAX_FD).
 const RIGHTS_MAX: usize = 253;
 /// Size of the longest name of an extended attribute, with its terminator, and of the longest value.
 const ATTRIBUTE_NAME_MAX: usize = 256;
@@ -19,14 +19,15 @@ const TIOCSWINSZ: u64 = 0x5414;
 const TIOCPKT: u64 = 0x5420;
 const TIOCSPTLCK: u64 = 0x4004_5431;
 const TFD_IOC_SET_TICKS: u64 = 0x4008_5400;
-/// The only requests of [`Step::Ioctl`], and the size of what each reads.
+/// The only requests of [`Step::Ioctl`], and the number of bytes that each reads.
 const REQUESTS: [(u64, usize); 5] =
     [(TCSETS, 36), (TIOCSWINSZ, 8), (TIOCPKT, 4), (TIOCSPTLCK, 4), (TFD_IOC_SET_TICKS, 8)];
 
 impl Plan<'_> {
     pub(super) fn validate_fds(&self) -> Result<(), FormatError> {
         let mut previous = None;
-        // Many records may name the same bytes, each of which is looked at: all together no more than a plan can have.
+        // Many records may name the same bytes, and each is checked. The bytes of all together may not be more than a
+        // plan can have.
         let mut looked_at = 0;
         let mut look = |reference: BytesRef| {
             looked_at += u64::from(reference.len);
@@ -108,7 +109,7 @@ impl Plan<'_> {
         }
     }
 
-    /// Whether the bytes that are copied to a file are there.
+    /// Whether the files have the bytes that the step copies.
     fn content_ok(&self, len: u64, from: ContentSource) -> bool {
         let file = self.files.get(usize::from(from.file)).filter(|file| file.is_content());
         file.is_some_and(|file| from.offset.checked_add(len).is_some_and(|end| end <= file.size))

@@ -1,4 +1,4 @@
-//! Writing: from tables to the bytes of the meta part.
+//! The writer: from tables to the bytes of the meta part.
 
 use super::fds::{Fd, FdStep};
 use super::plan::{HEADER_END, meta_checksum, note_header};
@@ -29,7 +29,7 @@ pub struct PlanTables {
 }
 
 impl From<&Plan<'_>> for PlanTables {
-    /// The tables of a plan that was read, to be written again with changes.
+    /// The tables of a plan that was read, so that it can be written again with changes.
     fn from(plan: &Plan<'_>) -> Self {
         PlanTables {
             process: plan.header.process,

@@ -1,4 +1,4 @@
-//! Where a tag's link leads.
+//! The targets of a tag's link.
 //!
 //! ```text
 //!  ../../snap/<sha256>          to a snapshot
@@ -24,13 +24,13 @@ pub enum Link {
 }
 
 impl Link {
-    /// Takes the target apart. No other form is followed, whatever it leads to.
+    /// Parses the target. Programs follow no other form.
     pub fn parse(target: &[u8]) -> Option<Self> {
         if let Some(hex) = target.strip_prefix(SNAP.as_bytes()) {
             return Digest::from_hex(hex).map(Link::Snapshot);
         }
         let (set, last) = target.strip_prefix(SETS.as_bytes())?.split_at_checked(64)?;
-        // A number has one form, which is the one that is written.
+        // Only the form that [`Link`] writes is a number: no leading zeros.
         let last = match last {
             [b'/', one @ b'1'..=b'9'] => usize::from(one - b'0'),
             [b'/', ten @ b'1'..=b'9', one @ b'0'..=b'9'] => usize::from(ten - b'0') * 10 + usize::from(one - b'0'),
@@ -40,7 +40,7 @@ impl Link {
     }
 }
 
-/// The target as it is written.
+/// Writes the target.
 impl fmt::Display for Link {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -1,5 +1,5 @@
-//! The rules of a store: which names there are, where links may lead, which stores are searched, and which files are
-//! trusted. `snaprun` and the store's own crate follow the same ones, so they stand here once.
+//! The rules of a store: names, targets of links, the search path, and trust in files. `snaprun` and the store's own
+//! crate both call this module, so each rule is written once.
 //!
 //! ```text
 //!  name     what a NAME on a command line is, and which parts of it may become file names
@@ -8,7 +8,7 @@
 //!  trust    whose files may decide what a process does
 //! ```
 //!
-//! All are functions of bytes: none looks at a file system, none allocates.
+//! All of them are functions of bytes: none accesses a file system, and none allocates.
 
 mod link;
 mod name;
@@ -22,7 +22,7 @@ pub use trust::{OTHERS_WRITE, Untrusted, check_trust};
 
 /// Where tags are: `refs/NAME/TAG`.
 pub const REFS: &str = "refs";
-/// Where images are that were pulled: `pulled/IMAGE/TAG`.
+/// Where links of pulled images are: `pulled/IMAGE/TAG`.
 pub const PULLED: &str = "pulled";
 /// Where variants are: `sets/DIGEST/NUMBER`.
 pub const SETS: &str = "sets";

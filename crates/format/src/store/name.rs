@@ -1,4 +1,4 @@
-//! Names of snapshots, and what a name on a command line stands for.
+//! Names of snapshots, and the meaning of a name on a command line.
 //!
 //! ```text
 //!  ./x  ../x  /x  x.snap   a file
@@ -11,9 +11,9 @@ use core::{error, fmt};
 
 /// The tag of a name that states none.
 pub const DEFAULT_TAG: &str = "latest";
-/// Most bytes that a name or a tag may have (it is a file name, and half of what file systems allow).
+/// Most bytes of a name or a tag (it is a file name, and this is half of what file systems allow).
 pub const MAX_NAME: usize = 128;
-/// Most bytes of an image's host and path, as registries have it; also what a file name may have.
+/// Most bytes of an image's host and path: the limit of registries, and of file names.
 pub const MAX_IMAGE: usize = 255;
 
 /// Why a name is refused.
@@ -67,7 +67,7 @@ impl fmt::Display for NameError {
     }
 }
 
-/// What a NAME on a command line stands for, by its form alone. Nothing is checked yet.
+/// The meaning of a NAME on a command line, by its form alone. Its parts are not checked yet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Target<'a> {
     /// A snapshot file outside the store.
@@ -79,7 +79,7 @@ pub enum Target<'a> {
 }
 
 impl<'a> Target<'a> {
-    /// Decides what `name` stands for, without looking at the file system.
+    /// Decides what `name` means, without access to the file system.
     pub fn of(name: &'a [u8]) -> Self {
         let path_like = name.starts_with(b"/") || name.starts_with(b"./") || name.starts_with(b"../");
         if path_like || name.ends_with(b".snap") {
@@ -92,8 +92,8 @@ impl<'a> Target<'a> {
     }
 }
 
-/// Checks one path component, which then cannot lead elsewhere: letters, digits and what is `also` allowed, 1 to `max`
-/// bytes, not starting with '.' or '-'.
+/// Checks that `text` is one path component, which then cannot lead elsewhere. It has letters, digits and the bytes in
+/// `also`, 1 to `max` bytes, and does not start with '.' or '-'.
 fn component<'a>(text: &'a [u8], max: usize, what: &'static str, also: &[u8]) -> Result<&'a str, NameError> {
     let Some(&first) = text.first() else { return Err(NameError::Empty(what)) };
     if text.len() > max {
@@ -109,8 +109,8 @@ fn component<'a>(text: &'a [u8], max: usize, what: &'static str, also: &[u8]) ->
     }
 }
 
-/// Checks a name or a tag of the store: `[A-Za-z0-9_.+-]`, 1 to [`MAX_NAME`] bytes, not starting with '.' or '-'. `what`
-/// is how an error calls it.
+/// Checks a name or a tag of the store: `[A-Za-z0-9_.+-]`, 1 to [`MAX_NAME`] bytes, not starting with '.' or '-'. An
+/// error calls it `what`.
 pub fn checked_name<'a>(text: &'a [u8], what: &'static str) -> Result<&'a str, NameError> {
     component(text, MAX_NAME, what, b"_.+-")
 }
@@ -134,18 +134,18 @@ impl<'a> RefParts<'a> {
     }
 }
 
-/// The parts of an image's full name `host[:port]/path[:tag][@sha256:…]`, checked only as far as each of the two becomes
-/// one path component when each '/' of the name is written [`ImageParts::SLASH`].
+/// The parts of an image's full name `host[:port]/path[:tag][@sha256:…]`, checked only so far that each of the two is
+/// one path component after each '/' of the name is replaced by [`ImageParts::SLASH`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ImageParts<'a> {
     /// Host and path.
     pub name: &'a str,
-    /// The tag, or `sha256:` and a digest, beside which a tag plays no part.
+    /// The tag, or `sha256:` and a digest. If there is a digest, the tag is ignored.
     pub target: &'a str,
 }
 
 impl<'a> ImageParts<'a> {
-    /// What stands for a '/' of the name; no name of a registry or repository has it.
+    /// The character in place of a '/' of the name; no name of a registry or repository has it.
     pub const SLASH: &'static str = "+";
 
     /// Parses a full name.

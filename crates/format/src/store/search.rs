@@ -17,20 +17,20 @@ pub struct SearchPath<'a> {
 }
 
 impl<'a> SearchPath<'a> {
-    /// The variables that are looked at.
+    /// The variables that decide.
     pub const VARIABLES: [&'static str; 3] = ["SNAPFN_STORE", "XDG_DATA_HOME", "HOME"];
 
     /// `$SNAPFN_STORE` (colon-separated), else `$XDG_DATA_HOME/snapfn`, else `$HOME/.local/share/snapfn`; then
     /// [`SYSTEM_STORE`]. An empty variable counts as unset.
     ///
-    /// A relative `XDG_DATA_HOME` is ignored, as its specification demands, and so is a relative `HOME`: either would
+    /// Programs ignore a relative `XDG_DATA_HOME`, as its specification demands, and a relative `HOME`: either would
     /// name another store in each directory. Relative paths in `SNAPFN_STORE` are the user's own choice.
     pub fn of(var: impl Fn(&str) -> Option<&'a [u8]>) -> Self {
         let mut path = SearchPath { roots: [[b"", b""]; MAX_STORES], count: 0, named: false };
         let set = |name| var(name).filter(|value| !value.is_empty());
         let absolute = |name| set(name).filter(|value| value.starts_with(b"/"));
         if let Some(list) = set("SNAPFN_STORE") {
-            // One place stays for the system's.
+            // One place is reserved for the system-wide store.
             for root in list.split(|byte| *byte == b':').filter(|root| !root.is_empty()).take(MAX_STORES - 1) {
                 path.push([root, b""]);
             }
@@ -63,7 +63,7 @@ impl<'a> SearchPath<'a> {
         self.roots().nth(index)
     }
 
-    /// Whether the first one may be written to: not where only the system's is known.
+    /// Whether programs may write to the first store: not if the system-wide store is the only one.
     pub fn is_writable(&self) -> bool {
         self.named
     }
@@ -87,7 +87,7 @@ mod tests {
         assert_eq!(roots(&all[2..]), (vec!["/h/.local/share/snapfn".into(), SYSTEM_STORE.into()], true));
         assert_eq!(roots(&[]), (vec![SYSTEM_STORE.into()], false));
         assert_eq!(roots(&[("SNAPFN_STORE", "")]), (vec![SYSTEM_STORE.into()], false));
-        // The system store, named first, is written to, and searched once.
+        // If the system store is named first, programs write to it, and search it once.
         assert_eq!(roots(&[("SNAPFN_STORE", SYSTEM_STORE)]), (vec![SYSTEM_STORE.into()], true));
     }
 

@@ -5,18 +5,18 @@ use core::{error, fmt};
 /// Permission to write for group or others.
 pub const OTHERS_WRITE: u32 = 0o022;
 
-/// Why a file of the store is not used.
+/// Why a program does not use a file of the store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Untrusted {
     /// Group or others may write to it: its mode.
     Writable(u32),
-    /// It belongs to somebody who owns no store of the search path: the user.
+    /// It belongs to this user, who owns no store of the search path.
     Owner(u32),
 }
 
-/// Whether an open file of a store may be used: what it contains decides what a process does. It must not be writable for
-/// others, and belong to root, to this user (`own`), or to the owner of a store of the search path that nobody else can
-/// write to, which `owns_store` is asked for.
+/// Checks whether a program may use an open file of a store, whose contents decide what a process does. The file must
+/// not be writable for others. It must belong to root, to this user (`own`), or to the owner of a store of the search
+/// path that only this owner can write to: `owns_store` answers that.
 pub fn check_trust(
     mode: u32,
     uid: u32,
@@ -34,7 +34,7 @@ pub fn check_trust(
 
 impl error::Error for Untrusted {}
 
-/// As what is said of a file that was named before.
+/// The message goes on behind the name of the file.
 impl fmt::Display for Untrusted {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

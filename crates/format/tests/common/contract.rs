@@ -1,12 +1,12 @@
-//! What SECURITY.md promises of a plan that was accepted, and what the loader then does without looking again, checked
-//! once more by other means: nothing of the validation is used, not even the order that it demands. Shared with the
-//! fuzz target.
+//! Checks by other means what SECURITY.md promises of an accepted plan, and what the loader relies on without a further
+//! check. It uses nothing of the validation, not even the order that the validation demands. The fuzz target shares
+//! this file.
 
 use snapfn_format::PAGE;
 use snapfn_format::layout::{LOADER_END, LOADER_START, USER_END, USER_START};
 use snapfn_format::snap::*;
 
-/// Panics where a plan that was accepted would break the loader, or a promise.
+/// Panics if an accepted plan would break the loader, or a promise.
 pub(crate) fn check_contract(plan: &Plan<'_>) {
     check_files(plan);
     check_operations(plan);
@@ -17,7 +17,7 @@ pub(crate) fn check_contract(plan: &Plan<'_>) {
     check_registers(plan);
 }
 
-/// The loader asks the CPU for the place of exactly the register state that frames will load.
+/// The loader checks with the CPU the places of exactly the register state that frames load.
 fn check_registers(plan: &Plan<'_>) {
     let Some(needs) = plan.needs else { return };
     let mut live = 0;
@@ -83,7 +83,7 @@ fn check_operations(plan: &Plan<'_>) {
             OP_LOCK => assert!(op.offset < 2),
             _ => {}
         }
-        // Files of the store are in all instances: none may change one.
+        // All instances share files of the store: none may change one.
         let map = last.unwrap();
         let of_store = map.kind == OP_MAP_FILE && plan.files[usize::from(map.file)].kind != FILE_HOST;
         assert!(!(of_store && map.flags & OP_SHARED != 0 && protects && writable), "writes to a stored file");
@@ -103,7 +103,7 @@ fn check_operations(plan: &Plan<'_>) {
     assert!(maps.windows(2).all(|pair| pair[0].1 <= pair[1].0), "two mappings overlap");
 }
 
-/// What an operation takes its bytes from is there.
+/// Checks that the source of an operation's bytes exists.
 fn check_source(plan: &Plan<'_>, op: &Op) {
     if op.kind == OP_MAP_FD {
         assert!(usize::from(op.file) < plan.fds.len() && op.flags & OP_SHARED != 0);
@@ -117,14 +117,14 @@ fn check_source(plan: &Plan<'_>, op: &Op) {
         return;
     }
     let file = plan.files.get(usize::from(op.file)).expect("no such file");
-    // To the end of the last page, where one is mapped.
+    // A mapping may reach to the end of the last page.
     let pages = u128::from(file.size).next_multiple_of(u128::from(PAGE));
     match (op.kind, file.kind) {
         (OP_READ, _) => assert!(stored(plan, op.file, op.offset, op.len), "reads what is not stored"),
-        // Or all of it behind the end, where an access is SIGBUS as it was in the program.
+        // The range may also lie wholly behind the end, where an access raises SIGBUS, as in the program.
         (_, FILE_SELF) => assert!(end <= file.size || u128::from(op.offset) >= pages, "partly behind the end"),
         (_, FILE_CODE | FILE_DATA) => assert!(u128::from(end) <= pages, "behind the end"),
-        // What is private could be written, and nothing knows how long it is.
+        // Private memory could be written, and the length of the file is unknown.
         _ => assert!(file.kind == FILE_HOST && op.flags & OP_SHARED != 0),
     }
 }
@@ -154,7 +154,7 @@ impl<'a> Memory<'a> {
         at > addr && at >= end
     }
 
-    /// Whether pages are there when the loader looks.
+    /// Whether the mapping has pages when the loader accesses it.
     fn has_bytes(&self, op: &Op) -> bool {
         op.kind != OP_MAP_FD && !(op.kind == OP_MAP_FILE && op.file == 0 && op.offset >= self.file_size)
     }
@@ -192,8 +192,8 @@ fn check_words(plan: &Plan<'_>, memory: &Memory<'_>) {
     }
 }
 
-/// What is left of the loader in an instance: it looks at the code there and jumps to it, and writes a frame for each
-/// thread.
+/// The part of the loader that stays in an instance: the loader reads the code there, jumps to it, and writes a frame
+/// for each thread.
 fn check_loader(plan: &Plan<'_>, memory: &Memory<'_>) {
     let resident = plan.header.process.resident;
     assert!(memory.covers(resident, PAGE, |op| op.prot == PROT_READ | PROT_EXEC), "no code of the resident region");
@@ -202,7 +202,7 @@ fn check_loader(plan: &Plan<'_>, memory: &Memory<'_>) {
     assert!(memory.writable(resident + resident::SLOTS, PAGE + frames), "no room for frames");
 }
 
-/// Whatever names something else by an index or a range names something that is there.
+/// Every index and every range names something that exists.
 fn check_references(plan: &Plan<'_>) {
     let inside = |reference: BytesRef| reference.offset as usize + reference.len as usize <= plan.bytes.len();
     let is_fd = |index: u64| index < plan.fds.len() as u64;
@@ -227,7 +227,7 @@ fn check_references(plan: &Plan<'_>) {
         assert!(is_fd(step.fd.into()) && inside(step.data) && inside(step.extra));
         match step.kind {
             STEP_CONTENT => {
-                // An index of a file, and a multiple of the page size above it.
+                // The word is an index of a file plus a multiple of the page size.
                 assert!(stored(plan, (step.c % PAGE) as u16, step.c / PAGE * PAGE, step.b));
             }
             STEP_EPOLL => assert!(is_fd(step.a)),

@@ -1,12 +1,12 @@
-//! A snapshot with one of everything, made without running a program. Shared by the tests of the format and of the
-//! tools that read snapshots.
+//! A snapshot with one record of every kind, made without running a program. The tests of the format and those of the
+//! tools that read snapshots share it.
 #![allow(dead_code, reason = "each test binary uses its part")]
 
 use snapfn_format::snap::*;
 use snapfn_format::{Digest, PAGE};
 use zerocopy::IntoBytes;
 
-/// What differs from snapshot to snapshot.
+/// The values that differ from snapshot to snapshot.
 #[derive(Clone)]
 pub(crate) struct Sample {
     /// Where the program lies.
@@ -235,7 +235,7 @@ impl Sample {
         t
     }
 
-    /// The meta part alone, and the size of the file it belongs to.
+    /// The meta part alone, and the size of its file.
     pub(crate) fn meta(&self) -> (Vec<u8>, u64) {
         build(&self.tables(self.first_page()), self.first_page() + PAGES as u64 * PAGE)
     }
@@ -293,7 +293,7 @@ pub(crate) fn build(tables: &PlanTables, size: u64) -> (Vec<u8>, u64) {
     (MetaBuilder::build(tables, &elf, size), size)
 }
 
-/// The bytes of `meta` where [`Plan::parse`] may read them: aligned to 8.
+/// A copy of `meta` that is aligned to 8, as [`Plan::parse`] needs it.
 pub(crate) fn aligned(meta: &[u8]) -> Vec<u64> {
     let mut words = vec![0u64; meta.len().div_ceil(8)];
     words.as_mut_bytes()[..meta.len()].copy_from_slice(meta);
@@ -308,8 +308,8 @@ pub(crate) fn fix_checksum(meta: &mut [u8]) {
     meta[at..at + 8].copy_from_slice(&sum.to_le_bytes());
 }
 
-/// A code segment file as the splitter leaves it, `size` bytes long: so many pages of code, then a page in the hole,
-/// which grows to so many pages of data.
+/// A code segment file as the splitter makes it, `size` bytes long: pages of code, then a page in the hole, which grows
+/// to pages of data.
 pub(crate) fn code_file(code: u64, data: u64, size: u64) -> Vec<u8> {
     let mut elf = vec![0u8; size as usize];
     elf[..7].copy_from_slice(b"\x7fELF\x02\x01\x01");

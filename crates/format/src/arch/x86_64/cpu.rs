@@ -1,9 +1,9 @@
 //! CPU features by number, as the host requirements of a snapshot name them.
 //!
-//! Listed is what run-time dispatchers look at before they select code: the C libraries, OpenSSL, NumPy, compression and
-//! video libraries. A number is never given to another feature.
+//! The list has what run-time dispatchers check before they select code: those of the C libraries, OpenSSL, NumPy,
+//! compression and video libraries. No number is ever given to another feature.
 
-/// Where `CPUID` tells of a feature.
+/// The register in which `CPUID` reports a feature.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Register {
     /// eax.
@@ -46,7 +46,7 @@ const L7: (u32, u32) = (7, 0);
 const L7_1: (u32, u32) = (7, 1);
 const XSTATE: (u32, u32) = (0xd, 1);
 const EXTENDED: (u32, u32) = (0x8000_0001, 0);
-/// XCR0: SSE and AVX; and the three components of AVX-512.
+/// Bits of XCR0: SSE and AVX, and the three components of AVX-512.
 const AVX: u64 = 6;
 const AVX512: u64 = 0xe6;
 
@@ -114,7 +114,7 @@ impl FeatureSet {
     /// See [`Self::V2`].
     pub const V4: FeatureSet = FeatureSet([Self::V3.0[0] | 0b11 << 40 | 0b111 << 43, 0]);
 
-    /// The set of an x86-64 level; `None` for numbers that are none. Level 1 needs nothing that is listed here.
+    /// The set of an x86-64 level; `None` for a number that is no level. Level 1 needs no feature of the list.
     pub const fn level(level: u32) -> Option<FeatureSet> {
         match level {
             1 => Some(FeatureSet([0, 0])),
@@ -125,7 +125,7 @@ impl FeatureSet {
         }
     }
 
-    /// Whether nothing is in it.
+    /// Whether the set is empty.
     pub const fn is_empty(self) -> bool {
         self.0[0] == 0 && self.0[1] == 0
     }
@@ -137,38 +137,38 @@ impl FeatureSet {
         }
     }
 
-    /// Whether feature `number` is in it.
+    /// Whether the set has feature `number`.
     pub fn contains(self, number: u8) -> bool {
         self.0.get(usize::from(number / 64)).is_some_and(|word| word >> (number % 64) & 1 == 1)
     }
 
-    /// What is in both.
+    /// The features that both sets have.
     pub const fn and(self, other: FeatureSet) -> FeatureSet {
         FeatureSet([self.0[0] & other.0[0], self.0[1] & other.0[1]])
     }
 
-    /// What is in either.
+    /// The features that either set has.
     pub const fn or(self, other: FeatureSet) -> FeatureSet {
         FeatureSet([self.0[0] | other.0[0], self.0[1] | other.0[1]])
     }
 
-    /// What is in `self` alone.
+    /// The features that only `self` has.
     pub const fn without(self, other: FeatureSet) -> FeatureSet {
         FeatureSet([self.0[0] & !other.0[0], self.0[1] & !other.0[1]])
     }
 
-    /// Without those that only make something faster.
+    /// The set without features that only make something faster.
     pub const fn without_hints(self) -> FeatureSet {
         FeatureSet([self.0[0], self.0[1] & ((1 << (FIRST_HINT - 64)) - 1)])
     }
 
-    /// The numbers in it, in ascending order.
+    /// The numbers of its features, in ascending order.
     pub fn numbers(self) -> impl Iterator<Item = u8> {
         (0..128u8).filter(move |number| self.contains(*number))
     }
 }
 
-/// The name of feature `number`; `None` for one that this version does not know.
+/// The name of feature `number`; `None` if this version does not know the feature.
 pub fn name(number: u8) -> Option<&'static str> {
     FEATURES.iter().find(|feature| feature.number == number).map(|feature| feature.name)
 }

@@ -3,7 +3,7 @@
 //! ```text
 //!    0  pretcode            8  ucontext: flags, link, alternate stack (16, 24, 32)
 //!   48  registers, in the order of ORDER; selectors; err, trapno, cr2
-//!  232  address of the XSAVE area      304  signal mask      312  siginfo, which nobody reads
+//!  232  address of the XSAVE area      304  signal mask      312  siginfo, which no code reads
 //! ```
 
 use super::reg;

@@ -6,14 +6,15 @@ pub const HEADER_END: usize = 512 + 64;
 pub const MIN: usize = HEADER_END + 4;
 /// No area is longer.
 pub const MAX: usize = 1 << 16;
-/// Where the kernel's software bytes say which components are live (`xfeatures`).
+/// The kernel's software bytes that name the live components (`xfeatures`).
 const FEATURES: core::ops::Range<usize> = 472..480;
 
 /// Components of register state by the bits of XCR0: x87 and SSE, which every x86-64 has.
 pub const LEGACY: u64 = 3;
 /// Register state that lies at the same place in the XSAVE areas of all CPUs: x87, SSE, AVX.
 pub const COMMON: u64 = 7;
-/// Register state that `_dl_runtime_resolve` saves in glibc: all but x87, PKRU and what the kernel has for itself.
+/// Register state that `_dl_runtime_resolve` saves in glibc: all except x87, PKRU and the state that only the kernel
+/// uses.
 pub const RESOLVER: u64 = 0xee;
 
 /// The components that are live in an area, as a mask like XCR0.
