@@ -1,4 +1,4 @@
-//! The shared library is installed as libsnapfn.so, and programs ask for it by that name.
+//! The shared library is installed as libsnapfn.so, and programs name it so.
 
 fn main() {
     println!("cargo:rerun-if-changed=build.rs");

@@ -1,4 +1,4 @@
-//! How long a start takes, each kind in turn: medians in microseconds as tab-separated values.
+//! Measures the time of a start, each kind in turn. Prints medians in microseconds as tab-separated values.
 //!
 //! `start RUNS FLOOR NAME…`: FLOOR is an empty static program; NAMEs are snapshots that write something to standard
 //! output. Rows: kind, snapshot, to the first output, to the end.
@@ -59,7 +59,7 @@ fn pool(pool: &Pool) -> Sample {
     watch(began, child.stdout.take().unwrap(), || assert!(child.wait().unwrap().success()))
 }
 
-/// A child of this process that writes a word and ends.
+/// Measures a child of this process that writes a word and ends.
 fn fork() -> Sample {
     let (mut reader, mut writer) = std::io::pipe().unwrap();
     let began = Instant::now();
@@ -89,7 +89,7 @@ fn main() {
         eprintln!("usage: start RUNS FLOOR NAME…");
         std::process::exit(2);
     };
-    // What a small warm parent has: a megabyte in use.
+    // A small warm parent has a megabyte in use.
     black_box(vec![1u8; 1 << 20]);
     let heap: Vec<u8> = (0..1 << 20).map(|i| i as u8).collect();
     let mut rows: Vec<(&str, &str, Vec<Sample>)> = vec![("floor", "-", vec![]), ("fork", "-", vec![])];

@@ -11,7 +11,7 @@ fn serve(pool: &Pool, connection: UnixStream) -> Result<(), snapfn::Error> {
     let mut child = {
         let mut command = pool.command();
         command.stdin(input).stdout(connection);
-        // The command holds the connection until it is dropped; then it is the instance's alone.
+        // The command holds the connection until it is dropped. After that only the instance has it.
         command.spawn()?
     };
     let status = child.wait()?;

@@ -21,10 +21,10 @@ pub struct Child {
     pub stderr: Option<ChildStderr>,
     pid: i32,
     status: Option<ExitStatus>,
-    /// Where `snaprun` says why there is no instance.
+    /// The descriptor on which `snaprun` reports why there is no instance.
     report: OwnedFd,
     failure: Option<String>,
-    /// Raised when it has had its time, so that a pool prepares another one in its place.
+    /// Raised when the instance has had its time, so that a pool prepares another one in its place.
     replenish: Option<Event>,
 }
 
@@ -43,13 +43,13 @@ impl Child {
         }
     }
 
-    /// Its PID: that of the instance, which is the very process that was started.
+    /// The PID of the instance, which is the process that was started.
     #[must_use]
     pub fn id(&self) -> u32 {
         self.pid.unsigned_abs()
     }
 
-    /// A descriptor of the process, which `poll` finds readable once it has ended (Linux 5.3).
+    /// A descriptor of the process, which `poll` reports as readable after the process has ended (Linux 5.3).
     ///
     /// # Errors
     /// When the kernel has none, or it has been waited for.
@@ -60,7 +60,7 @@ impl Child {
         }
     }
 
-    /// Sends `SIGKILL`. One that has been waited for is left alone.
+    /// Sends `SIGKILL`. If the instance has been waited for, the call does nothing.
     ///
     /// # Errors
     /// When the kernel refuses.
@@ -93,7 +93,7 @@ impl Child {
         self.result().map(|status| status.unwrap_or_default())
     }
 
-    /// Its status if it has ended.
+    /// The status of the instance if it has ended.
     ///
     /// # Errors
     /// As [`Child::wait`].
@@ -105,7 +105,7 @@ impl Child {
         self.result()
     }
 
-    /// Waits for its end while reading all of its piped output.
+    /// Waits for its end, and meanwhile reads all of its piped output.
     ///
     /// # Errors
     /// As [`Child::wait`], or when reading fails.
@@ -118,7 +118,8 @@ impl Child {
             Some(mut pipe) => pipe.read_to_end(to).map(drop),
             None => Ok(()),
         };
-        // Both at once, or the instance waits for the one that is not read; a thread only where there are two.
+        // Both pipes are read at once, or the instance could wait for the one that is not read. A thread is needed only
+        // for the second pipe.
         let read = if out.is_some() && err.is_some() {
             std::thread::scope(|scope| {
                 let other = scope.spawn(|| read(err, &mut stderr));
@@ -137,7 +138,7 @@ impl Child {
         }
     }
 
-    /// Keeps the status; where it may be `snaprun`'s own, looks whether it has something to say.
+    /// Keeps the status. If the status may be `snaprun`'s own, reads the message of `snaprun`, if there is one.
     fn ended(&mut self, status: Option<i32>) {
         self.status = status.map(ExitStatus::from_raw);
         if self.status.is_some() {

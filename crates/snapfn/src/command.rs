@@ -21,8 +21,8 @@ pub(crate) enum Origin {
     Pool(Pool),
 }
 
-/// An instance that is to be started, like [`std::process::Command`]: without further ado it has no arguments, this
-/// process's environment and working directory, and its standard streams ([`Command::output`] pipes them).
+/// An instance that is to be started, like [`std::process::Command`]. By default it has no arguments, and this
+/// process's environment, working directory and standard streams ([`Command::output`] pipes them).
 ///
 /// The same `Command` can be used several times.
 #[derive(Debug)]
@@ -37,7 +37,7 @@ pub struct Command {
 }
 
 impl Snapshot {
-    /// A new instance, to be given arguments and the rest.
+    /// A command for a new instance.
     #[must_use]
     pub fn command(&self) -> Command {
         Command::new(Origin::Snapshot(self.clone()))
@@ -45,7 +45,7 @@ impl Snapshot {
 }
 
 impl Pool {
-    /// A new instance, to be given arguments and the rest; a prepared one if there is any when it is started.
+    /// A command for a new instance, which is a prepared one if there is any when it is started.
     #[must_use]
     pub fn command(&self) -> Command {
         Command::new(Origin::Pool(self.clone()))
@@ -130,16 +130,17 @@ impl Command {
         self
     }
 
-    /// Sets the file mode creation mask: without, this process's at the time at which the instance's process was made.
+    /// Sets the file mode creation mask. The default is that of this process at the time at which it made the
+    /// instance's process.
     pub fn umask(&mut self, mask: u32) -> &mut Self {
         self.umask = Some(mask & 0o777);
         self
     }
 
-    /// Starts the instance. With a [`Pool`] it is one that is prepared, or an ordinary one when none is.
+    /// Starts the instance. With a [`Pool`] it is a prepared one, or an ordinary one if none is prepared.
     ///
     /// # Errors
-    /// When no process can be made. What `snaprun` finds out later, [`Child::wait`] reports.
+    /// When no process can be made. [`Child::wait`] reports what `snaprun` finds out later.
     pub fn spawn(&mut self) -> Result<Child, Error> {
         self.spawn_with(Kind::Inherit)
     }

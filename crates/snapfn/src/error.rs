@@ -9,7 +9,7 @@ use thiserror::Error;
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// The name is neither one of the local store nor a path.
+    /// The name is neither a name in the local store nor a path.
     #[error("{name}: {source}, use NAME[:TAG] or a path")]
     Name {
         /// What was given.
@@ -36,7 +36,7 @@ pub enum Error {
         /// What is wrong with it.
         source: SummaryError,
     },
-    /// Memory of the snapshot is writable and executable at once, and that was not allowed.
+    /// Memory of the snapshot is writable and executable at once, which the options do not allow.
     #[error(
         "{0}: has memory that is writable and executable at once, allow that (SnapshotOptions::allow_wx, SNAPFN_ALLOW_WX, \
          --allow-wx) if its program needs it"

@@ -1,8 +1,8 @@
 //! Starts instances of snapshots, in the manner of [`std::process`].
 //!
-//! A [`Snapshot`] is opened and validated once. Every instance is then a fresh process: this process's own child, made
-//! by a `vfork`-like `clone` and one `execve` of `snaprun`, with the snapshot's files passed as open descriptors. No
-//! process stands in between, no privileges are needed, and everything here may be used from many threads at once.
+//! A [`Snapshot`] is opened and validated once. Every instance is then a fresh process. It is this process's own child,
+//! made by a `vfork`-like `clone` and one `execve` of `snaprun`, which gets the snapshot's files as open descriptors.
+//! There is no process in between, no privileges are needed, and many threads may use everything here at once.
 //!
 //! ```no_run
 //! use snapfn::{Snapshot, Stdio};
@@ -29,9 +29,9 @@
 //! # Ok::<(), snapfn::Error>(())
 //! ```
 //!
-//! What differs from `std::process`: the snapshot decides about the signal mask and dispositions, as always with
-//! snapshots; `SIGPIPE` has its default action in the instance; errors that `snaprun` itself reports
-//! (exit status 125 to 127) are [`Error::NotStarted`] with its message, not an exit status of the program.
+//! Three things differ from `std::process`. The snapshot decides about the signal mask and dispositions. `SIGPIPE` has
+//! its default action in the instance. Errors that `snaprun` itself reports (exit status 125 to 127) are
+//! [`Error::NotStarted`] with its message, not an exit status of the program.
 //!
 //! ```text
 //!  command ──▶ pool ──▶ spawn ──▶ snapshot ──▶ sys      each calls only what is to its right

@@ -1,8 +1,8 @@
 //! Prepared instances.
 //!
-//! Each is a process of its own that has restored the snapshot and waits on a socket before the jump. A request takes
-//! one off the list and sends it arguments, environment and streams: it is never used again, and a thread prepares
-//! another one. The thread also notices prepared instances that have ended.
+//! Each is a process of its own that has restored the snapshot and waits on a socket before the jump. A request removes
+//! one from the list and sends it arguments, environment and streams. The pool never uses an instance twice; a thread
+//! prepares another one. The thread also detects prepared instances that have ended.
 
 use crate::Error;
 use crate::request::{self, Strings};
@@ -20,13 +20,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-/// Which pages a prepared instance takes before it waits.
+/// The pages that a prepared instance populates before it waits.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Populate {
     /// Only those that the restore writes: least memory.
     None,
-    /// Page tables for everything that is mapped, and own copies of small writable mappings (up to 1 MiB in all).
+    /// Page tables for all mappings, and own copies of small writable mappings (up to 1 MiB in all).
     #[default]
     Auto,
     /// Own copies of all writable pages: no page fault after the release, and the memory of an ordinary process.
@@ -58,15 +58,15 @@ impl PoolOptions {
         PoolOptions { size, populate: Populate::default(), rest: Duration::from_micros(500) }
     }
 
-    /// Which pages the instances take before they wait.
+    /// Sets the pages that the instances populate before they wait.
     #[must_use]
     pub fn populate(mut self, populate: Populate) -> Self {
         self.populate = populate;
         self
     }
 
-    /// How long after a release the next instance is prepared at the earliest, while others are left: the one that was
-    /// released has the processor first. Half a millisecond without.
+    /// Sets the shortest time between a release and the preparation of the next instance, while others are left. So the
+    /// released instance has the processor first. The default is half a millisecond.
     #[must_use]
     pub fn rest(mut self, rest: Duration) -> Self {
         self.rest = rest;
@@ -98,7 +98,8 @@ impl PoolOptions {
     }
 }
 
-/// Prepared instances of a snapshot. Clones are the same pool; with the last one, all that still wait are ended.
+/// Prepared instances of a snapshot. Clones are the same pool. When the last clone is dropped, all instances that still
+/// wait end.
 ///
 /// A prepared instance has this process's resource limits, user, groups and umask as they were when it was prepared.
 /// The working directory is that of the request.
@@ -117,7 +118,7 @@ struct Shared {
 struct Inner {
     snapshot: Snapshot,
     options: PoolOptions,
-    /// Tells the thread that something is to be done.
+    /// Wakes the thread that prepares instances.
     wake: Event,
     /// Device and number of the directory in which instances have been prepared.
     directory: Option<(u64, u64)>,
@@ -132,7 +133,7 @@ struct State {
     failure: Option<String>,
 }
 
-/// A prepared instance. Dropped, it ends: its socket does.
+/// A prepared instance. When it is dropped, its socket closes, and so the instance ends.
 #[derive(Debug)]
 struct Parked {
     started: Option<Started>,
@@ -196,9 +197,9 @@ impl Inner {
 
     /// Keeps the pool full until it is closed.
     fn refill(&self) {
-        /// After a failure, so that a snapshot that can no longer be restored costs little.
+        /// The pause after a failure, so that a snapshot that can no longer be restored costs little.
         const PAUSE: Duration = Duration::from_millis(100);
-        /// How often prepared instances that have ended are looked for.
+        /// The time between two searches for prepared instances that have ended.
         const PATROL: Duration = Duration::from_millis(500);
         let mut next_patrol = Instant::now() + PATROL;
         loop {
@@ -240,7 +241,7 @@ impl Inner {
         }
     }
 
-    /// Sleeps until it is woken, or for that time.
+    /// Sleeps until another thread wakes it, or for that time.
     fn sleep(&self, time: Duration) {
         let milliseconds = time.as_micros().div_ceil(1000).min(1000) as i32;
         self.wake.wait(milliseconds);
@@ -253,7 +254,7 @@ impl Inner {
         self.wake.notify();
     }
 
-    /// A prepared instance says nothing, so one that can be read from has ended.
+    /// A prepared instance sends nothing, so if its socket is readable, it has ended.
     fn drop_ended(&self) {
         let mut state = self.state();
         let sockets: Vec<RawFd> = state.parked.iter().map(Parked::socket).collect();
@@ -265,7 +266,7 @@ impl Inner {
 }
 
 impl Pool {
-    /// A pool that keeps `size` instances prepared. Returns when the first ones are.
+    /// Makes a pool that keeps `size` instances prepared. Returns when the first ones are.
     ///
     /// # Errors
     /// When one cannot be prepared.
@@ -296,7 +297,7 @@ impl Pool {
         self.shared.inner.state().failure.clone()
     }
 
-    /// Sends a request to a prepared instance; none if there is none.
+    /// Sends a request to a prepared instance. Returns `None` if no instance is prepared.
     pub(crate) fn release(
         &self,
         strings: &mut Strings,
@@ -316,19 +317,19 @@ impl Pool {
         };
         let fds = streams.each_ref().map(|stream| Some(stream.fd)).into_iter();
         let mut fds: Vec<Option<RawFd>> = fds.chain([directory.as_ref().map(AsRawFd::as_raw_fd)]).collect();
-        // A stream that this process does not have is one that the instance does not get.
+        // If this process does not have a stream, the instance does not get it.
         fds.iter_mut().for_each(|fd| *fd = fd.filter(|fd| *fd > 2 || sys::is_open(*fd)));
         let flags = (0..).zip(&fds).filter(|(_, fd)| fd.is_some()).map(|(index, _)| request::flag(index)).sum();
         let open: Vec<RawFd> = fds.into_iter().flatten().collect();
         Ok(self.send(strings.request(flags, umask), &open))
     }
 
-    /// Sends a request to a prepared instance; none if there is none that takes it.
+    /// Sends a request to a prepared instance. Returns `None` if no instance accepts it.
     pub(crate) fn send(&self, request: &[u8], fds: &[RawFd]) -> Option<Started> {
         let inner = &*self.shared.inner;
         let started = loop {
             let Some(mut parked) = inner.state().parked.pop_front() else { break None };
-            // One that has ended is dropped, and another one has its turn.
+            // If the instance has ended, the pool drops it and tries another one.
             if let Some(started) = parked.started.take_if(|to| sys::send(to.report.as_fd(), request, fds).is_ok()) {
                 break Some(started);
             }
@@ -338,21 +339,21 @@ impl Pool {
             state.released = Some(Instant::now());
             state.parked.len()
         };
-        // To wake the thread that prepares the next one costs as much as all the rest: where enough are left, that can
-        // wait until somebody waits for this one.
+        // To wake the thread that prepares the next one costs as much as all the rest. If enough instances are left,
+        // that can wait until the caller waits for this one.
         if left < inner.options.size.div_ceil(2) {
             inner.wake.notify();
         }
         started
     }
 
-    /// Raised when a released instance has had its time, it wakes the thread that prepares instances. It does not keep
-    /// the pool.
+    /// Wakes the thread that prepares instances when a released instance has had its time. It does not keep the pool
+    /// alive.
     pub(crate) fn wake(&self) -> Event {
         self.shared.inner.wake.clone()
     }
 
-    /// Ends all that wait, and prepares no more.
+    /// Ends all instances that wait, and prepares no more.
     pub(crate) fn close(&self) {
         self.shared.inner.close();
     }

@@ -1,5 +1,5 @@
-//! Arguments and environment as one block of strings: what a request to a prepared instance carries, and what `execve`
-//! is pointed at.
+//! Arguments and environment as one block of strings. A request to a prepared instance carries it, and `execve` gets
+//! pointers into it.
 
 use crate::Error;
 use snapfn_format::request::{
@@ -27,7 +27,7 @@ impl Strings {
         Strings { bytes, argc: 0, envc: 0 }
     }
 
-    /// Strings that have been received and checked; an empty first argument is replaced by `name`.
+    /// Strings that were received and checked. `name` replaces an empty first argument.
     pub(crate) fn received(header: &RequestHeader, strings: &[u8], name: &OsStr) -> Self {
         let mut all = Strings { argc: header.argc, envc: header.envc, ..Strings::new() };
         if strings.first() == Some(&0) {
@@ -60,7 +60,7 @@ impl Strings {
         self.push(&[name.as_bytes(), b"=", value.as_bytes()], "a variable")
     }
 
-    /// Whether a prepared instance takes it.
+    /// Whether a prepared instance accepts the strings.
     pub(crate) fn fits(&self) -> bool {
         self.argc <= COUNT_MAX && self.envc <= COUNT_MAX && self.bytes.len() - HEADER <= STRINGS_MAX as usize
     }
@@ -93,7 +93,7 @@ impl Strings {
     }
 }
 
-/// Bit of a request's flags for descriptor `index` of those that may come with it.
+/// Bit of a request's flags for descriptor `index`, in the order of the descriptors that may come with a request.
 pub(crate) const fn flag(index: usize) -> u16 {
     1 << index
 }

@@ -1,7 +1,8 @@
 //! The pool as a program: serves a Unix socket. docs/howto/pool.md has the protocol.
 //!
-//! A thread per client: it reads one request, sends it to a prepared instance (or starts an ordinary one), tells the
-//! PID, and then waits for the end of the one or the other. A client that goes takes its instance along.
+//! Each client has a thread. The thread reads one request, sends it to a prepared instance (or starts an ordinary one),
+//! replies with the PID, and then waits for the end of the instance or of the client. If the client goes, the instance
+//! ends.
 
 use crate::child::Child;
 use crate::pool::{Pool, PoolOptions};
@@ -28,11 +29,11 @@ use zerocopy::{FromZeros, IntoBytes};
 
 /// A client has to send its request, and to read each reply, within this time.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// Threads that wait for clients; more than these end when they have served one.
+/// Number of threads that wait for clients. Further threads end when they have served one client.
 const IDLE_MAX: usize = 8;
 /// Descriptors that a client costs.
 const DESCRIPTORS_EACH: u64 = 8;
-/// The stack of a thread that does nothing but copy requests.
+/// The stack of a thread that only copies requests.
 const STACK: usize = 128 << 10;
 
 #[derive(Debug)]
@@ -50,7 +51,7 @@ struct Counts {
     serving: usize,
 }
 
-/// Serves `socket` until a signal ends it: waits for running instances then, and not any longer at a second signal.
+/// Serves `socket` until a signal ends it. It then waits for running instances, until a second signal.
 ///
 /// # Errors
 /// When the snapshot cannot be used, or the socket.
@@ -99,7 +100,7 @@ impl Server {
                 counts.waiting == 0 && counts.serving < self.most
             };
             let Ok((client, _)) = accepted else {
-                // Out of descriptors, most likely: somebody ends soon.
+                // Most likely the process is out of descriptors, and a client ends soon.
                 thread::sleep(Duration::from_millis(10));
                 continue;
             };
@@ -107,7 +108,7 @@ impl Server {
                 // Without one, clients wait for this thread.
                 let _ = self.spawn();
             }
-            // A client that cannot be answered has gone.
+            // If the reply cannot be sent, the client has gone.
             let _ = self.handle(&client);
             drop(client);
             let mut counts = self.counts();
@@ -138,7 +139,7 @@ impl Server {
         };
         let pidfd = child.pidfd()?;
         let began = reply(client, REPLY_STARTED, child.id(), b"", &[pidfd.as_raw_fd()]);
-        // It has nothing more to say: what it sends, or its end, means the end of the instance.
+        // The client sends nothing more: any further byte, or its end, means the end of the instance.
         let gone = began.is_err() || sys::poll(&[client.as_raw_fd(), pidfd.as_raw_fd()], -1)?.first() == Some(&true);
         if gone {
             sys::pidfd_kill(&pidfd, libc::SIGKILL)?;
@@ -179,8 +180,8 @@ enum Refused {
     Io(#[from] io::Error),
 }
 
-/// Reads a request. Nothing is reserved before its length has been checked, and no more descriptors are held than one
-/// may have.
+/// Reads a request. It checks the length before it reserves memory, and holds no more descriptors than one request may
+/// have.
 fn read_request(client: &UnixStream) -> Result<(RequestHeader, Vec<u8>, Vec<OwnedFd>), Refused> {
     let deadline = Instant::now() + PATIENCE;
     let mut fds = Vec::new();

@@ -14,8 +14,8 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// A snapshot, ready to be started any number of times. Clones share what is open. Of a tag with variants all are open,
-/// and every start takes any of them.
+/// A snapshot, ready to be started any number of times. Clones share the open files. If the tag has variants, all of
+/// them are open, and every start picks one.
 #[derive(Clone, Debug)]
 pub struct Snapshot {
     pub(crate) inner: Arc<Inner>,
@@ -23,13 +23,14 @@ pub struct Snapshot {
 
 #[derive(Debug)]
 pub(crate) struct Inner {
-    /// As it was given: the instance's command line begins with it.
+    /// The name as the caller gave it: the instance's command line begins with it.
     pub(crate) name: CString,
     /// Path of `snaprun`.
     pub(crate) loader: CString,
     /// Instances may have memory that is writable and executable at once.
     pub(crate) allow_wx: bool,
-    /// Those of the tag, of which every start takes any; otherwise one. Never none.
+    /// The variants of the tag, of which every start picks one; a snapshot without variants is one. The list is never
+    /// empty.
     variants: Vec<Variant>,
     /// No descriptor of the program has this number or a higher one.
     pub(crate) free: i32,
@@ -38,7 +39,8 @@ pub(crate) struct Inner {
 /// One snapshot with its files.
 #[derive(Debug)]
 pub(crate) struct Variant {
-    /// The snapshot file and those that it maps, in the plan's order; all above the standard streams.
+    /// The snapshot file and the files that it maps, in the plan's order. All descriptors are above the standard
+    /// streams.
     pub(crate) files: Vec<Arc<File>>,
     /// Their numbers, as `snaprun --fds` wants them.
     pub(crate) list: CString,
@@ -47,7 +49,7 @@ pub(crate) struct Variant {
 }
 
 impl Inner {
-    /// The variant that a start takes: any, by the kernel's random numbers, as `snaprun` does it.
+    /// Picks the variant of a start by the kernel's random numbers, as `snaprun` does.
     pub(crate) fn variant(&self) -> &Variant {
         match &self.variants[..] {
             [one] => one,
@@ -71,7 +73,7 @@ impl SnapshotOptions {
         Self::default()
     }
 
-    /// Looks in this store alone (and the system-wide one).
+    /// Searches only this store and the system-wide one.
     #[must_use]
     pub fn store(mut self, store: impl Into<PathBuf>) -> Self {
         self.store = Some(store.into());
@@ -85,8 +87,8 @@ impl SnapshotOptions {
         self
     }
 
-    /// Whether memory may be writable and executable at once, which JIT compilers have: an attacker who can write to it
-    /// decides what the program does. Unless it is set, such a snapshot is not opened.
+    /// Sets whether memory may be writable and executable at once. JIT compilers have such memory, and an attacker who
+    /// can write to it decides what the program does. Without this option, such a snapshot is not opened.
     #[must_use]
     pub fn allow_wx(mut self, allow: bool) -> Self {
         self.allow_wx = allow;
@@ -110,7 +112,7 @@ impl SnapshotOptions {
             Target::File(path) => open_file(&path).map(|file| vec![file]),
             Target::Local(reference) => stores.variants(&reference).and_then(|mut digests| {
                 if digests.is_empty() {
-                    // The tag was removed a moment ago, or is being set anew.
+                    // Another process has removed the tag a moment ago, or sets it anew.
                     digests.push(stores.resolve(&reference)?.blob.digest);
                 }
                 digests.iter().map(|digest| stores.open_trusted(Kind::Snap, *digest)).collect()
@@ -154,7 +156,7 @@ impl Snapshot {
         SnapshotOptions::new().open(name)
     }
 
-    /// Opens a snapshot with the store at `store` alone (and the system-wide one), and the `snaprun` at `loader`.
+    /// Opens a snapshot in the store at `store` or the system-wide one only, and uses the `snaprun` at `loader`.
     ///
     /// # Errors
     /// As [`Snapshot::open`].
@@ -173,7 +175,7 @@ pub(crate) fn c_string(text: OsString, what: &'static str) -> Result<CString, Er
     CString::new(text.into_vec()).map_err(|_| Error::Text(what))
 }
 
-/// Opens snapshots with their files; those of the store that several map are opened once.
+/// Opens snapshots with their files. If several snapshots map the same file of the store, it is opened once.
 struct Opener<'a> {
     stores: &'a Stores,
     name: &'a str,
@@ -195,7 +197,7 @@ impl Opener<'_> {
         Ok(Variant { files, list, free: last.map_or(3, |last| last + 1).max(3) })
     }
 
-    /// Opens the files of the plan behind `snapshot`, and checks that they are what the plan was made for.
+    /// Opens the files of the plan of `snapshot`, and checks that they are the files that the plan was made for.
     fn files(&mut self, snapshot: File, plan: &Plan<'_>) -> Result<Vec<Arc<File>>, Error> {
         let mut snapshot = Some(snapshot);
         let mut files = Vec::with_capacity(plan.files.len());
@@ -207,7 +209,7 @@ impl Opener<'_> {
                 FILE_SELF => above_streams(snapshot.take().ok_or_else(|| fail("named twice".to_owned()))?)?,
                 FILE_CODE => self.stored(Kind::Code, record.digest)?,
                 FILE_HOST => {
-                    // Not waiting for a FIFO that has taken the file's place.
+                    // O_NONBLOCK: the file may have been replaced by a FIFO, and the call must not wait for it.
                     let options = &mut OpenOptions::new();
                     options.read(true).write(record.writable == 1).custom_flags(libc::O_NONBLOCK);
                     let opened = options.open(&path);

@@ -1,8 +1,8 @@
-//! A Unix socket by name: made for one user, replaced where nobody serves it any more, removed at the end; and who is at
-//! the other end.
+//! A Unix socket by name: it is made for one user, replaced if no process serves it any more, and removed at the end.
+//! Also the user at the other end of a socket.
 //!
-//! Whoever may write to the directory can exchange the name at any moment. So the directory is opened once, files are looked
-//! at through a descriptor before anything is done to them, and the mode is set before there is a name.
+//! A user who may write to the directory can exchange the name at any moment. So this module opens the directory once,
+//! checks files through a descriptor before it changes anything, and sets the mode before there is a name.
 #![allow(unsafe_code)] // system calls that the standard library lacks
 
 use crate::sys::user;
@@ -35,7 +35,7 @@ impl Entry {
         by_descriptor(&self.directory).join(&self.name)
     }
 
-    /// The socket of this user that the entry is; nothing if it is something else, or another user's.
+    /// The entry, if it is a socket of this user; `None` if it is something else, or another user's.
     fn own_socket(&self) -> io::Result<Option<(File, Metadata)>> {
         let opened = OpenOptions::new().read(true).custom_flags(libc::O_PATH | libc::O_NOFOLLOW).open(self.path());
         let file = match opened {
@@ -47,7 +47,7 @@ impl Entry {
     }
 }
 
-/// A path that leads to an open file, whatever its name stands for by now.
+/// A path that leads to an open file, even if its name now leads to another one.
 fn by_descriptor(file: &File) -> PathBuf {
     PathBuf::from(format!("/proc/self/fd/{}", file.as_raw_fd()))
 }
@@ -62,7 +62,7 @@ pub(crate) struct Listener {
 }
 
 impl Listener {
-    /// Listens at `path`. A socket of this user's that nobody listens on any more is replaced.
+    /// Listens at `path`. Replaces a socket of this user on which no process listens any more.
     pub(crate) fn bind(path: &Path) -> io::Result<Self> {
         let entry = Entry::of(path)?;
         if let Some((file, _)) = entry.own_socket()?
@@ -75,7 +75,7 @@ impl Listener {
         Ok(Listener { socket, entry, identity })
     }
 
-    /// Removes its file, if that has still its name.
+    /// Removes the socket's file, if the name still leads to it.
     pub(crate) fn remove(&self) {
         let now = self.entry.own_socket().ok().flatten().map(|(_, meta)| (meta.dev(), meta.ino()));
         if now.is_some() && now == self.identity {
@@ -84,11 +84,11 @@ impl Listener {
     }
 }
 
-/// Listens at `path` with mode 0600 at most: the file gets that of the socket, less the umask.
+/// Listens at `path` with mode 0600 at most: the file gets the mode of the socket, less the umask.
 fn listen(path: &Path) -> io::Result<UnixListener> {
     let check = |result: libc::c_int| if result < 0 { Err(io::Error::last_os_error()) } else { Ok(result) };
     let bytes = path.as_os_str().as_bytes();
-    // SAFETY: all zeroes is a valid sockaddr_un; the name and the zero behind it lie in it; the descriptor is new.
+    // SAFETY: zeros are a valid sockaddr_un; the name and the zero behind it lie in it; the descriptor is new.
     unsafe {
         let mut address: libc::sockaddr_un = zeroed();
         address.sun_family = libc::AF_UNIX as libc::sa_family_t;
@@ -136,7 +136,7 @@ mod tests {
         assert_eq!(Listener::bind(&path).unwrap_err().kind(), io::ErrorKind::AddrInUse);
         drop(first);
         let second = Listener::bind(&path).unwrap();
-        // Its name is given to a link by now: neither that nor what it leads to is removed.
+        // A link has the name by now: neither the link nor its target is removed.
         let other = dir.path().join("other");
         fs::rename(&path, &other).unwrap();
         symlink(&other, &path).unwrap();

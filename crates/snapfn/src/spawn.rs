@@ -1,9 +1,9 @@
-//! Making a process.
+//! Makes the process of an instance.
 //!
-//! A child is made by `clone(CLONE_VM | CLONE_VFORK)` on a stack of its own: it borrows this process's memory, and this
-//! thread waits, until it has executed `snaprun`; nothing is copied. Until then it may only make system calls. All
-//! signals are blocked meanwhile, or a handler of this process would run in it; it stays so over the `execve`, since
-//! the snapshot's own mask is what the instance gets.
+//! `clone(CLONE_VM | CLONE_VFORK)` makes the child on a stack of its own. The child borrows this process's memory, and
+//! this thread waits, until the child has executed `snaprun`; no memory is copied. Until then the child may only make
+//! system calls. All signals are blocked meanwhile, or a handler of this process would run in the child. They stay
+//! blocked over the `execve`, since the instance gets the snapshot's own mask.
 #![allow(unsafe_code)] // system calls
 
 use crate::Error;
@@ -19,17 +19,17 @@ use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::ptr;
 use std::sync::Arc;
 
-/// What is to be executed, and with what.
+/// The program to execute, with its arguments and descriptors.
 pub(crate) struct Start<'a> {
     pub(crate) snapshot: &'a Inner,
     /// More options of `snaprun`.
     pub(crate) options: &'a [&'a CStr],
-    /// The option and the descriptor for what `snaprun` has to say.
+    /// The option and the descriptor for the message of `snaprun`.
     pub(crate) report: (&'a CStr, &'a OwnedFd),
     /// The first argument is the snapshot's name.
     pub(crate) strings: &'a Strings,
-    /// Descriptors of the standard streams, all of them above 2 or at their place. A prepared instance gets them later,
-    /// and no others of this process.
+    /// Descriptors of the standard streams, each above 2 or already at its number. A prepared instance gets them later,
+    /// and no other descriptors of this process.
     pub(crate) streams: Option<[RawFd; 3]>,
     pub(crate) directory: Option<&'a CStr>,
     pub(crate) umask: Option<u32>,
@@ -42,7 +42,7 @@ pub(crate) struct Started {
     pub(crate) report: OwnedFd,
 }
 
-/// The message that a process which has ended has left: an instance closes its end before its first instruction.
+/// The message of a process that has ended. An instance closes its end before its first instruction.
 pub(crate) fn message(report: &OwnedFd) -> Option<String> {
     const LINE_MAX: u64 = 16 << 10;
     let mut text = Vec::new();
@@ -52,7 +52,7 @@ pub(crate) fn message(report: &OwnedFd) -> Option<String> {
     (!text.is_empty()).then(|| text.to_owned())
 }
 
-/// What the child works with, in this process's memory.
+/// The child's data, in this process's memory.
 struct Job<'a> {
     start: &'a Start<'a>,
     /// Those that `snaprun` gets.
@@ -63,10 +63,10 @@ struct Job<'a> {
     failed: (&'static str, c_int),
 }
 
-/// The child needs little; there is no guard, as it calls nothing but the C library's wrappers.
+/// The child needs little stack. There is no guard page, since it only calls the C library's wrappers.
 const STACK: usize = 32 << 10;
 
-/// Starts an ordinary instance; a negative number stands for a stream that it does not get.
+/// Starts an ordinary instance. A negative number means that it does not get that stream.
 pub(crate) fn start(
     snapshot: &Snapshot,
     strings: &Strings,
@@ -98,8 +98,8 @@ impl Start<'_> {
             Job { start: self, files: &variant.files, argv: argv.as_ptr(), envp: envp.as_ptr(), failed: ("", 0) };
         let mut stack: Vec<MaybeUninit<u128>> = Vec::with_capacity(STACK / size_of::<u128>());
         let mut before = u64::MAX;
-        // SAFETY: the child runs on `stack`, whose end is aligned to 16 bytes, and is done with it and with everything
-        // that `job` points to when clone returns (CLONE_VFORK). The masks are of the kernel's size.
+        // SAFETY: the child runs on `stack`, whose end is aligned to 16 bytes. When clone returns (CLONE_VFORK), the
+        // child no longer uses the stack or anything that `job` points to. The masks have the kernel's size.
         let pid = unsafe {
             set_mask(&u64::MAX, &mut before);
             let top = stack.as_mut_ptr().add(stack.capacity());
@@ -112,7 +112,7 @@ impl Start<'_> {
             }
             pid
         };
-        // SAFETY: written by the child, which shares the memory, while this thread waited.
+        // SAFETY: the child, which shares the memory, has written it while this thread waited.
         let (what, errno) = unsafe { (&raw const job.failed).read_volatile() };
         if errno != 0 {
             let _ = wait(pid, false);
@@ -125,11 +125,11 @@ impl Start<'_> {
 /// # Safety
 /// `old` is null or writable.
 unsafe fn set_mask(new: &u64, old: *mut u64) {
-    // SAFETY: the kernel's own mask has 8 bytes. Not through the C library, which would leave its own signals out.
+    // SAFETY: the kernel's own mask has 8 bytes. The C library's function would leave its own signals out.
     unsafe { libc::syscall(libc::SYS_rt_sigprocmask, libc::SIG_SETMASK, ptr::from_ref(new), old, 8usize) };
 }
 
-/// The child. It returns only if something fails, which its parent then finds in the job.
+/// The child. It returns only if something fails; the parent then finds the error in the job.
 extern "C" fn child(job: *mut c_void) -> c_int {
     let job = job.cast::<Job<'_>>();
     // SAFETY: `spawn`'s job, which lives until this process has executed another program or ended; only system calls.
@@ -139,7 +139,7 @@ extern "C" fn child(job: *mut c_void) -> c_int {
             (&raw mut (*job).failed).write_volatile((what, *libc::__errno_location()));
             libc::_exit(127)
         };
-        // Rust programs ignore it, which execve would hand on.
+        // Rust programs ignore SIGPIPE, and execve would pass that on.
         libc::signal(libc::SIGPIPE, libc::SIG_DFL);
         if let Some(directory) = start.directory
             && libc::chdir(directory.as_ptr()) != 0
@@ -150,8 +150,9 @@ extern "C" fn child(job: *mut c_void) -> c_int {
             libc::umask(mask);
         }
         if start.streams.is_none() {
-            // It waits for long: what another thread has just opened without close-on-exec (the end of a pipe whose
-            // closing somebody waits for) must not stay open in it. Before Linux 5.11 it does, as in any child.
+            // The child waits for long. A descriptor that another thread has just opened without close-on-exec (for
+            // example the end of a pipe whose closing some process waits for) must not stay open in it. Before Linux
+            // 5.11 it stays open, as in any child.
             libc::syscall(libc::SYS_close_range, 3, u32::MAX, libc::CLOSE_RANGE_CLOEXEC);
         }
         for fd in (*job).files.iter().map(|file| file.as_raw_fd()).chain([start.report.1.as_raw_fd()]) {

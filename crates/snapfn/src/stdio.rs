@@ -6,7 +6,7 @@ use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::process::{ChildStderr, ChildStdin, ChildStdout};
 use std::sync::OnceLock;
 
-/// Where one of an instance's standard streams leads, like [`std::process::Stdio`].
+/// The target of one of an instance's standard streams, like [`std::process::Stdio`].
 #[derive(Debug)]
 pub struct Stdio(pub(crate) Kind);
 
@@ -53,19 +53,19 @@ from!(OwnedFd, File, ChildStdin, ChildStdout, ChildStderr, std::os::unix::net::U
 #[derive(Debug)]
 pub(crate) struct Stream {
     pub(crate) fd: RawFd,
-    /// What is closed once the instance has it.
+    /// The descriptor that is closed after the instance has it.
     _theirs: Option<OwnedFd>,
     pub(crate) ours: Option<OwnedFd>,
 }
 
 impl Stream {
-    /// One that is none of this process's business.
+    /// A stream that this process does not provide.
     pub(crate) const NONE: Stream = Stream { fd: -1, _theirs: None, ours: None };
 }
 
 impl Kind {
-    /// Opens what has to be opened for stream `number`. Everything that is made here is above the standard streams: a
-    /// child puts them to their numbers one after the other.
+    /// Opens the descriptors of stream `number`. All new descriptors are above the standard streams, since a child
+    /// moves them to their numbers one after the other.
     pub(crate) fn open(&self, number: RawFd) -> Result<Stream, Error> {
         let theirs = |fd: OwnedFd, ours| Stream { fd: fd.as_raw_fd(), _theirs: Some(fd), ours };
         Ok(match self {

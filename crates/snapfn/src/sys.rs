@@ -1,4 +1,4 @@
-//! Descriptors, messages and signals as the system calls have them.
+//! System calls for descriptors, messages and signals.
 #![allow(unsafe_code)] // system calls
 
 use snapfn_format::request::{DESCRIPTORS_MAX, PARKED};
@@ -7,7 +7,7 @@ use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::ptr;
 use std::sync::Arc;
 
-/// Waits for a child: its status, or none if it still runs and `only_look`.
+/// Waits for a child. Returns its status, or `None` if the child still runs and `only_look` is set.
 pub(crate) fn wait(pid: i32, only_look: bool) -> io::Result<Option<i32>> {
     let mut status = 0;
     let options = if only_look { libc::WNOHANG } else { 0 };
@@ -50,7 +50,7 @@ fn pair(fds: [RawFd; 2]) -> (OwnedFd, OwnedFd) {
     unsafe { (OwnedFd::from_raw_fd(fds[0]), OwnedFd::from_raw_fd(fds[1])) }
 }
 
-/// A pipe, both ends close-on-exec and above the standard streams: reading end, writing end.
+/// A pipe: reading end, writing end. Both are close-on-exec and above the standard streams.
 pub(crate) fn pipe() -> io::Result<(OwnedFd, OwnedFd)> {
     let mut fds = [-1; 2];
     // SAFETY: room for two.
@@ -85,7 +85,7 @@ pub(crate) fn is_open(fd: RawFd) -> bool {
     unsafe { libc::fcntl(fd, libc::F_GETFD) >= 0 }
 }
 
-/// Space for the control message of a request, aligned as the kernel wants it.
+/// Space for the control message of a request, with the alignment that the kernel needs.
 #[repr(C, align(8))]
 struct Control([u8; 64]);
 
@@ -99,8 +99,8 @@ const _: () = assert!(CONTROL_LEN <= 64);
 pub(crate) fn send(socket: BorrowedFd<'_>, bytes: &[u8], fds: &[RawFd]) -> io::Result<()> {
     let mut control = Control([0; 64]);
     let mut vector = libc::iovec { iov_base: bytes.as_ptr().cast_mut().cast(), iov_len: bytes.len() };
-    // SAFETY: all zeroes is a valid msghdr; the header of the control message lies in `control`, which has room for as
-    // many descriptors as there may be; what the message points to outlives the call.
+    // SAFETY: zeros are a valid msghdr; the header of the control message lies in `control`, which has room for the
+    // most descriptors of a request; the objects that the message points to outlive the call.
     let sent = unsafe {
         let mut message: libc::msghdr = std::mem::zeroed();
         message.msg_iov = &raw mut vector;
@@ -162,7 +162,7 @@ fn retry(mut call: impl FnMut() -> isize) -> io::Result<usize> {
     }
 }
 
-/// What a parked instance has said: nothing yet, that it waits, or something else (it has failed).
+/// The report of a parked instance: none yet, that it waits, or another byte (it has failed).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Said {
     Nothing,
@@ -170,7 +170,7 @@ pub(crate) enum Said {
     Failed,
 }
 
-/// Looks at the first byte; takes it away only if it is [`PARKED`].
+/// Peeks at the first byte and consumes it only if it is [`PARKED`].
 pub(crate) fn said(socket: &OwnedFd, wait: bool) -> io::Result<Said> {
     let mut byte = 0u8;
     let receive = |flags: i32, byte: &mut u8| {
@@ -187,7 +187,8 @@ pub(crate) fn said(socket: &OwnedFd, wait: bool) -> io::Result<Said> {
     }
 }
 
-/// Waits until one of `fds` is readable or hung up; with a timeout in milliseconds, or −1. Tells which.
+/// Waits until one of `fds` is readable or hung up, for `timeout` milliseconds at most, or without limit if that is −1.
+/// Returns which are.
 pub(crate) fn poll(fds: &[RawFd], timeout: i32) -> io::Result<Vec<bool>> {
     let mut list: Vec<_> = fds.iter().map(|&fd| libc::pollfd { fd, events: libc::POLLIN, revents: 0 }).collect();
     // SAFETY: the list.
@@ -211,11 +212,11 @@ impl Event {
     /// Raises it.
     pub(crate) fn notify(&self) {
         let one = 1u64;
-        // SAFETY: 8 bytes. A counter that is full wakes all the same.
+        // SAFETY: 8 bytes. A full counter also wakes the poller.
         let _ = unsafe { libc::write(self.0.as_raw_fd(), (&raw const one).cast(), 8) };
     }
 
-    /// Waits until it is raised, for so many milliseconds at most, and takes it back to zero.
+    /// Waits until the counter is raised, for so many milliseconds at most, and sets it back to zero.
     pub(crate) fn wait(&self, milliseconds: i32) {
         let _ = poll(&[self.0.as_raw_fd()], milliseconds);
         let mut count = 0u64;
@@ -240,7 +241,8 @@ pub(crate) fn user() -> u32 {
     unsafe { libc::geteuid() }
 }
 
-/// Blocks the signals that end a server in this thread and those that it makes; [`next_signal`] gets them.
+/// Blocks the signals that end a server, in this thread and in the threads that it makes. [`next_signal`] receives
+/// them.
 pub(crate) fn block_termination() {
     // SAFETY: a local set.
     unsafe {
@@ -272,7 +274,7 @@ pub(crate) fn next_signal() -> i32 {
     signal
 }
 
-/// A random number of the kernel's; 0 where it gives none.
+/// A random number of the kernel, or 0 if the kernel gives none.
 pub(crate) fn random() -> u16 {
     let mut bytes = [0u8; 2];
     // SAFETY: a live local of that length.

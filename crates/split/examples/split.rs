@@ -1,4 +1,4 @@
-//! Splits the ELF files named, `FILE` into `FILE.code` and `FILE.init`, and says how long it took.
+//! Splits the ELF files named, `FILE` into `FILE.code` and `FILE.init`, and prints the time.
 //!
 //! `cargo run --release -p snapfn-split --example split -- FILE…`
 

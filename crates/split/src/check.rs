@@ -1,5 +1,5 @@
-//! The check of every split: both files are read again, as those will who restore from them, and must give the
-//! memory that the input gives. The input is read by another ELF parser than the splitter's.
+//! The check of every split. It reads both files again, as the loader does, and compares their memory with that of the
+//! input. It reads the input with another ELF parser than the splitter's.
 
 use super::{CodeFile, Piece, SplitError};
 use goblin::container::{Container, Ctx, Endian};
@@ -16,7 +16,7 @@ pub(super) fn check(elf: &[u8], code: &CodeFile<'_>, init: &[u8]) -> Result<(), 
         let Some(segment) = segments.next().filter(|segment| describes(segment, &ph)) else {
             return wrong("segments");
         };
-        // Of a segment that has nothing in the file, the offset may be anything.
+        // If a segment has no bytes in the file, its offset may be any number.
         let expected = match ph.p_filesz {
             0 => Some(&[][..]),
             len => ph.p_offset.checked_add(len).and_then(|end| range(elf, ph.p_offset, end)),
@@ -59,7 +59,7 @@ fn range(bytes: &[u8], start: u64, end: u64) -> Option<&[u8]> {
     bytes.get(usize::try_from(start).ok()?..usize::try_from(end).ok()?)
 }
 
-/// Whether the code segment file has `expected` where the segment is mapped from.
+/// Whether the code segment file has `expected` at the offset that the segment is mapped from.
 fn code_equals(code: &CodeFile<'_>, segment: &Segment, expected: &[u8]) -> bool {
     let mut expected = expected;
     let mut skip = segment.offset.get();
@@ -84,7 +84,7 @@ fn code_equals(code: &CodeFile<'_>, segment: &Segment, expected: &[u8]) -> bool 
     expected.is_empty()
 }
 
-/// Whether zeros and the segment's runs over them are `expected`, and nothing is written behind it.
+/// Whether zeros with the segment's runs over them are `expected`, and no run lies behind that.
 fn data_equals(init: &Init<'_>, segment: &Segment, expected: &[u8]) -> bool {
     let (start, len) = (segment.vaddr.get(), expected.len() as u64);
     let mut at = 0;
@@ -111,7 +111,7 @@ mod tests {
     use crate::split_file;
     use std::borrow::Cow;
 
-    /// The check is worth something only if it finds what a broken splitter would write.
+    /// The check must find the output of a broken splitter.
     #[test]
     fn damage_is_found() {
         let elf = std::fs::read(std::env::current_exe().unwrap()).unwrap();

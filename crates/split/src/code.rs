@@ -22,12 +22,12 @@ pub struct CodeFile<'a> {
 pub enum Piece<'a> {
     /// These bytes.
     Bytes(&'a [u8]),
-    /// So many zeros, which need not be stored.
+    /// This many zeros, which need not be stored.
     Hole(u64),
 }
 
 impl<'a> CodeFile<'a> {
-    /// `holes` are in order, apart from each other and inside the file.
+    /// `holes` must be in order, apart from each other and inside the file.
     pub(super) fn new(elf: Cow<'a, [u8]>, holes: Vec<Range<u64>>) -> Self {
         CodeFile { elf, holes }
     }
@@ -42,7 +42,7 @@ impl<'a> CodeFile<'a> {
         self.elf.len() as u64
     }
 
-    /// The ranges that were taken out.
+    /// The ranges that read as zero.
     pub fn holes(&self) -> &[Range<u64>] {
         &self.holes
     }
@@ -73,7 +73,8 @@ impl<'a> CodeFile<'a> {
         bytes
     }
 
-    /// Writes the file into `file`, which is new and empty; holes are left out where the file system can.
+    /// Writes the code segment file into `file`, which is new and empty. Zeros become holes if the file system has
+    /// them.
     pub fn write_to(&self, file: &File) -> io::Result<()> {
         file.set_len(self.len())?;
         let mut offset = 0;
@@ -89,7 +90,7 @@ impl<'a> CodeFile<'a> {
         Ok(())
     }
 
-    /// Digests of the ELF and of the code segment file; what they have in common is hashed once.
+    /// Digests of the ELF file and of the code segment file. The beginning that they share is hashed once.
     pub(super) fn digests(&self) -> (Digest, Digest) {
         let common = self.holes.first().map_or(self.len(), |hole| hole.start);
         let (head, tail) = self.elf.split_at_checked(common as usize).unwrap_or((&self.elf, &[]));

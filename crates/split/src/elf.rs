@@ -1,8 +1,8 @@
-//! From the bytes of an ELF file to what the kernel makes of them.
+//! Parses an ELF file as the kernel does.
 //!
-//! Only program headers count, as for the kernel; section headers may be missing. Where a file has several
-//! program headers of a type that it should have once, the one counts that the kernel (PT_INTERP: the first,
-//! PT_GNU_STACK: the last) or glibc (the last) takes.
+//! Only program headers count, as for the kernel; section headers may be missing. If a file has several program headers
+//! of a type that it should have once, the one counts that the kernel (PT_INTERP: the first, PT_GNU_STACK: the last) or
+//! glibc (the last) uses.
 
 use super::SplitError;
 use super::marks;
@@ -27,7 +27,7 @@ pub(super) struct Load {
     pub(super) prot: u32,
 }
 
-/// A valid ELF file and what matters of it.
+/// A valid ELF file, with what the splitter needs of it.
 #[derive(Debug)]
 pub(super) struct Image<'a> {
     pub(super) bytes: &'a [u8],
@@ -36,7 +36,7 @@ pub(super) struct Image<'a> {
     /// By address; no two share a page.
     pub(super) loads: Vec<Load>,
     pub(super) interp: Option<&'a CStr>,
-    /// Bytes of the file that stay whatever segment they are in: ELF header and program headers.
+    /// Bytes of the file that stay in any segment: ELF header and program headers.
     kept: [Range<u64>; 2],
 }
 
@@ -101,7 +101,7 @@ impl<'a> Image<'a> {
         Ok(Image { bytes, header, loads, interp, kept: [0..size_of::<FileHeader64<LE>>() as u64, phdrs] })
     }
 
-    /// The bytes of the file that a writable segment has in memory; none of another segment.
+    /// The bytes of the file that a writable segment has in memory; empty for another segment.
     pub(super) fn data(&self, load: &Load) -> &'a [u8] {
         let range = load.file_range();
         match load.writable() {
@@ -137,7 +137,7 @@ fn file_header(bytes: &[u8]) -> Result<&FileHeader64<LE>, SplitError> {
     if elf.e_phentsize(LE) != init::PHENTSIZE {
         return Err(SplitError::Invalid("size of a program header"));
     }
-    // The kernel's own limit; PN_XNUM, which would say "look elsewhere", lies above it.
+    // This is the kernel's own limit. PN_XNUM, which would mean that the number is elsewhere, lies above it.
     if u32::from(elf.e_phnum(LE)) > init::MAX_SEGMENTS {
         return Err(SplitError::Invalid("number of program headers"));
     }
@@ -154,8 +154,9 @@ fn loads(headers: &[ProgramHeader64<LE>], file_len: u64) -> Result<Vec<Load>, Sp
     if loads.is_empty() {
         return Err(SplitError::Invalid("no segment has memory"));
     }
-    // The kernel maps them in the order of the table, each over what was there; as no two share a page, any order
-    // gives the same memory. (Where two do, the first loses its page to the second: such programs crash.)
+    // The kernel maps the segments in the order of the table, each over earlier ones. Since no two share a page, any
+    // order gives the same memory. (If two did, the first would lose its page to the second, and the program would
+    // crash.)
     loads.sort_by_key(|(_, load)| load.vaddr);
     for pair in loads.windows(2) {
         if let [(_, low), (index, high)] = pair
@@ -176,7 +177,7 @@ fn load(ph: &ProgramHeader64<LE>, index: usize, file_len: u64) -> Result<Load, S
         memsz: ph.p_memsz(LE),
         filesz: ph.p_filesz(LE),
         offset: ph.p_offset(LE),
-        // The kernel ignores what is no power of two, and it maps no less than pages.
+        // The kernel ignores an alignment that is no power of two, and maps whole pages.
         align: if align.is_power_of_two() { align.max(PAGE) } else { PAGE },
         prot: prot.iter().filter(|(flag, _)| flags & flag != 0).map(|(_, prot)| prot).sum(),
     };
@@ -228,7 +229,7 @@ fn merge(mut ranges: Vec<Range<u64>>) -> Vec<Range<u64>> {
     out
 }
 
-/// What of `from` is in none of `without`; both merged.
+/// The parts of `from` that are in none of `without`. Both must be merged.
 fn subtract(from: &[Range<u64>], without: &[Range<u64>]) -> Vec<Range<u64>> {
     let mut out = Vec::new();
     for range in from {

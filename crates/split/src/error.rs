@@ -22,7 +22,7 @@ pub enum SplitError {
     /// A directory, FIFO, device or the like.
     #[error("{} is not a regular file", .0.display())]
     NotRegular(PathBuf),
-    /// A file that nobody would want to lose has the name of an output.
+    /// A file that no split has written has the name of an output.
     #[error("{} exists and is not a file that a split has written; it stays as it is", .0.display())]
     Foreign(PathBuf),
     /// More bytes than one split handles.
@@ -43,7 +43,7 @@ pub enum SplitError {
     /// Headers that no kernel would accept.
     #[error("invalid ELF: {0}")]
     Invalid(&'static str),
-    /// A program header that no kernel would accept or that cannot be rebuilt.
+    /// A program header that the kernel would not accept, or whose segment cannot be rebuilt.
     #[error("program header {index}: {what}")]
     Segment {
         /// Its index.
@@ -54,7 +54,7 @@ pub enum SplitError {
     /// The values found do not fit into an init data file.
     #[error("cannot be described by an init data file: {0}")]
     Format(#[from] FormatError),
-    /// The files made do not give the input back.
+    /// The two files do not rebuild the input.
     #[error("the split does not reproduce its input: {0}")]
     Check(&'static str),
 }

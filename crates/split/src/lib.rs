@@ -1,4 +1,4 @@
-//! Splitting any x86-64 ELF program or library into its code segment file and its init data file.
+//! Splits any x86-64 ELF program or library into its code segment file and its init data file.
 //!
 //! ```text
 //!  fn ──parse──▶ Image ──plan──▶ holes (writable bytes of the file) ──▶ fn.code   the ELF without them
@@ -51,9 +51,10 @@ pub fn split_elf(bytes: &[u8]) -> Result<Split<'_>, SplitError> {
     split(Cow::Borrowed(bytes))
 }
 
-/// Splits the file at `path`, which is read once.
+/// Splits the file at `path`, and reads it once.
 pub fn split_file(path: &Path) -> Result<Split<'static>, SplitError> {
-    // Asked before it is opened: opening a FIFO would wait, opening a device may do anything.
+    // The type is checked before the file is opened: to open a FIFO would wait, and to open a device may have any
+    // effect.
     let metadata = path.metadata().map_err(|error| SplitError::io("cannot read", path, error))?;
     if !metadata.is_file() {
         return Err(SplitError::NotRegular(path.to_owned()));
@@ -62,8 +63,8 @@ pub fn split_file(path: &Path) -> Result<Split<'static>, SplitError> {
     split_open(&file, path)
 }
 
-/// Splits a file that was opened from `path`. No more of it is read than its size says: the kernel's own files have none,
-/// and reading one may wait for ever or take away what others wait for.
+/// Splits a file that was opened from `path`. It reads no more bytes than the file's size. The kernel's own files have
+/// size 0, and reading one may wait for ever or consume what other processes wait for.
 pub fn split_open(file: &File, path: &Path) -> Result<Split<'static>, SplitError> {
     let failed = |error| SplitError::io("cannot read", path, error);
     let metadata = file.metadata().map_err(failed)?;

@@ -1,6 +1,6 @@
 //! Places that a snapshot may start from: `main`, and the mark of a program that calls `snap_ready`.
 //!
-//! Both are hints. What cannot be read here counts as absent, as it does in a stripped file.
+//! Both are hints. If they cannot be read, they count as absent, as in a stripped file.
 
 use object::LittleEndian as LE;
 use object::elf::{self, FileHeader64, ProgramHeader64, Sym64};
@@ -9,8 +9,8 @@ use object::read::elf::{FileHeader as _, ProgramHeader as _, SectionHeader as _,
 const NOTE_NAME: &[u8] = b"SNAPFN";
 const NOTE_READY: u32 = 1;
 
-/// Address of the function `main`, or 0. A global one counts before a local one, and among several local ones
-/// (one may be an unrelated static function of a file) none does.
+/// Address of the function `main`, or 0. A global function counts before a local one. Among several local ones (which
+/// may be static functions of unrelated files) none counts.
 pub(super) fn main_address(elf: &FileHeader64<LE>, bytes: &[u8], headers: &[ProgramHeader64<LE>]) -> u64 {
     let (mut global, mut local) = (None, Vec::new());
     for symbol in main_symbols(elf, bytes) {
@@ -51,7 +51,7 @@ fn main_symbols<'a>(elf: &FileHeader64<LE>, bytes: &'a [u8]) -> impl Iterator<It
     })
 }
 
-/// Whether the file has the note that `<snap.h>` leaves where `snap_ready` is called.
+/// Whether the file has the note of a program that calls `snap_ready` of `<snap.h>`.
 pub(super) fn ready_mark(elf: &FileHeader64<LE>, bytes: &[u8], headers: &[ProgramHeader64<LE>]) -> bool {
     let is_mark = |mut notes: object::read::elf::NoteIterator<'_, FileHeader64<LE>>| {
         std::iter::from_fn(|| notes.next().ok().flatten())

@@ -20,9 +20,9 @@ pub fn init_path(exe: &Path) -> PathBuf {
     with_suffix(exe, ".init")
 }
 
-/// Splits `exe` into `EXE.code` and `EXE.init` beside it. Each appears whole or not at all, and after a failure
-/// neither is there: what an earlier split wrote no longer belongs to this executable. Files with these names
-/// that no split wrote are not touched.
+/// Splits `exe` into `EXE.code` and `EXE.init` beside it. Each appears whole or not at all. After a failure neither is
+/// there, since the files of an earlier split no longer belong to this executable. Files with these names that no split
+/// has written stay.
 pub fn split_output(exe: &Path) -> Result<(), SplitError> {
     let (code, init) = (code_path(exe), init_path(exe));
     let result = write_pair(exe, &code, &init);
@@ -32,14 +32,14 @@ pub fn split_output(exe: &Path) -> Result<(), SplitError> {
     result
 }
 
-/// Removes what an earlier split wrote beside `exe`, so that nothing describes a program that is gone.
+/// Removes the files of an earlier split beside `exe`, so that none describes a program that is gone.
 ///
-/// Files with these names may be somebody else's: `daemon.init` is also what a service's start script is called. An
-/// init data file says what it is, and a code segment file is ours where it stands beside one.
+/// Files with these names may be of another kind: `daemon.init` may be the start script of a service. An init data file
+/// has a magic number, and a code segment file counts as ours if an init data file is beside it.
 pub fn remove_output(exe: &Path) {
     let (code, init) = (code_path(exe), init_path(exe));
     if is_ours(&init).unwrap_or(false) {
-        // Best effort: in a pair that stays, the executable's digest does not match.
+        // If this fails, the pair that stays does harm to nobody: its digest of the executable does not match.
         let _ = fs::remove_file(code);
         let _ = fs::remove_file(init);
     }
@@ -54,7 +54,7 @@ fn write_pair(exe: &Path, code: &Path, init: &Path) -> Result<(), SplitError> {
     }
     let code_temp = Temporary::create(code, |file| CodeFile::write_to(&split.code, file))?;
     let init_temp = Temporary::create(init, |mut file| file.write_all(&split.init))?;
-    // In this order: by the init data file, a pair is known as ours, and so is what is left of one.
+    // The init data file goes first: it marks the pair, or what is left of it, as ours.
     init_temp.publish(init)?;
     code_temp.publish(code)
 }
@@ -67,7 +67,8 @@ fn with_suffix(exe: &Path, suffix: &str) -> PathBuf {
 
 /// Whether there is an init data file at `path`, so that it and the code segment file beside it may go.
 fn is_ours(path: &Path) -> io::Result<bool> {
-    // Looked at before it is opened, since opening a device may do anything, and once more when it is open.
+    // The type is checked before the file is opened, since to open a device may have any effect, and once more when it
+    // is open.
     match path.symlink_metadata() {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
         Err(error) => return Err(error),
@@ -92,7 +93,7 @@ impl Temporary {
     fn create(target: &Path, write: impl FnOnce(&File) -> io::Result<()>) -> Result<Temporary, SplitError> {
         static COUNTER: AtomicU32 = AtomicU32::new(0);
         let number = COUNTER.fetch_add(1, Ordering::Relaxed);
-        // Short, so that a target with the longest name allowed has one, too.
+        // The name is short, so that a target with the longest allowed name can have one, too.
         let path = target.with_file_name(format!(".snapfn-{}-{number}", process::id()));
         let file = OpenOptions::new().write(true).create_new(true).mode(0o644).open(&path);
         let file = file.map_err(|error| SplitError::io("cannot create", &path, error))?;

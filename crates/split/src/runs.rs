@@ -1,10 +1,10 @@
 //! Finding the non-zero bytes of writable segments.
 
-/// Bytes of zero that are stored rather than cost another record.
+/// A gap of fewer zero bytes than this is stored, since it costs less than another record.
 const GAP: usize = 64;
 
-/// Address and bytes of the non-zero runs of each `(address, bytes)`. Where the usual gap would give more than
-/// `limit` runs altogether, wider gaps are stored.
+/// Address and bytes of the non-zero runs of each `(address, bytes)`. If the usual gap would give more than `limit`
+/// runs in all, wider gaps are stored.
 pub(super) fn find<'a>(data: &[(u64, &'a [u8])], limit: usize) -> Vec<Vec<(u64, &'a [u8])>> {
     let mut gap = GAP;
     loop {
@@ -47,7 +47,7 @@ fn scan(address: u64, bytes: &[u8], gap: usize) -> Vec<(u64, &[u8])> {
 
 /// Offset of the first 8-byte word at or after `at` (a multiple of 8) that is not zero.
 fn next_nonzero(bytes: &[u8], mut at: usize) -> Option<usize> {
-    // Blocks first: the compiler turns this into vector instructions.
+    // The loop goes over blocks first: the compiler makes vector instructions of it.
     while let Some(block) = bytes.get(at..).and_then(<[u8]>::first_chunk::<256>) {
         if block.iter().fold(0, |seen, byte| seen | byte) != 0 {
             break;

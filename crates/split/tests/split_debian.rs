@@ -1,5 +1,5 @@
-//! Every ELF file that this machine has in its usual places is split and rebuilt, or refused for a reason that is
-//! expected of it.
+//! The test splits and rebuilds every ELF file in the usual places of this machine. A refusal must have an expected
+//! reason.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod split_common;
@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 const PLACES: [&str; 6] =
     ["/usr/bin", "/usr/sbin", "/usr/lib/x86_64-linux-gnu", "/usr/lib/gcc", "/usr/lib/python3", "/usr/libexec"];
 
-/// Largest file of the sweep: the few above it are compilers' own libraries of the same linkers.
+/// Largest file that the test splits. The few larger ones are compilers' libraries, made by the same linkers.
 const LARGEST: u64 = 40 << 20;
 
 fn files(place: &Path, found: &mut Vec<PathBuf>) {

@@ -1,4 +1,4 @@
-//! Damaged ELF files: an error, or a split that rebuilds what the damaged file says; never a panic.
+//! A damaged ELF file gives an error, or a split that rebuilds the damaged file's memory, and never a panic.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod split_common;
@@ -36,7 +36,7 @@ proptest! {
         survives(&ELF[..len.index(ELF.len())]);
     }
 
-    /// Edits of the ELF header and the program headers, where they hurt.
+    /// Edits of the fields of the ELF header and the program headers.
     #[test]
     fn edited_headers(edits in prop::collection::vec((any::<Index>(), any::<u8>()), 1..6)) {
         let mut elf = ELF.clone();

@@ -40,7 +40,7 @@ struct Layout {
     command: &'static str,
     /// Other tools that it needs.
     needs: &'static [&'static str],
-    /// What must be true of the result, so that the layout is what its options ask for.
+    /// A property that the result must have, so that the layout is the one that its options ask for.
     shape: fn(&Elf<'_>) -> bool,
 }
 
@@ -163,7 +163,7 @@ fn every_layout() {
     println!("{done} of {} layouts", LAYOUTS.len());
 }
 
-/// Compares what the header says with what binutils say.
+/// Compares the header with the output of binutils.
 fn assert_headers(command: &str, elf: &[u8], init: &Init<'_>) {
     let header = init.header();
     let dir = TempDir::new().unwrap();
@@ -227,7 +227,7 @@ fn ready_mark() {
         ("gcc", MARKED, true),
         ("gcc -static -s", MARKED, true),
         ("gcc", SOURCE, false),
-        // A note of somebody else's, and one of ours with another type.
+        // A note of another owner, and a note of ours with another type.
         ("gcc", &MARKED.replace("SNAPFN", "SNAPFX"), false),
         ("gcc", &MARKED.replace("7, 0, 1", "7, 0, 2"), false),
         // A note that is not loaded.
@@ -274,7 +274,7 @@ fn patched_files() {
     }
 }
 
-/// Only `.data` differs: the code segment file must not, unless a build-id says that the output as a whole did.
+/// Only `.data` differs: the code segment files must be equal, except with a build-id, which covers the whole output.
 #[test]
 fn data_leaves_the_code_digest_alone() {
     let dir = TempDir::new().unwrap();
@@ -334,7 +334,7 @@ fn what_cannot_be_split_says_why() {
     assert_eq!(u32_at(&elf, interp), 3);
 }
 
-/// Segments in one page cannot both be mapped; a linker can be told to make such a file, but not one that runs.
+/// Two segments in one page cannot both be mapped. A linker can make such a file, but it does not run.
 #[test]
 fn shared_page() {
     let dir = TempDir::new().unwrap();
@@ -346,7 +346,7 @@ fn shared_page() {
     assert_eq!(status.signal(), Some(11));
 }
 
-/// A program that the kernel's loader knows more about than its linker: what a packer writes.
+/// A program as a packer writes it: no linker makes such segments, but the kernel loads them.
 #[test]
 fn packed_program() {
     let mut elf = vec![0; 0x3000];
@@ -359,7 +359,7 @@ fn packed_program() {
     put(52, &64u16.to_le_bytes());
     put(54, &56u16.to_le_bytes());
     put(56, &3u16.to_le_bytes());
-    // Out of order; the first is all zero memory at an offset that means nothing.
+    // The segments are out of order. The first is all zero memory, so its offset has no meaning.
     let headers: [(u32, u64, u64, u64, u64); 3] = [
         (6, 0x4_0000_0123, 0x90_0000, 0, 0x10_0000),
         (5, 0, 0x80_0000, 0x2345, 0x2345),

@@ -1,4 +1,4 @@
-//! `split_output`: both files, or neither, and nothing else touched.
+//! `split_output` writes both files or neither, and changes no other file.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod split_common;
@@ -68,7 +68,7 @@ fn a_failure_removes_what_no_longer_belongs() {
     assert_eq!(names(dir.path()), ["in.c", "program"]);
 }
 
-/// `program.code` may be a program called so, `program.init` anybody's file.
+/// `program.code` may be a program with that name, and `program.init` any other file.
 #[test]
 fn other_peoples_files_stay() {
     for name in ["program.init", "program.code"] {
@@ -113,7 +113,7 @@ fn what_is_no_regular_file() {
     assert_eq!(names(dir.path()), ["fifo"]);
 }
 
-/// A file that cannot be written to its end: this test runs itself again under a limit on file sizes.
+/// A file cannot be written to its end: the test runs itself again under a limit on file sizes.
 #[test]
 fn a_full_disk_leaves_neither() {
     const EXE: &str = "SPLIT_UNDER_A_LIMIT";

@@ -1,4 +1,4 @@
-//! Copying a file into the store, holes and all.
+//! Copies a file into the store, with its holes.
 
 use crate::verify::{CHUNK, read_some_at};
 use crate::{BlobWriter, StoreError};
@@ -36,7 +36,7 @@ pub(crate) fn copy(source: &File, path: &Path, into: &mut BlobWriter) -> Result<
     Ok(())
 }
 
-/// `None` when there is nothing of that sort behind `at`; a file system that knows no holes has data everywhere.
+/// `None` if there is no data or no hole behind `at`. A file system without holes has data everywhere.
 fn seek(file: &File, at: u64, whence: Whence) -> io::Result<Option<u64>> {
     let is_data = matches!(whence, Whence::SeekData);
     match lseek(file, at as i64, whence) {

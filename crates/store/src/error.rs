@@ -5,7 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use thiserror::Error;
 
-/// Why what a snapshot needs cannot be read out of it.
+/// Why the needs of a snapshot cannot be read.
 #[derive(Debug, Error)]
 pub enum SummaryError {
     /// The file cannot be read.
@@ -27,19 +27,19 @@ pub enum StoreError {
         what: &'static str,
         /// On which path.
         path: PathBuf,
-        /// What the kernel said.
+        /// The kernel's error.
         source: io::Error,
     },
     /// The disk, the quota or RLIMIT_FSIZE ends here.
     #[error("cannot write {}: {}; free some space (`snaprepo gc`) or point SNAPFN_STORE at another disk",
             .path.display(), plain(.source))]
     NoSpace {
-        /// The file that was being written; it is gone.
+        /// The file that was being written. It has been removed.
         path: PathBuf,
-        /// What the kernel said.
+        /// The kernel's error.
         source: io::Error,
     },
-    /// A file of the store may not be read: another user's snapshot.
+    /// A file of the store may not be read, since it is another user's snapshot.
     #[error("cannot open {}: permission denied; if it is another user's, its owner must make the snapshot with \
             `snapshotter create --share`", .path.display())]
     Private {
@@ -52,10 +52,10 @@ pub enum StoreError {
     ReadOnly {
         /// The file or directory that could not be made.
         path: PathBuf,
-        /// What the kernel said.
+        /// The kernel's error.
         source: io::Error,
     },
-    /// No directory to write to is known.
+    /// No variable names a store to write to.
     #[error("no store to write to: set SNAPFN_STORE, XDG_DATA_HOME or HOME")]
     NoWritable,
     /// Something else lies where a regular file belongs.
@@ -66,7 +66,7 @@ pub enum StoreError {
         /// What lies there.
         found: &'static str,
     },
-    /// A file that somebody else can change, or has planted.
+    /// A file that another user can change, or has planted.
     #[error("{} is not used: {why}", .path.display())]
     Untrusted {
         /// Where.
@@ -85,12 +85,12 @@ pub enum StoreError {
     /// No store on the search path has that reference.
     #[error("no such snapshot in {searched}; `snaprepo ls` shows what there is")]
     UnknownRef {
-        /// What was asked for.
+        /// The reference that the caller asked for.
         reference: Ref,
         /// The roots that were searched.
         searched: String,
     },
-    /// A file that something refers to is not there.
+    /// A file that a tag or a snapshot names is missing.
     #[error("{kind}/{digest} is missing from the store; make the snapshot again")]
     Missing {
         /// Its kind.
@@ -101,7 +101,7 @@ pub enum StoreError {
     /// A tag has from one to [`crate::MAX_VARIANTS`] snapshots.
     #[error("a tag cannot have {0} snapshots, only 1 to {max}", max = crate::MAX_VARIANTS)]
     Variants(usize),
-    /// Content that came from elsewhere is not what it was said to be.
+    /// Content from elsewhere does not have the digest that was announced.
     #[error("{kind}/{expected} came with content that has the digest {actual}; nothing of it was kept")]
     Digest {
         /// Its kind.
@@ -111,13 +111,13 @@ pub enum StoreError {
         /// What it was.
         actual: Digest,
     },
-    /// Somebody else holds the lock.
+    /// Another process holds the lock.
     #[error("the store {} is in use by another process; try again when it has finished", .root.display())]
     Busy {
         /// Which store.
         root: PathBuf,
     },
-    /// Garbage cannot be told from what is needed.
+    /// Garbage cannot be distinguished from files that are needed.
     #[error("cannot tell what {} needs ({source}); remove it first, nothing was deleted", .path.display())]
     Unreadable {
         /// The snapshot.

@@ -1,4 +1,4 @@
-//! Garbage collection: mark from the tags, sweep the rest.
+//! Garbage collection: it marks from the tags and removes the rest.
 
 use crate::lock::StoreLock;
 use crate::refs::Tagged;
@@ -12,10 +12,10 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-/// One file that nothing needs.
+/// One file that no tag needs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Garbage {
-    /// Where it lies, or lay.
+    /// Its path. If the run was not a dry run, the file is gone.
     pub path: PathBuf,
     /// What removing it frees, in bytes.
     pub allocated: u64,
@@ -39,7 +39,7 @@ impl GcReport {
 
 /// Removes every file that no tag needs, or with `dry_run` only lists it.
 ///
-/// All marking is done before the first removal: a tag or snapshot that cannot be read stops everything.
+/// All marking is done before the first removal: if a tag or snapshot cannot be read, no file is removed.
 pub fn collect(store: &Store, summarize: Summarize<'_>, dry_run: bool) -> Result<GcReport, StoreError> {
     if fs::symlink_metadata(store.root()).is_err_and(|e| absent(&e)) {
         return Ok(GcReport::default());
@@ -88,7 +88,7 @@ fn mark(store: &Store, summarize: Summarize<'_>) -> Result<BTreeSet<(Kind, Diges
     for (_, path) in roots::list(store)?.into_iter().filter(|(_, path)| path.is_file()) {
         match files_of(&path, summarize) {
             Ok(files) => needed.extend(files),
-            // Something else took that path since: no snapshot, no needs.
+            // The path now has another file. Without a snapshot there are no needs.
             Err(SummaryError::Format(FormatError::Magic(_) | FormatError::Truncated(_))) => (),
             Err(source) => return Err(StoreError::Unreadable { path, source }),
         }
@@ -105,20 +105,20 @@ fn files_of(path: &Path, summarize: Summarize<'_>) -> Result<Vec<(Kind, Digest)>
     }
 }
 
-/// Temporary files, which are all stale because no writer holds the lock, roots whose snapshot is gone, and sets of
-/// variants that no tag names.
+/// Finds temporary files, which are all stale because no writer holds the lock, roots whose snapshot is gone, and sets
+/// of variants that no tag names.
 fn stale(store: &Store) -> Result<Vec<Garbage>, StoreError> {
     let mut found = Vec::new();
     let tmp = store.root().join("tmp");
     for name in entries(&tmp)? {
-        // Only what this crate made: <pid>.<16 hex digits>.
+        // Only names that this crate makes: <pid>.<16 hex digits>.
         let Some((pid, random)) = name.to_str().and_then(|name| name.split_once('.')) else { continue };
         if !pid.bytes().all(|b| b.is_ascii_digit()) || random.len() != 16 || name.as_bytes().contains(&b'/') {
             continue;
         }
         let path = tmp.join(&name);
         let meta = fs::symlink_metadata(&path).map_err(|e| StoreError::io("look at", &path, e))?;
-        // A second link is a finished file's name: removing this one frees nothing.
+        // If there is a second link, it is the name of the finished file, and removing this one frees no bytes.
         let allocated = if meta.nlink() > 1 { 0 } else { meta.blocks() * 512 };
         found.push(Garbage { path, allocated });
     }

@@ -15,9 +15,9 @@
 //!    .lock                flock: shared while a snapshot is made, exclusive for gc
 //! ```
 //!
-//! Reading goes through [`Stores`] (the search path) or [`Store`] (one root). Writing goes through a
-//! [`Transaction`], which holds the shared lock from the first blob to the tag, so that a garbage
-//! collection never sees a blob without the reference that is about to keep it.
+//! Programs read by [`Stores`] (the search path) or [`Store`] (one root). They write by a [`Transaction`], which holds
+//! the shared lock from the first blob to the tag, so that a garbage collection never sees a blob without the reference
+//! that will keep it.
 //!
 //! ```no_run
 //! # use snapfn_store::{Kind, Ref, Stores};

@@ -14,12 +14,12 @@ pub(crate) struct StoreLock {
 }
 
 impl StoreLock {
-    /// Waits for a running garbage collection and keeps the next one out.
+    /// Takes the lock shared: waits for a running garbage collection and keeps the next one out.
     pub(crate) fn shared(root: &Path) -> Result<Self, StoreError> {
         Self::take(root, FlockArg::LockShared)
     }
 
-    /// Keeps every writer out, or says that one is at work.
+    /// Takes the lock exclusively: keeps every writer out, or fails if one is at work.
     pub(crate) fn exclusive(root: &Path) -> Result<Self, StoreError> {
         Self::take(root, FlockArg::LockExclusiveNonblock)
     }

@@ -1,4 +1,4 @@
-//! Names of snapshots, and what a name on a command line stands for, by the rules of [`snapfn_format::store`].
+//! Names of snapshots, and the meaning of a name on a command line, by the rules of [`snapfn_format::store`].
 
 use snapfn_format::store::{self, NameError, RefParts, checked_name};
 use std::ffi::OsStr;
@@ -12,7 +12,7 @@ use std::str::FromStr;
 pub struct Name(String);
 
 impl Name {
-    /// Checks `bytes`; `what` is how an error calls them.
+    /// Checks `bytes`. An error calls them `what`.
     pub(crate) fn checked(bytes: &[u8], what: &'static str) -> Result<Self, NameError> {
         checked_name(bytes, what).map(|name| Name(name.to_owned()))
     }
@@ -60,7 +60,7 @@ impl FromStr for Ref {
     }
 }
 
-/// What a NAME argument stands for.
+/// The meaning of a NAME argument.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Target {
     /// A snapshot file outside the store.
@@ -72,7 +72,7 @@ pub enum Target {
 }
 
 impl Target {
-    /// Decides what `text` stands for, without looking at the file system.
+    /// Decides what `text` means, without access to the file system.
     pub fn parse(text: &OsStr) -> Result<Self, NameError> {
         match store::Target::of(text.as_bytes()) {
             store::Target::File(path) if path.contains(&0) => Err(NameError::Character { what: "path", byte: 0 }),
@@ -83,7 +83,7 @@ impl Target {
     }
 }
 
-/// Checks a registry reference only as far as printing it and splitting it at '/' is safe.
+/// Checks a registry reference only so far that it can be printed and split at '/'.
 fn registry(bytes: &[u8]) -> Result<String, NameError> {
     let what = "registry reference";
     if let Some(&byte) = bytes.iter().find(|byte| !byte.is_ascii_graphic()) {
@@ -139,8 +139,8 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever bytes come, a local name that is accepted is one plain path component for name and tag each,
-        /// and prints to text that parses to itself.
+        /// In every local name that is accepted, name and tag are one plain path component each, and the name prints to
+        /// text that parses to itself.
         #[test]
         fn local_names_are_plain_components(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
             if let Ok(Target::Local(reference)) = Target::parse(OsStr::from_bytes(&bytes)) {

@@ -1,13 +1,12 @@
-//! Images that were pulled: which snapshots they brought, by the name that `snaprun` is given.
+//! Images that were pulled: the snapshots that they brought, by the name that the user gives to `snaprun`.
 //!
 //! ```text
 //!  pulled/<host[:port]+path+of+repository>/<tag>             -> ../../snap/<digest>, or a set of variants
 //!  pulled/<host[:port]+path+of+repository>/sha256:<manifest> -> the same
 //! ```
 //! A `/` of the name is written `+`, which no name of a registry or repository has. The links have the same depth and
-//! the same two forms as tags, and keep what they name as tags do. `snaprun` builds the path from its argument as it
-//! stands, without a configuration file: only names with their host in front are found that way, anything else goes
-//! through `snaprepo`.
+//! the same two forms as tags, and keep their snapshots as tags do. `snaprun` makes the path from its argument, without
+//! a configuration file. So it finds only names with their host in front; for other names it executes `snaprepo`.
 
 use crate::refs::{Tagged, check_parent};
 use crate::store::entries;
@@ -16,10 +15,10 @@ use snapfn_format::store::{ImageParts, PULLED};
 use std::fmt;
 use std::time::SystemTime;
 
-/// What stands for a `/` in the directory of an image.
+/// The character in place of a `/` in the directory of an image.
 const SLASH: &str = ImageParts::SLASH;
 
-/// The full name of an image: `host[:port]/path[:tag][@sha256:…]`. With a digest, the tag plays no part.
+/// The full name of an image: `host[:port]/path[:tag][@sha256:…]`. If there is a digest, the tag is ignored.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Image {
     /// Host and path, `+` in place of `/`.
@@ -29,7 +28,7 @@ pub struct Image {
 }
 
 impl Image {
-    /// Checks a full name only as far as it is one path component for name and target each.
+    /// Checks a full name only so far that name and target are one path component each.
     pub fn parse(text: &str) -> Result<Self, NameError> {
         let ImageParts { name, target } = ImageParts::parse(text.as_bytes())?;
         Ok(Image { dir: name.replace('/', SLASH), target: target.to_owned() })
@@ -53,7 +52,7 @@ impl Image {
         Tagged { top: PULLED, name: &self.dir, tag: &self.target }
     }
 
-    /// The name that two entries of a directory stand for.
+    /// The name of the image whose link has these two directory entries.
     fn from_entries(dir: &str, target: &str) -> Option<Self> {
         let separator = if target.starts_with("sha256:") { '@' } else { ':' };
         let image = Image::parse(&format!("{}{separator}{target}", dir.replace(SLASH, "/"))).ok()?;
@@ -73,7 +72,7 @@ impl fmt::Display for Image {
 pub struct PulledEntry {
     /// Its name.
     pub image: Image,
-    /// The snapshots that it brought, or why the link is refused.
+    /// The snapshots that the image brought, or why the link is refused.
     pub variants: Result<Vec<Digest>, StoreError>,
     /// When it was pulled last.
     pub modified: Option<SystemTime>,
@@ -85,7 +84,7 @@ impl Store {
         image.tagged().variants(self)
     }
 
-    /// All pulled images, by name. What has no valid name is passed over.
+    /// All pulled images, by name. Entries without a valid name are skipped.
     pub fn pulled_images(&self) -> Result<Vec<PulledEntry>, StoreError> {
         let mut found = Vec::new();
         let root = self.root().join(PULLED);
@@ -108,16 +107,16 @@ impl Store {
         Ok(found)
     }
 
-    /// Forgets that an image was pulled under this very name; returns whether it was. The files stay until garbage is
-    /// collected. What cannot be read can be removed all the same.
+    /// Removes the record that an image was pulled under this name; returns whether there was one. The files stay until
+    /// garbage is collected. A link that cannot be read can be removed, too.
     pub fn remove_pulled(&self, image: &Image) -> Result<bool, StoreError> {
         image.tagged().remove(self)
     }
 }
 
 impl Transaction {
-    /// Notes that an image was pulled and brought these snapshots of this store: `snaprun IMAGE` starts any of them.
-    /// Under no other name: what a tag brought is garbage once the tag has moved on.
+    /// Records that an image was pulled and brought these snapshots of this store: `snaprun IMAGE` starts any of them.
+    /// It records no other name, so that the snapshots of a tag are garbage after the tag has moved.
     pub fn set_pulled(&self, image: &Image, snapshots: &[Digest]) -> Result<(), StoreError> {
         image.tagged().set(self.store(), snapshots)
     }

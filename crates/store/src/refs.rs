@@ -1,7 +1,7 @@
 //! Tags: symlinks whose target has one of two shapes only.
 //!
-//! The loader reads such a link without following it, takes the digest out of it and opens `snap/<digest>` itself;
-//! so does everything here. A link of any other shape is refused, whatever it points to.
+//! The loader reads such a link without following it, parses the digest and opens `snap/<digest>` itself. This module
+//! does the same. It refuses a link of any other shape.
 
 use crate::sets;
 use crate::store::{absent, describe, entries, make_dir, sync_dir};
@@ -22,7 +22,7 @@ pub struct RefEntry {
     pub reference: Ref,
     /// The snapshot it points at (its first variant), or why the link is refused.
     pub digest: Result<Digest, StoreError>,
-    /// All its variants, the first included; none where the link is refused.
+    /// All its variants, the first included; empty if the link is refused.
     pub variants: Vec<Digest>,
     /// When the tag was set.
     pub modified: Option<SystemTime>,
@@ -51,7 +51,7 @@ impl Tagged<'_> {
         self.dir(store).join(self.tag)
     }
 
-    /// Where it leads: `None` when it is not there.
+    /// The target of the link; `None` if there is no link.
     pub(crate) fn read(self, store: &Store) -> Result<Option<Link>, StoreError> {
         check_parent(&self.dir(store))?;
         let path = self.path(store);
@@ -71,7 +71,7 @@ impl Tagged<'_> {
         }
     }
 
-    /// All snapshots that it stands for.
+    /// All snapshots of the link.
     pub(crate) fn variants(self, store: &Store) -> Result<Option<Vec<Digest>>, StoreError> {
         match self.read(store)? {
             None => Ok(None),
@@ -85,7 +85,7 @@ impl Tagged<'_> {
         fs::symlink_metadata(self.path(store)).and_then(|meta| meta.modified()).ok()
     }
 
-    /// Points it at snapshots of the same store.
+    /// Points the link at snapshots of the same store.
     pub(crate) fn set(self, store: &Store, variants: &[Digest]) -> Result<(), StoreError> {
         let target = sets::link(store, variants)?.to_string();
         let (mut temp, ()) = Temp::create(store, |temp| symlink(&target, temp))?;
@@ -94,7 +94,7 @@ impl Tagged<'_> {
             make_dir(&dir)?;
             match temp.rename(&path) {
                 Ok(()) => break,
-                // The last other tag of that name was removed in between, and the directory with it.
+                // Another process has removed the last other tag of that name in between, and the directory with it.
                 Err(StoreError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound && temp.exists() => (),
                 Err(other) => return Err(other),
             }
@@ -103,7 +103,7 @@ impl Tagged<'_> {
         sync_dir(&store.root().join(self.top))
     }
 
-    /// Removes it, wherever it leads; returns whether it was there.
+    /// Removes the link, with any target; returns whether there was one.
     pub(crate) fn remove(self, store: &Store) -> Result<bool, StoreError> {
         let (dir, path) = (self.dir(store), self.path(store));
         check_parent(&dir)?;
@@ -113,26 +113,26 @@ impl Tagged<'_> {
             Err(e) => return Err(StoreError::io("remove", &path, e)),
         }
         sync_if_there(&dir)?;
-        // Fails while other tags are there, which is what is wanted.
+        // This fails while other tags are there, as it should.
         let _ = fs::remove_dir(&dir);
         Ok(true)
     }
 }
 
 impl Store {
-    /// The digest that a tag points at, the first of its variants: `None` when there is no such tag, an error when it
-    /// is no proper link.
+    /// The digest that a tag points at, the first of its variants: `None` if there is no such tag, an error if it is no
+    /// valid link.
     pub fn read_ref(&self, reference: &Ref) -> Result<Option<Digest>, StoreError> {
         Ok(self.variants(reference)?.and_then(|variants| variants.first().copied()))
     }
 
-    /// All snapshots of a tag, of which a start takes any: one, unless it was set with
+    /// All snapshots of a tag, of which a start picks one. There is one, unless the tag was set with
     /// [`Transaction::set_variants`](crate::Transaction::set_variants).
     pub fn variants(&self, reference: &Ref) -> Result<Option<Vec<Digest>>, StoreError> {
         Tagged::from(reference).variants(self)
     }
 
-    /// All tags, by name and tag. What has no valid name is passed over.
+    /// All tags, by name and tag. Entries without a valid name are skipped.
     pub fn refs(&self) -> Result<Vec<RefEntry>, StoreError> {
         let mut found = Vec::new();
         let dir = self.root().join(REFS);
@@ -167,13 +167,13 @@ impl Store {
         Ok(found)
     }
 
-    /// Removes a tag, whatever it points at; returns whether it was there. The files stay until garbage is collected.
+    /// Removes a tag, with any target; returns whether there was one. The files stay until garbage is collected.
     pub fn remove_ref(&self, reference: &Ref) -> Result<bool, StoreError> {
         Tagged::from(reference).remove(self)
     }
 }
 
-/// Syncs a name's directory, unless somebody else has just removed the last tag in it.
+/// Syncs a name's directory, unless another process has just removed the last tag in it.
 fn sync_if_there(dir: &Path) -> Result<(), StoreError> {
     match sync_dir(dir) {
         Err(StoreError::Io { source, .. }) if absent(&source) => Ok(()),
@@ -181,7 +181,7 @@ fn sync_if_there(dir: &Path) -> Result<(), StoreError> {
     }
 }
 
-/// Refuses anything but a directory, or nothing, for a name: a symlink there would lead out of the store.
+/// Checks that the name is a directory or does not exist: a symlink there would lead out of the store.
 pub(crate) fn check_parent(dir: &Path) -> Result<(), StoreError> {
     match fs::symlink_metadata(dir) {
         Ok(meta) if !meta.is_dir() => {

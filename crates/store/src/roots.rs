@@ -1,7 +1,7 @@
 //! Snapshots outside the store whose code segment files are in it (`snapshotter create -o FILE`).
 //!
-//! `roots/<sha256 of the path>` is a symlink to the snapshot's absolute path. As long as a regular file is there,
-//! a garbage collection keeps what it needs; when it is gone, so is the root.
+//! `roots/<sha256 of the path>` is a symlink to the snapshot's absolute path. As long as a regular file has that path,
+//! a garbage collection keeps the files that it needs. When it is gone, the collection removes the root.
 
 use crate::store::{entries, sync_dir};
 use crate::writer::Temp;

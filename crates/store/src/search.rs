@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Stores {
     search: Vec<Store>,
-    /// Whether the first store may be written to: not where only the system's is known.
+    /// Whether programs may write to the first store: not if the system-wide store is the only one.
     writable: bool,
 }
 
@@ -30,8 +30,8 @@ impl Stores {
         Self::from_vars(|name| env::var_os(name))
     }
 
-    /// The search path of an environment, as [`SearchPath`] has it; the first store is written to, unless that is the
-    /// system's by default.
+    /// The search path of an environment, by the rules of [`SearchPath`]. Programs write to the first store, unless
+    /// that is the system-wide store by default.
     pub fn from_vars(var: impl Fn(&str) -> Option<OsString>) -> Self {
         let vars = SearchPath::VARIABLES.map(|name| (name, var(name)));
         let path = SearchPath::of(|name| {
@@ -69,13 +69,13 @@ impl Stores {
         Err(StoreError::Missing { kind, digest })
     }
 
-    /// All snapshots of a tag, of which a start takes any, in the first store that has the tag.
+    /// All snapshots of a tag, of which a start picks one, in the first store that has the tag.
     pub fn variants(&self, reference: &Ref) -> Result<Vec<Digest>, StoreError> {
         let found = self.resolve(reference)?;
         Ok(found.store.variants(reference)?.unwrap_or_default())
     }
 
-    /// The snapshots that a pulled image brought, in the first store that knows it.
+    /// The snapshots that a pulled image brought, in the first store that has a record of it.
     pub fn pulled(&self, image: &Image) -> Result<Option<Vec<Digest>>, StoreError> {
         for store in &self.search {
             if let Some(variants) = store.pulled(image)? {
@@ -99,7 +99,7 @@ impl Stores {
     }
 }
 
-/// Only an empty path has no absolute form, and that is filtered out before.
+/// Only an empty path has no absolute form, and empty paths were filtered out before.
 fn absolute(path: &Path) -> PathBuf {
     std::path::absolute(path).unwrap_or_else(|_| path.to_path_buf())
 }

@@ -6,8 +6,8 @@
 //!  sets/<sha256>/1     ->  ../../snap/<digest>          │ each with a newline; never changed
 //!  sets/<sha256>/2     ->  ../../snap/<digest>          ┘
 //! ```
-//! The loader reads the tag, which tells it the number, and then the one link that it has picked. A set has its name
-//! only when it is whole, so replacing a tag is one rename, whatever the number of variants.
+//! The loader reads the tag, which has the number, and then the one link that it has picked. A set gets its name only
+//! when it is whole, so replacing a tag is one rename for any number of variants.
 
 use crate::store::{absent, entries, sync_dir};
 use crate::writer::Temp;
@@ -25,12 +25,12 @@ fn name_of(variants: &[Digest]) -> Digest {
     Digest(Sha256::digest(text).into())
 }
 
-/// The links that make a tag with some variants, for code that writes a store elsewhere.
+/// The links that make a tag with variants, for code that writes a store elsewhere.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TagLinks {
     /// What the tag's own link leads to.
     pub tag: String,
-    /// The other links: path below the root, and where they lead.
+    /// The other links: path below the root, and target.
     pub set: Vec<(String, String)>,
 }
 
@@ -56,7 +56,7 @@ fn dir(store: &Store, set: Digest) -> PathBuf {
     store.root().join(SETS).join(set.to_string())
 }
 
-/// The link for a tag with these variants; the set is made if it is not there.
+/// The link for a tag with these variants. Makes the set if it does not exist.
 pub(crate) fn link(store: &Store, variants: &[Digest]) -> Result<Link, StoreError> {
     for digest in variants {
         if store.blob(Kind::Snap, *digest)?.is_none() {
@@ -87,7 +87,7 @@ fn make(store: &Store, variants: &[Digest]) -> Result<(), StoreError> {
     })?;
     sync_dir(temp.path())?;
     match temp.rename(&path) {
-        // Named by its content: what is there is the same, or reading it says that it is not.
+        // The content names the set: an existing one is the same, or reading it reports the difference.
         Err(StoreError::Io { source, .. }) if matches!(source.raw_os_error(), Some(libc::EEXIST | libc::ENOTEMPTY)) => {
             read(store, name_of(variants), variants.len()).map(drop)
         }

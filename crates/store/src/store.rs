@@ -9,7 +9,7 @@ use std::os::fd::AsRawFd;
 use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-/// One store root. Opening one touches nothing; the directories appear with the first [`Transaction`].
+/// One store root. Opening it changes nothing; the first [`Transaction`] makes the directories.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Store {
     root: PathBuf,
@@ -22,7 +22,7 @@ pub struct Blob {
     pub kind: Kind,
     /// Its name.
     pub digest: Digest,
-    /// Where it lies.
+    /// Its path.
     pub path: PathBuf,
     /// Its length in bytes.
     pub size: u64,
@@ -41,12 +41,12 @@ impl Store {
         &self.root
     }
 
-    /// Where a file of that name lies if it is there.
+    /// The path of a file with that name, which need not exist.
     pub fn path(&self, kind: Kind, digest: Digest) -> PathBuf {
         self.root.join(kind.dir()).join(digest.to_string())
     }
 
-    /// The file of that name: `None` when it is not there, an error when something else is.
+    /// The file with that name: `None` if it does not exist, an error if the name is not a regular file.
     pub fn blob(&self, kind: Kind, digest: Digest) -> Result<Option<Blob>, StoreError> {
         let path = self.path(kind, digest);
         match fs::symlink_metadata(&path) {
@@ -59,13 +59,13 @@ impl Store {
         }
     }
 
-    /// All files of a kind, by name. Anything but a regular file among them is an error.
+    /// All files of a kind, by name. An entry that is not a regular file is an error.
     pub fn list(&self, kind: Kind) -> Result<Vec<Blob>, StoreError> {
         let digests = self.digests(kind)?.into_iter();
         digests.filter_map(|digest| self.blob(kind, digest).transpose()).collect()
     }
 
-    /// The names of everything of a kind. What is not named by a digest is passed over.
+    /// The names of all files of a kind. Entries whose name is not a digest are skipped.
     pub fn digests(&self, kind: Kind) -> Result<Vec<Digest>, StoreError> {
         let names = entries(&self.root.join(kind.dir()))?;
         let mut digests: Vec<_> = names.iter().filter_map(|name| Digest::from_hex(name.as_encoded_bytes())).collect();
@@ -73,7 +73,7 @@ impl Store {
         Ok(digests)
     }
 
-    /// Starts writing: makes the directories, and keeps garbage collection out until the result is dropped.
+    /// Begins to write: makes the directories, and keeps garbage collection out until the result is dropped.
     pub fn begin(&self) -> Result<Transaction, StoreError> {
         self.create_dirs()?;
         Ok(Transaction::new(self.clone(), StoreLock::shared(&self.root)?))
@@ -96,9 +96,9 @@ pub(crate) fn directories() -> impl Iterator<Item = &'static str> {
     Kind::ALL.map(Kind::dir).into_iter().chain([REFS, PULLED, "roots", SETS, "tmp"])
 }
 
-/// Makes one directory of mode 0755 whatever the umask; the root alone decides who gets in. A tag's directory may be
-/// removed again in the meantime, with the last tag in it; that is no error here: setting a tag begins anew where it is
-/// gone.
+/// Makes one directory of mode 0755, whatever the umask is: only the root decides who gets in. Another process may
+/// remove a tag's directory in the meantime, with the last tag in it. That is no error here, since setting a tag begins
+/// anew if the directory is gone.
 pub(crate) fn make_dir(path: &Path) -> Result<(), StoreError> {
     let checked = match fs::create_dir(path) {
         Ok(()) => fs::set_permissions(path, Permissions::from_mode(0o755))
@@ -116,9 +116,9 @@ pub(crate) fn make_dir(path: &Path) -> Result<(), StoreError> {
     }
 }
 
-/// Opens a regular file for reading, and nothing else. What the name stands for is looked at before it is opened: to open a
-/// device may do anything, and to open a FIFO wakes whoever writes to it. The same file is then opened, whatever the name
-/// stands for by now.
+/// Opens a file for reading if it is a regular file. The type is checked before the file is opened: to open a device
+/// may have any effect, and to open a FIFO wakes its writers. The function then opens the same file, even if the name
+/// now leads to another one.
 pub(crate) fn open_regular(path: &Path, flags: i32) -> Result<File, StoreError> {
     let place = OpenOptions::new().read(true).custom_flags(flags | libc::O_PATH).open(path);
     let place = match place {
@@ -141,12 +141,12 @@ pub(crate) fn open_regular(path: &Path, flags: i32) -> Result<File, StoreError> 
     file.map_err(|e| StoreError::io("open", path, e))
 }
 
-/// Opens a file outside the store for reading; anything but a regular file is refused without waiting for it.
+/// Opens a file outside the store for reading. A file that is not a regular one is refused without waiting for it.
 pub fn open_file(path: &Path) -> Result<File, StoreError> {
     open_regular(path, 0)
 }
 
-/// The names in a directory; none when it is not there.
+/// The names in a directory; empty if it does not exist.
 pub(crate) fn entries(dir: &Path) -> Result<Vec<std::ffi::OsString>, StoreError> {
     let read = match fs::read_dir(dir) {
         Ok(read) => read,
@@ -158,12 +158,12 @@ pub(crate) fn entries(dir: &Path) -> Result<Vec<std::ffi::OsString>, StoreError>
         .map_err(|e| StoreError::io("read", dir, e))
 }
 
-/// Makes what happened in a directory survive a crash.
+/// Makes changes of a directory survive a crash.
 pub(crate) fn sync_dir(dir: &Path) -> Result<(), StoreError> {
     File::open(dir).and_then(|dir| dir.sync_all()).map_err(|e| StoreError::io("sync", dir, e))
 }
 
-/// Whether an error says that there is nothing of that name.
+/// Whether the error means that the name does not exist.
 pub(crate) fn absent(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(libc::ENOENT | libc::ENOTDIR))
 }

@@ -1,4 +1,4 @@
-//! What the store has to know about a snapshot file: its program and the files that it needs.
+//! The part of a snapshot file that the store needs: its program and the files that it maps.
 
 use crate::verify::read_some_at;
 use crate::{Digest, Kind, SummaryError};
@@ -9,26 +9,26 @@ use std::io;
 use std::time::{Duration, SystemTime};
 use zerocopy::IntoBytes;
 
-/// Bytes that are enough to look at the fixed header.
+/// Number of bytes that contain the fixed header.
 const HEADER: u64 = 4096;
 
-/// What `snaprepo` shows of a snapshot, and what a garbage collection keeps for it.
+/// The properties that `snaprepo` prints of a snapshot, and the files that a garbage collection keeps for it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Summary {
     /// Path of the program at the time of the snapshot.
     pub program: Option<String>,
     /// When the snapshot was made.
     pub created: Option<SystemTime>,
-    /// It has memory that is writable and executable at once.
+    /// Whether it has memory that is writable and executable at once.
     pub wx: bool,
     /// The files of the store that the snapshot maps, without repetition.
     pub files: Vec<(Kind, Digest)>,
 }
 
-/// How a snapshot file is read; a parameter so that the store's own tests need no snapshots.
+/// The function that reads a snapshot file. It is a parameter, so that the store's own tests need no snapshots.
 pub type Summarize<'a> = &'a dyn Fn(&File) -> Result<Summary, SummaryError>;
 
-/// Header and plan of a snapshot file, in memory that is aligned as the format wants it.
+/// Header and plan of a snapshot file, in memory with the alignment that the format needs.
 #[derive(Clone, Debug)]
 pub struct SnapshotMeta {
     words: Vec<u64>,
@@ -36,7 +36,7 @@ pub struct SnapshotMeta {
 }
 
 impl SnapshotMeta {
-    /// Reads them. Nothing but the header is validated yet.
+    /// Reads header and plan. It validates the header only.
     pub fn read(snapshot: &File) -> Result<Self, SummaryError> {
         let size = snapshot.metadata()?.len();
         let start = read_start(snapshot, size.min(HEADER))?;
@@ -55,7 +55,7 @@ impl SnapshotMeta {
     }
 }
 
-/// Reads the program and the needed files of a snapshot file. Header and plan are validated, page contents are not.
+/// Reads the program and the needed files of a snapshot file. It validates header and plan, but not the page contents.
 pub fn summarize(snapshot: &File) -> Result<Summary, SummaryError> {
     let meta = SnapshotMeta::read(snapshot)?;
     let plan = meta.plan()?;
@@ -80,7 +80,7 @@ pub fn summarize(snapshot: &File) -> Result<Summary, SummaryError> {
     })
 }
 
-/// The first `len` bytes of a file in memory that is aligned as the format wants it, padded with zeroes.
+/// The first `len` bytes of a file, padded with zeros, in memory with the alignment that the format needs.
 fn read_start(file: &File, len: u64) -> Result<Vec<u64>, SummaryError> {
     let len = usize::try_from(len).map_err(|_| FormatError::TooLarge("the plan"))?;
     let mut words = vec![0u64; len.div_ceil(8)];

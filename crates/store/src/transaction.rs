@@ -10,8 +10,8 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::Arc;
 
-/// The right to write to a store. While it or a [`BlobWriter`] of it lives, nothing is collected, so hold one
-/// from the first file of a snapshot to its tag.
+/// The right to write to a store. While the transaction or a [`BlobWriter`] of it lives, no garbage is collected. Hold
+/// it from the first file of a snapshot to its tag.
 #[derive(Clone, Debug)]
 pub struct Transaction {
     store: Store,
@@ -29,8 +29,8 @@ impl Transaction {
         &self.store
     }
 
-    /// Lets all users read what is stored from now on (0444 instead of 0600). Without it, snapshots are private, since
-    /// they hold what was in memory, and so are copies of files that not all users may read.
+    /// Lets all users read the files that are stored from now on (0444 instead of 0600). Without it, snapshots are
+    /// private, since they hold memory, and so are copies of files that not all users may read.
     #[must_use]
     pub fn share(mut self, shared: bool) -> Self {
         self.shared = shared;
@@ -41,7 +41,7 @@ impl Transaction {
         Arc::clone(&self.lock)
     }
 
-    /// A file of `kind` that gets its name when it is committed.
+    /// Begins a file of `kind`, which gets its name when it is committed.
     pub fn writer(&self, kind: Kind) -> Result<BlobWriter, StoreError> {
         self.new_file(kind, kind != Kind::Snap)
     }
@@ -57,12 +57,14 @@ impl Transaction {
         writer.commit()
     }
 
-    /// As [`writer`](Self::writer), of what is made from a file of which `original` tells: no more users may read it.
+    /// As [`writer`](Self::writer), for content that is made from a file with the metadata `original`. Only users who
+    /// may read that file may read the new one.
     pub fn writer_of(&self, kind: Kind, original: &Metadata) -> Result<BlobWriter, StoreError> {
         self.new_file(kind, is_public(original))
     }
 
-    /// Stores what was made from a file of which `original` tells: no more users may read it.
+    /// Stores content that is made from a file with the metadata `original`. Only users who may read that file may read
+    /// the new one.
     pub fn put_bytes_of(&self, kind: Kind, bytes: &[u8], original: &Metadata) -> Result<Stored, StoreError> {
         let mut writer = self.writer_of(kind, original)?;
         writer.append(bytes)?;
@@ -78,7 +80,7 @@ impl Transaction {
         Ok(found)
     }
 
-    /// Stores a copy of a regular file, which no more users may read; its holes stay holes.
+    /// Stores a copy of a regular file. Only users who may read the file may read the copy. Its holes stay holes.
     pub fn put_file(&self, kind: Kind, source: &Path) -> Result<Stored, StoreError> {
         let file = open_regular(source, 0)?;
         let original = file.metadata().map_err(|e| StoreError::io("look at", source, e))?;
@@ -96,7 +98,7 @@ impl Transaction {
         Tagged::from(reference).set(&self.store, &[snapshot])
     }
 
-    /// Points a tag at several snapshots of this store, atomically: every start takes any of them.
+    /// Points a tag at several snapshots of this store, atomically. Every start picks one.
     pub fn set_variants(&self, reference: &Ref, snapshots: &[Digest]) -> Result<(), StoreError> {
         Tagged::from(reference).set(&self.store, snapshots)
     }

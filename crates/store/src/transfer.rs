@@ -1,10 +1,10 @@
-//! What is on its way to or from elsewhere, kept so that a transfer that was cut short can go on.
+//! Files on their way to or from a registry. They are kept so that a transfer that was cut short can go on.
 //!
 //! ```text
 //!  transfers/<name>     part of a blob of a registry, a session of an upload, …; locked by the process that works on it
 //! ```
-//! Nothing here is trusted: a process that resumes a transfer checks its content. Garbage collection removes transfers
-//! that have not been used for a week.
+//! These files are not trusted: a process that resumes a transfer checks its content. Garbage collection removes
+//! transfers that no process has used for a week.
 
 use crate::lock::StoreLock;
 use crate::store::{absent, entries, make_dir};
@@ -21,7 +21,7 @@ use std::time::{Duration, SystemTime};
 const DIR: &str = "transfers";
 const STALE: Duration = Duration::from_secs(7 * 24 * 3600);
 
-/// A file in the store's area for transfers, which nobody else works on meanwhile.
+/// A file in the store's area for transfers. No other process works on it meanwhile.
 #[derive(Debug)]
 pub struct Transfer {
     file: Flock<File>,
@@ -45,7 +45,7 @@ impl Transfer {
         self.file.metadata().map(|meta| meta.len()).map_err(|e| StoreError::io("look at", &self.path, e))
     }
 
-    /// Whether there is nothing in it.
+    /// Whether the file is empty.
     pub fn is_empty(&self) -> Result<bool, StoreError> {
         self.len().map(|len| len == 0)
     }
@@ -55,13 +55,14 @@ impl Transfer {
         self.file.set_len(0).map_err(|e| StoreError::io("resize", &self.path, e))
     }
 
-    /// Removes its name: it is complete, or of no use. Its content can be read as long as this is there.
+    /// Removes its name, since the transfer is complete or of no use. The content can be read until this object is
+    /// dropped.
     pub fn remove(&self) -> Result<(), StoreError> {
         fs::remove_file(&self.path).map_err(|e| StoreError::io("remove", &self.path, e))
     }
 }
 
-/// A file without a future: gone when this is dropped.
+/// A file that is removed when this object is dropped.
 #[derive(Debug)]
 pub struct Scratch {
     temp: Temp,
@@ -82,7 +83,7 @@ impl Scratch {
 }
 
 impl Transaction {
-    /// The transfer of that name, which any process may have begun. Waits while another process works on it.
+    /// Opens the transfer with that name, which any process may have begun. Waits while another process works on it.
     pub fn transfer(&self, name: &str) -> Result<Transfer, StoreError> {
         let path = self.transfer_path(name)?;
         loop {
@@ -91,14 +92,14 @@ impl Transaction {
             let file = options.open(&path).map_err(|e| StoreError::io("open", &path, e))?;
             let file = Flock::lock(file, FlockArg::LockExclusive)
                 .map_err(|(_, errno)| StoreError::io("lock", &path, errno.into()))?;
-            // The process that had it may have finished and removed it.
+            // The other process may have finished and removed it.
             if file.metadata().map_err(|e| StoreError::io("look at", &path, e))?.nlink() > 0 {
                 return Ok(Transfer { file, path, _lock: self.lock() });
             }
         }
     }
 
-    /// Removes the transfer of that name, unless a process works on it, which then removes it itself.
+    /// Removes the transfer with that name, unless a process works on it. That process then removes it itself.
     pub fn discard(&self, name: &str) -> Result<(), StoreError> {
         let path = self.store().root().join(DIR).join(name);
         let file = match OpenOptions::new().read(true).custom_flags(libc::O_NOFOLLOW).open(&path) {
@@ -109,7 +110,7 @@ impl Transaction {
             Err((_, Errno::EWOULDBLOCK)) => return Ok(()),
             other => other.map_err(|(_, errno)| StoreError::io("lock", &path, errno.into()))?,
         };
-        // Without a name it has been removed since, and the name may be that of a new one.
+        // If the file has no name, it has been removed since, and the name may be that of a new file.
         match file.metadata().map_err(|e| StoreError::io("look at", &path, e))?.nlink() {
             0 => Ok(()),
             _ => fs::remove_file(&path).map_err(|e| StoreError::io("remove", &path, e)),
@@ -123,7 +124,7 @@ impl Transaction {
         Ok(dir.join(name))
     }
 
-    /// An empty file that is removed in the end.
+    /// Makes an empty file that is removed in the end.
     pub fn scratch(&self) -> Result<Scratch, StoreError> {
         let (temp, file) = Temp::create(self.store(), |path| {
             OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(path)
@@ -132,7 +133,7 @@ impl Transaction {
     }
 }
 
-/// What nobody has touched for long: path and allocated bytes.
+/// Transfers that no process has used for long: path and allocated bytes.
 pub(crate) fn stale(store: &Store) -> Result<Vec<(PathBuf, u64)>, StoreError> {
     let dir = store.root().join(DIR);
     let mut found = Vec::new();

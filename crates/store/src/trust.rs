@@ -1,4 +1,4 @@
-//! Opening stored files whatever is exchanged meanwhile, and whose they must be.
+//! Opens stored files safely while other processes exchange names, and checks their owners.
 
 use crate::store::{absent, describe, directories};
 use crate::{Digest, Kind, Store, StoreError, Stores};
@@ -12,13 +12,13 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 impl Store {
-    /// The root. It may be reached by symbolic links, since the user has named it so; below it none is followed.
+    /// The root. Its own path may have symbolic links, since the user has named it so. Below it, no link is followed.
     fn open_root(&self) -> io::Result<OwnedFd> {
         Ok(openat(AT_FDCWD, self.root(), DIRECTORY, Mode::empty())?)
     }
 
-    /// The root and the directories in it that group or others may write to, with their modes. Everyone with that right can
-    /// exchange one file for another there.
+    /// The root and the directories in it that group or others may write to, with their modes. Users with that right
+    /// can exchange one file for another.
     pub fn writable_directories(&self) -> Vec<(PathBuf, u32)> {
         let all = [self.root().to_path_buf()].into_iter().chain(directories().map(|dir| self.root().join(dir)));
         let mode = |path: PathBuf| path.metadata().ok().map(|meta| (path, meta.mode() & 0o7777));
@@ -53,7 +53,7 @@ impl Store {
 const DIRECTORY: OFlag = OFlag::O_PATH.union(OFlag::O_DIRECTORY).union(OFlag::O_CLOEXEC);
 
 impl Stores {
-    /// Opens a file from the first store that has it, for an instance: what it contains decides what a process does, so it
+    /// Opens a file from the first store that has it, for an instance. Its contents decide what a process does, so it
     /// must be trusted.
     pub fn open_trusted(&self, kind: Kind, digest: Digest) -> Result<File, StoreError> {
         let (store, blob) = self.locate(kind, digest)?;

@@ -13,7 +13,7 @@ pub(crate) const CHUNK: usize = 4 << 20;
 /// What is wrong with a stored file.
 #[derive(Debug, Error)]
 pub enum Damage {
-    /// Its content is not what its name says.
+    /// Its content does not have the digest in its name.
     #[error("is damaged: its content has the digest {actual}; delete it and make the snapshot again")]
     Content {
         /// What it hashes to.
@@ -36,7 +36,7 @@ impl Store {
     }
 }
 
-/// SHA-256 of a file from its first to its last byte, whatever its position; `progress` gets the number of bytes
+/// SHA-256 of a file from its first to its last byte, independent of its position. `progress` gets the number of bytes
 /// after each read.
 pub fn hash_file(file: &File, progress: &mut dyn FnMut(u64)) -> io::Result<Digest> {
     let size = usize::try_from(file.metadata()?.len()).unwrap_or(CHUNK);

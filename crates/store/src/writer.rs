@@ -1,4 +1,4 @@
-//! Writing one file: temporary name, digest, fsync, final name.
+//! Writes one file: temporary name, digest, fsync, final name.
 
 use crate::lock::StoreLock;
 use crate::store::{describe, sync_dir};
@@ -12,7 +12,7 @@ use std::os::unix::fs::{FileExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// A file on its way into the store. Dropped without a commit, it leaves nothing.
+/// A file on its way into the store. If it is dropped without a commit, it is removed.
 ///
 /// There are two ways to write, which may be mixed: [`append`](Self::append) and [`skip`](Self::skip) go front to back
 /// and hash on the way; [`write_at`](Self::write_at) and [`truncate`](Self::truncate) go anywhere, and the commit then
@@ -25,7 +25,7 @@ pub struct BlobWriter {
     file: File,
     /// Where the next `append` goes.
     end: u64,
-    /// Digest of the first `end` bytes; `None` once something was written out of order.
+    /// Digest of the first `end` bytes; `None` after a write out of order.
     running: Option<Sha256>,
     /// Of the finished file.
     mode: u32,
@@ -51,7 +51,7 @@ pub struct Stored {
 impl BlobWriter {
     pub(crate) fn create(store: &Store, lock: Arc<StoreLock>, kind: Kind, public: bool) -> Result<Self, StoreError> {
         let (temp, file) = Temp::create(store, |path| {
-            // 0600 until it is complete: nobody else has a use for it before.
+            // The mode is 0600 until the file is complete, since no other process needs it before.
             OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(path)
         })?;
         let mode = if public { PUBLIC } else { 0o600 };
@@ -88,7 +88,7 @@ impl BlobWriter {
         Ok(())
     }
 
-    /// Writes `bytes` at `offset`; where nothing is written before the end of the file, there is a hole.
+    /// Writes `bytes` at `offset`. Ranges before the end of the file that are never written become holes.
     pub fn write_at(&mut self, bytes: &[u8], offset: u64) -> Result<(), StoreError> {
         self.running = None;
         self.write_all_at(bytes, offset)
@@ -111,18 +111,18 @@ impl BlobWriter {
         self.file.metadata().map(|meta| meta.len()).map_err(|e| StoreError::io("look at", self.temp.path(), e))
     }
 
-    /// Whether nothing was written yet.
+    /// Whether the file is still empty.
     pub fn is_empty(&self) -> Result<bool, StoreError> {
         self.len().map(|len| len == 0)
     }
 
-    /// Gives the file its name. After this returns, the file is on disk and whole.
+    /// Gives the file its name. When this returns, the file is whole and on disk.
     pub fn commit(self) -> Result<Stored, StoreError> {
         self.finish(None)
     }
 
-    /// As [`commit`](Self::commit), for content that must have the digest `expected`; leaves nothing where it has
-    /// another.
+    /// As [`commit`](Self::commit), for content that must have the digest `expected`. If it has another, the file is
+    /// removed.
     pub fn commit_as(self, expected: Digest) -> Result<Stored, StoreError> {
         self.finish(Some(expected))
     }
@@ -149,7 +149,7 @@ impl BlobWriter {
         if existed && self.mode == PUBLIC {
             widen(&path)?;
         }
-        // Also if the file was there: the process that made it may not have synced the directory yet.
+        // This is needed even if the file existed: the process that made it may not have synced the directory yet.
         sync_dir(&self.store.root().join(self.kind.dir()))?;
         Ok(Stored { digest, path, size, existed })
     }
@@ -185,8 +185,8 @@ impl Write for BlobWriter {
     }
 }
 
-/// Whether the file at `path` is there with the right size. One that was cut short (by a disk that lost data) is as
-/// good as missing, and will be replaced.
+/// Whether the file at `path` exists with the right size. If it was cut short (by a disk that lost data), it counts as
+/// missing and will be replaced.
 fn present(path: &Path, size: u64) -> Result<bool, StoreError> {
     match fs::symlink_metadata(path) {
         Ok(meta) if !meta.is_file() => {
@@ -198,7 +198,8 @@ fn present(path: &Path, size: u64) -> Result<bool, StoreError> {
     }
 }
 
-/// What was private and is now stored for all. Never the other way: another tag may rely on it.
+/// Makes a private file public if it is now stored for all. A public file never becomes private: another tag may rely
+/// on it.
 pub(crate) fn widen(path: &Path) -> Result<(), StoreError> {
     let meta = fs::symlink_metadata(path).map_err(|e| StoreError::io("look at", path, e))?;
     if meta.is_file() && meta.permissions().mode() & PUBLIC != PUBLIC {
@@ -208,14 +209,14 @@ pub(crate) fn widen(path: &Path) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// Gives `temp` its name. Returns whether somebody else came first.
+/// Gives `temp` its name. Returns whether another process came first.
 ///
-/// A link rather than a rename: a twin that is there already stays, so that all its instances share one page cache.
+/// It makes a link and does not rename: an existing twin stays, so that all its instances share one page cache.
 fn place(temp: &mut Temp, path: &Path, size: u64) -> Result<bool, StoreError> {
     match fs::hard_link(temp.path(), path) {
         Ok(()) => Ok(false),
         Err(e) if e.kind() == io::ErrorKind::AlreadyExists && present(path, size)? => Ok(true),
-        // Cut short, or a file system without hard links.
+        // The twin was cut short, or the file system has no hard links.
         Err(e) if matches!(e.raw_os_error(), Some(libc::EEXIST | libc::EPERM | libc::EOPNOTSUPP | libc::EMLINK)) => {
             temp.rename(path).map(|()| false)
         }
@@ -231,13 +232,13 @@ pub(crate) struct Temp {
 }
 
 impl Temp {
-    /// Calls `make` with fresh names until one is not taken.
+    /// Calls `make` with fresh names until a name is free.
     pub(crate) fn create<T>(
         store: &Store,
         mut make: impl FnMut(&Path) -> io::Result<T>,
     ) -> Result<(Self, T), StoreError> {
         loop {
-            // RandomState is keyed by the kernel's random numbers; O_EXCL makes the rest sure.
+            // RandomState is keyed by the kernel's random numbers. O_EXCL excludes the remaining collisions.
             let random = RandomState::new().build_hasher().finish();
             let path = store.root().join("tmp").join(format!("{}.{random:016x}", std::process::id()));
             match make(&path) {
@@ -257,7 +258,7 @@ impl Temp {
         fs::symlink_metadata(&self.path).is_ok()
     }
 
-    /// Moves it to `path`, replacing what is there.
+    /// Moves it to `path`, and replaces an existing file.
     pub(crate) fn rename(&mut self, path: &Path) -> Result<(), StoreError> {
         fs::rename(&self.path, path).map_err(|e| StoreError::io("create", path, e))?;
         self.moved = true;
@@ -268,7 +269,7 @@ impl Temp {
 impl Drop for Temp {
     fn drop(&mut self) {
         if !self.moved {
-            // Nothing to do about a failure: the next garbage collection removes the name.
+            // A failure does no harm: the next garbage collection removes the name.
             let _ = crate::sets::remove(&self.path);
         }
     }

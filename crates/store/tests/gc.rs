@@ -17,7 +17,7 @@ struct Filled {
     snap: Digest,
 }
 
-/// One tagged snapshot with one code and one data file, and one file of each kind that nothing needs.
+/// One tagged snapshot with one code and one data file, and one file of each kind that no tag needs.
 fn filled() -> Filled {
     let dir = tempfile::tempdir().unwrap();
     let store = Store::at(dir.path().join("store"));
@@ -157,7 +157,7 @@ fn a_snapshot_outside_the_store_keeps_its_files() {
     assert!(matches!(collect(&f.store, &summarize, false), Err(StoreError::Unreadable { .. })));
     assert_eq!(count(&f.store), 2);
 
-    // Something else of that name needs nothing.
+    // If the name is another kind of file, it has no needs.
     fs::write(&outside, b"a letter").unwrap();
     assert_eq!(collect(&f.store, &summarize, true).unwrap().garbage.len(), 2);
 

@@ -1,4 +1,4 @@
-//! Tags: set atomically, read only in the one shape that the loader accepts too.
+//! Tags are set atomically, and read only in the shapes that the loader accepts too.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test panics where it fails")]
 
 mod common;
@@ -88,7 +88,7 @@ fn hostile_links_are_refused() {
         let error = search(&[&store]).resolve(&reference).unwrap_err();
         assert!(matches!(error, StoreError::BadRef { .. }), "{target}: {error}");
         assert!(store.refs().unwrap()[0].digest.is_err());
-        // Removing the link is the remedy, and touches nothing else.
+        // The remedy is to remove the link, which changes no other file.
         assert!(store.remove_ref(&reference).unwrap());
         fs::create_dir_all(dir.path().join("refs/fn")).unwrap();
     }
@@ -208,7 +208,7 @@ fn variants_are_one_set_that_is_replaced_at_once() {
     assert!(link.starts_with("../../sets/") && link.ends_with("/2"), "{link}");
     // The link leads to a snapshot.
     assert_eq!(fs::read(store.root().join("refs/fn/latest")).unwrap(), b"c");
-    // The same again finds the set; fewer make another one, and one needs none.
+    // The same variants again use the existing set. Fewer make another set, and one needs no set.
     tx.set_variants(&reference, &three).unwrap();
     tx.set_variants(&Ref::parse("two").unwrap(), &others).unwrap();
     assert_eq!(fs::read_dir(store.root().join("sets")).unwrap().count(), 2);
@@ -252,7 +252,7 @@ fn what_a_pulled_tag_brought_is_garbage_when_the_tag_moves() {
     tx.set_pulled(&tag, &[second]).unwrap();
     drop(tx);
     assert_eq!((kept(), store.path(Kind::Snap, first).exists()), (1, false));
-    // What was asked for by its digest stays, whatever becomes of tags.
+    // A snapshot that was pulled by its digest stays, whatever becomes of tags.
     let tx = store.begin().unwrap();
     tx.set_pulled(&pinned, &[second]).unwrap();
     drop(tx);

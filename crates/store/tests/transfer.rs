@@ -1,4 +1,4 @@
-//! What is kept of transfers that were cut short, and files that must have a certain digest.
+//! Tests transfers that were cut short, and files that must have a certain digest.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test panics where it fails")]
 
 mod common;
@@ -63,7 +63,7 @@ fn two_do_not_work_on_the_same() {
         let tx = tx.clone();
         std::thread::spawn(move || tx.transfer("blob").unwrap().len().unwrap())
     };
-    // However long the second needs to come to its wait: it finds a file of its own, since the first removes its.
+    // The second finds a file of its own, however late it begins to wait, since the first removes its file.
     std::thread::sleep(Duration::from_millis(50));
     assert!(!waiting.is_finished());
     first.remove().unwrap();
@@ -114,7 +114,7 @@ fn garbage_collection_takes_what_is_old() {
     assert!(paths[0].exists(), "a dry run removes nothing");
     collect(&store, &summarize, false).unwrap();
     assert_eq!(paths.each_ref().map(|path| path.exists()), [false, true]);
-    // Nothing is collected while somebody transfers.
+    // No garbage is collected during a transfer.
     let tx = store.begin().unwrap();
     let transfer = tx.transfer("new").unwrap();
     drop(tx);
@@ -156,7 +156,7 @@ fn content_with_another_digest_gets_no_name() {
     }
     assert_eq!(fs::read_dir(store.root().join("tmp")).unwrap().count(), 0);
     assert_eq!(write(b"right").commit_as(right).unwrap().digest, right);
-    // Also where the digest was not computed on the way.
+    // The same if the digest was not computed on the way.
     let mut writer = tx.writer(Kind::Data).unwrap();
     writer.write_at(b"ght", 2).unwrap();
     writer.write_at(b"ri", 0).unwrap();
@@ -170,7 +170,7 @@ fn content_with_another_digest_gets_no_name() {
     assert_eq!(writer.commit_as(sha256(&whole)).unwrap().size, whole.len() as u64);
 }
 
-/// Not a test: begins a transfer, says so, and waits to be killed.
+/// This is no test: it begins a transfer, prints a line, and waits to be killed.
 #[test]
 fn helper_transfer() {
     let Some(root) = helper_root() else { return };

@@ -1,4 +1,4 @@
-//! Writing: what is in the store is whole, read-only and named by its digest, whoever else writes or dies.
+//! Every file in the store is whole, read-only and named by its digest, even if other processes write or die meanwhile.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test panics where it fails")]
 
 mod common;
@@ -54,14 +54,15 @@ fn snapshots_are_private_unless_shared() {
     let private = tx.put_bytes(Kind::Snap, b"memory").unwrap();
     assert_eq!(mode(&private.path), 0o600);
     assert_eq!(mode(&tx.put_bytes(Kind::Code, b"code").unwrap().path), 0o444);
-    // The same content for all opens it, and a private one later does not close it: another tag relies on it.
+    // Storing the same content for all makes the file public. Storing it privately later does not make it private:
+    // another tag relies on it.
     let shared = tx.clone().share(true).put_bytes(Kind::Snap, b"memory").unwrap();
     assert_eq!((shared.path, shared.existed, mode(&private.path)), (private.path.clone(), true, 0o444));
     tx.put_bytes(Kind::Snap, b"memory").unwrap();
     assert_eq!(mode(&private.path), 0o444);
 }
 
-/// Copies are for those who may read the original.
+/// Only users who may read the original may read the copy.
 #[test]
 fn copies_of_private_files_are_private() {
     let (dir, store) = store();
@@ -81,7 +82,7 @@ fn copies_of_private_files_are_private() {
         assert!(tx.reuse(Kind::Code, code.digest, &about).unwrap().is_some());
         assert_eq!(mode(&code.path), 0o600, "{private:o}");
     }
-    // What is there is opened where another original with that content is public, or all is to be shared.
+    // An existing file becomes public if another original with that content is public, or if all files are shared.
     let path = |kind, content: &[u8]| store.path(kind, sha256(content));
     let public = about(0o755);
     tx.put_file(Kind::Data, &original).unwrap();
@@ -205,7 +206,7 @@ fn concurrent_writers_agree() {
                     tx.put_bytes(Kind::Code, shared).unwrap();
                     let snap = tx.put_bytes(Kind::Snap, &[own, round]).unwrap();
                     tx.set_ref(reference, snap.digest).unwrap();
-                    // Also while others remove the name's directory under our feet.
+                    // This also works while others remove the name's directory.
                     let mine = Ref::parse(format!("gone:t{own}")).unwrap();
                     tx.set_ref(&mine, snap.digest).unwrap();
                     assert!(store.remove_ref(&mine).unwrap());

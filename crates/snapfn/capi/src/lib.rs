@@ -24,7 +24,7 @@ pub struct Start {
 struct Message(*mut c_char, usize);
 
 impl Message {
-    /// Writes as much of `text` as there is room for.
+    /// Writes as much of `text` as fits.
     fn put(&self, text: &str) {
         if self.0.is_null() || self.1 == 0 {
             return;
@@ -221,7 +221,7 @@ pub unsafe extern "C" fn snapfn_kill(child: *mut Child, signal: c_int) -> c_int 
 /// As in `snapfn.h`.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn snapfn_wait(child: *mut Child, status: *mut c_int, error: *mut c_char, size: usize) -> c_int {
-    // SAFETY: the caller's promise; the object is freed here.
+    // SAFETY: the caller promises it; this function frees the object.
     let ended = unsafe { Box::from_raw(child) }.wait();
     let (value, result) = match ended {
         Ok(ended) => (ended.into_raw(), 0),

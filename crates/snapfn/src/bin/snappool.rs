@@ -1,4 +1,4 @@
-//! `snaprun --pool` executes this program: prepared instances behind a Unix socket. Internal: it is of no use by hand.
+//! `snaprun --pool` executes this program: prepared instances behind a Unix socket. Nobody needs to start it by hand.
 
 use snapfn::{PoolOptions, Populate, SnapshotOptions};
 use std::env;
@@ -33,7 +33,7 @@ fn main() {
     });
     if let Err(error) = served {
         let line = error.to_string();
-        // What snaprun has said already begins with its name.
+        // The message of snaprun already begins with its name.
         eprintln!("snaprun: {}", line.strip_prefix("snaprun: ").unwrap_or(&line));
         exit(error.exit_status());
     }

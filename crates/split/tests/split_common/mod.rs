@@ -1,4 +1,4 @@
-//! What the splitter's tests share: a naive reading of an ELF, and the memory that two written files give.
+//! The splitter's tests share this: a naive reader of ELF files, and the memory that two written files give.
 #![allow(dead_code, reason = "each test file uses a part of it")]
 
 use snapfn_format::Digest;
@@ -7,7 +7,7 @@ use snapfn_split::{Split, split_elf};
 use std::path::Path;
 use std::process::{Command, Output};
 
-/// A PT_LOAD, read by hand so that the tests share no parser with the splitter.
+/// A PT_LOAD. The tests read it themselves, so that they share no parser with the splitter.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Load {
     pub(crate) flags: u32,
@@ -48,8 +48,8 @@ pub(crate) fn loads(elf: &[u8]) -> Vec<Load> {
     loads
 }
 
-/// Asserts that the two files give the memory that the kernel makes of the ELF, that the code segment file differs
-/// from it in writable segments only, and that the headers say what the ELF's do.
+/// Asserts that the two files give the memory that the kernel makes of the ELF, that the code segment file differs from
+/// the ELF file in writable segments only, and that the headers have the same values.
 pub(crate) fn assert_rebuilds(elf: &[u8], code: &[u8], init: &[u8]) {
     let init = Init::parse(init).unwrap();
     let loads = loads(elf);
@@ -111,7 +111,7 @@ pub(crate) fn digest(bytes: &[u8]) -> Digest {
     Digest(sha2::Sha256::digest(bytes).into())
 }
 
-/// Whether a tool is there. A test that returns for want of one says so, and fails in strict mode.
+/// Whether a tool is installed. If it is not, the function prints so, and fails in strict mode.
 pub(crate) fn have(tool: &str) -> bool {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let found = std::env::split_paths(&path).any(|dir| dir.join(tool).is_file());
@@ -121,7 +121,7 @@ pub(crate) fn have(tool: &str) -> bool {
     found
 }
 
-/// Says why something is not tested here.
+/// Prints why a test does not run here.
 pub(crate) fn skip(why: &str) {
     let strict = std::env::var_os("SNAPFN_STRICT_TESTS").is_some_and(|value| value == "1");
     assert!(!strict, "skipped in strict mode: {why}");

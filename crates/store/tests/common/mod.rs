@@ -1,4 +1,4 @@
-//! What the tests of the store and of `snaprepo` share.
+//! The tests of the store and of `snaprepo` share this module.
 #![allow(dead_code, reason = "each test binary uses its part")]
 
 use snapfn_format::snap::{
@@ -61,7 +61,7 @@ pub(crate) fn snapshot(program: &str, files: &[(Kind, Digest)], page_fill: u8) -
     bytes
 }
 
-/// This test binary once more, running the function `name` (a test that does nothing unless asked to like this).
+/// This test binary again, with only the function `name`, a test that does nothing in an ordinary run.
 pub(crate) fn helper(name: &str, root: &std::path::Path) -> Command {
     let mut command = Command::new(std::env::current_exe().expect("the test has a path"));
     command.args([name, "--exact", "--nocapture", "--test-threads=1"]).env("STORE_TEST_ROOT", root);
