@@ -18,7 +18,7 @@ pub(crate) enum End {
 }
 
 impl Child {
-    /// Runs `body` in a child, which exits with what it returns.
+    /// Runs `body` in a child, which exits with the result of `body`.
     pub(crate) fn spawn(body: impl FnOnce() -> i32) -> Result<Self, Errno> {
         // SAFETY: experiments run in a process with one thread, so the child is a full copy.
         let pid = Errno::result(unsafe { libc::fork() })?;
@@ -41,7 +41,7 @@ impl Child {
                 sys::pause();
             }
         })?;
-        // Without this end only the child has one, and its death would be the end of the file.
+        // After this close only the child has the writing end, so its death is the end of the file.
         drop(tell);
         match sys::read(&ready, &mut [0])? {
             1 => Ok(child),
@@ -64,7 +64,7 @@ impl Child {
         })
     }
 
-    /// Gives up the child: someone else reaps it.
+    /// Gives up the child: the caller reaps it.
     pub(crate) fn release(self) -> i32 {
         let pid = self.0;
         std::mem::forget(self);

@@ -1,6 +1,6 @@
 //! The dynamic symbols of an ELF image in memory: enough to look up functions in a vDSO.
 
-/// What the dynamic section of an image says.
+/// The values in the dynamic section of an image.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Dynamic {
     pub(crate) hash: Option<usize>,
@@ -34,7 +34,7 @@ fn program_headers(image: &[u8]) -> Option<impl Iterator<Item = (u32, usize)> + 
     }))
 }
 
-/// How far the image reaches beyond its first address, from its headers alone.
+/// Length of the image from its first address, by its headers alone.
 pub(crate) fn memory_size(image: &[u8]) -> Option<usize> {
     let ends = program_headers(image)?.filter(|(kind, _)| *kind == PT_LOAD);
     ends.filter_map(|(_, entry)| (word64(image, entry + 16)?).checked_add(word64(image, entry + 40)?))
@@ -65,7 +65,7 @@ impl Dynamic {
         }
     }
 
-    /// Value of the symbol `name`, through whichever hash table there is.
+    /// Value of the symbol `name`, by the hash table that the image has.
     pub(crate) fn lookup(&self, image: &[u8], name: &[u8]) -> Option<u64> {
         match (self.hash, self.gnu_hash) {
             (Some(table), _) => self.lookup_sysv(image, table, name),
@@ -109,7 +109,7 @@ impl Dynamic {
         (same && section != 0).then(|| word64(image, entry + 8)).flatten()
     }
 
-    /// The same through only the named table, for a check that both agree.
+    /// The same by the named table only, for a check that both agree.
     pub(crate) fn only_gnu(mut self) -> Self {
         self.hash = None;
         self

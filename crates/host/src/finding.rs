@@ -1,10 +1,10 @@
-//! What an experiment hands back: plain data, because it crosses a fork and must not allocate.
+//! The result of an experiment. It is plain data, because it crosses a fork and must not allocate.
 
 use nix::errno::Errno;
 
 use crate::Outcome;
 
-/// The result of an experiment: nothing to say, or why not.
+/// The result of an experiment: the behaviour is there, or a finding.
 pub(crate) type Check = Result<(), Finding>;
 
 /// Why a behaviour is not as expected.
@@ -24,7 +24,7 @@ enum Verdict {
 /// A value that goes with the sentence.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Detail {
-    /// The sentence says it all.
+    /// The sentence needs no detail.
     None,
     /// The error number of the system call.
     Errno(Errno),
@@ -54,7 +54,7 @@ pub(crate) fn ensure_value(holds: bool, what: &'static str, seen: u64) -> Check 
     if holds { Ok(()) } else { Err(missing(what, Detail::Value(seen))) }
 }
 
-/// Fails unless a call was refused with this very error.
+/// Fails unless the call failed with this error.
 pub(crate) fn ensure_refused<T>(result: Result<T, Errno>, with: Errno, what: &'static str) -> Check {
     match result {
         Err(errno) if errno == with => Ok(()),
@@ -63,7 +63,7 @@ pub(crate) fn ensure_refused<T>(result: Result<T, Errno>, with: Errno, what: &'s
     }
 }
 
-/// Says what a failed system call means for the probe.
+/// The meaning of a failed system call for the probe.
 pub(crate) trait Judge<T> {
     /// The call is the behaviour, so its failure is the finding.
     fn or_missing(self, what: &'static str) -> Result<T, Finding>;

@@ -1,12 +1,11 @@
-//! This machine against what snapshots need: its CPU and kernel ([`requirements`]), and one probe per kernel behaviour
-//! that snapshots rely on.
+//! Compares this machine with the needs of snapshots: its CPU and kernel ([`requirements`]), and one probe for each
+//! behaviour of the kernel that snapshots rely on.
 //!
-//! A probe is a small experiment on the running kernel. It is run three ways: as a test
-//! (`kernel-tests/tests/behaviours.rs`, one test a probe), behind `snapshotter check`, which tells the
-//! user of a host what works, what does not, and what follows, and by whoever changes the code
-//! and wonders whether a workaround is still needed. The doc comment of each experiment says what
-//! the behaviour looks like (symptom), what provokes it (sequence), which kernels have it, what
-//! the project does about it and when that can go; `docs/internals/kernel.md` is the index.
+//! A probe is a small experiment on the running kernel. The tests run each one (`kernel-tests/tests/behaviours.rs`).
+//! `snapshotter check` runs them and prints what works on this host, what does not, and what follows. A developer runs
+//! one to see whether a workaround is still needed. The doc comment of each experiment describes the behaviour
+//! (symptom), the calls that show it (sequence), the kernels that have it, the workaround, and when the workaround can
+//! go. `docs/internals/kernel.md` is the index.
 //!
 //! ```text
 //!  caller ──fork──▶ experiment (no capabilities, own process group, no allocation)
@@ -63,7 +62,7 @@ pub enum Level {
     CreateNeeds,
     /// `snaprun` cannot do without it.
     RestoreNeeds,
-    /// There is another way, or only a feature or some speed depends on it.
+    /// There is another way, or only a feature or some speed depends on the behaviour.
     Optional,
 }
 
@@ -127,7 +126,7 @@ impl Probe {
         Self { name, why, consequence, kernels, required, privileges: Privileges::Dropped, experiment }
     }
 
-    /// For behaviours that are about privileges: the experiment keeps those of the caller.
+    /// The experiment keeps the caller's privileges, for behaviours that depend on them.
     const fn privileged(mut self) -> Self {
         self.privileges = Privileges::Kept;
         self
@@ -138,7 +137,7 @@ impl Probe {
         sandbox::run(WATCHDOG, self.privileges, self.experiment)
     }
 
-    /// Runs the experiment and says what the outcome means.
+    /// Runs the experiment and adds the meaning of the outcome.
     pub fn report(&self) -> Report {
         Report {
             name: self.name,
@@ -151,7 +150,7 @@ impl Probe {
 }
 
 impl Report {
-    /// Whether snapshots cannot be made or started here because of this one.
+    /// Whether this outcome prevents snapshots from being made or started here.
     pub fn is_fatal(&self) -> bool {
         self.required != Level::Optional && matches!(self.outcome, Outcome::Missing(_))
     }

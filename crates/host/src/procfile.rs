@@ -8,7 +8,7 @@ use nix::errno::Errno;
 use crate::region::Region;
 use crate::sys;
 
-/// Longest text that is read; smaps of a large program is a few hundred KiB.
+/// Length of the longest text; smaps of a large program is a few hundred KiB.
 const CAPACITY: u64 = 4 << 20;
 
 /// The content of a /proc file.

@@ -5,19 +5,19 @@ use std::os::fd::{AsRawFd, OwnedFd};
 
 use nix::errno::Errno;
 
-/// Size of a page on the only architecture there is.
+/// Size of a page on the only architecture.
 pub(crate) const PAGE: u64 = 4096;
 
 const READ_WRITE: i32 = libc::PROT_READ | libc::PROT_WRITE;
 
-/// An owned mapping. A read or write may raise a signal; that is what some experiments are about.
+/// An owned mapping. A read or write may raise a signal, which some experiments expect.
 pub(crate) struct Region {
     addr: u64,
     len: u64,
 }
 
 impl Region {
-    /// `mmap`; with `at` at that address and only if it is free, else where the kernel likes.
+    /// `mmap`: at the address `at` if that is free, or, without `at`, where the kernel chooses.
     pub(crate) fn map(
         at: Option<u64>,
         len: u64,
@@ -74,27 +74,27 @@ impl Region {
 
     pub(crate) fn peek(&self, offset: u64) -> u8 {
         assert!(offset < self.len);
-        // SAFETY: inside the mapping, which nothing in this program holds a reference to.
+        // SAFETY: inside the mapping, to which this program holds no reference.
         unsafe { (self.addr as *const u8).add(offset as usize).read_volatile() }
     }
 
     pub(crate) fn poke(&self, offset: u64, value: u8) {
         assert!(offset < self.len);
-        // SAFETY: inside the mapping, which nothing in this program holds a reference to.
+        // SAFETY: inside the mapping, to which this program holds no reference.
         unsafe { (self.addr as *mut u8).add(offset as usize).write_volatile(value) }
     }
 
     /// Eight bytes at a multiple of eight.
     pub(crate) fn peek_word(&self, offset: u64) -> u64 {
         assert!(offset.is_multiple_of(8) && offset + 8 <= self.len);
-        // SAFETY: aligned and inside the mapping, which nothing in this program holds a reference to.
+        // SAFETY: aligned and inside the mapping, to which this program holds no reference.
         unsafe { ((self.addr + offset) as *const u64).read_volatile() }
     }
 
     /// Eight bytes at a multiple of eight.
     pub(crate) fn poke_word(&self, offset: u64, value: u64) {
         assert!(offset.is_multiple_of(8) && offset + 8 <= self.len);
-        // SAFETY: aligned and inside the mapping, which nothing in this program holds a reference to.
+        // SAFETY: aligned and inside the mapping, to which this program holds no reference.
         unsafe { ((self.addr + offset) as *mut u64).write_volatile(value) }
     }
 
@@ -112,7 +112,7 @@ impl Region {
     }
 
     pub(crate) fn advise(&self, advice: i32) -> Result<(), Errno> {
-        // SAFETY: on the own mapping; what it does to the contents is the experiment.
+        // SAFETY: the mapping is this process's own; the effect on the contents is the experiment.
         Errno::result(unsafe { libc::madvise(self.addr as *mut _, self.len as usize, advice) }).map(drop)
     }
 
@@ -151,7 +151,7 @@ impl Region {
         Errno::result(unsafe { libc::syscall(SYS_MSEAL, self.addr, self.len, 0u64) }).map(drop)
     }
 
-    /// Unmaps it and says what the kernel answered.
+    /// Unmaps it and returns the kernel's answer.
     pub(crate) fn unmap(self) -> Result<(), Errno> {
         // SAFETY: the own mapping, which is given up.
         let result = Errno::result(unsafe { libc::munmap(self.addr as *mut _, self.len as usize) }).map(drop);

@@ -1,11 +1,11 @@
-//! What this host is, compared with what a snapshot says that it needs.
+//! Compares this host with the recorded needs of a snapshot.
 #![allow(unsafe_code)] // cpuid, xgetbv
 
 use snapfn_format::cpu::{FEATURES, FeatureSet, Register};
 use snapfn_format::requirements::{self, Host, Misfit};
 use snapfn_format::snap::HostNeeds;
 
-/// Everything that `host` lacks of `needs`. Each is a clause that can be shown.
+/// Everything in `needs` that `host` lacks. Each item is a clause of a message.
 #[must_use]
 pub fn check(needs: &HostNeeds, host: &Host) -> Vec<Misfit> {
     requirements::misfits(needs, host).collect()
@@ -22,7 +22,7 @@ pub fn this_host() -> Host {
         kernel: nix::sys::utsname::uname().ok().and_then(|name| release(name.release().to_str()?)).unwrap_or(0),
         lacks: 0,
         page_shift: page.ilog2(),
-        // What a process gets without asking for more, on every x86-64 kernel.
+        // Every x86-64 kernel gives a process this state without a request.
         address_bits: 47,
     }
 }
@@ -34,7 +34,7 @@ fn release(text: &str) -> Option<u32> {
     Some(requirements::release(major, minor))
 }
 
-/// The register state that the kernel has enabled, 0 where there is no XSAVE.
+/// The register state that the kernel has enabled, 0 without XSAVE.
 #[must_use]
 pub fn xcr0() -> u64 {
     #[target_feature(enable = "xsave")]
@@ -46,13 +46,13 @@ pub fn xcr0() -> u64 {
     if std::arch::is_x86_feature_detected!("xsave") { unsafe { read() } } else { 0 }
 }
 
-/// Size of an XSAVE area with everything that is enabled; 512 bytes without XSAVE.
+/// Size of an XSAVE area with all enabled state; 512 bytes without XSAVE.
 #[must_use]
 pub fn xstate_size() -> u32 {
     if xcr0() == 0 { 512 } else { cpuid(0xd, 0).ebx }
 }
 
-/// Where state component `number` lies in an XSAVE area of this CPU; empty where there is none, and for x87 and SSE.
+/// Place of state component `number` in an XSAVE area of this CPU; empty if the CPU lacks it, and for x87 and SSE.
 #[must_use]
 pub fn xstate_component(number: u32) -> std::ops::Range<usize> {
     if number < 2 || xcr0() >> number & 1 == 0 {
@@ -111,7 +111,7 @@ mod tests {
         assert_eq!(release("unknown"), None);
     }
 
-    /// What CPUID says here is what the kernel says in /proc/cpuinfo.
+    /// CPUID and /proc/cpuinfo report the same features.
     #[test]
     fn features_are_those_of_the_kernel() {
         let text = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();

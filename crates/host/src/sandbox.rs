@@ -1,4 +1,4 @@
-//! Runs one experiment in a child that nobody needs to trust.
+//! Runs one experiment in a child, so that a crash or a hang of the experiment does no harm.
 //!
 //! The caller may be a program with threads (a test harness), so between the fork and its end the
 //! child does nothing that takes a lock of the caller's: no allocation, no printing, no panicking.
@@ -18,7 +18,7 @@ use crate::sys;
 /// Whether an experiment keeps the capabilities of the caller.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Privileges {
-    /// All gone, so that the outcome is that of a plain user even when root asks.
+    /// The child has none, so that the outcome is that of a plain user even if root runs it.
     Dropped,
     /// As they are.
     Kept,
@@ -29,7 +29,7 @@ const REPORTED: i32 = 0;
 /// Exit status of a child whose experiment panicked.
 const PANICKED: i32 = 101;
 
-/// Runs `experiment` in a forked child; whatever becomes of the child is an outcome.
+/// Runs `experiment` in a forked child. Every end of the child is an outcome.
 pub(crate) fn run(limit: Duration, privileges: Privileges, experiment: impl FnOnce() -> Check) -> Outcome {
     let page = match SharedPage::new() {
         Ok(page) => page,
@@ -69,8 +69,8 @@ enum Ending {
     Lost(Errno),
 }
 
-/// Waits for the child without reaping it, kills what is left of its group, then reaps it: while
-/// the zombie exists its number cannot name another group.
+/// Waits for the child without reaping it, kills the rest of its group, then reaps it. While the zombie exists, no
+/// other group can have its number.
 fn watch(pid: i32, limit: Duration) -> Ending {
     let deadline = Instant::now() + limit;
     let mut timed_out = false;
@@ -96,20 +96,20 @@ fn watch(pid: i32, limit: Duration) -> Ending {
     }
 }
 
-/// Makes the child independent of the caller: what it does to itself stays there.
+/// Makes the child independent of the caller: changes of the child do not reach the caller.
 fn enter(privileges: Privileges) {
     sys::new_process_group();
     sys::die_with_parent();
     sys::default_signals();
     let _ = setrlimit(Resource::RLIMIT_CORE, 0, 0);
-    // Old kernels without the call only leave the caller's descriptors open here.
+    // On old kernels without the call, the caller's descriptors stay open in the child, which does no harm.
     let _ = sys::close_range(3, u32::MAX);
     if privileges == Privileges::Dropped {
         sys::drop_capabilities();
     }
 }
 
-/// Ends the child where a panic would unwind into the caller's code.
+/// Ends the child before a panic would unwind into the caller's code.
 struct ExitOnUnwind;
 
 impl Drop for ExitOnUnwind {
@@ -124,7 +124,7 @@ struct SharedPage(*mut Option<Finding>);
 impl SharedPage {
     fn new() -> Result<Self, Errno> {
         let len = size_of::<MaybeUninit<Option<Finding>>>();
-        // SAFETY: a new mapping, placed by the kernel, touches nothing that exists.
+        // SAFETY: the kernel chooses the place of the new mapping, so it changes no other one.
         let page = unsafe {
             libc::mmap(
                 ptr::null_mut(),
@@ -139,7 +139,7 @@ impl SharedPage {
             return Err(Errno::last());
         }
         let page = page.cast::<Option<Finding>>();
-        // SAFETY: the page is writable, large enough and aligned, and nobody else knows it yet.
+        // SAFETY: the page is writable, large enough and aligned, and no other code has it yet.
         unsafe { page.write(None) };
         Ok(Self(page))
     }
@@ -158,7 +158,7 @@ impl SharedPage {
 
 impl Drop for SharedPage {
     fn drop(&mut self) {
-        // SAFETY: the mapping made in new(), which nothing refers to any more.
+        // SAFETY: the mapping was made in new(), and no reference to it is left.
         unsafe { libc::munmap(self.0.cast(), size_of::<MaybeUninit<Option<Finding>>>()) };
     }
 }

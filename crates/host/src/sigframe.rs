@@ -45,7 +45,7 @@ global_asm!(
     "push r15",
     "mov [rip + snapfn_probe_stack], rsp",
     "stmxcsr [rip + snapfn_probe_default_mxcsr]",
-    // All ones, so that state that the frame does not set is seen to be reset.
+    // All bits are ones, so that the test sees whether state that the frame does not set is reset.
     "vcmpps ymm0, ymm0, ymm0, 15",
     "vcmpps ymm1, ymm1, ymm1, 15",
     "vcmpps ymm2, ymm2, ymm2, 15",
@@ -66,7 +66,7 @@ global_asm!(
     "mov eax, 15",
     "syscall",
     "ud2",
-    // No register is known here, so everything is stored relative to rip, without changing flags.
+    // No register has a known value here, so the code stores everything relative to rip, without changing flags.
     "snapfn_probe_landing:",
     "mov [rip + snapfn_probe_landed + 0], rax",
     "mov [rip + snapfn_probe_landed + 8], rbx",
@@ -136,7 +136,7 @@ const FLAGS: u64 = 176;
 const SEGMENTS: u64 = 184;
 const FPSTATE: u64 = 224;
 const SIGNAL_MASK: u64 = 296;
-/// Where each register of [`Landed::general`] is, in that order.
+/// Offset of each register of [`Landed::general`], in that order.
 const GENERAL: [u64; 16] = [144, 128, 152, 136, 112, 104, 120, 160, 40, 48, 56, 64, 72, 80, 88, 96];
 
 impl Frame {
@@ -196,7 +196,7 @@ impl Frame {
         self.region.poke_word(XSAVE + 584 + index * 16, value[3]);
     }
 
-    /// `rt_sigreturn` from the frame; what the registers were right after it.
+    /// Calls `rt_sigreturn` with the frame. Returns the registers right after it.
     ///
     /// Needs AVX. Signal mask and alternate stack of this thread are those of the frame afterwards.
     pub(crate) fn jump(&self) -> Landed {

@@ -58,7 +58,7 @@ pub(crate) fn peek_exit(pid: i32) -> Result<bool, Errno> {
     waitid(pid, libc::WEXITED | libc::WNOHANG | libc::WNOWAIT).map(|info| info.is_some())
 }
 
-/// What `waitid` says of a stop or an end: signal number or exit status, with its code.
+/// The report of `waitid` about a stop or an end: signal number or exit status, with its code.
 pub(crate) struct Wait {
     pub(crate) code: i32,
     pub(crate) status: i32,
@@ -92,7 +92,7 @@ pub(crate) fn new_process_group() {
     unsafe { libc::setpgid(0, 0) };
 }
 
-/// Has the kernel kill this process when the thread that made it is gone.
+/// Makes the kernel kill this process when the thread that made it is gone.
 pub(crate) fn die_with_parent() {
     // SAFETY: passes integers only.
     unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) };
@@ -116,13 +116,13 @@ pub(crate) fn crash_silently() {
     unsafe { libc::prctl(libc::PR_SET_DUMPABLE, 0) };
 }
 
-/// `prctl` with integers where the kernel wants no pointer; `operation` must be such a one.
+/// `prctl` with integers only. `operation` must be one for which the kernel expects no pointer.
 pub(crate) fn foreign_prctl(operation: i32) -> Result<(), Errno> {
-    // SAFETY: the operations of the snapshot protocol are unknown to the kernel, which then looks at no argument.
+    // SAFETY: the operations of the snapshot protocol are unknown to the kernel, which then reads no argument.
     Errno::result(unsafe { libc::prctl(operation, 0, 0, 0, 0) }).map(drop)
 }
 
-/// All dispositions back to default, nothing blocked, no alternate stack.
+/// Sets all dispositions to the default, blocks no signal, and removes the alternate stack.
 ///
 /// Rust's runtime installs handlers that look at the state of the thread they run in.
 pub(crate) fn default_signals() {
@@ -166,7 +166,7 @@ pub(crate) fn alternate_stack() -> Option<(u64, u64)> {
     (stack.ss_flags & libc::SS_DISABLE == 0).then_some((stack.ss_sp as u64, stack.ss_size as u64))
 }
 
-/// Makes memory of the caller's the alternate stack.
+/// Makes memory of the caller the alternate stack.
 pub(crate) fn set_alternate_stack(address: u64, size: u64) -> Result<(), Errno> {
     let stack = libc::stack_t { ss_sp: address as *mut _, ss_flags: 0, ss_size: size as usize };
     // SAFETY: experiments install no handler that would run there.
@@ -175,16 +175,16 @@ pub(crate) fn set_alternate_stack(address: u64, size: u64) -> Result<(), Errno> 
 
 /// Gives up every capability, and the way to get one by exec.
 ///
-/// The bounding set has to go as well: user 0 without capabilities would gain them by exec, which
-/// no_new_privs then undoes, but the kernel has already cleared the layout flags of the personality
-/// (PER_CLEAR_ON_SETID), as for a set-user-ID program.
+/// The bounding set must go as well. Otherwise user 0 without capabilities would gain them by exec. no_new_privs undoes
+/// that, but the kernel has then already cleared the layout flags of the personality (PER_CLEAR_ON_SETID), as for a
+/// set-user-ID program.
 pub(crate) fn drop_capabilities() {
     const VERSION_3: u32 = 0x2008_0522;
     let header = [VERSION_3, 0];
     let none = [0u32; 6];
     // SAFETY: header and data have the layout of version 3: two words, and two times three words.
     unsafe {
-        // Past the last capability, and without the right to do so, it fails and changes nothing.
+        // Past the last capability, or without the right to do so, the call fails and changes nothing.
         for capability in 0..64 {
             libc::prctl(libc::PR_CAPBSET_DROP, capability, 0, 0, 0);
         }
@@ -336,23 +336,23 @@ pub(crate) struct MmMap {
     pub(crate) exe_fd: u32,
 }
 
-/// Tells the kernel where code, data, brk, stack, arguments and environment of this process are.
+/// Sets the kernel's record of where code, data, brk, stack, arguments and environment of this process are.
 ///
-/// The kernel only remembers the numbers; memory that the libc got from `brk` stays mapped, but the
-/// process must not ask the libc for memory afterwards.
+/// The kernel only stores the numbers. Memory that the libc got from `brk` stays mapped, but the process must not ask
+/// the libc for memory afterwards.
 pub(crate) fn set_mm_map(map: &MmMap) -> Result<(), Errno> {
     const PR_SET_MM_MAP: i32 = 14;
-    // SAFETY: a valid record of the size given; what it points to was checked by the kernel or is only read.
+    // SAFETY: a valid record of the size given; the kernel has checked the memory that it points to, or only reads it.
     Errno::result(unsafe { libc::prctl(libc::PR_SET_MM, PR_SET_MM_MAP, ptr::from_ref(map), size_of::<MmMap>(), 0) })
         .map(drop)
 }
 
-/// `brk` itself: the new end, or the old one where the kernel refused.
+/// Calls `brk`. Returns the new end, or the old one if the kernel refused.
 ///
 /// # Safety
 /// The program break must have been moved away from what the libc uses, by [`set_mm_map`].
 pub(crate) unsafe fn brk(end: u64) -> u64 {
-    // SAFETY: the caller's promise; nothing but the new range is touched.
+    // SAFETY: the caller promises it; the call changes only the new range.
     unsafe { libc::syscall(libc::SYS_brk, end) as u64 }
 }
 
@@ -393,11 +393,11 @@ pub(crate) fn exec_fd(fd: &OwnedFd) -> Errno {
 
 /// `clock_nanosleep` on CLOCK_MONOTONIC.
 pub(crate) fn sleep(time: &libc::timespec) {
-    // SAFETY: a valid time; the rest is not asked for.
+    // SAFETY: the time is valid, and the rest of it is not requested.
     unsafe { libc::syscall(libc::SYS_clock_nanosleep, libc::CLOCK_MONOTONIC, 0, ptr::from_ref(time), 0u64) };
 }
 
-/// `epoll_wait` on an empty set, for as long as it takes.
+/// `epoll_wait` on an empty set, without a limit.
 pub(crate) fn wait_for_nothing() {
     let mut event = libc::epoll_event { events: 0, u64: 0 };
     // SAFETY: room for one event, as the count says.

@@ -39,7 +39,7 @@ struct CloneArgs {
     tls: u64,
 }
 
-/// Makes a thread that stores the first word of its TLS and ends; checks all that the kernel wrote.
+/// Makes a thread that stores the first word of its TLS and ends. Checks all words that the kernel wrote.
 pub(crate) fn try_thread(call: Call) -> Check {
     const PATTERN: u64 = 0x7468_7265_6164_2121;
     let stack = Region::anonymous(16384).or_unknown("no memory for a stack")?;
@@ -111,7 +111,7 @@ pub(crate) fn try_thread(call: Call) -> Check {
     if result < 0 {
         return Err(Errno::from_raw(-result as i32)).or_missing("no thread was made");
     }
-    // The kernel zeroes the word once the thread is gone from its stack; the watchdog ends a wait in vain.
+    // The kernel zeroes the word after the thread has left its stack. The watchdog ends the wait if it never does.
     while child_tid.load(Ordering::Acquire) != 0 {
         std::thread::yield_now();
     }

@@ -8,7 +8,7 @@ use crate::sys;
 
 /// A new file of `pages` pages without a name; page N consists of bytes `first + N`.
 ///
-/// On a disk filesystem where there is one, as a store would be: tmpfs has its own page cache rules.
+/// The file is on a disk filesystem if there is one, as a store would be: tmpfs has its own rules for the page cache.
 pub(crate) fn with_pages(pages: u8, first: u8) -> Result<OwnedFd, Finding> {
     let file = empty()?;
     for page in 0..pages {

@@ -40,7 +40,7 @@ impl Tracee {
         })
     }
 
-    /// What `exec` executes, stopped before its first instruction; `exec` returns only if it fails.
+    /// The program that `exec` executes, stopped before its first instruction. `exec` returns only if it fails.
     pub(crate) fn exec_by(exec: impl FnOnce() -> Errno) -> Result<Self, Errno> {
         let child = Child::spawn(|| match ptrace::traceme() {
             Ok(()) => exec() as i32,
@@ -52,8 +52,8 @@ impl Tracee {
             return Err(Errno::from_raw(libc::WEXITSTATUS(status)));
         }
         let mut tracee = Self { child, gadget: 0 };
-        // PTRACE_O_TRACEEXEC is left out on purpose: at its stop execve has not returned yet, and its
-        // result would overwrite the rax of an injected call. The plain SIGTRAP comes after the return.
+        // The options leave PTRACE_O_TRACEEXEC out: at its stop, execve has not returned yet, and its result would
+        // overwrite the rax of an injected call. The plain SIGTRAP comes after the return.
         let options = ptrace::Options::PTRACE_O_EXITKILL | ptrace::Options::PTRACE_O_TRACESYSGOOD;
         ptrace::setoptions(tracee.nix_pid(), options)?;
         tracee.gadget = tracee.registers()?.rip;
@@ -69,7 +69,7 @@ impl Tracee {
         Ok(tracee)
     }
 
-    /// Stops a seized tracee that runs; the wait status.
+    /// Stops a seized tracee that runs. Returns the wait status.
     pub(crate) fn interrupt(&self) -> Result<i32, Errno> {
         ptrace::interrupt(self.nix_pid())?;
         Ok(sys::wait4(self.pid(), libc::__WALL)?.1)
@@ -105,12 +105,12 @@ impl Tracee {
         ptrace::write(self.nix_pid(), address as *mut _, word as c_long)
     }
 
-    /// Injected calls run from `address` from now on, where eight bytes are executable and of no use.
+    /// Makes injected calls run from `address`, where eight executable bytes must be free.
     pub(crate) fn call_from(&mut self, address: u64) {
         self.gadget = address;
     }
 
-    /// Has the tracee run one system call; its registers and code are as before afterwards.
+    /// Makes the tracee run one system call. Afterwards its registers and code are as before.
     pub(crate) fn call(&self, number: c_long, arguments: &[u64]) -> Result<u64, Errno> {
         let before = self.registers()?;
         let code = self.peek(self.gadget)?;
@@ -124,10 +124,10 @@ impl Tracee {
         if (-4095..0).contains(&result) { Err(Errno::from_raw(-result as i32)) } else { Ok(result as u64) }
     }
 
-    /// Has the tracee execute this program once more; stopped again before the first instruction.
+    /// Makes the tracee execute this program once more. It is stopped again before the first instruction.
     pub(crate) fn exec_again(&mut self) -> Result<(), Errno> {
         let before = self.registers()?;
-        // Path and argument vector go below the stack pointer, where nothing lives yet.
+        // Path and argument vector go below the stack pointer, where no data is yet.
         let path = (before.rsp - 256) & !15;
         self.poke(path, u64::from_le_bytes(*b"/proc/se"))?;
         self.poke(path + 8, u64::from_le_bytes(*b"lf/exe\0\0"))?;
@@ -143,7 +143,7 @@ impl Tracee {
         Ok(())
     }
 
-    /// Has the tracee exit; the raw wait status.
+    /// Makes the tracee exit. Returns the raw wait status.
     pub(crate) fn exit(self, status: i32) -> Result<i32, Errno> {
         let before = self.registers()?;
         let code = self.peek(self.gadget)?;
@@ -154,7 +154,7 @@ impl Tracee {
         Ok(status)
     }
 
-    /// Starts a system call and waits for whatever stop or end follows.
+    /// Starts a system call and waits for the next stop or end.
     fn enter(
         &self,
         before: &libc::user_regs_struct,
@@ -166,7 +166,7 @@ impl Tracee {
         let mut registers = *before;
         registers.rip = self.gadget;
         registers.rax = number as u64;
-        // Not inside a system call, so the kernel restarts nothing.
+        // orig_rax −1 means that no system call is active, so the kernel restarts none.
         registers.orig_rax = u64::MAX;
         (registers.rdi, registers.rsi, registers.rdx) = (argument(0), argument(1), argument(2));
         (registers.r10, registers.r8, registers.r9) = (argument(3), argument(4), argument(5));
@@ -196,7 +196,7 @@ impl Tracee {
         Ok(mask)
     }
 
-    /// Its XSAVE area; the number of bytes that the kernel filled.
+    /// Reads its XSAVE area. Returns the number of bytes that the kernel filled.
     pub(crate) fn xstate(&self, area: &mut [u8]) -> Result<usize, Errno> {
         const NT_X86_XSTATE: usize = 0x202;
         let mut vector = libc::iovec { iov_base: area.as_mut_ptr().cast(), iov_len: area.len() };
@@ -206,7 +206,7 @@ impl Tracee {
         Ok(vector.iov_len)
     }
 
-    /// What kind of stop it is in: entry of a system call (number), or something else.
+    /// The kind of its stop: the entry of a system call (with its number), or another one.
     pub(crate) fn syscall_info(&self) -> Result<(u8, u64), Errno> {
         const PTRACE_GET_SYSCALL_INFO: u32 = 0x420e;
         let mut info = [0u64; 16];

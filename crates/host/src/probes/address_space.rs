@@ -78,7 +78,7 @@ pub(crate) const PROBES: &[Probe] = &[
 /// A fresh process of this program: layout flags cleared, then `prepare`.
 fn fresh(prepare: impl FnOnce() -> Result<(), Errno>) -> Result<Tracee, Errno> {
     Tracee::exec(|| {
-        // An inherited flag would be inherited here, too; it is not what is asked.
+        // This process would inherit the flag, too, but the experiment is not about inherited flags.
         sys::set_personality(sys::personality()? & !(ADDR_COMPAT_LAYOUT | ADDR_NO_RANDOMIZE))?;
         prepare()
     })
@@ -92,10 +92,10 @@ fn two_mappings(tracee: &Tracee) -> Result<(u64, u64), Finding> {
     Ok((map().or_unknown("the injected mmap failed")?, map().or_unknown("the injected mmap failed")?))
 }
 
-/// **Symptom**: `mmap(NULL)` returns 0x2aaa… and grows upwards, in a range that no ordinary process uses.
-/// **Sequence**: `personality(ADDR_COMPAT_LAYOUT)`, `execve`, `mmap(NULL)` twice; in two processes, since the
-/// start is random. **Kernels**: all; seccomp profiles of containers often refuse personality() with EPERM.
-/// **Workaround**: an unlimited stack for the exec, see [`stack_limit_layout`]. **Removable**: never.
+/// **Symptom**: `mmap(NULL)` returns 0x2aaa… and grows upwards, in a range that no ordinary process uses. **Sequence**:
+/// `personality(ADDR_COMPAT_LAYOUT)`, `execve`, `mmap(NULL)` twice; do so in two processes, since the start is random.
+/// **Kernels**: all; seccomp profiles of containers often refuse personality() with EPERM. **Workaround**: an unlimited
+/// stack for the exec, see [`stack_limit_layout`]. **Removable**: never.
 fn compat_layout() -> Check {
     let mut starts = [0; 2];
     for start in &mut starts {

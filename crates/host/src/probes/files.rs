@@ -1,4 +1,4 @@
-//! File mappings: what is shared, what is copied, and where they end.
+//! File mappings: shared pages, private copies, and the end of a file.
 
 use nix::errno::Errno;
 

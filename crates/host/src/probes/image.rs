@@ -1,4 +1,4 @@
-//! Taking the kernel's image of a program away and putting another in its place, from outside.
+//! Replacing the kernel's image of a program by another, from outside.
 
 use snapfn_format::layout;
 
@@ -93,7 +93,7 @@ fn unmap_image() -> Check {
     ensure_value(exited, "the bare process ended with wait status", status as u64)
 }
 
-/// The argument stack; and the gate page of old binaries, which is no mapping at all.
+/// The argument stack; and the gate page of old binaries, which is not a mapping.
 fn stays(name: &[u8]) -> bool {
     name == b"[stack]" || name == b"[vsyscall]"
 }

@@ -1,4 +1,4 @@
-//! Settings of the host and the session that decide whether a snapshot finds room.
+//! Settings of the host and the session that decide whether there is room for a snapshot.
 
 use std::ffi::CString;
 use std::os::fd::OwnedFd;
@@ -109,7 +109,7 @@ pub(crate) fn store_filesystem(directory: &Path) -> Outcome {
         }
         match sys::open(&path, libc::O_TMPFILE | libc::O_RDWR) {
             Ok(file) => map_executable(&file),
-            // A read-only store, or a filesystem without O_TMPFILE: the mount flags must do.
+            // If the store is read-only, or the filesystem lacks O_TMPFILE, the mount flags decide alone.
             Err(Errno::EROFS | Errno::EACCES | Errno::EPERM | Errno::EOPNOTSUPP | Errno::EISDIR) => Ok(()),
             other => other.map(drop).or_unknown("cannot create a file in the directory"),
         }
@@ -140,8 +140,8 @@ mod tests {
 
     #[test]
     fn a_noexec_mount_is_named() {
-        // Every Linux can mount one, in namespaces of its own, unless it forbids those; the child's root
-        // shows it to us for as long as the child lives.
+        // A child can mount one in its own namespaces, unless the host forbids those. The child's root shows the mount
+        // to this process as long as the child lives.
         let script = "mount -t tmpfs -o noexec none /mnt && echo ready && exec sleep 60";
         let mut child = std::process::Command::new("unshare")
             .args(["--user", "--map-root-user", "--mount", "sh", "-c", script])

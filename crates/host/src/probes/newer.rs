@@ -1,4 +1,4 @@
-//! Calls that not every kernel has; each only saves something, or must be recognised in a program.
+//! Calls that not every kernel has. Each only saves time, or must be recognised in a program.
 
 use std::os::fd::AsRawFd;
 

@@ -1,4 +1,4 @@
-//! What the kernel tells about the memory of a process: which pages were written, and what each mapping is.
+//! The kernel's reports about the memory of a process: the pages that were written, and the kind of each mapping.
 
 use std::os::fd::OwnedFd;
 
@@ -160,7 +160,7 @@ fn map_files_link() -> Check {
     let mut buffer = [0; 4096];
     let link = sys::read_link(path.or_unknown("path too long")?.as_c_str(), &mut buffer);
     let link = link.or_missing("cannot read a link of /proc/PID/map_files")?;
-    // maps cuts at nothing, but this parser cuts names at blanks.
+    // maps has the whole name, but this parser cuts names at blanks.
     ensure(link.starts_with(vma.name), "the link names another file")
 }
 
@@ -173,7 +173,7 @@ fn smaps_flags_known() -> Check {
     let mut regions: [Option<Region>; 4] = [const { None }; 4];
     for (region, advice) in regions.iter_mut().zip(odd) {
         let new = Region::anonymous(PAGE).or_unknown("mmap failed")?;
-        // Advice that this kernel does not have leads to no flag either.
+        // Advice that this kernel does not have sets no flag.
         let _ = new.advise(advice);
         *region = Some(new);
     }
@@ -205,7 +205,7 @@ fn large_folio_mapping() -> Check {
     for offset in [0, HUGE] {
         sys::write_at(&file, chunk.bytes_mut(), offset).or_unknown("cannot write a temporary file")?;
     }
-    // Room to find an aligned address in; the kernel may align by itself.
+    // The range has room for an aligned address; the kernel may also align by itself.
     let room = Region::anonymous(4 * HUGE).or_unknown("mmap failed")?;
     let at = room.addr().next_multiple_of(HUGE);
     room.unmap().or_unknown("munmap failed")?;

@@ -1,4 +1,4 @@
-//! What a process tells the kernel about itself: its ranges, its thread number words, its descriptors.
+//! What a process registers with the kernel: its ranges, the words with its thread numbers, its descriptors.
 
 use nix::errno::Errno;
 

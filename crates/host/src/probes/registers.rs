@@ -56,7 +56,7 @@ const AVX: u64 = 4;
 /// Index of rsp in the general registers, which must point to memory.
 const RSP: usize = 7;
 
-/// What a test frame sets register `index` to.
+/// The value of register `index` in a test frame.
 fn general(index: usize) -> u64 {
     0x0101_0101_0101_0101 * (index as u64 + 1)
 }
@@ -70,7 +70,7 @@ fn patterned(size: u32, features: u64) -> Result<(Frame, u64), Finding> {
     patterned_in(Region::anonymous(64 << 10).or_unknown("mmap failed")?, size, features)
 }
 
-/// The same in memory of the caller's choice.
+/// The same in a region of the caller.
 fn patterned_in(region: Region, size: u32, features: u64) -> Result<(Frame, u64), Finding> {
     if enabled_features() & AVX == 0 {
         return Err(unknown("this processor has no AVX, and the experiment reads ymm registers", Detail::None));
@@ -137,7 +137,7 @@ fn sigreturn_beside_altstack() -> Check {
     const STACK: u64 = 64 << 10;
     let both = Region::anonymous(2 * STACK).or_unknown("mmap failed")?;
     let (old, frame_at) = (both.addr(), both.addr() + STACK);
-    // The upper half is given back and taken again as the frame's own.
+    // The upper half is unmapped and mapped again for the frame.
     let _stack = both.shorten(STACK).or_unknown("munmap failed")?;
     let (frame, _) =
         patterned_in(Region::anonymous_at(frame_at, STACK).or_unknown("mmap failed")?, XSAVE_MIN, X87_SSE)?;

@@ -60,7 +60,7 @@ pub(crate) const PROBES: &[Probe] = &[
     ),
 ];
 
-/// A place in the range of programs that differs between experiments of one moment.
+/// A place in the range of programs, different for experiments that run at the same time.
 fn somewhere() -> u64 {
     layout::PROGRAM_START + 0x1_0000_0000 * (sys::getpid() as u64 % 4096 + 1)
 }
@@ -79,7 +79,8 @@ fn write_below(stack: &Region, distance: u64) {
     let mut depth = 0;
     while depth < distance {
         depth += PAGE;
-        // SAFETY: below the stack is nothing but room for it to grow into; elsewise the kernel stops us by a signal.
+        // SAFETY: below the stack there is only room for it to grow into; otherwise the kernel stops this process by a
+        // signal.
         unsafe { ((stack.addr() - depth) as *mut u8).write_volatile(1) };
     }
 }
@@ -97,7 +98,7 @@ fn growsdown_anywhere() -> Check {
     write_below(&stack, 4 * MIB);
     let mut maps = Text::read(sys::getpid(), "maps").or_unknown("cannot read /proc/self/maps")?;
     let grown = maps.vmas().find(|vma| vma.end == stack.end()).map_or(0, |vma| vma.start);
-    // Room for both what was written and the guard gap that the kernel keeps free.
+    // The range has room for the written part and for the guard gap that the kernel keeps free.
     ensure_value(grown != 0 && grown <= stack.addr() - 4 * MIB, "the mapping starts at", grown)
 }
 
@@ -143,7 +144,7 @@ fn set_break(page: &Region, start: u64) -> Result<(), Errno> {
         start_code: low,
         end_code: low + 64,
         start_data: low + 64,
-        // Kernels before 5.19 want the break above the end of the data.
+        // Kernels before 5.19 need the break above the end of the data.
         end_data: low + 128,
         start_brk: start,
         brk: start,
@@ -169,7 +170,7 @@ fn brk_grows() -> Check {
     ensure_value(got == wanted, "brk to the new place ended at", got)?;
     // SAFETY: the last byte of the memory that brk just gave.
     unsafe { ((wanted - 1) as *mut u8).write_volatile(1) };
-    // SAFETY: gives back what was got two lines above.
+    // SAFETY: gives back the memory that brk gave two lines above.
     let back = unsafe { sys::brk(start) };
     ensure_value(back == start, "the break cannot go down again, it is at", back)
 }
@@ -181,7 +182,7 @@ fn brk_refuses_overlap() -> Check {
     let (_page, start) = move_break()?;
     let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
     let _above = Region::map(Some(start + 8 * MIB), PAGE, libc::PROT_NONE, flags, None).or_unknown("mmap failed")?;
-    // SAFETY: the break was moved away from the libc's heap; a brk over a mapping is what is tried.
+    // SAFETY: the break was moved away from the libc's heap; the experiment tries a brk over a mapping.
     let over = unsafe { sys::brk(start + 16 * MIB) };
     ensure_value(over == start, "brk went over a mapping, to", over)?;
     // SAFETY: as above, and below the mapping.

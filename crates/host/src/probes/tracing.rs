@@ -1,4 +1,4 @@
-//! Stopping a program, looking into it, and not leaving it stopped.
+//! Stopping a program, reading its state, and letting it go on.
 
 use nix::sys::ptrace::Options;
 
@@ -83,7 +83,7 @@ fn sleeper(prepare: impl FnOnce()) -> Result<Tracee, Finding> {
 
 /// Lets the sleeper run until it is inside system call `number`, and stops it there.
 fn stop_inside(tracee: &Tracee, number: i64) -> Result<libc::user_regs_struct, Finding> {
-    // How long it takes to get there is not known; the watchdog ends a wait in vain.
+    // The time that this takes is unknown. The watchdog ends the wait if it never happens.
     loop {
         let registers = tracee.registers().or_unknown("PTRACE_GETREGS failed")?;
         if registers.orig_rax as i64 == number {
@@ -115,7 +115,7 @@ fn exit_kill() -> Check {
     let (from_tracer, tell) = sys::pipe().or_unknown("no pipe")?;
     let tracer = Child::spawn(|| {
         let tracee = Child::spawn(|| {
-            // Else its parent's death would kill it in any case.
+            // Otherwise the death of its parent would kill it in any case.
             sys::outlive_parent();
             loop {
                 sys::pause();

@@ -1,4 +1,4 @@
-//! The kernel's vDSO: what the synthetic one forwards to.
+//! The kernel's vDSO, to which the synthetic one forwards.
 #![allow(unsafe_code)] // the vDSO is memory that nobody typed
 
 use nix::errno::Errno;
@@ -40,16 +40,16 @@ pub(crate) const PROBES: &[Probe] = &[
 const FUNCTIONS: [&[u8]; 5] =
     [b"__vdso_clock_gettime", b"__vdso_gettimeofday", b"__vdso_time", b"__vdso_clock_getres", b"__vdso_getcpu"];
 
-/// The image that AT_SYSINFO_EHDR points to, as long as its headers say.
+/// The image that AT_SYSINFO_EHDR points to, with the length in its headers.
 fn image() -> Result<&'static [u8], Finding> {
     let start = sys::auxv(libc::AT_SYSINFO_EHDR);
     if start == 0 {
         return Err(missing("the auxiliary vector has no AT_SYSINFO_EHDR", Detail::None));
     }
-    // SAFETY: the kernel maps at least one page there, and this process leaves it alone while it looks.
+    // SAFETY: the kernel maps at least one page there, and this process does not change it meanwhile.
     let head = unsafe { std::slice::from_raw_parts(start as *const u8, PAGE as usize) };
     let size = elf::memory_size(head).ok_or(missing("the headers of the vDSO make no sense", Detail::Value(start)))?;
-    // SAFETY: what the one PT_LOAD of the vDSO covers is mapped.
+    // SAFETY: the one PT_LOAD of the vDSO is mapped as a whole.
     Ok(unsafe { std::slice::from_raw_parts(start as *const u8, size) })
 }
 
