@@ -230,7 +230,7 @@ installation() (
 phase installation installation
 
 # Static programs work where there is no C library.
-phase static scripts/static.sh --check
+phase static scripts/static.sh --out "$target/static-check" --profile dev --check
 
 # Everything can be measured; what it gives is not looked at.
 phase bench scripts/bench.sh --quick no-op "16 MiB" "10 libraries" lua sqlite "python3, no-op" redis
