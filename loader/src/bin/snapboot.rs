@@ -1,4 +1,4 @@
-//! The deserializer, mapped by the snapshotter into a stopped child. Internal: it is of no use by hand.
+//! The deserializer. The snapshotter maps it into a stopped child. Nobody needs to start it by hand.
 #![no_std]
 #![no_main]
 #![allow(unsafe_code)] // entry point
@@ -10,11 +10,11 @@ use snapfn_loader::runtime::arch;
 use snapfn_loader::runtime::print::Out;
 use snapfn_loader::runtime::sys;
 
-/// Entered with the request's address as stack pointer argument; an ordinary start has argc there.
+/// The snapshotter passes the request's address on the stack; an ordinary start has argc there.
 #[unsafe(no_mangle)]
 fn loader_main(sp: *mut u64) -> ! {
-    // SAFETY: the snapshotter puts the address of the request at the top of the stack it gives us, followed by the
-    // magic number; an ordinary start has argc (never an address in our range) there.
+    // SAFETY: the snapshotter puts the address of the request at the top of the stack, followed by the magic number; an
+    // ordinary start has argc (never an address in our range) there.
     unsafe {
         let (address, magic) = (sp.read(), sp.add(1).read());
         if address != snapfn_format::boot::BOOT_REQUEST || magic != BOOT_MAGIC {

@@ -29,20 +29,20 @@ Usage: snaprun [OPTIONS] NAME [ARGS…]
        snaprun --from SOCKET [ARGS…]
 
 NAME is NAME[:TAG] in the local store, a file (./…, /…, *.snap), or an image in a registry
-(HOST/PATH[:TAG][@DIGEST]), which snaprepo pulls first if it is not there.
+(HOST/PATH[:TAG][@DIGEST]), which snaprepo pulls first if it is missing.
 Options come before NAME; -- ends them. ARGS, the environment and stdio are the instance's own.
 
 Options:
       --allow-wx      start a snapshot with memory that is writable and executable at once (JIT compilers)
   -b, --bind OLD=NEW  bind the socket at OLD to NEW instead (PORT, ADDRESS:PORT, unix:PATH)
-  -n, --dry-run       print what would be done
-      --fallback      where this host cannot start the snapshot, start its program the ordinary way
-      --local         do not pull an image that is not there
-      --timens        in a time namespace whose clocks do not run backwards from the snapshot
+  -n, --dry-run       print the plan, and start nothing
+      --fallback      if this host cannot start the snapshot, start its program the ordinary way
+      --local         do not pull a missing image
+      --timens        start in a time namespace, so that clocks do not run backwards from the snapshot
       --timing[=json] print where the time of the start went, on stderr, when the program has ended
       --pool N SOCKET keep N instances prepared and release them to those who connect to SOCKET
-      --from SOCKET   have a pool release an instance, and stand for it: streams, signals, exit status
-      --populate MODE with --pool: pages that a prepared instance takes before it waits: none, auto (default), all
+      --from SOCKET   make a pool release an instance; pass on streams, signals and exit status
+      --populate MODE with --pool: pages that a prepared instance populates: none, auto (default), all
   -h, --help          this text
   -V, --version       the version
 
@@ -63,7 +63,7 @@ fn loader_main(sp: *mut u64) -> ! {
             Action::Pool | Action::From => pool(&initial, &args),
             Action::Timing(option, form) => {
                 let name = initial.arg(args.name).unwrap_or_default();
-                // SAFETY: nothing has changed it.
+                // SAFETY: no code has changed it.
                 let errno = unsafe { timing::observe(&initial, option, form, name) };
                 fail(Some(name), &Failure::Timing(errno), 2)
             }
@@ -86,7 +86,7 @@ fn loader_main(sp: *mut u64) -> ! {
     }
 }
 
-/// Whether the first argument says that the time is taken; programs may be forbidden to read the clock.
+/// Whether the first argument is `--timing-page`. Only then is the clock read, since a process may be forbidden to.
 unsafe fn is_timed(argument: u64) -> bool {
     // SAFETY: the caller passes a string of the initial stack.
     unsafe { memory::c_str(argument) == c"--timing-page" }
@@ -104,7 +104,7 @@ fn pool(initial: &InitialStack, args: &Args) -> ! {
     fail(Some(name), &Failure::Pool(error), 2)
 }
 
-/// Apart, so that nobody else's stack has room for them.
+/// A function of its own, so that other functions reserve no stack for its variables.
 #[cold]
 #[inline(never)]
 fn start_with_binds(initial: &InitialStack, args: &Args, clock: Clock) -> ! {
@@ -113,7 +113,7 @@ fn start_with_binds(initial: &InitialStack, args: &Args, clock: Clock) -> ! {
 }
 
 fn start(initial: &InitialStack, args: &Args, binds: Option<&Binds>, clock: Clock) -> ! {
-    // Now: the restore puts the program's own argv[0] in its slot, and over its bytes.
+    // The copy is made now, since the restore puts the program's own argv[0] into the slot and over the bytes.
     let mut copy = [0; 256];
     let named = initial.arg(args.name).and_then(|name| kept(name, &mut copy));
     match run(initial, args, binds, clock) {
@@ -146,7 +146,7 @@ fn print_and_exit(text: &str) -> ! {
     sys::exit(0)
 }
 
-/// Becomes an instance, or prints what one would be; returns only when there is none.
+/// Becomes an instance, or prints its plan. Returns only if there is no instance.
 fn run<'a>(initial: &InitialStack, args: &Args, binds: Option<&'a Binds>, clock: Clock) -> Result<(), Failure<'a>> {
     let stores = Stores::from_env(initial);
     let snapshot = open::snapshot(&stores, initial, args)?;
@@ -173,7 +173,7 @@ fn run<'a>(initial: &InitialStack, args: &Args, binds: Option<&'a Binds>, clock:
         retry_with_ordinary_layout(initial);
     }
     if args.fallback && fallback::applies(&error, &plan) {
-        // SAFETY: `initial` is this process's initial stack; what of the image is there goes with the execve.
+        // SAFETY: `initial` is this process's initial stack; the execve removes any part of the image.
         let errno = unsafe { fallback::start(&plan, initial, args.name) };
         return Err(Failure::Fallback(error, plan.bytes(plan.header.process.exe), errno));
     }
@@ -188,7 +188,7 @@ fn become_instance<'a>(
     args: &Args,
     instance: &Instance<'a>,
 ) -> RestoreError<'a> {
-    // SAFETY: this process runs nothing else; `initial` is its initial stack.
+    // SAFETY: this process runs only the loader; `initial` is its initial stack.
     unsafe {
         match if args.keep { initial.moved(restore::bare_stack(plan)) } else { Ok(*initial) } {
             Ok(initial) => match args.park {
@@ -200,15 +200,15 @@ fn become_instance<'a>(
     }
 }
 
-/// A range of the snapshot is taken: that happens when vm.legacy_va_layout or an inherited personality places
-/// this process's own mappings bottom-up, where snapshots live. Resets the personality and starts over, once.
+/// A range of the snapshot is not free. That happens if vm.legacy_va_layout or an inherited personality places this
+/// process's own mappings bottom-up, where snapshots lie. Resets the personality and starts over, once.
 fn retry_with_ordinary_layout(initial: &InitialStack) {
     const QUERY: u32 = u32::MAX;
     const ADDR_COMPAT_LAYOUT: u32 = 0x0200000;
     let Ok(current) = sys::personality(QUERY) else { return };
     if current & ADDR_COMPAT_LAYOUT != 0 && sys::personality(current & !ADDR_COMPAT_LAYOUT).is_ok() {
-        // SAFETY: the vectors of the initial stack; install() may have replaced a slot, so only before it ran:
-        // mapping comes first, and EEXIST comes from mapping.
+        // SAFETY: these are the vectors of the initial stack. install() has not replaced a slot yet: mapping comes
+        // before it, and EEXIST comes from mapping.
         let _ = unsafe {
             sys::execve(c"/proc/self/exe", initial.argv as *const *const u8, initial.envp as *const *const u8)
         };

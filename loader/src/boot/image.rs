@@ -1,4 +1,4 @@
-//! Mapping one ELF image from its code segment and init data files.
+//! Maps one ELF image from its code segment file and its init data file.
 
 use super::{BootError, step};
 use crate::runtime::memory;
@@ -9,7 +9,7 @@ use snapfn_format::init::{Init, PROT_EXEC, SegmentKind};
 /// The two files of one ELF, opened and validated.
 pub(super) struct Source {
     pub(super) init: Init<'static>,
-    /// Where the init data file is mapped, and its length.
+    /// Address and length of the mapping of the init data file.
     mapping: (u64, u64),
     code: i32,
 }
@@ -33,7 +33,7 @@ impl Source {
     /// The paths must be C strings.
     pub(super) unsafe fn open(init: u64, code: u64, what: &'static str) -> Result<Self, BootError> {
         let flags = sys::O_RDONLY | sys::O_CLOEXEC;
-        // SAFETY: the caller's promise; the mapping stays until the loader's range is unmapped.
+        // SAFETY: the caller promises it; the mapping stays until the loader's range is unmapped.
         unsafe {
             let fd = sys::openat(sys::AT_FDCWD, memory::c_str(init), flags, 0).map_err(step(what))?;
             let size = sys::fstat(fd).map_err(step(what))?.size;
@@ -50,14 +50,13 @@ impl Source {
 
     /// Unmaps the init data file: the program must not find it in its address space.
     ///
-    /// # Safety
-    /// Nothing borrowed from `init` is used any more.
+    /// # Safety No borrow of `init` may be used any more.
     pub(super) unsafe fn close(self) -> Result<(), BootError> {
         // SAFETY: the caller's promise.
         unsafe { sys::munmap(self.mapping.0, self.mapping.1) }.map_err(step("munmap of an init data file"))
     }
 
-    /// Finds free room for the image where `mmap(NULL)` puts it, as the kernel does for an interpreter.
+    /// Finds free room for the image at the place that `mmap(NULL)` chooses, as the kernel does for an interpreter.
     pub(super) fn choose_bias(&self) -> Result<u64, BootError> {
         let header = self.init.header();
         let (start, end) = (header.image_start.get(), header.image_end.get());
@@ -65,7 +64,7 @@ impl Source {
         let span =
             (end - start).checked_add(align).ok_or(BootError::System("size of the interpreter", Errno::NOMEM))?;
         let flags = sys::MAP_PRIVATE | sys::MAP_ANONYMOUS | sys::MAP_NORESERVE;
-        // SAFETY: a new mapping, removed at once: only its place matters.
+        // SAFETY: the new mapping is removed at once: only its place matters.
         unsafe {
             let at = sys::mmap(0, span, sys::PROT_NONE, flags, -1, 0).map_err(step("mmap of the interpreter"))?;
             sys::munmap(at, span).map_err(step("munmap of the interpreter"))?;
@@ -89,8 +88,8 @@ impl Source {
             start_data: 0,
             end_data: 0,
         };
-        // SAFETY: the caller's promise. The whole range is claimed first, so that a collision is an error and not
-        // a silent replacement; holes between segments are left unmapped.
+        // SAFETY: the caller promises it. The whole range is reserved first, so that a collision is an error and not a
+        // silent replacement. Holes between segments stay unmapped.
         unsafe {
             let (start, len) =
                 (header.image_start.get().wrapping_add(bias), header.image_end.get() - header.image_start.get());
@@ -135,7 +134,7 @@ impl Source {
 }
 
 impl Image {
-    /// Keeps the ranges that the kernel reports in /proc/PID/stat, by the kernel's own rule.
+    /// Records the ranges that the kernel reports in /proc/PID/stat, by the kernel's own rule.
     fn account(&mut self, vaddr: u64, filesz: u64, prot: u32) {
         let end = vaddr + filesz;
         self.start_code = self.start_code.min(vaddr);

@@ -1,8 +1,8 @@
 //! The deserializer: rebuilds a program's initial memory from its code segment and init data files.
 //!
-//! It runs inside the tracee at its exec stop and does what `execve` does: map the segments, zero the rest of
-//! each last page, map the interpreter, build stack and auxiliary vector, tell the kernel (PR_SET_MM_MAP).
-//! Both init files are parsed and validated before a single page of the kernel's image goes away.
+//! It runs inside the tracee at its exec stop and does what `execve` does: it maps the segments, zeroes the rest of
+//! each last page, maps the interpreter, builds stack and auxiliary vector, and sets the kernel's record of them
+//! (PR_SET_MM_MAP). It parses and validates both init data files before it unmaps a page of the kernel's image.
 #![allow(unsafe_code)] // builds another program's image
 
 mod image;
@@ -34,8 +34,7 @@ fn step(what: &'static str) -> impl Fn(Errno) -> BootError {
 
 /// Serves the request and records the outcome in it.
 ///
-/// # Safety
-/// `request` must be the one that the snapshotter wrote, in a process whose image it may take apart.
+/// # Safety `request` must be the one that the snapshotter wrote, and this function may unmap the image of the process.
 pub unsafe fn serve(request: &mut BootRequest) {
     // SAFETY: the caller's promise.
     match unsafe { rebuild(request) } {

@@ -1,4 +1,4 @@
-//! The new main stack: strings, auxiliary vector, environment, arguments, as the kernel lays them out.
+//! The new main stack: strings, auxiliary vector, environment and arguments in the kernel's order.
 //!
 //! ```text
 //!  stack_top ─ 8 zero bytes │ execfn │ env strings │ arg strings │ platform │ 16 random bytes │ (align)
@@ -34,7 +34,7 @@ fn string_len(text: &CStr) -> u64 {
     text.to_bytes_with_nul().len() as u64
 }
 
-/// Copies a string to `*to` and moves it on.
+/// Copies a string to `*to` and advances `*to`.
 unsafe fn push(to: &mut u64, text: &CStr) -> u64 {
     let addr = *to;
     // SAFETY: the caller has counted the room.
@@ -76,7 +76,7 @@ pub(super) unsafe fn build(
         | sys::MAP_NORESERVE
         | sys::MAP_GROWSDOWN
         | sys::MAP_STACK;
-    // SAFETY: a new mapping; everything below is written inside it.
+    // SAFETY: the mapping is new, and all writes below are inside it.
     unsafe {
         sys::mmap(bottom, top - bottom, prot, flags, -1, 0).map_err(step("mmap of the main stack"))?;
         let arg_start = top - strings;
@@ -120,7 +120,7 @@ pub(super) unsafe fn build(
         let mut has_base = false;
         for (kind, value) in initial.aux() {
             match kind {
-                // Registration is then the 32 bytes that every kernel accepts.
+                // Without it, programs register the 32 bytes that every kernel accepts.
                 at::RSEQ_FEATURE_SIZE | at::RSEQ_ALIGN => {}
                 at::SYSINFO_EHDR => put(kind, request.resident),
                 at::PHDR => put(kind, exe.phdr),

@@ -44,7 +44,7 @@ pub struct InitialStack {
 }
 
 impl InitialStack {
-    /// Walks the vectors that start at `sp`.
+    /// Finds the vectors that start at `sp`.
     ///
     /// # Safety
     /// `sp` must be the stack pointer that the kernel gave to a new process, its vectors unchanged.
@@ -62,9 +62,9 @@ impl InitialStack {
         }
     }
 
-    /// A copy of the vectors and their strings in a mapping of its own, where `mmap` puts it: for an instance that
-    /// is to be dumped again, whose snapshot cannot hold the kernel's own stack. `room` bytes, a multiple of the page size,
-    /// are free in front of it.
+    /// A copy of the vectors and their strings in a mapping of its own. It is for an instance that will be snapshotted
+    /// again, since a snapshot cannot hold the kernel's own stack. `room` bytes, a multiple of the page size, are free
+    /// in front of it.
     ///
     /// # Safety
     /// `self` is the initial stack of this process.
@@ -85,7 +85,7 @@ impl InitialStack {
         });
         let end = others.max().unwrap_or(start).max(strings);
         let len = (end - start).next_multiple_of(snapfn_format::PAGE);
-        // SAFETY: a new mapping with room for all of it; every address below lies in the copied block.
+        // SAFETY: the new mapping has room for the whole block, and every address below lies in that.
         unsafe {
             let copy =
                 room + sys::mmap(0, room + len, sys::PROT_READ_WRITE, sys::MAP_PRIVATE | sys::MAP_ANONYMOUS, -1, 0)?;

@@ -1,4 +1,4 @@
-//! Time stamps of a start, for `--timing`: an ordinary start takes none.
+//! Time stamps of a start, for `--timing`. An ordinary start reads no clock.
 #![allow(unsafe_code)] // the page of time stamps
 
 use super::arch;
@@ -6,7 +6,7 @@ use super::memory::write_u64;
 use super::sys::{self, nr};
 use snapfn_format::PAGE;
 
-/// The moments that are recorded, in order; each phase ends with the one of its name.
+/// The moments that are recorded, in order. Each phase ends with the moment of its name.
 #[allow(missing_docs)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u64)]
@@ -30,7 +30,7 @@ pub enum Moment {
 pub(crate) const FAULTS: u64 = 8 * 16;
 pub(crate) const OPERATIONS: u64 = 8 * 17;
 
-/// The page of time stamps, or nothing.
+/// The page of time stamps, or none.
 #[derive(Clone, Copy, Debug)]
 pub struct Clock(u64);
 
@@ -38,9 +38,9 @@ impl Clock {
     /// Records nothing.
     pub const OFF: Clock = Clock(0);
 
-    /// The page behind descriptor `fd`, which is closed. `entry` is when the process began.
+    /// Maps the page behind descriptor `fd` and closes that. `entry` is the time at which the process began.
     pub fn on(fd: i32, entry: u64) -> Self {
-        // SAFETY: a new mapping, where nothing is.
+        // SAFETY: the mapping is new, in a free range.
         let page = unsafe { sys::mmap(0, PAGE, sys::PROT_READ_WRITE, sys::MAP_SHARED, fd, 0) };
         sys::close(fd);
         let Ok(page) = page else { return Clock::OFF };
@@ -68,7 +68,7 @@ impl Clock {
         }
     }
 
-    /// Where the last moment goes, by a stub; 0: nowhere.
+    /// Address at which a stub stores the last moment; 0: none.
     pub fn last(self) -> u64 {
         if self.0 == 0 {
             return 0;

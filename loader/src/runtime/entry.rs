@@ -1,4 +1,4 @@
-//! What a libc's start-up would give: entry, memory functions, the panic handler.
+//! The parts of a libc that a program needs: entry, memory functions, the panic handler.
 #![allow(unsafe_code)] // process entry, memory functions
 
 use crate::runtime::sys;
@@ -16,8 +16,8 @@ pub(crate) extern "C" fn enter(sp: *mut u64) -> ! {
     unsafe { loader_main(sp) }
 }
 
-/// There is no heap. Cargo unifies features over a workspace build, so the format crate may come with `alloc` here,
-/// which demands an allocator to be named; nothing of this crate ever calls it.
+/// There is no heap. Cargo unifies features over a workspace build, so the format crate may have the feature `alloc`,
+/// which needs an allocator to link. This crate never calls it.
 struct NoHeap;
 
 // SAFETY: never gives out memory.
@@ -31,7 +31,7 @@ unsafe impl core::alloc::GlobalAlloc for NoHeap {
 #[global_allocator]
 static NO_HEAP: NoHeap = NoHeap;
 
-/// The precompiled `core` and `alloc` name an unwinder's personality in tables that are thrown away at link time.
+/// The precompiled `core` and `alloc` name an unwinder's personality in tables that the linker removes.
 #[unsafe(no_mangle)]
 extern "C" fn rust_eh_personality() {}
 
@@ -45,7 +45,7 @@ fn panic(_: &PanicInfo<'_>) -> ! {
 /// As in C.
 #[unsafe(no_mangle)]
 unsafe extern "C" fn memcpy(to: *mut u8, from: *const u8, len: usize) -> *mut u8 {
-    // SAFETY: the caller's promise; direction flag is clear by the ABI.
+    // SAFETY: the caller promises it; the direction flag is clear by the ABI.
     unsafe {
         asm!("rep movsb", inout("rcx") len => _, inout("rdi") to => _, inout("rsi") from => _,
             options(nostack, preserves_flags));
@@ -87,7 +87,7 @@ unsafe extern "C" fn memset(to: *mut u8, value: i32, len: usize) -> *mut u8 {
 #[unsafe(no_mangle)]
 unsafe extern "C" fn memcmp(a: *const u8, b: *const u8, len: usize) -> i32 {
     for i in 0..len {
-        // SAFETY: the caller's promise. Volatile, or the compiler would call memcmp.
+        // SAFETY: the caller promises it. The reads are volatile, or the compiler would call memcmp.
         let (x, y) = unsafe { (a.add(i).read_volatile(), b.add(i).read_volatile()) };
         if x != y {
             return i32::from(x) - i32::from(y);
@@ -109,7 +109,7 @@ unsafe extern "C" fn bcmp(a: *const u8, b: *const u8, len: usize) -> i32 {
 #[unsafe(no_mangle)]
 unsafe extern "C" fn strlen(text: *const u8) -> usize {
     let mut len = 0;
-    // SAFETY: the caller's promise. Volatile, or the compiler would call strlen.
+    // SAFETY: the caller promises it. The reads are volatile, or the compiler would call strlen.
     while unsafe { text.add(len).read_volatile() } != 0 {
         len += 1;
     }

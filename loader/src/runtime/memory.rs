@@ -1,4 +1,4 @@
-//! Raw access to the image that is being built, by address.
+//! Access by address to the image that is being built.
 #![allow(unsafe_code)] // writes into memory that plans and requests name
 
 use core::cell::Cell;
@@ -45,7 +45,7 @@ pub unsafe fn read_u32(addr: u64) -> u32 {
 /// # Safety
 /// The target must be writable and part of the image.
 pub unsafe fn write_bytes(addr: u64, bytes: &[u8]) {
-    // SAFETY: the caller's promise; source and target are disjoint.
+    // SAFETY: the caller promises it; source and target are disjoint.
     unsafe { core::ptr::copy_nonoverlapping(bytes.as_ptr(), addr as *mut u8, bytes.len()) }
 }
 
@@ -58,19 +58,17 @@ pub unsafe fn bytes<'a>(addr: u64, len: u64) -> &'a [u8] {
     unsafe { core::slice::from_raw_parts(addr as *const u8, len as usize) }
 }
 
-/// `count` words at `addr` that only this process changes.
+/// The `count` words at `addr`, which only this process changes.
 ///
-/// # Safety
-/// As [`bytes`], writable, and reached in no other way.
+/// # Safety As [`bytes`]; the words must be writable, and no other code may access them.
 pub unsafe fn cells<'a>(addr: u64, count: usize) -> &'a [Cell<i32>] {
-    // SAFETY: the caller's promise; a cell is laid out like what it holds.
+    // SAFETY: the caller promises it; a cell has the layout of its content.
     unsafe { core::slice::from_raw_parts(addr as *const Cell<i32>, count) }
 }
 
 /// The C string at `addr`.
 ///
-/// # Safety
-/// As [`bytes`], up to and with the terminating zero.
+/// # Safety As [`bytes`], up to the terminating zero and including it.
 pub unsafe fn c_str<'a>(addr: u64) -> &'a CStr {
     // SAFETY: the caller's promise.
     unsafe { CStr::from_ptr(addr as *const core::ffi::c_char) }

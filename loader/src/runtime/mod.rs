@@ -1,4 +1,4 @@
-//! What a C library's start-up would give: entry point, system calls, raw memory, the kernel's vectors, output.
+//! The parts of a C library that the loader needs: entry point, system calls, raw memory, the kernel's vectors, output.
 
 pub mod arch;
 pub mod auxv;

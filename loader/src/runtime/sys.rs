@@ -20,7 +20,7 @@ impl Errno {
     pub const NOENT: Errno = Errno(2);
     /// Interrupted by a signal.
     pub const INTR: Errno = Errno(4);
-    /// No such device or address: a FIFO that nobody reads.
+    /// No such device or address: a FIFO without a reader.
     pub const NXIO: Errno = Errno(6);
     /// Input or output has failed.
     pub const IO: Errno = Errno(5);
@@ -48,7 +48,7 @@ impl Errno {
     pub const LOOP: Errno = Errno(40);
     /// Address already in use.
     pub const ADDRINUSE: Errno = Errno(98);
-    /// Nobody listens there.
+    /// No process listens there.
     pub const CONNREFUSED: Errno = Errno(111);
 }
 
@@ -97,8 +97,8 @@ macro_rules! syscall {
     ($nr:expr, $a:expr, $b:expr, $c:expr, $d:expr) => { syscall!($nr, $a, $b, $c, $d, 0) };
     ($nr:expr, $a:expr, $b:expr, $c:expr, $d:expr, $e:expr) => { syscall!($nr, $a, $b, $c, $d, $e, 0) };
     ($nr:expr, $a:expr, $b:expr, $c:expr, $d:expr, $e:expr, $f:expr) => {
-        // SAFETY: the callers in this module pass pointers that come from references or from ranges whose
-        // owner the caller is; the kernel checks all others.
+        // SAFETY: the callers in this module pass pointers that come from references or from ranges that the caller
+        // owns; the kernel checks all others.
         check(unsafe { syscall6($nr, [$a as usize, $b as usize, $c as usize, $d as usize, $e as usize, $f as usize]) })
     };
 }
@@ -186,7 +186,7 @@ pub fn readlinkat<'b>(dir: i32, path: &CStr, buffer: &'b mut [u8]) -> Result<&'b
     Ok(buffer.get(..len).unwrap_or_default())
 }
 
-/// What `fstat(2)` tells of a file.
+/// The result of `fstat(2)` for a file.
 #[derive(Clone, Copy, Debug)]
 pub struct Stat {
     /// Type and permission bits.
@@ -215,7 +215,7 @@ pub fn fstat(fd: i32) -> Result<Stat> {
     Ok(Stat::from_kernel(&raw))
 }
 
-/// `mmap(2)`. With MAP_FIXED_NOREPLACE, EEXIST also where an old kernel chose another address.
+/// `mmap(2)`. With MAP_FIXED_NOREPLACE, the result is EEXIST also if an old kernel chose another address.
 ///
 /// # Safety
 /// With MAP_FIXED the range must not hold anything that is still used.
@@ -230,16 +230,14 @@ pub unsafe fn mmap(addr: u64, len: u64, prot: u32, flags: u32, fd: i32, offset: 
 
 /// `munmap(2)`.
 ///
-/// # Safety
-/// Nothing in the range may be used any more.
+/// # Safety No code may use the range any more.
 pub unsafe fn munmap(addr: u64, len: u64) -> Result<()> {
     syscall!(nr::MUNMAP, addr, len).map(drop)
 }
 
 /// `mprotect(2)`.
 ///
-/// # Safety
-/// Nothing may rely on an access that `prot` takes away.
+/// # Safety No code may rely on an access that `prot` forbids.
 pub unsafe fn mprotect(addr: u64, len: u64, prot: u32) -> Result<()> {
     syscall!(nr::MPROTECT, addr, len, prot).map(drop)
 }
@@ -311,7 +309,7 @@ pub const PR_SET_NAME: u32 = 15;
 pub const PR_SET_TIMERSLACK: u32 = 29;
 /// `prctl`: the kernel merges equal pages of the process.
 pub const PR_SET_MEMORY_MERGE: u32 = 67;
-/// `prctl` (6.15): `timer_create` makes the timer with the ID that it finds where it would store the new one.
+/// `prctl` (6.15): `timer_create` makes the timer with the ID that it reads at the address where it stores the new one.
 pub const PR_TIMER_CREATE_RESTORE_IDS: u32 = 77;
 
 /// First word of a `struct cmsghdr`, its length, for `count` descriptors.
@@ -325,7 +323,7 @@ pub const CMSG_RIGHTS: u64 = 1 | 1 << 32;
 
 /// `prctl`: the memory layout that /proc reports.
 const PR_SET_MM: u32 = 35;
-/// Second argument of [`PR_SET_MM`]: all of it, as a [`MmMap`].
+/// Second argument of [`PR_SET_MM`]: sets all fields, by a [`MmMap`].
 const PR_SET_MM_MAP: u64 = 14;
 
 /// The kernel's `struct prctl_mm_map`.
@@ -385,7 +383,7 @@ pub unsafe fn rt_sigaction(signo: u32, action: &[u64; 4]) -> Result<()> {
     syscall!(nr::RT_SIGACTION, signo, action.as_ptr(), 0, 8).map(drop)
 }
 
-/// `rt_sigaction(2)` that also gives back what was set before.
+/// `rt_sigaction(2)` that also returns the previous action.
 ///
 /// # Safety
 /// As [`rt_sigaction`].

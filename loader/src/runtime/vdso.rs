@@ -1,4 +1,4 @@
-//! Filling the slots of the synthetic vDSO from the host's.
+//! Fills the slots of the synthetic vDSO from the host's vDSO.
 #![allow(unsafe_code)] // reads the vDSO image, writes the slot page
 
 use crate::runtime::memory::{self, write_u64};
@@ -8,8 +8,8 @@ use snapfn_format::vdso::{functions, image_len};
 /// An image's headers lie in its beginning.
 const HEAD: u64 = 1024;
 
-/// Fills the slot page of the resident region at `resident` with plain system calls. That is right on every host, and it is
-/// what a program has under the snapshotter: no thread and no signal frame can then lie in the host's vDSO at the point.
+/// Fills the slot page of the resident region at `resident` with plain system calls. They work on every host, and a
+/// program has them under the snapshotter: so no thread and no signal frame can lie in the host's vDSO at the point.
 ///
 /// # Safety
 /// The slot page must be writable.
@@ -20,13 +20,13 @@ pub unsafe fn fill_plain(resident: u64) {
     }
 }
 
-/// Fills the slot page of the resident region at `resident` from the vDSO at `host` (0: none), with the plain
-/// system call where the host has no such function.
+/// Fills the slot page of the resident region at `resident` from the vDSO at `host` (0: none). If the host lacks a
+/// function, its slot gets the plain system call.
 ///
 /// # Safety
 /// The slot page must be writable; `host` as the kernel's AT_SYSINFO_EHDR.
 pub unsafe fn fill_slots(resident: u64, host: u64) {
-    // SAFETY: the caller's promise; a vDSO has at least a page, and its length is what its headers say.
+    // SAFETY: the caller promises it; a vDSO has at least a page, and its headers have its length.
     unsafe {
         fill_plain(resident);
         if host == 0 {

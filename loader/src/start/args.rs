@@ -13,11 +13,11 @@ pub enum Action {
     Run,
     /// Print the plan.
     DryRun,
-    /// Run it as a child and print where the time goes: index of the option.
+    /// Run the command as a child and print where the time goes: index of the option.
     Timing(u64, Form),
-    /// Serve prepared instances: size and socket are the two arguments before the name.
+    /// Serve prepared instances. Size and socket are the two arguments before the name.
     Pool,
-    /// Have a pool release one: the name is the socket.
+    /// Make a pool release an instance. The name is the socket.
     From,
     /// Print the help text.
     Help,
@@ -32,17 +32,17 @@ pub struct Args {
     pub action: Action,
     /// Keep CLOCK_MONOTONIC and CLOCK_BOOTTIME from running backwards.
     pub timens: bool,
-    /// Index of NAME in the argument vector; 0 when there is none.
+    /// Index of NAME in the argument vector; 0 if there is none.
     pub name: u64,
-    /// `--keep-arguments`, used by the snapshotter: the instance is going to be dumped again.
+    /// `--keep-arguments`, for the snapshotter: the instance will be snapshotted again.
     pub keep: bool,
-    /// `--fallback`: start the program the ordinary way where this host cannot start the snapshot.
+    /// `--fallback`: start the program the ordinary way if this host cannot start the snapshot.
     pub fallback: bool,
-    /// `--allow-wx`: start what has memory that is writable and executable at once.
+    /// `--allow-wx`: start a snapshot with memory that is writable and executable at once.
     pub allow_wx: bool,
-    /// How many `--bind` options there are. They are parsed into [`Binds`], which is large, only where there are any.
+    /// Number of `--bind` options. They are parsed into [`Binds`], which is large, only if there are any.
     pub binds: usize,
-    /// `--local`: do not pull what is not there.
+    /// `--local`: do not pull a missing image.
     pub local: bool,
     /// `--report`: the descriptor that failures are reported to instead of standard error.
     pub report: Option<i32>,
@@ -63,11 +63,11 @@ pub struct Args {
 pub enum UsageError {
     /// There is no NAME.
     NoName,
-    /// Argument with that index is no option of ours.
+    /// The argument with that index is not an option of `snaprun`.
     UnknownOption(u64),
-    /// Argument with that index is no OLD=NEW, or one too many.
+    /// The argument with that index is not of the form OLD=NEW, or there are too many.
     Bind(u64),
-    /// Option with that index lacks its value, or has a wrong one.
+    /// The option with that index lacks its value, or has a wrong one.
     Value(u64),
 }
 
@@ -81,7 +81,7 @@ pub fn numbers(list: &[u8]) -> impl Iterator<Item = Option<i32>> {
     list.split(|byte| *byte == b',').map(number)
 }
 
-/// How many words behind `option` are its values.
+/// Number of words behind `option` that are its values.
 fn values(option: &[u8]) -> u64 {
     match option {
         b"--bind" | b"-b" | b"--fds" | b"--park" | b"--populate" | b"--report" | b"--timing-page" => 1,
@@ -179,7 +179,7 @@ impl Args {
         Ok(())
     }
 
-    /// Counts a `--bind`; `None` where it is no OLD=NEW, or one too many.
+    /// Counts a `--bind`; `None` if it is not of the form OLD=NEW, or there are too many.
     fn add_bind(&mut self, text: &[u8]) -> Option<()> {
         self.binds += 1;
         (self.binds <= BINDS_MAX && Binds::is_valid(text)).then_some(())

@@ -18,7 +18,7 @@ pub enum Failure<'a> {
     Usage(UsageError),
     /// NAME is no name.
     Name,
-    /// An image that is not there must not be pulled (`--local`).
+    /// The image is missing and must not be pulled (`--local`).
     NotPulled,
     /// There is no `snaprepo` that could pull the image.
     Pull(Errno),
@@ -40,9 +40,9 @@ pub enum Failure<'a> {
     Timing(Errno),
     /// The restore has failed.
     Restore(RestoreError<'a>),
-    /// The restore has failed, and so has the program of that path, started the ordinary way.
+    /// The restore has failed, and so has the ordinary start of the program of that path.
     Fallback(RestoreError<'a>, &'a [u8], Errno),
-    /// Somebody else could have written a file of the store.
+    /// Another user could have written a file of the store.
     Untrusted(Untrusted),
     /// The snapshot has memory that is writable and executable at once, and `--allow-wx` was not given.
     WritableCode,

@@ -1,4 +1,4 @@
-//! `--fallback`: the program started the ordinary way, where this host cannot start the snapshot.
+//! `--fallback`: starts the program the ordinary way if this host cannot start the snapshot.
 #![allow(unsafe_code)] // builds an argument vector, execve
 
 use crate::restore::RestoreError;
@@ -9,14 +9,14 @@ use core::ffi::CStr;
 use snapfn_format::PAGE;
 use snapfn_format::snap::{AT_MAIN, Descriptor, Plan};
 
-/// Whether a failure is the host's, and nothing has happened yet that an `execve` would not undo.
+/// Whether the host causes the failure, and an `execve` still undoes everything that has been done.
 ///
-/// Until the descriptors are made there is only memory of this process. After them, the program would find descriptors
-/// that it has not opened, unless the snapshot has none but the standard streams.
+/// Until the descriptors are made, only memory of this process has changed. After that, the program would find
+/// descriptors that it has not opened, unless the snapshot has only the standard streams.
 pub fn applies(error: &RestoreError<'_>, plan: &Plan<'_>) -> bool {
     match error {
         RestoreError::Unfit(_) | RestoreError::Map { .. } => true,
-        // What a container's seccomp filter forbids, and what a kernel does not have.
+        // A container's seccomp filter forbids the call, or the kernel does not have it.
         RestoreError::System(_, Errno::PERM | Errno::ACCES | Errno::NOSYS | Errno::INVAL) => {
             plan.fds.iter().all(|fd| matches!(fd.descriptor(), Some(Descriptor::Inherited { .. })))
         }
@@ -26,8 +26,9 @@ pub fn applies(error: &RestoreError<'_>, plan: &Plan<'_>) -> bool {
 
 /// Executes the program of `plan`; returns only if that fails.
 ///
-/// Its arguments are `argv[0]` as it was, the arguments that the snapshot was made with, unless it was made at `main`
-/// where an instance has its own in their place, and then those of this start, from `first_arg` + 1 on.
+/// Its first argument is the `argv[0]` of the snapshot. Then come the arguments that the snapshot was made with, unless
+/// it was made at `main`, where an instance has its own in their place. Last come the arguments of this start, from
+/// `first_arg` + 1 on.
 ///
 /// # Safety
 /// `initial` is this process's initial stack.
@@ -39,7 +40,7 @@ pub unsafe fn start(plan: &Plan<'_>, initial: &InitialStack, first_arg: u64) -> 
     let exe = plan.bytes(process.exe);
     let path_len = exe.len() as u64 + 1;
     let len = (8 * count + path_len).next_multiple_of(PAGE);
-    // SAFETY: a new mapping with room for the vector and, behind it, the path; strings are those of the plan, which
+    // SAFETY: the new mapping has room for the vector and, behind it, the path; strings are those of the plan, which
     // stays mapped, and of the initial stack.
     unsafe {
         let vector = match sys::mmap(0, len, sys::PROT_READ_WRITE, sys::MAP_PRIVATE | sys::MAP_ANONYMOUS, -1, 0) {

@@ -1,4 +1,4 @@
-//! The files that a plan maps from: opened, and checked before they are used.
+//! Opens the files that a plan maps from, and checks them before they are used.
 #![allow(unsafe_code)] // a mapping for the descriptors of many files
 
 use super::args;
@@ -11,9 +11,9 @@ use core::cell::Cell;
 use snapfn_format::layout::LOADER_PLAN;
 use snapfn_format::snap::{FILE_HOST, META_MAX, Plan};
 
-/// Descriptors of so many files are kept on the stack; a plan with more gets a mapping for them.
+/// The descriptors of up to this many files are on the stack. A plan with more files gets a mapping for them.
 const FEW: usize = 64;
-/// Where that mapping is: behind the longest plan.
+/// Address of that mapping: behind the longest plan.
 const FILE_TABLE: u64 = LOADER_PLAN + META_MAX;
 
 /// Room for the descriptors of a plan with few files.
@@ -27,9 +27,9 @@ impl Default for Few {
     }
 }
 
-/// Opens all files of the plan, the snapshot first: their descriptors in the plan's order. `few` is used if there are
-/// few. `handed` has the descriptors of `--fds`, whose files are not opened again: they were checked when they were
-/// opened.
+/// Opens all files of the plan, the snapshot first, and returns their descriptors in the plan's order. `few` is used if
+/// there are few. `handed` has the descriptors of `--fds`, whose files are not opened again: the process that opened
+/// them has checked them.
 pub fn open<'f>(
     stores: &Stores,
     plan: &Plan<'static>,
@@ -69,7 +69,7 @@ pub fn open<'f>(
 #[inline(never)]
 fn table(count: usize) -> sys::Result<&'static [Cell<i32>]> {
     let flags = sys::MAP_PRIVATE | sys::MAP_ANONYMOUS | sys::MAP_FIXED_NOREPLACE;
-    // SAFETY: a range of the loader's own that nothing else uses, mapped for as long as the loader is.
+    // SAFETY: no other code uses this range of the loader, and it stays mapped as long as the loader.
     unsafe {
         sys::mmap(FILE_TABLE, 4 * count as u64, sys::PROT_READ_WRITE, flags, -1, 0)?;
         Ok(memory::cells(FILE_TABLE, count))

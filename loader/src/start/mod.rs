@@ -1,11 +1,11 @@
-//! From a command line to a validated plan with open files, and what `snaprun` does besides.
+//! From a command line to a validated plan with open files, and the other actions of `snaprun`.
 //!
 //! ```text
 //!  args     the command line            dry_run      the plan in words
 //!  open     NAME → the open snapshot    timing       --timing: the parent that watches
 //!  plan     … → its validated plan      pool_client  --from and --pool
 //!  files    … → the open files of it    timens       --timens
-//!  store    the search path, trust      fallback, pull   execute something else instead
+//!  store    the search path, trust      fallback, pull execute another program instead
 //!  failure  every message and status
 //! ```
 #![allow(clippy::result_large_err)] // made once, before the process ends; there is no heap for it

@@ -17,8 +17,8 @@ pub struct Snapshot {
     pub stat: Stat,
 }
 
-/// Opens the snapshot that the command line names, or takes the one that `--fds` hands over. A file of the store must
-/// be one that nobody else could have written.
+/// Opens the snapshot that the command line names, or uses the one that `--fds` passes. No other user may be able to
+/// write to a file of the store.
 pub fn snapshot(stores: &Stores, initial: &InitialStack, args: &Args) -> Result<Snapshot, Failure<'static>> {
     let name = initial.arg(args.name).unwrap_or_default();
     let target = Target::of(name.to_bytes());

@@ -9,10 +9,10 @@ use snapfn_format::layout::LOADER_PLAN;
 use snapfn_format::snap::{Plan, peek_header};
 use snapfn_format::{FormatError, PAGE};
 
-/// Mapped at first; longer meta parts are mapped again as a whole.
+/// Bytes that are mapped at first. A longer meta part is mapped again as a whole.
 const META_FIRST: u64 = 32 << 10;
 
-/// Maps and validates the plan, which stays mapped for as long as the loader is.
+/// Maps and validates the plan, which stays mapped as long as the loader.
 pub fn read(snapshot: &Snapshot) -> Result<Plan<'static>, Failure<'static>> {
     let Snapshot { fd, stat } = *snapshot;
     if !stat.is_regular() {
@@ -20,8 +20,8 @@ pub fn read(snapshot: &Snapshot) -> Result<Plan<'static>, Failure<'static>> {
     }
     let map = |len| {
         let flags = sys::MAP_PRIVATE | sys::MAP_FIXED;
-        // SAFETY: a range of the loader's own that nothing else uses; the file is read-only once in the store. One
-        // that is cut short while we read ends this process by SIGBUS, nothing more.
+        // SAFETY: no other code uses this range of the loader; a file in the store is read-only. If a file is cut short
+        // during the read, this process ends by SIGBUS, and no other harm is done.
         unsafe {
             sys::mmap(LOADER_PLAN, len, sys::PROT_READ, flags, fd, 0)
                 .map(|at| memory::bytes(at, len))

@@ -1,6 +1,6 @@
-//! `--from SOCKET`: has a pool release an instance with this process's arguments, environment, streams and directory,
-//! and stands for it: signals go to the instance, and this process ends as it does. `--pool` executes the program
-//! behind it.
+//! `--from SOCKET`: makes a pool release an instance with this process's arguments, environment, streams and directory.
+//! This process then forwards signals to the instance, and ends as the instance ends. `--pool` executes the pool's
+//! program.
 #![allow(unsafe_code)] // system calls
 
 use crate::runtime::auxv::InitialStack;
@@ -16,13 +16,13 @@ use snapfn_format::request::*;
 pub enum PoolError {
     /// A system call of this process.
     System(&'static str, Errno),
-    /// Nobody serves the socket.
+    /// No process serves the socket.
     Unserved(Errno),
     /// Another user serves the socket.
     Stranger(u32),
-    /// More arguments or variables than a pool takes.
+    /// There are more arguments or variables than a pool accepts.
     TooLarge,
-    /// The pool has ended, or says what no pool says.
+    /// The pool has ended, or its reply is not valid.
     Gone,
     /// There is no program for `--pool`.
     NoProgram(Errno),
@@ -95,7 +95,8 @@ pub fn exec_pool(size: &CStr, socket: &CStr, args: &Args, name: &CStr, initial: 
     PoolError::NoProgram(last)
 }
 
-/// Has an instance released with the arguments from `first` on, and ends as it does; returns only when there is none.
+/// Makes the pool release an instance with the arguments from `first` on, and ends as that does. Returns only if there
+/// is no instance.
 pub fn run(socket: &CStr, first: u64, initial: &InitialStack) -> PoolError {
     match start(socket, first, initial).and_then(|(socket, pidfd)| stand_for(socket, pidfd)) {
         Ok(never) => match never {},
@@ -103,7 +104,7 @@ pub fn run(socket: &CStr, first: u64, initial: &InitialStack) -> PoolError {
     }
 }
 
-/// Sends the request and receives the first answer: the connection, and the instance's pidfd.
+/// Sends the request and receives the first reply. Returns the connection and the instance's pidfd.
 fn start(socket: &CStr, first: u64, initial: &InitialStack) -> Result<(i32, i32), PoolError> {
     let (strings, len, argc) = strings(first, initial).ok_or(PoolError::TooLarge)?;
     let mut fds = [-1i32; DESCRIPTORS_MAX];
@@ -137,7 +138,7 @@ fn start(socket: &CStr, first: u64, initial: &InitialStack) -> Result<(i32, i32)
         strings: len as u32 + 1,
         reserved: 0,
     };
-    // The name is the pool's to fill in.
+    // The pool fills in the name.
     let (head, name) = (header.bytes(), [0u8]);
     let mut parts = [(head.as_ptr() as u64, head.len() as u64), (name.as_ptr() as u64, 1), (strings, len)];
     let mut control = [sys::rights_len(count as u64), sys::CMSG_RIGHTS, 0, 0];
@@ -153,7 +154,7 @@ fn start(socket: &CStr, first: u64, initial: &InitialStack) -> Result<(i32, i32)
         let mut sent = match call(nr::SENDMSG, [connection as u64, message.as_ptr() as u64, MSG_NOSIGNAL, 0]) {
             Ok(sent) => sent,
             Err(Errno::INTR) => continue,
-            // It may have said why.
+            // The pool may have sent a reason.
             Err(_) => break,
         };
         control_len = 0;
@@ -172,7 +173,7 @@ fn start(socket: &CStr, first: u64, initial: &InitialStack) -> Result<(i32, i32)
     }
 }
 
-/// Address and length of all strings from argument `first` on, and how many of them are arguments: the kernel lays
+/// Address and length of all strings from argument `first` on, and the number of arguments among them. The kernel lays
 /// arguments and variables one behind the other.
 fn strings(first: u64, initial: &InitialStack) -> Option<(u64, u64, u32)> {
     let address = |text: &CStr| text.as_ptr() as u64;
@@ -204,7 +205,7 @@ fn connect(path: &CStr) -> Result<i32, PoolError> {
         _ => return Err(PoolError::Unserved(Errno::NAMETOOLONG)),
     }
     let socket = call(nr::SOCKET, [AF_UNIX, SOCK_STREAM_CLOEXEC, 0, 0]).map_err(fail("socket"))?;
-    // Not at the number of a stream that this process does not have.
+    // The descriptor must not get the number of a stream that this process does not have.
     let socket = match socket {
         0..=2 => call(nr::FCNTL, [socket, F_DUPFD_CLOEXEC, 3, 0]).map_err(fail("socket"))?,
         _ => socket,
@@ -219,15 +220,16 @@ fn connect(path: &CStr) -> Result<i32, PoolError> {
     }
 }
 
-/// Whoever serves the socket gets the environment and the standard streams, and says which process the signals of this one
-/// go to: only this user may, and root, who can do all that without a socket. The kernel has noted who called `listen`.
+/// The process that serves the socket gets the environment and the standard streams, and names the process that gets
+/// this one's signals. Only this user may do that, and root, who can do it without a socket. The kernel has recorded
+/// the user who called `listen`.
 fn check_peer(socket: u64) -> Result<(), PoolError> {
     const SOL_SOCKET: u64 = 1;
     const SO_PEERCRED: u64 = 17;
     // struct ucred: process, user, group.
     let (mut peer, mut len) = ([0u32; 3], 12u32);
     let args = [socket, SOL_SOCKET, SO_PEERCRED, peer.as_mut_ptr() as u64, &raw mut len as u64, 0];
-    // SAFETY: a live array of the length that is passed.
+    // SAFETY: the array is live and has the length that is passed.
     unsafe { sys::raw(nr::GETSOCKOPT, args) }.map_err(|errno| PoolError::System("SO_PEERCRED", errno))?;
     match peer[1] {
         0 => Ok(()),
@@ -236,7 +238,7 @@ fn check_peer(socket: u64) -> Result<(), PoolError> {
     }
 }
 
-/// The next answer, and the descriptor that comes with it.
+/// The next reply, and the descriptor that comes with it.
 fn receive(socket: i32) -> Result<(Reply, i32), PoolError> {
     const MSG_CMSG_CLOEXEC: u64 = 0x4000_0000;
     let mut reply = Reply::empty();
@@ -286,7 +288,7 @@ fn refused(socket: i32, reply: Reply) -> ! {
     })
 }
 
-/// Hands signals on until the instance has ended, then ends likewise.
+/// Forwards signals until the instance has ended, then ends in the same way.
 fn stand_for(socket: i32, pidfd: i32) -> Result<core::convert::Infallible, PoolError> {
     const SIGCHLD: u32 = 17;
     const SIGSTOP: u64 = 19;
@@ -329,14 +331,13 @@ fn stand_for(socket: i32, pidfd: i32) -> Result<core::convert::Infallible, PoolE
     }
 }
 
-/// Ends as a process that `wait` has this status of.
+/// Ends so that `wait` reports this status.
 fn end_as(status: u32) -> ! {
     let signal = status & 0x7f;
     if signal == 0 {
         sys::exit((status >> 8 & 0xff) as i32);
     }
-    // One core file is enough.
-    // SAFETY: integers; the default action of a signal.
+    // One core file is enough. SAFETY: the arguments are integers; the signal has its default action.
     unsafe {
         let _ = sys::prctl(sys::PR_SET_DUMPABLE, 0, 0, 0, 0);
         let _ = sys::rt_sigaction(signal, &[0; 4]);

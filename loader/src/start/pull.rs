@@ -1,7 +1,7 @@
-//! Handing over to `snaprepo`, which pulls an image and starts `snaprun` again.
+//! Executes `snaprepo`, which pulls an image and starts `snaprun` again.
 //!
-//! It is executed with this process's arguments, except for the name in front: `snaprun-pull:N`, where N is the index
-//! of the image's name among them. So nothing has to be moved, however many arguments there are.
+//! It gets this process's arguments, except that the first is `snaprun-pull:N`, where N is the index of the image's
+//! name among them. So no argument has to be moved, however many there are.
 #![allow(unsafe_code)] // writes into the initial stack, execve
 
 use crate::runtime::auxv::{InitialStack, at};
@@ -25,7 +25,7 @@ pub fn hand_over(initial: &InitialStack, index: u64) -> Errno {
     let mut link = [0u8; 4096];
     let own = sys::readlinkat(sys::AT_FDCWD, c"/proc/self/exe", &mut link).unwrap_or_default();
     let own = own.rsplitn(2, |b| *b == b'/').nth(1);
-    // A program with more rights than its user does not look where the user says.
+    // A program with more rights than its user must not search the user's `$PATH`.
     let path = if initial.aux_value(at::SECURE) == Some(0) { initial.getenv(b"PATH") } else { None };
     let path = path.unwrap_or_default().split(|b| *b == b':').filter(|dir| !dir.is_empty());
     // SAFETY: the slot of argument 0 in the initial stack. The new name lives until execve has copied it or failed;

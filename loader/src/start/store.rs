@@ -1,4 +1,4 @@
-//! Finding files: from NAME to the snapshot's descriptor, from a digest to the code segment file's.
+//! Finds files: from NAME to the snapshot's descriptor, from a digest to the code segment file's.
 //!
 //! ```text
 //!  NAME[:TAG]          refs/NAME/TAG in the first store of the search path that has it: a link to snap/DIGEST or, with
@@ -10,9 +10,9 @@
 //!
 //! The rules (names, forms of links, search path, trust) are those of [`snapfn_format::store`].
 //!
-//! A store's root is opened once, and everything in it by that descriptor: whatever is renamed meanwhile, link, snapshot,
-//! files and the question who owns the store are about one directory. The root itself may be behind symbolic links, since
-//! the user has named it so; below it none is followed.
+//! A start opens a store's root once, and everything below it by that descriptor. So link, snapshot, files and the
+//! store's owner belong to one directory, even if names are exchanged meanwhile. The root's own path may have symbolic
+//! links, since the user has named it so. Below it, no link is followed.
 
 use crate::runtime::auxv::{InitialStack, at};
 use crate::runtime::sys::{self, Errno, Stat};
@@ -30,7 +30,7 @@ const PATH_MAX: usize = 4096;
 
 /// Calls `then` with the path that `parts` make up.
 pub(crate) fn with_path<T>(parts: &[&[u8]], then: impl FnOnce(&CStr) -> sys::Result<T>) -> sys::Result<T> {
-    // Every page of the stack that is touched costs a page fault: the usual path is short.
+    // Each further page of the stack costs a page fault, and the usual path is short.
     const SHORT: usize = 256;
     if parts.iter().map(|part| part.len()).sum::<usize>() < SHORT {
         joined::<T, SHORT>(parts, then)
@@ -56,12 +56,12 @@ fn joined<T, const MAX: usize>(parts: &[&[u8]], then: impl FnOnce(&CStr) -> sys:
 #[derive(Debug)]
 pub struct Stores {
     path: SearchPath<'static>,
-    /// Descriptors of the roots that have been opened, or why one cannot be, negative.
+    /// Descriptors of the roots that have been opened, or the negative error number of a root that cannot be.
     open: [Cell<i32>; MAX_STORES],
     initial: InitialStack,
 }
 
-/// A root that nothing has been looked for in.
+/// A root that was not needed yet.
 const UNOPENED: i32 = i32::MIN;
 
 impl Stores {
@@ -74,7 +74,7 @@ impl Stores {
         }
     }
 
-    /// The descriptor of a root, which is opened when it is first asked for.
+    /// The descriptor of a root, which is opened at its first use.
     fn root(&self, index: usize) -> sys::Result<i32> {
         const FLAGS: u32 = sys::O_PATH | sys::O_DIRECTORY | sys::O_CLOEXEC;
         let (Some(root), Some(open)) = (self.path.root(index), self.open.get(index)) else { return Err(Errno::NOENT) };
@@ -85,7 +85,7 @@ impl Stores {
         if open.get() < 0 { Err(Errno(-open.get())) } else { Ok(open.get()) }
     }
 
-    /// Closes all roots. A root that is asked for afterwards is opened again.
+    /// Closes all roots. A root that is needed afterwards is opened again.
     pub fn close(&self) {
         for open in &self.open {
             if open.get() >= 0 {
@@ -115,7 +115,7 @@ impl Stores {
         self.open_link(REFS, reference.name.as_bytes(), reference.tag.as_bytes())
     }
 
-    /// Opens the snapshot of an image that was pulled. What is no image's name was not.
+    /// Opens the snapshot of an image that was pulled. A name that is not valid for an image is not found.
     #[cold]
     #[inline(never)]
     pub fn open_image(&self, text: &[u8]) -> sys::Result<i32> {
@@ -153,7 +153,7 @@ impl Stores {
 
     /// One of the variants of a set.
     fn variant(&self, root: usize, set: &Digest, count: usize) -> sys::Result<Digest> {
-        // Of the kernel's random bytes two that nothing else is made of: the lowest byte of the stack canary is
+        // The two random bytes of the kernel that no other secret contains: the lowest byte of the stack canary is
         // cleared, and the pointer guard comes with the snapshot.
         let random = self.initial.random().map_or(0, |bytes| u16::from_le_bytes([bytes[0], bytes[8]]));
         let index = usize::from(random) % count.max(1);
@@ -168,8 +168,8 @@ impl Stores {
         }
     }
 
-    /// Whether a file of the store may be used, by the rule of [`check_trust`]. `stat` is of the open file, so whatever
-    /// names were exchanged on the way to it, this is what will be mapped.
+    /// Whether a file of the store may be used, by the rule of [`check_trust`]. `stat` describes the open file, so it
+    /// is the file that will be mapped, even if names were exchanged on the way to it.
     pub fn trust(&self, stat: &Stat) -> Result<(), Untrusted> {
         let own = self.initial.aux_value(at::EUID).and_then(|user| u32::try_from(user).ok());
         let is_store_of = |index, uid| {
@@ -195,8 +195,8 @@ impl Stores {
     }
 }
 
-/// Opens a file that a user or a program has named, without ever waiting (a FIFO); for reading unless `extra` says
-/// otherwise.
+/// Opens a file that a user or a program has named, and never waits (for a FIFO). It opens for reading unless `extra`
+/// has another mode.
 pub fn open_regular(path: &CStr, extra: u32) -> sys::Result<i32> {
     sys::openat(sys::AT_FDCWD, path, FILE_FLAGS | extra, 0)
 }
@@ -205,9 +205,10 @@ const FILE_FLAGS: u32 = sys::O_NONBLOCK | sys::O_CLOEXEC;
 
 /// Opens a file below a store's root for reading; no symbolic link is followed on the way.
 ///
-/// Symptom: ENOSYS before Linux 5.6, EPERM from a seccomp filter that does not know openat2. Then only the last part of the
-/// path is kept from being a link; the one before is a directory that none but the store's owner can replace. Goes when
-/// 5.6 is the oldest kernel and no container engine in use is older than openat2. Test: where_openat2_is_not_to_be_had.
+/// Symptom: ENOSYS before Linux 5.6, EPERM from a seccomp filter that does not know openat2. Then only the last part of
+/// the path cannot be a link; the part before it is a directory that only the store's owner can replace. This can go
+/// when 5.6 is the oldest kernel and no container engine in use is older than openat2. Test:
+/// where_openat2_is_not_to_be_had.
 fn open_below(root: i32, path: &CStr) -> sys::Result<i32> {
     match sys::openat2(root, path, FILE_FLAGS, sys::RESOLVE_NO_SYMLINKS) {
         Err(Errno::NOSYS | Errno::PERM) => sys::openat(root, path, FILE_FLAGS | sys::O_NOFOLLOW, 0),

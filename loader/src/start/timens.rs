@@ -1,9 +1,9 @@
 //! `--timens`: CLOCK_MONOTONIC and CLOCK_BOOTTIME that do not run backwards from the snapshot to the instance.
 //!
-//! A host that was booted later than the snapshot was taken shows smaller values, and deadlines in the program's memory
-//! lie far ahead. A time namespace moves both clocks forwards by what is missing. To make one takes CAP_SYS_ADMIN, or
-//! a user namespace with this user alone in it. `setns` lets this very process enter it, before it has mapped anything
-//! of the program; capabilities are put back to what they were.
+//! On a host with a shorter uptime the clocks have smaller values, and deadlines in the program's memory lie far ahead.
+//! A time namespace moves both clocks forwards by the difference. To make one needs CAP_SYS_ADMIN, or a user namespace
+//! with this user alone in it. `setns` lets this process enter it, before it has mapped any part of the program.
+//! Capabilities are then set back to what they were.
 #![allow(unsafe_code)] // system calls
 
 use crate::runtime::sys::{self, Errno, nr};
@@ -45,7 +45,7 @@ fn now(clock: u64) -> i64 {
     time[0] * SECOND + time[1]
 }
 
-/// A line for a file that wants it in one `write`.
+/// A line for a file that needs it in one `write`.
 struct Line {
     len: usize,
     bytes: [u8; 64],
@@ -86,7 +86,7 @@ fn present_offset(clock: &str) -> i64 {
         .unwrap_or(0)
 }
 
-/// Capability sets of this process, as `capget` and `capset` have them.
+/// Capability sets of this process, in the form of `capget` and `capset`.
 struct Capabilities {
     header: [u32; 2],
     sets: [u32; 6],

@@ -1,11 +1,11 @@
-//! `--timing`: where the time of a start goes, by counters of our own.
+//! `--timing`: prints where the time of a start goes, by time stamps.
 //!
-//! The process that was started stays as the parent and executes `snaprun` once more with `--timing-page`. Both share a
-//! page of time stamps. The first is taken before `execve`, the last by a stub of the resident region when the loader
-//! is gone, so the phases are all of the time in between, except for the final `rt_sigreturn`. The parent waits and
-//! prints.
+//! The process that the user has started stays as the parent and executes `snaprun` once more with `--timing-page`.
+//! Both share a page of time stamps. The first stamp is from before `execve`. A stub of the resident region stores the
+//! last one when the loader is gone. So the phases cover the whole time in between, except the final `rt_sigreturn`.
+//! The parent waits and prints.
 //!
-//! An ordinary start looks at one byte and takes no time stamp.
+//! An ordinary start reads one byte and no clock.
 #![allow(unsafe_code)] // the page of time stamps, clone
 
 use crate::runtime::arch;
@@ -18,7 +18,7 @@ use core::ffi::CStr;
 use core::fmt::{self, Write};
 use snapfn_format::PAGE;
 
-/// What happens up to each moment behind the first.
+/// The phase that ends at each moment behind the first.
 const PHASES: [(Moment, &str, &str); 12] = [
     (Moment::Execve, "execve", "execve of snaprun, to its first instruction"),
     (Moment::Setup, "setup", "arguments (and the page of --timing)"),
@@ -34,7 +34,7 @@ const PHASES: [(Moment, &str, &str); 12] = [
     (Moment::Leave, "leave", "signals, timers, munmap of the loader"),
 ];
 
-/// Where the parent puts the decimal number of the page's descriptor.
+/// Offset at which the parent writes the decimal number of the page's descriptor.
 const DIGITS: u64 = 8 * 32;
 
 fn monotonic() -> u64 {
@@ -80,7 +80,7 @@ impl Outcome<'_> {
         (u128::from(to.saturating_sub(from)) * 1_000_000_000 / u128::from(self.rate.max(1))) as u64
     }
 
-    /// Phases with their nanoseconds; a moment that was not reached has none.
+    /// Phases with their nanoseconds. A moment that was not reached has none.
     fn phases(&self) -> impl Iterator<Item = (&'static str, &'static str, u64)> + '_ {
         let mut last = self.stamp(Moment::Start);
         PHASES.iter().filter_map(move |(moment, name, what)| {
@@ -159,8 +159,8 @@ impl fmt::Display for Micro {
     }
 }
 
-/// Runs this command line without its `--timing` (argument `option`) as a child, and prints where the time went when it
-/// has ended. Returns only on failure.
+/// Runs this command line without its `--timing` (argument `option`) as a child. Prints where the time went when the
+/// child has ended. Returns only on failure.
 ///
 /// # Safety
 /// `initial` is the initial stack of this process.
@@ -177,8 +177,8 @@ unsafe fn run(initial: &InitialStack, option: u64, form: Form, name: &CStr) -> s
     const SIGINT: u32 = 2;
     const SIGQUIT: u32 = 3;
     const SIG_IGN: u64 = 1;
-    // SAFETY: live memory of the sizes that the calls expect; the vectors are the kernel's; new mappings are written to
-    // inside their lengths.
+    // SAFETY: the memory is live and has the sizes that the calls expect; the vectors are the kernel's; writes to new
+    // mappings are inside their lengths.
     unsafe {
         let call = |number, args: [u64; 6]| sys::raw(number, args);
         let fd = call(nr::MEMFD_CREATE, [c"snaprun-timing".as_ptr() as u64, 0, 0, 0, 0, 0])? as u64;
@@ -210,7 +210,7 @@ unsafe fn run(initial: &InitialStack, option: u64, form: Form, name: &CStr) -> s
         let path = initial.aux_value(EXECFN).unwrap_or_else(|| c"/proc/self/exe".as_ptr() as u64);
         let (clock, begin) = (monotonic(), arch::timestamp());
         let pid = arch::spawn_exec(path, argv, initial.envp, page + 8 * Moment::Start as u64)?;
-        // Signals of a terminal go to both; this process only waits.
+        // Signals of a terminal go to both processes; this one only waits.
         for signo in [SIGINT, SIGQUIT] {
             let _ = sys::rt_sigaction(signo, &[SIG_IGN, 0, 0, 0]);
         }
@@ -222,7 +222,7 @@ unsafe fn run(initial: &InitialStack, option: u64, form: Form, name: &CStr) -> s
             }
         }
         let end = arch::timestamp();
-        // Long enough for a rate that is right to a thousandth.
+        // The interval is long enough for a rate with an error below a thousandth.
         while monotonic() - clock < 2_000_000 {}
         let (stamps, ns) = (arch::timestamp() - begin, monotonic() - clock);
         let rate = (u128::from(stamps) * 1_000_000_000 / u128::from(ns.max(1))) as u64;
@@ -236,7 +236,7 @@ unsafe fn run(initial: &InitialStack, option: u64, form: Form, name: &CStr) -> s
             status: exit,
             faults,
         };
-        // Without a first instruction the child has said why.
+        // If the program has no first instruction, the child has printed why.
         if outcome.stamp(Moment::Leave) != 0 {
             let mut out = Out::new(2);
             let _ = if form == Form::Json { outcome.json(&mut out) } else { outcome.text(&mut out) };
