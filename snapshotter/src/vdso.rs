@@ -13,7 +13,7 @@
 use snapfn_format::PAGE;
 use snapfn_format::snap::resident::{
     CODE, ENTRIES, ENTRY_SIZE, FALLBACKS, FUNCTIONS, MOV_EAX, RESUME_JUMP, SLOTS, STUB_CLONE, STUB_FINISH,
-    STUB_FINISH_TIMED, STUB_RESUME, STUB_SYSCALL, STUB_THREAD,
+    STUB_FINISH_EXE, STUB_FINISH_TIMED, STUB_RESUME, STUB_SYSCALL, STUB_THREAD,
 };
 
 const DYNSYM: u64 = 0x200;
@@ -220,6 +220,32 @@ fn code(page: &mut Page) {
             0x48, 0xc1, 0xe2, 0x20, // shl rdx, 32
             0x48, 0x09, 0xd0, // or rax, rdx
             0x49, 0x89, 0x04, 0x24, // mov [r12], rax
+            0xb8, 15, 0, 0, 0, // mov eax, SYS_rt_sigreturn (rsp: frame + 8)
+            0x0f, 0x05, // syscall
+        ],
+    );
+    // The kernel changes /proc/self/exe only while nothing of the file that it names is mapped.
+    page.put(
+        STUB_FINISH_EXE,
+        &[
+            MOV_EAX, 11, 0, 0, 0, // mov eax, SYS_munmap       (rdi, rsi: the loader)
+            0x0f, 0x05, // syscall
+            0xbf, 35, 0, 0, 0, // mov edi, PR_SET_MM
+            0xbe, 14, 0, 0, 0, // mov esi, PR_SET_MM_MAP
+            0x4c, 0x89, 0xea, // mov rdx, r13
+            0x41, 0xba, 104, 0, 0, 0, // mov r10d, sizeof(struct prctl_mm_map)
+            0x45, 0x31, 0xc0, // xor r8d, r8d
+            0xb8, 157, 0, 0, 0, // mov eax, SYS_prctl        (where it fails, the link stays)
+            0x0f, 0x05, // syscall
+            0x44, 0x89, 0xf7, // mov edi, r14d
+            0xb8, 3, 0, 0, 0, // mov eax, SYS_close
+            0x0f, 0x05, // syscall
+            0x41, 0xc7, 0x04, 0x24, 1, 0, 0, 0, // mov dword [r12], 1
+            0x4c, 0x89, 0xe7, // mov rdi, r12
+            0xbe, 0x81, 0, 0, 0, // mov esi, FUTEX_WAKE_PRIVATE
+            0xba, 0xff, 0xff, 0xff, 0x7f, // mov edx, INT_MAX
+            0xb8, 202, 0, 0, 0, // mov eax, SYS_futex
+            0x0f, 0x05, // syscall
             0xb8, 15, 0, 0, 0, // mov eax, SYS_rt_sigreturn (rsp: frame + 8)
             0x0f, 0x05, // syscall
         ],

@@ -277,6 +277,35 @@ fn rights_of_the_starter() {
     }
 }
 
+/// With the right to it, /proc/self/exe is the program's own, also in a user namespace of a plain user; the loader's otherwise.
+#[test]
+fn its_own_executable() {
+    const CAP_SYS_ADMIN: u32 = 21;
+    const CAP_CHECKPOINT_RESTORE: u32 = 40;
+    let program = Program::new("own_exe", &[]);
+    let created = program.create(&[], &[]);
+    assert_eq!(created.status, "0", "{created}");
+    assert!(created.err().contains("the program names /proc/self/exe"), "{created}");
+    let says = |outcome: Outcome, out: &str, status: &str| {
+        assert!(outcome.out().starts_with(out) && outcome.status == status, "{outcome}");
+    };
+    let plain = program.instance(&[], &[], &[], false);
+    assert!(plain.out().contains("it meant its own program"), "{plain}");
+    says(plain, "snaprun\nsnaprun: --helper: unknown option", "125");
+    // Root has the right to it, and anybody in a user namespace of their own.
+    let own_namespace = ["unshare", "--user", "--map-root-user"];
+    let wrapper: &[&str] = if is_root() { &[] } else { &own_namespace };
+    let argv = wrapper.iter().copied().chain(["grep", "CapEff", "/proc/self/status"]).map(str::to_owned).collect();
+    let capabilities = program.run(argv, true).out();
+    let effective =
+        capabilities.split_whitespace().nth(1).and_then(|hex| u64::from_str_radix(hex, 16).ok()).unwrap_or(0);
+    if effective & (1 << CAP_SYS_ADMIN | 1 << CAP_CHECKPOINT_RESTORE) == 0 {
+        assert!(!place::strict(), "needs CAP_CHECKPOINT_RESTORE or user namespaces");
+        return;
+    }
+    says(program.instance(wrapper, &[], &[], true), "own_exe\nhelper\n", "0");
+}
+
 /// A snapshot from a host that has been up for longer than this one.
 #[test]
 fn clocks_do_not_run_backwards_in_a_time_namespace() {

@@ -10,7 +10,7 @@ use snapfn_format::snap::Plan;
 use snapfn_loader::restore::address::Binds;
 use snapfn_loader::restore::{self, Instance, RestoreError, Sources};
 use snapfn_loader::runtime::arch;
-use snapfn_loader::runtime::auxv::InitialStack;
+use snapfn_loader::runtime::auxv::{InitialStack, at};
 use snapfn_loader::runtime::clock::{Clock, Moment};
 use snapfn_loader::runtime::memory;
 use snapfn_loader::runtime::print::{Out, Text};
@@ -65,7 +65,7 @@ fn loader_main(sp: *mut u64) -> ! {
                 let name = initial.arg(args.name).unwrap_or_default();
                 // SAFETY: no code has changed it.
                 let errno = unsafe { timing::observe(&initial, option, form, name) };
-                fail(Some(name), &Failure::Timing(errno), 2)
+                fail(&initial, Some(name), &Failure::Timing(errno), 2)
             }
             Action::Run | Action::DryRun => {
                 let clock = args.timing_page.map_or(Clock::OFF, |fd| Clock::on(fd, entry));
@@ -81,7 +81,7 @@ fn loader_main(sp: *mut u64) -> ! {
                 UsageError::UnknownOption(index) | UsageError::Bind(index) | UsageError::Value(index) => index,
                 UsageError::NoName => 0,
             };
-            fail(initial.arg(index).filter(|_| index > 0), &Failure::Usage(error), 2)
+            fail(&initial, initial.arg(index).filter(|_| index > 0), &Failure::Usage(error), 2)
         }
     }
 }
@@ -101,7 +101,7 @@ fn pool(initial: &InitialStack, args: &Args) -> ! {
         Action::Pool => pool_client::exec_pool(arg(args.pool), arg(args.pool + 1), args, name, initial),
         _ => pool_client::run(name, args.name + 1, initial),
     };
-    fail(Some(name), &Failure::Pool(error), 2)
+    fail(initial, Some(name), &Failure::Pool(error), 2)
 }
 
 /// A function of its own, so that other functions reserve no stack for its variables.
@@ -118,7 +118,7 @@ fn start(initial: &InitialStack, args: &Args, binds: Option<&Binds>, clock: Cloc
     let named = initial.arg(args.name).and_then(|name| kept(name, &mut copy));
     match run(initial, args, binds, clock) {
         Ok(()) => sys::exit(0),
-        Err(failure) => fail(named, &failure, args.failures_to()),
+        Err(failure) => fail(initial, named, &failure, args.failures_to()),
     }
 }
 
@@ -131,12 +131,32 @@ fn kept<'a>(name: &CStr, buffer: &'a mut [u8]) -> Option<&'a CStr> {
 
 #[cold]
 #[inline(never)]
-fn fail(name: Option<&CStr>, failure: &Failure<'_>, report: i32) -> ! {
+fn fail(initial: &InitialStack, name: Option<&CStr>, failure: &Failure<'_>, report: i32) -> ! {
     let name = name.map_or(b"snaprun" as &[u8], CStr::to_bytes);
     let mut out = Out::new(report);
     let _ = writeln!(out, "snaprun: {}: {failure}", Text(name));
+    // Later failures may come when the vectors have been changed.
+    let is_early = matches!(
+        failure,
+        Failure::Usage(_) | Failure::Name | Failure::NotFound(_) | Failure::NotPulled | Failure::Pull(_)
+    );
+    if is_early && is_started_by_link(initial) {
+        let _ = writeln!(
+            out,
+            "snaprun: was started as /proc/self/exe: if the starter is an instance, it meant its own program, \
+             which this link names only with CAP_CHECKPOINT_RESTORE"
+        );
+    }
     drop(out);
     sys::exit(failure.status())
+}
+
+/// Whether this process was executed by the link of a process to its executable.
+fn is_started_by_link(initial: &InitialStack) -> bool {
+    let Some(path) = initial.aux_value(at::EXECFN).filter(|address| *address != 0) else { return false };
+    // SAFETY: the kernel's string.
+    let path = unsafe { memory::c_str(path) }.to_bytes();
+    path.starts_with(b"/proc/") && path.ends_with(b"/exe")
 }
 
 #[cold]

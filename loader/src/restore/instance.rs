@@ -46,6 +46,11 @@ unsafe fn string_end(addr: u64) -> u64 {
 }
 
 impl Instance<'_> {
+    /// Whether it runs as the program, and neither for a dump nor for `--timing`, whose stub does not change the executable.
+    pub(super) fn is_final(&self) -> bool {
+        !self.is_traced && self.clock.is_off()
+    }
+
     /// Where the vectors of this instance are going to be: the slot of the snapshot's name becomes argv[0], the word
     /// before it the count. Their strings and the environment follow in [`Instance::settle`].
     ///

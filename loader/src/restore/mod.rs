@@ -183,7 +183,7 @@ unsafe fn apply<'a>(
         clock.mark(Moment::Threads);
         maps::protect(plan)?;
         clock.mark(Moment::Protect);
-        enter(plan, main, instance, None)
+        enter(plan, main, &vectors, instance, None)
     }
 }
 
@@ -270,10 +270,12 @@ fn infos(plan: &Plan<'_>) -> impl Iterator<Item = u64> {
 unsafe fn enter<'a>(
     plan: &Plan<'a>,
     main: u64,
+    vectors: &Vectors,
     instance: &Instance<'_>,
     socket: Option<i32>,
 ) -> Result<core::convert::Infallible, RestoreError<'a>> {
     let region = plan.header.process.resident;
+    let gate = region + resident::WORK;
     // SAFETY: the caller's promise.
     unsafe {
         if !plan.pending.is_empty() || !plan.timers.is_empty() {
@@ -281,11 +283,17 @@ unsafe fn enter<'a>(
             signals::pending(plan, &frames)?;
             timers::restore(plan, &frames)?;
         }
+        let with_exe = region + resident::STUB_FINISH_EXE;
+        let exe = if instance.is_final() { process::own_exe(plan, with_exe) } else { None };
         attributes::late(plan)?;
         instance.report.into_iter().chain(socket).for_each(sys::close);
-        memory::write_u32(region + resident::WORK, 1);
+        if let Some(fd) = exe {
+            let map = sys::MmMap { exe_fd: fd as u32, ..process::layout(plan, vectors) };
+            arch::finish_with_exe(with_exe, main, LOADER_START, LOADER_END - LOADER_START, &map, gate);
+        }
+        memory::write_u32(gate, 1);
         if plan.threads.len() > 1 {
-            sys::futex_wake_all(region + resident::WORK);
+            sys::futex_wake_all(gate);
         }
         // A snapshot that was made before there was the stub with the time stamp has no instruction there.
         let timed = region + resident::STUB_FINISH_TIMED;

@@ -149,7 +149,7 @@ unsafe fn prepare_and_wait<'a>(
         process::apply(plan, &vectors)?;
         maps::map_descriptors(plan)?;
         signals::dispositions(plan)?;
-        enter(plan, main, instance, Some(socket))
+        enter(plan, main, &vectors, instance, Some(socket))
     }
 }
 

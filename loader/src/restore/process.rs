@@ -1,20 +1,20 @@
-//! What the kernel keeps per process and every restore sets: memory layout, working directory, umask.
+//! What the kernel keeps per process and every restore sets: memory layout, working directory, umask; and the executable.
 
 use super::RestoreError;
 use super::instance::Vectors;
-use crate::runtime::sys::{self, MmMap};
+use crate::runtime::memory;
+use crate::runtime::sys::{self, MmMap, nr};
 use core::ffi::CStr;
 use snapfn_format::snap::*;
 
-/// # Safety
-/// The plan's image is mapped.
-pub(super) unsafe fn apply<'a>(plan: &Plan<'a>, vectors: &Vectors) -> Result<(), RestoreError<'a>> {
+/// The memory layout that /proc shows; its executable stays.
+pub(super) fn layout(plan: &Plan<'_>, vectors: &Vectors) -> MmMap {
     let p = &plan.header.process;
     // A title that the program has written over its own strings is what others see.
     let titled = |kind| plan.settings.iter().find(|setting| setting.kind == kind).map(|setting| (setting.a, setting.b));
     let (arg_start, arg_end) = titled(SETTING_ARGUMENTS).unwrap_or((vectors.arg_start, vectors.arg_end));
     let (env_start, env_end) = titled(SETTING_ENVIRONMENT).unwrap_or((vectors.env_start, vectors.env_end));
-    let map = MmMap {
+    MmMap {
         start_code: p.start_code,
         end_code: p.end_code,
         start_data: p.start_data,
@@ -29,9 +29,15 @@ pub(super) unsafe fn apply<'a>(plan: &Plan<'a>, vectors: &Vectors) -> Result<(),
         auxv: p.auxv,
         auxv_size: p.auxv_len as u32,
         exe_fd: u32::MAX,
-    };
+    }
+}
+
+/// # Safety
+/// The plan's image is mapped.
+pub(super) unsafe fn apply<'a>(plan: &Plan<'a>, vectors: &Vectors) -> Result<(), RestoreError<'a>> {
+    let p = &plan.header.process;
     // SAFETY: addresses of the image.
-    unsafe { map.apply() }
+    unsafe { layout(plan, vectors).apply() }
         .map_err(|errno| RestoreError::System("prctl(PR_SET_MM_MAP), needs CONFIG_CHECKPOINT_RESTORE", errno))?;
     let cwd = plan.bytes(p.cwd);
     if let Ok(path) = CStr::from_bytes_with_nul(cwd) {
@@ -41,4 +47,53 @@ pub(super) unsafe fn apply<'a>(plan: &Plan<'a>, vectors: &Vectors) -> Result<(),
         sys::umask(p.umask);
     }
     Ok(())
+}
+
+/// The program's own file, where an instance can have it as /proc/self/exe and the program asks for that: open, and at a number
+/// that the program does not have.
+///
+/// The kernel lets a process change that link with CAP_CHECKPOINT_RESTORE (Linux 5.9) or CAP_SYS_ADMIN in its user namespace.
+/// Any other instance keeps the loader's, and so does one whose page of stubs is too old to have the one at `stub`.
+///
+/// # Safety
+/// The plan's image is mapped.
+pub(super) unsafe fn own_exe(plan: &Plan<'_>, stub: u64) -> Option<i32> {
+    // SAFETY: inside the vDSO page.
+    let has_stub = || unsafe { memory::bytes(stub, 1) } == [resident::MOV_EAX];
+    if !plan.header.looks_up_itself() || !has_stub() || !may_change_exe() {
+        return None;
+    }
+    open_exe(plan.bytes(plan.header.process.exe))
+}
+
+/// Apart, so that no other start has room for the path on its stack.
+#[cold]
+#[inline(never)]
+fn open_exe(exe: &[u8]) -> Option<i32> {
+    const PATH_MAX: usize = 4096;
+    let mut path = [0u8; PATH_MAX];
+    path.get_mut(..exe.len()).filter(|_| exe.len() < PATH_MAX)?.copy_from_slice(exe);
+    let path = CStr::from_bytes_until_nul(&path).ok()?;
+    let fd = sys::openat(sys::AT_FDCWD, path, sys::O_RDONLY | sys::O_NONBLOCK | sys::O_CLOEXEC, 0).ok()?;
+    match sys::fstat(fd) {
+        Ok(stat) if stat.is_regular() => Some(fd),
+        _ => {
+            sys::close(fd);
+            None
+        }
+    }
+}
+
+#[cold]
+fn may_change_exe() -> bool {
+    const VERSION_3: u32 = 0x2008_0522;
+    const CAP_SYS_ADMIN: u32 = 1 << 21;
+    /// Bit of the second word.
+    const CAP_CHECKPOINT_RESTORE: u32 = 1 << (40 - 32);
+    let mut header = [VERSION_3, 0];
+    // Effective, permitted, inheritable; then the upper halves.
+    let mut sets = [0u32; 6];
+    // SAFETY: live locals of the sizes that version 3 has.
+    let got = unsafe { sys::raw(nr::CAPGET, [header.as_mut_ptr() as u64, sets.as_mut_ptr() as u64, 0, 0, 0, 0]) };
+    got.is_ok() && (sets[0] & CAP_SYS_ADMIN != 0 || sets[3] & CAP_CHECKPOINT_RESTORE != 0)
 }

@@ -51,6 +51,11 @@ impl Clock {
         clock
     }
 
+    /// Whether it records nothing.
+    pub fn is_off(self) -> bool {
+        self.0 == 0
+    }
+
     /// Records a moment.
     #[inline]
     pub fn mark(self, moment: Moment) {

@@ -24,6 +24,7 @@ mod memory;
 mod mutexes;
 mod needs;
 mod openssl;
+mod own_exe;
 mod patches;
 mod plan;
 mod process;
@@ -53,7 +54,7 @@ use crate::tracee::{Frozen, Reached, TraceError, Tracer};
 use fds::FdTables;
 use process::ProcessState;
 use secrets::Secrets;
-use snapfn_format::snap::{ENV_SET, PATCH_CANARY, PATCH_MEMORY, Patch, has_writable_code, is_wx};
+use snapfn_format::snap::{ENV_SET, FEATURE_OWN_EXE, PATCH_CANARY, PATCH_MEMORY, Patch, has_writable_code, is_wx};
 use snapfn_store::{Stored, Transaction};
 use std::path::PathBuf;
 use threads::ThreadState;
@@ -90,6 +91,8 @@ pub(crate) struct Dumped {
     pub(crate) shipped: Vec<String>,
     /// What instances do not find renewed, a line each.
     pub(crate) kept: Vec<String>,
+    /// The program names /proc/self/exe.
+    pub(crate) looks_up_itself: bool,
 }
 
 /// Choices of the user.
@@ -226,6 +229,10 @@ pub(crate) fn dump(
         environment,
         words,
     })?;
+    let looks_up_itself = own_exe::is_named(&tracer.booted.exe);
+    if looks_up_itself {
+        tables.compatible |= FEATURE_OWN_EXE;
+    }
     needs::add(&mut tables, tracer, &image, &threads, options.cpu);
     let core = core_notes::build(tracer, &image, &threads, &args)?;
     let stored = write::write(tracer, &image, &tables, &core, &fds, &secrets, transaction)?;
@@ -254,5 +261,6 @@ pub(crate) fn dump(
         lost: lost(tracer, &options.accepted),
         shipped,
         kept: notes,
+        looks_up_itself,
     })
 }

@@ -50,6 +50,9 @@ pub const FEATURE_HIDDEN: u64 = 2;
 /// [`SnapHeader::incompatible`]: there are patches from [`PATCH_VECTOR`] on, or settings from [`SETTING_ARGUMENTS`] on.
 pub const FEATURE_VECTORS: u64 = 4;
 
+/// [`SnapHeader::compatible`]: the program looks itself up by /proc/self/exe.
+pub const FEATURE_OWN_EXE: u64 = 1;
+
 /// All [`SnapHeader::incompatible`] features that this crate knows.
 pub(crate) const FEATURES: u64 = FEATURE_WX | FEATURE_HIDDEN | FEATURE_VECTORS;
 

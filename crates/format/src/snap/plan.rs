@@ -2,7 +2,7 @@
 
 use super::fds::{Fd, FdStep};
 use super::records::*;
-use super::{FEATURE_WX, FEATURES, HEADER_OFFSET, MAGIC, META_MAX, NOTE_NAME, VERSION};
+use super::{FEATURE_OWN_EXE, FEATURE_WX, FEATURES, HEADER_OFFSET, MAGIC, META_MAX, NOTE_NAME, VERSION};
 use crate::arch::{MACHINE, xstate};
 use crate::{Checksum, FormatError};
 use core::mem::{offset_of, size_of};
@@ -42,6 +42,11 @@ impl SnapHeader {
     /// Whether some memory is writable and executable at once.
     pub const fn has_wx(&self) -> bool {
         self.incompatible & FEATURE_WX != 0
+    }
+
+    /// Whether the program looks itself up by /proc/self/exe.
+    pub const fn looks_up_itself(&self) -> bool {
+        self.compatible & FEATURE_OWN_EXE != 0
     }
 }
 

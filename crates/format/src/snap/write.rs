@@ -12,6 +12,8 @@ use zerocopy::{Immutable, IntoBytes};
 #[derive(Clone, Debug, Default)]
 #[allow(missing_docs)]
 pub struct PlanTables {
+    /// `FEATURE_…` bits that a reader may ignore.
+    pub compatible: u64,
     pub process: Process,
     pub files: Vec<File>,
     pub ops: Vec<Op>,
@@ -32,6 +34,7 @@ impl From<&Plan<'_>> for PlanTables {
     /// The tables of a plan that was read, so that it can be written again with changes.
     fn from(plan: &Plan<'_>) -> Self {
         PlanTables {
+            compatible: plan.header.compatible,
             process: plan.header.process,
             files: plan.files.to_vec(),
             ops: plan.ops.to_vec(),
@@ -129,6 +132,7 @@ impl MetaBuilder {
         let vectors = tables.patches.iter().any(|patch| patch.kind >= PATCH_VECTOR)
             || tables.settings.iter().any(|setting| setting.kind >= SETTING_ARGUMENTS);
         builder.header.incompatible |= if vectors { FEATURE_VECTORS } else { 0 };
+        builder.header.compatible = tables.compatible;
         builder.header.file_size = file_size;
         builder.header.meta_len = builder.bytes.len() as u64;
         let MetaBuilder { mut bytes, header } = builder;

@@ -112,6 +112,12 @@ fn notices(args: &Args, dumped: &Dumped) {
     {
         eprintln!("snapshotter: note: {note}");
     }
+    if dumped.looks_up_itself {
+        eprintln!(
+            "snapshotter: note: the program names /proc/self/exe, which is snaprun in an instance unless its starter has \
+             CAP_CHECKPOINT_RESTORE"
+        );
+    }
     if args.run.cpu != Cpu::Native {
         for (path, how) in &dumped.own_dispatch {
             let remedy = if how.is_empty() { String::new() } else { format!("; {how} does") };

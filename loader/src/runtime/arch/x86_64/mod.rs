@@ -3,6 +3,7 @@
 pub mod cpu;
 mod frame;
 
+use crate::runtime::sys::MmMap;
 use core::arch::asm;
 pub use frame::{resume_with_timeout, write_frame};
 use snapfn_format::arch::{REGS, reg};
@@ -223,6 +224,28 @@ pub unsafe fn finish(stub: u64, sp: u64, base: u64, len: u64, stamp: u64) -> ! {
             in("rdi") base,
             in("rsi") len,
             in("r12") stamp,
+            options(noreturn),
+        )
+    }
+}
+
+/// As [`finish`], through the stub that also makes `exe_fd` of `map` the process's executable, closes it, and opens the gate.
+///
+/// # Safety
+/// As [`finish`]; `map` lies in memory that stays.
+pub unsafe fn finish_with_exe(stub: u64, sp: u64, base: u64, len: u64, map: &MmMap, gate: u64) -> ! {
+    // SAFETY: the caller's promise.
+    unsafe {
+        asm!(
+            "mov rsp, {sp}",
+            "jmp {stub}",
+            sp = in(reg) sp,
+            stub = in(reg) stub,
+            in("rdi") base,
+            in("rsi") len,
+            in("r12") gate,
+            in("r13") map,
+            in("r14") u64::from(map.exe_fd),
             options(noreturn),
         )
     }
