@@ -1,5 +1,6 @@
 /* What an instance finds by /proc/self/exe: prints the last part of that link, and what the program says that is started by it. */
 #define _GNU_SOURCE
+#include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -18,7 +19,8 @@ int main(int argc, char **argv) {
     CHECK(readlink("/proc/self/exe", path, sizeof path - 1) > 0);
     printf("%s\n", strrchr(path, '/') + 1);
     fflush(stdout);
-    pid_t child = fork();
+    /* Without a child, nobody has the program mapped any more who could say what it was. */
+    pid_t child = getenv("DIRECT") ? 0 : fork();
     CHECK(child >= 0);
     if (child == 0) {
         dup2(1, 2);

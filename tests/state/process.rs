@@ -277,7 +277,8 @@ fn rights_of_the_starter() {
     }
 }
 
-/// With the right to it, /proc/self/exe is the program's own, also in a user namespace of a plain user; the loader's otherwise.
+/// With the right to it, /proc/self/exe is the program's own, also in a user namespace of a plain user. Otherwise it is
+/// the loader's, which starts the program of its parent.
 #[test]
 fn its_own_executable() {
     const CAP_SYS_ADMIN: u32 = 21;
@@ -289,9 +290,10 @@ fn its_own_executable() {
     let says = |outcome: Outcome, out: &str, status: &str| {
         assert!(outcome.out().starts_with(out) && outcome.status == status, "{outcome}");
     };
-    let plain = program.instance(&[], &[], &[], false);
-    assert!(plain.out().contains("it meant its own program"), "{plain}");
-    says(plain, "snaprun\nsnaprun: --helper: unknown option", "125");
+    says(program.instance(&[], &[], &[], false), "snaprun\nhelper\n", "0");
+    let direct = program.instance(&["env", "DIRECT=1"], &[], &[], false);
+    assert!(direct.out().contains("it meant its own program"), "{direct}");
+    says(direct, "snaprun\nsnaprun: --helper: unknown option", "125");
     // Root has the right to it, and anybody in a user namespace of their own.
     let own_namespace = ["unshare", "--user", "--map-root-user"];
     let wrapper: &[&str] = if is_root() { &[] } else { &own_namespace };

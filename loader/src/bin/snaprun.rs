@@ -10,7 +10,7 @@ use snapfn_format::snap::Plan;
 use snapfn_loader::restore::address::Binds;
 use snapfn_loader::restore::{self, Instance, RestoreError, Sources};
 use snapfn_loader::runtime::arch;
-use snapfn_loader::runtime::auxv::{InitialStack, at};
+use snapfn_loader::runtime::auxv::InitialStack;
 use snapfn_loader::runtime::clock::{Clock, Moment};
 use snapfn_loader::runtime::memory;
 use snapfn_loader::runtime::print::{Out, Text};
@@ -19,7 +19,7 @@ use snapfn_loader::start::args::{self, Action, Args, UsageError};
 use snapfn_loader::start::failure::Failure;
 use snapfn_loader::start::files::{self, Few};
 use snapfn_loader::start::store::Stores;
-use snapfn_loader::start::{dry_run, fallback, open, plan, pool_client, timens, timing};
+use snapfn_loader::start::{dry_run, fallback, open, own_program, plan, pool_client, timens, timing};
 
 const HELP: &str = "\
 Starts an instance of a snapshot: the process becomes the program.
@@ -56,6 +56,9 @@ fn loader_main(sp: *mut u64) -> ! {
     let entry = unsafe { if sp.read() > 1 && is_timed(sp.add(2).read()) { arch::timestamp() } else { 0 } };
     // SAFETY: as above.
     let initial = unsafe { InitialStack::at(sp as u64) };
+    if own_program::is_started_by_link(&initial) {
+        own_program::start(&initial);
+    }
     match args::parse(&initial) {
         Ok(args) => match args.action {
             Action::Help => print_and_exit(HELP),
@@ -140,23 +143,15 @@ fn fail(initial: &InitialStack, name: Option<&CStr>, failure: &Failure<'_>, repo
         failure,
         Failure::Usage(_) | Failure::Name | Failure::NotFound(_) | Failure::NotPulled | Failure::Pull(_)
     );
-    if is_early && is_started_by_link(initial) {
+    if is_early && own_program::is_started_by_link(initial) {
         let _ = writeln!(
             out,
-            "snaprun: was started as /proc/self/exe: if the starter is an instance, it meant its own program, \
-             which this link names only with CAP_CHECKPOINT_RESTORE"
+            "snaprun: was started as /proc/self/exe: if the starter was an instance, it meant its own program; \
+             start it with CAP_CHECKPOINT_RESTORE, or let it execute its path"
         );
     }
     drop(out);
     sys::exit(failure.status())
-}
-
-/// Whether this process was executed by the link of a process to its executable.
-fn is_started_by_link(initial: &InitialStack) -> bool {
-    let Some(path) = initial.aux_value(at::EXECFN).filter(|address| *address != 0) else { return false };
-    // SAFETY: the kernel's string.
-    let path = unsafe { memory::c_str(path) }.to_bytes();
-    path.starts_with(b"/proc/") && path.ends_with(b"/exe")
 }
 
 #[cold]
@@ -230,7 +225,7 @@ fn retry_with_ordinary_layout(initial: &InitialStack) {
         // SAFETY: these are the vectors of the initial stack. install() has not replaced a slot yet: mapping comes
         // before it, and EEXIST comes from mapping.
         let _ = unsafe {
-            sys::execve(c"/proc/self/exe", initial.argv as *const *const u8, initial.envp as *const *const u8)
+            sys::execve(own_program::OWN_LINK, initial.argv as *const *const u8, initial.envp as *const *const u8)
         };
     }
 }

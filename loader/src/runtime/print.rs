@@ -1,6 +1,7 @@
 //! Formatted output to a descriptor, buffered in a small array.
 
 use crate::runtime::sys;
+use core::ffi::CStr;
 use core::fmt::{self, Write};
 
 /// A buffered writer; flushed when dropped.
@@ -53,6 +54,25 @@ impl Drop for Out {
     fn drop(&mut self) {
         self.flush();
     }
+}
+
+/// Runs `then` with a short path in /proc, such as `format_args!("/proc/self/fd/{number}")`: the first 63 bytes of it.
+pub fn with_short_path<T>(path: fmt::Arguments<'_>, then: impl FnOnce(&CStr) -> T) -> T {
+    struct Short([u8; 64], usize);
+    impl Write for Short {
+        fn write_str(&mut self, text: &str) -> fmt::Result {
+            for byte in text.bytes() {
+                let last = self.0.len() - 1;
+                let slot = self.0.get_mut(self.1).filter(|_| self.1 < last).ok_or(fmt::Error)?;
+                *slot = byte;
+                self.1 += 1;
+            }
+            Ok(())
+        }
+    }
+    let mut short = Short([0; 64], 0);
+    let _ = short.write_fmt(path);
+    then(CStr::from_bytes_until_nul(&short.0).unwrap_or_default())
 }
 
 /// Bytes of a path or name, shown as text; control bytes and invalid UTF-8 as `?`.

@@ -283,6 +283,16 @@ pub fn chdir(path: &CStr) -> Result<()> {
     syscall!(nr::CHDIR, path.as_ptr()).map(drop)
 }
 
+/// `read(2)`.
+pub fn read(fd: i32, buffer: &mut [u8]) -> Result<usize> {
+    syscall!(nr::READ, fd, buffer.as_mut_ptr(), buffer.len())
+}
+
+/// `getppid(2)`.
+pub fn getppid() -> u32 {
+    syscall!(nr::GETPPID).map_or(0, |pid| pid as u32)
+}
+
 /// `geteuid(2)`.
 pub fn geteuid() -> u32 {
     syscall!(nr::GETEUID).map_or(u32::MAX, |user| user as u32)

@@ -5,7 +5,7 @@
 //!  open     NAME → the open snapshot    timing       --timing: the parent that watches
 //!  plan     … → its validated plan      pool_client  --from and --pool
 //!  files    … → the open files of it    timens       --timens
-//!  store    the search path, trust      fallback, pull execute another program instead
+//!  store    the search path, trust      fallback, pull, own_program execute another program instead
 //!  failure  every message and status
 //! ```
 #![allow(clippy::result_large_err)] // made once, before the process ends; there is no heap for it
@@ -16,6 +16,7 @@ pub mod failure;
 pub mod fallback;
 pub mod files;
 pub mod open;
+pub mod own_program;
 pub mod plan;
 pub mod pool_client;
 pub mod pull;

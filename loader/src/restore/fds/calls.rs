@@ -1,8 +1,8 @@
 //! The system calls that make and complete descriptors.
 
+use crate::runtime::print::with_short_path;
 use crate::runtime::sys::{self, Result, nr};
 use core::ffi::CStr;
-use core::fmt::Write;
 
 pub(super) const F_SETFD: u32 = 2;
 pub(super) const F_SETFL: u32 = 4;
@@ -45,20 +45,7 @@ pub(super) fn dup_above(number: i32, base: i32) -> Result<i32> {
 
 /// Runs `then` with the path of descriptor `number` in /proc.
 pub(super) fn with_proc_path<T>(number: i32, then: impl FnOnce(&CStr) -> T) -> T {
-    struct Path([u8; 32], usize);
-    impl Write for Path {
-        fn write_str(&mut self, text: &str) -> core::fmt::Result {
-            for byte in text.bytes() {
-                let slot = self.0.get_mut(self.1).ok_or(core::fmt::Error)?;
-                *slot = byte;
-                self.1 += 1;
-            }
-            Ok(())
-        }
-    }
-    let mut path = Path([0; 32], 0);
-    let _ = write!(path, "/proc/self/fd/{number}");
-    then(CStr::from_bytes_until_nul(&path.0).unwrap_or_default())
+    with_short_path(format_args!("/proc/self/fd/{number}"), then)
 }
 
 /// A file without a name in the directory `path`.
