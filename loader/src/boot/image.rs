@@ -50,7 +50,8 @@ impl Source {
 
     /// Unmaps the init data file: the program must not find it in its address space.
     ///
-    /// # Safety No borrow of `init` may be used any more.
+    /// # Safety
+    /// No borrow of `init` may be used any more.
     pub(super) unsafe fn close(self) -> Result<(), BootError> {
         // SAFETY: the caller's promise.
         unsafe { sys::munmap(self.mapping.0, self.mapping.1) }.map_err(step("munmap of an init data file"))

@@ -34,7 +34,8 @@ fn step(what: &'static str) -> impl Fn(Errno) -> BootError {
 
 /// Serves the request and records the outcome in it.
 ///
-/// # Safety `request` must be the one that the snapshotter wrote, and this function may unmap the image of the process.
+/// # Safety
+/// `request` must be the one that the snapshotter wrote, and this function may unmap the image of the process.
 pub unsafe fn serve(request: &mut BootRequest) {
     // SAFETY: the caller's promise.
     match unsafe { rebuild(request) } {

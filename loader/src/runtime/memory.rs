@@ -60,7 +60,8 @@ pub unsafe fn bytes<'a>(addr: u64, len: u64) -> &'a [u8] {
 
 /// The `count` words at `addr`, which only this process changes.
 ///
-/// # Safety As [`bytes`]; the words must be writable, and no other code may access them.
+/// # Safety
+/// As [`bytes`]; the words must be writable, and no other code may access them.
 pub unsafe fn cells<'a>(addr: u64, count: usize) -> &'a [Cell<i32>] {
     // SAFETY: the caller promises it; a cell has the layout of its content.
     unsafe { core::slice::from_raw_parts(addr as *const Cell<i32>, count) }
@@ -68,7 +69,8 @@ pub unsafe fn cells<'a>(addr: u64, count: usize) -> &'a [Cell<i32>] {
 
 /// The C string at `addr`.
 ///
-/// # Safety As [`bytes`], up to the terminating zero and including it.
+/// # Safety
+/// As [`bytes`], up to the terminating zero and including it.
 pub unsafe fn c_str<'a>(addr: u64) -> &'a CStr {
     // SAFETY: the caller's promise.
     unsafe { CStr::from_ptr(addr as *const core::ffi::c_char) }

@@ -230,14 +230,16 @@ pub unsafe fn mmap(addr: u64, len: u64, prot: u32, flags: u32, fd: i32, offset: 
 
 /// `munmap(2)`.
 ///
-/// # Safety No code may use the range any more.
+/// # Safety
+/// No code may use the range any more.
 pub unsafe fn munmap(addr: u64, len: u64) -> Result<()> {
     syscall!(nr::MUNMAP, addr, len).map(drop)
 }
 
 /// `mprotect(2)`.
 ///
-/// # Safety No code may rely on an access that `prot` forbids.
+/// # Safety
+/// No code may rely on an access that `prot` forbids.
 pub unsafe fn mprotect(addr: u64, len: u64, prot: u32) -> Result<()> {
     syscall!(nr::MPROTECT, addr, len, prot).map(drop)
 }
