@@ -62,7 +62,7 @@ const KINDS: &[(&str, &[&str])] = &[
     ("thread-keyring", &["process: ", "has a thread keyring", "after the snapshot point"]),
     ("process-keyring", &["process: ", "has a process keyring", "after the snapshot point"]),
     ("session-keyring", &["process: ", "has a session keyring of its own", "after the snapshot point"]),
-    ("semaphore-undo", &["system call semop:SEM_UNDO: ", "its end gives back", "--accept"]),
+    ("semaphore-undo", &["system call semop:SEM_UNDO: ", "its end would undo that", "--accept"]),
     ("landlock-rules", &["system call landlock_restrict_self: ", "restricts the thread for ever", "--accept"]),
     ("dnotify", &["system call fcntl:F_NOTIFY on descriptor 3: ", "dnotify", "--accept"]),
     ("dnotify-duplicate", &["system call fcntl:F_NOTIFY on descriptor 50: ", "dnotify", "--accept"]),

@@ -22,7 +22,8 @@ pub(crate) fn pairs(line: &str) -> HashMap<&str, &str> {
     out
 }
 
-/// The step that takes a lock or a lease again, by what follows `lock:`: `1: POSIX  ADVISORY  WRITE 1234 08:01:5678 0 EOF`.
+/// The step that takes a lock or a lease again, from the text behind `lock:`, such as
+/// `1: POSIX  ADVISORY  WRITE 1234 08:01:5678 0 EOF`.
 pub(crate) fn lock(line: &str) -> Option<Step> {
     let words: Vec<&str> = line.split_whitespace().collect();
     let [_, kind, _, mode, _, _, start, end] = words[..] else { return None };

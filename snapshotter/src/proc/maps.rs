@@ -1,4 +1,4 @@
-//! /proc/PID/smaps, parsed strictly: what is unknown is an error, never a guess.
+//! Parses /proc/PID/smaps strictly: an unknown value is an error, never a guess.
 
 use super::Tid;
 use std::fs;
@@ -34,7 +34,7 @@ impl Vma {
         self.flags.iter().any(|f| f == flag)
     }
 
-    /// Whether a file (or shared memory) stands behind it.
+    /// Whether it maps a file (or shared memory).
     pub(crate) fn has_file(&self) -> bool {
         // The inode of System V shared memory is its ID, and the first one is 0.
         self.inode != 0 || self.name.starts_with("/SYSV")
@@ -44,8 +44,8 @@ impl Vma {
         PathBuf::from(&self.name)
     }
 
-    /// Whether an ELF file can begin here: a private mapping of a regular file that still has its name. Devices are
-    /// never opened.
+    /// Whether an ELF file can begin here: the mapping is private, of a regular file that still has its name. Devices
+    /// are never opened.
     pub(crate) fn may_be_image(&self) -> bool {
         let is_same = || fs::metadata(&self.name).is_ok_and(|meta| meta.is_file() && meta.ino() == self.inode);
         self.inode != 0 && self.offset == 0 && !self.shared && !self.deleted && is_same()
@@ -63,7 +63,7 @@ pub(crate) fn read(pid: Tid) -> io::Result<Vec<Vma>> {
 
 /// Whether all of `range` is mapped in a process.
 pub(crate) fn covers(pid: Tid, range: Range<u64>) -> bool {
-    // Not smaps, for which the kernel walks all page tables.
+    // The function reads maps, not smaps: for smaps the kernel walks all page tables.
     let vmas = fs::read(format!("/proc/{pid}/maps")).and_then(|text| parse(&text)).unwrap_or_default();
     all(&vmas, range, |_| true)
 }

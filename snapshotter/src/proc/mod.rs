@@ -1,12 +1,12 @@
-//! What files of /proc say. Everything is a function of bytes, so that it can be fuzzed; only `maps` and `status` also
-//! read their file, which is the same for all who need it, and `pagemap` asks the kernel with an ioctl.
+//! Parsers of files in /proc. All of them are functions of bytes, so that they can be fuzzed. Only `maps` and `status`
+//! also read their file, since all callers need that, and `pagemap` uses an ioctl.
 //!
-//! `/proc/PID/stat` is the crate `procfs`'s. What it has of the other files says less than these parsers: its status is
-//! an error where a thread's name is not UTF-8 and has no `Seccomp_filters`, `x86_Thread_features`, `untag_mask` and
-//! `Kthread`; its list of tasks leaves out those that it cannot open; its memory maps drop flags that it does not know;
-//! it does not read fdinfo.
+//! The crate `procfs` parses `/proc/PID/stat`. For the other files it reports less than these parsers. Its status is an
+//! error if a thread's name is not UTF-8, and has no `Seccomp_filters`, `x86_Thread_features`, `untag_mask` and
+//! `Kthread`. Its list of tasks leaves out those that it cannot open. Its memory maps drop unknown flags. It does not
+//! read fdinfo.
 //!
-//! Some text is chosen by the program: names of threads and paths. It need not be UTF-8.
+//! The program chooses some of the text: names of threads and paths. It need not be UTF-8.
 
 pub(crate) mod fdinfo;
 pub(crate) mod maps;

@@ -1,9 +1,9 @@
-//! `/proc/PID/pagemap`: which pages of a range there are. What is returned, and the work for it, follows the pages that are
-//! in memory or swapped, not the length of the range: sanitizers and allocators reserve terabytes.
+//! `/proc/PID/pagemap`: finds the pages of a range that exist. The result, and the work for it, follow the pages that
+//! are in memory or swapped, not the length of the range: sanitizers and allocators reserve terabytes.
 //!
-//! Linux has the ioctl PAGEMAP_SCAN since 6.7, which answers in runs and skips what has no page table. Guard pages are a
-//! category of their own since 6.15. Older kernels are asked for an entry a page, in pieces; there the time, but not the
-//! memory, follows the length of the range.
+//! Linux has the ioctl PAGEMAP_SCAN since 6.7. It returns runs and skips ranges without a page table. Guard pages are a
+//! category of their own since 6.15. On older kernels this module reads an entry a page, in pieces. There the time, but
+//! not the memory, follows the length of the range.
 #![allow(unsafe_code)] // PAGEMAP_SCAN
 
 use super::Tid;
@@ -21,7 +21,7 @@ pub(crate) struct Run {
     pub(crate) state: State,
 }
 
-/// What a page is. Pages that were never touched are in no run: they read as zero, or as the file behind them.
+/// The state of a page. Pages that were never touched are in no run: they read as zero, or as the file behind them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum State {
     /// In memory or swapped, and no file's.
@@ -64,14 +64,14 @@ const PAGE_IS_FILE: u64 = 1 << 2;
 const PAGE_IS_PRESENT: u64 = 1 << 3;
 const PAGE_IS_SWAPPED: u64 = 1 << 4;
 const PAGE_IS_GUARD: u64 = 1 << 8;
-/// Runs asked for at a time.
+/// Most runs in one call.
 const RUNS: usize = 4096;
 
 /// The page table of one process.
 #[derive(Debug)]
 pub(crate) struct PageMap {
     file: File,
-    /// Categories that PAGEMAP_SCAN knows here; 0: there is no PAGEMAP_SCAN.
+    /// Categories that this kernel's PAGEMAP_SCAN knows; 0: there is no PAGEMAP_SCAN.
     categories: u64,
 }
 
@@ -111,8 +111,9 @@ impl PageMap {
                 };
                 joined.add(Run { start: region.start, end: region.end, state });
             }
-            // Kernels to this day (6.7 to 6.18) fill a small buffer of their own again and again, and leave `walk_end` where
-            // it was full for the last time, also when they then reach the end. Only a full array has something behind it.
+            // Kernels from 6.7 to 6.18 at least fill a small internal buffer again and again, and set `walk_end` to
+            // where it was full for the last time, even if they then reach the end. So there is more to find only if
+            // the array is full.
             let next = match found[..count].last() {
                 Some(last) if count == found.len() => walked.max(last.end),
                 _ => end,
@@ -125,7 +126,7 @@ impl PageMap {
         Ok(())
     }
 
-    /// How many runs were found, and where the walk ended.
+    /// Returns the number of runs, and the end of the walk.
     fn scan(&self, start: u64, end: u64, categories: u64, found: &mut [PageRegion]) -> io::Result<(usize, u64)> {
         let mut scan = Scan {
             size: size_of::<Scan>() as u64,
@@ -137,7 +138,7 @@ impl PageMap {
             return_mask: categories,
             ..Scan::default()
         };
-        // SAFETY: a live struct of the size that is in it, which names a live array and its length.
+        // SAFETY: the struct is live, has the size that is in it, and names a live array and its length.
         let count = unsafe { libc::ioctl(self.file.as_raw_fd(), PAGEMAP_SCAN, &raw mut scan) };
         match usize::try_from(count) {
             Ok(count) => Ok((count.min(found.len()), scan.walk_end)),
@@ -178,7 +179,7 @@ fn state_of(entry: u64) -> Option<State> {
     }
 }
 
-/// Makes one run of adjacent ones of the same state.
+/// Joins adjacent runs with the same state.
 struct Joined<'a> {
     last: Option<Run>,
     visit: &'a mut dyn FnMut(Run),
@@ -212,18 +213,18 @@ mod tests {
     impl Reserved {
         fn new(len: usize) -> Self {
             let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE;
-            // SAFETY: a new mapping at an address of the kernel's choice.
+            // SAFETY: the mapping is new, at an address that the kernel chooses.
             let addr =
                 unsafe { libc::mmap(std::ptr::null_mut(), len, libc::PROT_READ | libc::PROT_WRITE, flags, -1, 0) };
             assert_ne!(addr, libc::MAP_FAILED);
-            // Else the kernel may make a huge page of what is touched.
-            // SAFETY: advice on the mapping above.
+            // Otherwise the kernel may make a huge page of the touched ones. SAFETY: the advice is for the mapping
+            // above.
             unsafe { libc::madvise(addr, len, libc::MADV_NOHUGEPAGE) };
             Reserved(addr as u64, len)
         }
 
         fn touch(&self, page: u64) {
-            // SAFETY: within the mapping, which nobody else knows.
+            // SAFETY: the address is within the mapping, and no other code has it.
             unsafe { ((self.0 + page * PAGE) as *mut u8).write_volatile(1) };
         }
     }
@@ -255,7 +256,7 @@ mod tests {
         assert_eq!(runs(&old, &memory, 4), [(3, 4, State::Own)]);
     }
 
-    /// More runs than the kernel gathers at a time, and than are asked for at a time.
+    /// There are more runs than the kernel gathers at a time, and more than one call returns.
     #[test]
     fn many_runs_are_told_once_each() {
         let map = PageMap::open(std::process::id() as Tid).unwrap();

@@ -13,8 +13,8 @@ impl Status {
         std::fs::read(format!("/proc/{pid}/task/{tid}/status")).map(|text| Status::parse(&text))
     }
 
-    /// Of the file's text. The kernel escapes no more than line ends in a thread's name, which may be cut within a
-    /// character, too.
+    /// Parses the file's text. The kernel escapes only line ends in a thread's name, which may also be cut within a
+    /// character.
     pub(crate) fn parse(text: &[u8]) -> Self {
         Status(String::from_utf8_lossy(text).into_owned())
     }
@@ -24,7 +24,7 @@ impl Status {
         self.0.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).map(str::trim).unwrap_or_default()
     }
 
-    /// Whether the thread has ended, and only its entry is left: the first thread's, while others go on.
+    /// Whether the thread has ended and only its entry is left, as that of the first thread while others go on.
     pub(crate) fn has_ended(&self) -> bool {
         self.get("State").starts_with(['Z', 'X'])
     }

@@ -1,9 +1,9 @@
 //! A program that is itself an instance: `snapshotter create -- snaprun NAME ARGS…`.
 //!
-//! There is nothing to rebuild. `snaprun` runs in the compat layout, so that what the instance maps later lies where
-//! snapshots live, and copies its arguments out of the kernel's stack (`--keep-arguments`). The plan is read from its
-//! memory just before it unmaps itself; once it has left through `rt_sigreturn`, the instance stands where the
-//! first snapshot was taken.
+//! Nothing has to be rebuilt. `snaprun` runs in the compat layout, so that later mappings of the instance lie where a
+//! snapshot's must, and it copies its arguments out of the kernel's stack (`--keep-arguments`). The snapshotter reads
+//! the plan from its memory just before `snaprun` unmaps itself. After `snaprun` has left through `rt_sigreturn`, the
+//! instance stands where the first snapshot was taken.
 
 use super::boot::{Booted, ElfSource, restore_limits};
 use super::ledger::Ledger;
@@ -26,7 +26,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use zerocopy::{FromBytes, FromZeros, IntoBytes};
 
-/// Whether the program is `snaprun`: it alone is linked into the loader's range.
+/// Whether the program is `snaprun`: no other program is linked into the loader's range.
 pub(crate) fn is_snaprun(program: &Path) -> bool {
     let Ok(bytes) = super::symbols::read_elf(program) else { return false };
     goblin::elf::Elf::parse(&bytes).is_ok_and(|elf| (LOADER_START..LOADER_END).contains(&elf.entry))
@@ -40,14 +40,14 @@ pub(crate) struct Adopted {
     pub(crate) ledger: Ledger,
 }
 
-/// What the plan says, with its references resolved.
+/// The content of the plan, with its references resolved.
 struct Origin {
     header: SnapHeader,
     exe: PathBuf,
     work_len: u64,
     /// Each `struct snap_info`.
     infos: Vec<u64>,
-    /// Where the first page of each file is mapped.
+    /// Address of the mapping of each file's first page.
     images: Vec<(PathBuf, u64)>,
 }
 
@@ -110,7 +110,7 @@ pub(crate) fn adopt(pid: Tid, output: &Output, source: &mut dyn ElfSource) -> Re
     Ok(Adopted { booted, tasks, registered, ledger })
 }
 
-/// Children must not inherit the layout. The two bytes of code that this borrows are put back.
+/// Clears the layout flag, since children must not inherit it. The two bytes of code that this borrows are put back.
 fn reset_personality(pid: Tid, memory: &Memory) -> Result<(), TraceError> {
     let system = TraceError::system;
     let regs = ptrace::get_regs(pid).map_err(system("registers"))?;

@@ -1,13 +1,15 @@
-//! Looking at a process that somebody else has started, which must never notice.
+//! Looks at a process that another process has started. That process must never notice.
 //!
-//! The snapshotter may be killed at any moment (SIGKILL, the OOM killer), and the kernel then lets every task go on with
-//! the registers that it has at that moment. So nothing is put into the process: no system call is run in it, no
-//! memory mapped, no option of what it has open changed. `/proc`, `pidfd_getfd` and `kcmp` tell all that is reported.
+//! The snapshotter may be killed at any moment (SIGKILL, the OOM killer), and the kernel then lets every task go on
+//! with the registers that it has at that moment. So the snapshotter changes nothing in the process: it runs no system
+//! call in it, maps no memory, and changes no option of an open descriptor. All information comes from `/proc`,
+//! `pidfd_getfd` and `kcmp`.
 //!
-//! Even a stop can be noticed. A task that waits in `epoll_wait`, `semop`, `io_getevents` … comes back with EINTR from
-//! it (signal(7): "even in the absence of signal handlers"). Therefore tasks that wait are left alone at first
-//! ([`Hold::Running`]): they run no code, and whether one has run meanwhile is seen afterwards. Only where one has, all
-//! tasks are stopped ([`Hold::All`]), and a task whose wait has ended so is sent back into its call at once.
+//! A program can notice even a stop. A task that waits in `epoll_wait`, `semop`, `io_getevents` … returns from it with
+//! EINTR (signal(7): "even in the absence of signal handlers"). So the snapshotter first stops only tasks that run
+//! ([`Hold::Running`]). Tasks that wait run no code, and the snapshotter checks afterwards whether one has run
+//! meanwhile. Only if one has, it stops all tasks ([`Hold::All`]), and sends a task whose wait has ended so back into
+//! its call at once.
 
 use super::boot::{Booted, is_kernels};
 use super::descriptor::duplicate;
@@ -32,22 +34,22 @@ use zerocopy::FromZeros;
 /// Which tasks are stopped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Hold {
-    /// Those that run. The others wait in the kernel.
+    /// Only the tasks that run. The others wait in the kernel.
     Running,
     All,
 }
 
-/// A process that somebody else has started, while it is looked at.
+/// A process that another process has started, while the snapshotter looks at it.
 #[derive(Debug)]
 pub(crate) struct Attached {
     pub(crate) tracer: Tracer,
     /// The tasks that are stopped.
     pub(crate) stopped: Vec<Tid>,
-    /// The tasks that wait in the kernel, with what tells that they still do.
+    /// The tasks that wait in the kernel, each with the values by which a check sees whether it still does.
     waiting: BTreeMap<Tid, Wait>,
 }
 
-/// Where a task waits, and how often it has been taken off a CPU.
+/// The place where a task waits, and the number of its context switches.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Wait {
     call: String,
@@ -101,7 +103,7 @@ impl Attached {
         same && self.waiting.iter().all(|(tid, wait)| Wait::of(pid, *tid).as_ref() == Some(wait))
     }
 
-    /// Lets the process go on as if nothing had happened. A task that cannot go on is no reason to keep others.
+    /// Lets the process go on unchanged. If a task cannot go on, the others still do.
     pub(crate) fn detach(self) -> Result<(), TraceError> {
         let mut result = Ok(());
         for tid in self.stopped {
@@ -115,7 +117,7 @@ impl Attached {
     }
 }
 
-/// Refuses what cannot be looked at at all.
+/// Refuses a process that the snapshotter cannot look at.
 fn check(pid: Tid) -> Result<(), TraceError> {
     let status = Status::read(pid, pid).map_err(|_| TraceError::NoProcess(pid))?;
     if status.get("Kthread") == "1" {
@@ -128,15 +130,14 @@ fn check(pid: Tid) -> Result<(), TraceError> {
     if status.get("TracerPid") != "0" {
         return Err(refused(pid, io::Error::from_raw_os_error(libc::EPERM)));
     }
-    // The rights are those of an attach also where no task has to be stopped.
+    // The rights must be those of an attach, even if no task has to be stopped.
     match fs::read_to_string(format!("/proc/{pid}/syscall")) {
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Err(refused(pid, error)),
         _ => Ok(()),
     }
 }
 
-/// Stops tasks until there is none that is neither stopped nor left waiting; those that a task makes meanwhile are
-/// attached by the kernel.
+/// Stops tasks until each is stopped or may wait on. The kernel attaches the tasks that one makes meanwhile.
 fn stop_tasks(pid: Tid, deadline: Deadline, hold: Hold) -> Result<(Vec<Tid>, BTreeMap<Tid, Wait>), TraceError> {
     let system = TraceError::system;
     let (mut stopped, mut waiting, mut ended) = (Vec::new(), BTreeMap::new(), Vec::new());
@@ -158,7 +159,7 @@ fn stop_tasks(pid: Tid, deadline: Deadline, hold: Hold) -> Result<(Vec<Tid>, BTr
                     ended.push(tid);
                     continue;
                 }
-                // Made by a task that is attached already, and so attached itself.
+                // A task that was already attached has made this one, so the kernel has attached it, too.
                 Err(error) if is_traced_by_us(pid, tid) => drop(error),
                 Err(error) => return Err(refused(pid, error)),
             }
@@ -174,7 +175,7 @@ fn is_traced_by_us(pid: Tid, tid: Tid) -> bool {
     Status::read(pid, tid).is_ok_and(|status| status.get("TracerPid") == std::process::id().to_string())
 }
 
-/// Stops one task and, where that has ended its wait, sends it back into its call; whether it is still there.
+/// Stops one task. If that has ended its wait, sends it back into its call. Returns whether the task still exists.
 fn stop(pid: Tid, tid: Tid, deadline: Deadline) -> Result<bool, TraceError> {
     let system = TraceError::system;
     let go_on = |tid, signal| match ptrace::resume(tid, signal) {
@@ -193,7 +194,7 @@ fn stop(pid: Tid, tid: Tid, deadline: Deadline) -> Result<bool, TraceError> {
                 send_back(pid, tid).map_err(system("registers"))?;
                 return Ok(true);
             }
-            // Stopped by a signal, as all of its process.
+            // A signal has stopped the task, with its whole process.
             Stop::Group(_) => return Ok(true),
             Stop::Signal(signal) => go_on(tid, signal)?,
             Stop::NewTask(Event::Fork | Event::Vfork) => {
@@ -208,7 +209,7 @@ fn stop(pid: Tid, tid: Tid, deadline: Deadline) -> Result<bool, TraceError> {
     }
 }
 
-/// Waits without end only for what is sure to come.
+/// Waits for a task's stop. It waits without a limit only if the stop must come.
 fn wait_for_stop(pid: Tid, tid: Tid, deadline: Deadline) -> Result<(), TraceError> {
     const SPIN: Duration = Duration::from_millis(2);
     let start = Instant::now();
@@ -226,8 +227,8 @@ fn wait_for_stop(pid: Tid, tid: Tid, deadline: Deadline) -> Result<(), TraceErro
     Ok(())
 }
 
-/// Where nothing but our stop has ended the task's wait with EINTR, it makes the call again. Of all other calls the
-/// kernel knows itself how they go on.
+/// If only the snapshotter's stop has ended the task's wait with EINTR, the task makes the call again. For all other
+/// calls the kernel itself knows how they go on.
 fn send_back(pid: Tid, tid: Tid) -> io::Result<()> {
     let status = Status::read(pid, tid)?;
     let pending = (status.set("SigPnd") | status.set("ShdPnd")) & !status.set("SigBlk");
@@ -259,7 +260,7 @@ fn refused(pid: Tid, error: io::Error) -> TraceError {
     TraceError::NotAttachable { pid, why }
 }
 
-/// A duplicate of a standard stream of the process; what it has closed is nobody's.
+/// A duplicate of a standard stream of the process; `None` if the process has closed it.
 fn descriptor(pid: Tid, fd: u32) -> io::Result<OwnedFd> {
     duplicate(pid, fd).or_else(|_| File::open("/dev/null").map(OwnedFd::from))
 }

@@ -1,9 +1,9 @@
-//! Binding the executable's functions before its first instruction rather than at their first call.
+//! Binds the executable's functions before its first instruction, not at their first call.
 //!
-//! Lazy binding puts the search for a function off to its first call, which is after the snapshot point: every instance
-//! would do it again, at the price of a dozen page faults in symbol tables that nothing else reads. So the program's
-//! dynamic section is made to say what linking with `-z now` says, before ld.so reads it. Only the executable's: a
-//! library may rely on functions that are not there yet. (`LD_BIND_NOW` binds them all.)
+//! Lazy binding postpones the search for a function to its first call, which is after the snapshot point. Every
+//! instance would search again, for the price of a dozen page faults in symbol tables that no other code reads. So this
+//! module marks the executable's dynamic section as linking with `-z now` does, before ld.so reads it. It does not mark
+//! libraries: a library may rely on functions that do not exist yet. (`LD_BIND_NOW` binds them all.)
 
 use super::TraceError;
 use super::boot::Booted;
@@ -16,8 +16,8 @@ use goblin::elf::program_header::{PT_DYNAMIC, PT_INTERP};
 /// Tag and value of an entry of a dynamic section.
 type Entry = [u64; 2];
 
-/// The entry to write, and its index, so that everything is bound at once. `None` where nothing is bound lazily, or where
-/// there is no room to say it.
+/// The entry to write, and its index, so that ld.so binds everything at once. `None` if nothing is bound lazily, or if
+/// there is no room for an entry.
 fn edit(section: &[Entry]) -> Option<(usize, Entry)> {
     let end = section.iter().position(|entry| entry[0] == DT_NULL)?;
     let find = |tag| section[..end].iter().position(|entry| entry[0] == tag);
@@ -30,11 +30,11 @@ fn edit(section: &[Entry]) -> Option<(usize, Entry)> {
             return Some((index, [tag, section[index][1] | flag]));
         }
     }
-    // Linkers leave spare entries at the end; one of them must stay as its end.
+    // Linkers leave spare entries at the end. One must stay as the end of the section.
     section.get(end + 1).filter(|next| next[0] == DT_NULL).map(|_| (end, [DT_BIND_NOW, 0]))
 }
 
-/// Has ld.so bind all functions that the executable of `booted` calls. It has not run yet.
+/// Makes ld.so bind all functions that the executable of `booted` calls. The program has not run yet.
 pub(crate) fn executable(pid: Tid, booted: &Booted) -> Result<(), TraceError> {
     let system = TraceError::system;
     let bytes = super::symbols::read_elf(&booted.exe).map_err(system("reading the program"))?;

@@ -1,4 +1,4 @@
-//! Rebuilding the program's image at its exec stop: maps snapboot into the tracee and lets it do the work.
+//! Rebuilds the program's image at its exec stop: maps snapboot into the tracee, which then does the work.
 
 use super::memory::Memory;
 use super::ptrace::{self, Stop, Tid};
@@ -20,12 +20,12 @@ use zerocopy::{FromBytes, FromZeros, IntoBytes};
 
 /// Work area reserved in the tracee; the restored instance maps what its threads need.
 const WORK_LEN: u64 = 16 * PAGE;
-/// The kernel randomizes the distance between an executable and its heap as much.
+/// The kernel randomizes the distance between an executable and its heap by the same amount.
 const BRK_RANDOM: u64 = 32 << 20;
-/// What one page of each upper level of the page table reaches: main stack, resident region and executable lie in it
+/// The range of one page of each upper level of the page table. Main stack, resident region and executable lie in it
 /// together, in this order, so that a start makes one such page for them and not three. Each has a part of its own, and
-/// a random place in the first half of it: behind the resident region is room for the frames of many threads. Below
-/// lies nothing that the stack could grow into, above nothing that brk could.
+/// a random place in the first half of that part: behind the resident region is room for the frames of many threads. No
+/// mapping lies below that the stack could grow into, and none above that brk could.
 const TABLE_REACH: u64 = 1 << 30;
 const TABLES_START: u64 = PROGRAM_START + (1 << 40);
 const TABLES_SPAN: u64 = 0x0f00_0000_0000;
@@ -41,11 +41,11 @@ pub(crate) struct ElfFiles {
     pub(crate) interp: Option<PathBuf>,
 }
 
-/// Supplies code segment and init data files for an ELF, splitting it if need be.
+/// Supplies code segment and init data files for an ELF file, and splits it if necessary.
 pub(crate) trait ElfSource {
     fn files(&mut self, elf: &Path) -> Result<ElfFiles, TraceError>;
 
-    /// Makes a file of an earlier snapshot known: `FILE_…`, digest, size, and the path that the program saw.
+    /// Registers a file of an earlier snapshot: `FILE_…`, digest, size, and the path that the program saw.
     fn know(&mut self, kind: u16, digest: Digest, size: u64, original: &Path) -> Result<(), TraceError>;
 }
 
@@ -58,11 +58,11 @@ pub(crate) struct Booted {
     pub(crate) header: InitHeader,
     /// The program's interpreter, which with musl is the C library.
     pub(crate) interp: Option<PathBuf>,
-    /// What the kernel mapped and we keep out of the snapshot: its argument stack, its vDSO.
+    /// Mappings of the kernel that are not part of the snapshot: its argument stack, its vDSO.
     pub(crate) kernel_ranges: Vec<(u64, u64)>,
-    /// Address of a `syscall` instruction that is ours to use.
+    /// Address of a `syscall` instruction that the snapshotter may use.
     pub(crate) gadget: u64,
-    /// Where the kernel's vDSO was, if it has been taken away.
+    /// Address that the kernel's vDSO had, if it has been unmapped.
     pub(crate) vdso: Option<u64>,
 }
 
@@ -84,7 +84,7 @@ fn random_pages(span: u64) -> Result<u64, TraceError> {
     Ok(page_down(u64::from_le_bytes(bytes) % span))
 }
 
-/// Whether the kernel keeps it: not part of the program's own image.
+/// Whether the mapping is one of the kernel's, and not part of the program's own image.
 pub(super) fn is_kernels(name: &str) -> bool {
     matches!(name, "[stack]" | "[vsyscall]") || clocks::is_vdso(name)
 }
@@ -100,7 +100,7 @@ pub(crate) fn boot(pid: Tid, vdso_page: &[u8], source: &mut dyn ElfSource) -> Re
     let regs = ptrace::get_regs(pid).map_err(system("registers"))?;
 
     restore_limits(pid);
-    // The code at the entry point goes away with the rest of the kernel's image.
+    // The code at the entry point is unmapped with the rest of the kernel's image.
     memory.write(regs[reg::RIP], &SYSCALL).map_err(system("writing the program's memory"))?;
     let remote = Remote::new(pid, regs[reg::RIP], &regs, false).map_err(system("remote system call"))?;
     // Children must not inherit the layout.
@@ -172,11 +172,11 @@ pub(super) fn restore_limits(pid: Tid) {
 #[allow(unsafe_code)] // prlimit
 fn set_stack_limit(pid: Tid, soft: u64, hard: u64) {
     let limit = libc::rlimit { rlim_cur: soft, rlim_max: hard };
-    // SAFETY: a live local; no old value is asked for.
+    // SAFETY: the local is live; no old value is requested.
     unsafe { libc::prlimit(pid, libc::RLIMIT_STACK, &raw const limit, std::ptr::null_mut()) };
 }
 
-/// Maps the request and snapboot's stack, and chooses where everything goes.
+/// Maps the request and snapboot's stack, and chooses all addresses.
 fn map_request(
     remote: &Remote,
     files: &ElfFiles,
@@ -236,7 +236,7 @@ impl Area<'_> {
     }
 }
 
-/// Maps snapboot as `execve` would: its entry point.
+/// Maps snapboot as `execve` would. Returns its entry point.
 fn map_snapboot(remote: &Remote, memory: &Memory, sp: u64) -> Result<u64, TraceError> {
     let system = TraceError::system;
     let path = find_snapboot()?;

@@ -4,8 +4,8 @@ use super::memory::Memory;
 use snapfn_format::arch::BREAKPOINT;
 use std::io;
 
-/// An `int3` in the program's code. The page becomes a private copy; the dump compares contents, so that a
-/// removed breakpoint leaves no trace in the snapshot.
+/// An `int3` in the program's code. The page becomes a private copy. Since the dump compares contents, a removed
+/// breakpoint leaves no trace in the snapshot.
 #[derive(Debug)]
 pub(crate) struct Breakpoint {
     pub(crate) addr: u64,

@@ -1,12 +1,12 @@
-//! The clocks of a program under the snapshotter: plain system calls, and no vDSO of the kernel's.
+//! The clocks of a program under the snapshotter: plain system calls, without the kernel's vDSO.
 //!
 //! A snapshot holds no code of the host's vDSO, so no thread, signal frame or return address may lie in it at the point.
 //! The slots of the synthetic vDSO lead to plain system calls until an instance starts, and the kernel's own image is
 //! unmapped before the program's first instruction: a program that looks for `[vdso]` in /proc/self/maps finds none, as on
 //! a kernel that was started with `vdso=0`, and keeps no address of it.
 //!
-//! Where the kernel has sealed the image (CONFIG_MSEAL_SYSTEM_MAPPINGS, Linux 6.16), it stays mapped. `dump::code` refuses
-//! what then lies in it.
+//! If the kernel has sealed the image (CONFIG_MSEAL_SYSTEM_MAPPINGS, Linux 6.16), it stays mapped. `dump::code` then
+//! refuses a program that is in it.
 
 use super::boot::is_kernels;
 use super::maps::Vma;
@@ -26,11 +26,11 @@ pub(crate) fn is_vdso(name: &str) -> bool {
     name == "[vdso]" || name.starts_with("[vvar")
 }
 
-/// Unmaps the kernel's vDSO of process `pid`: where it was, if it is gone.
+/// Unmaps the kernel's vDSO of process `pid`. Returns its address if it is gone.
 pub(super) fn take_away(pid: Tid, remote: &Remote) -> io::Result<Option<u64>> {
     let vmas = maps::read(pid)?;
     let parts: Vec<_> = vmas.iter().filter(|vma| is_vdso(&vma.name)).collect();
-    // The code first: where that is sealed, the data stays with it.
+    // The code goes first: if it is sealed, the data stays with it.
     let Some(code) = parts.iter().find(|vma| vma.name == "[vdso]") else { return Ok(None) };
     if remote.call(libc::SYS_munmap, &[code.start, code.end - code.start]).is_err() {
         return Ok(None);
@@ -41,14 +41,14 @@ pub(super) fn take_away(pid: Tid, remote: &Remote) -> io::Result<Option<u64>> {
     Ok(Some(code.start))
 }
 
-/// What the kernel has mapped, apart from a vDSO that has been taken away: something else may come to lie there.
+/// The kernel's mappings, without a vDSO that has been unmapped: another mapping may later lie there.
 pub(super) fn kernel_ranges(vmas: &[Vma], gone: Option<u64>) -> Vec<(u64, u64)> {
     let kernels = vmas.iter().filter(|vma| is_kernels(&vma.name) && !(gone.is_some() && is_vdso(&vma.name)));
     kernels.map(|vma| (vma.start, vma.end)).collect()
 }
 
 impl Tracer {
-    /// Gives a program that goes on without a snapshot the kernel's vDSO again. A failure costs it time and nothing else.
+    /// Gives a program that goes on without a snapshot the kernel's vDSO again. A failure only costs it time.
     pub(super) fn bring_clocks_back(&self, frozen: &[Frozen]) -> io::Result<()> {
         let (Some(addr), Some(task)) = (self.booted.vdso, frozen.first()) else { return Ok(()) };
         if self.is_filtered() {
@@ -62,7 +62,7 @@ impl Tracer {
         self.fill_slots()
     }
 
-    /// Lets the slots of the synthetic vDSO lead to the kernel's functions.
+    /// Makes the slots of the synthetic vDSO lead to the kernel's functions.
     fn fill_slots(&self) -> io::Result<()> {
         let vmas = maps::read(self.pid)?;
         let Some(image) = vmas.iter().find(|vma| vma.name == "[vdso]") else { return Ok(()) };

@@ -18,7 +18,7 @@ impl Deadline {
         Deadline { end: Instant::now() + limit, seconds }
     }
 
-    /// What is left of it; zero when it has passed.
+    /// The rest of the time; zero when it has passed.
     pub(crate) fn left(&self) -> Duration {
         self.end.saturating_duration_since(Instant::now())
     }

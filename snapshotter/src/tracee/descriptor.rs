@@ -11,7 +11,7 @@ fn owned(value: i64) -> io::Result<OwnedFd> {
     if value < 0 {
         return Err(io::Error::last_os_error());
     }
-    // SAFETY: a new descriptor that the kernel has just given to nobody else.
+    // SAFETY: the descriptor is new, and no other code has it.
     Ok(unsafe { OwnedFd::from_raw_fd(value as RawFd) })
 }
 

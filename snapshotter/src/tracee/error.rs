@@ -34,7 +34,7 @@ pub(crate) enum TraceError {
     NoSyscall(String),
     #[error("there is no process {0}")]
     NoProcess(i32),
-    #[error("process {pid} cannot be looked at: {why}")]
+    #[error("process {pid} cannot be checked: {why}")]
     NotAttachable { pid: i32, why: String },
     #[error("{0}")]
     Split(String),
@@ -46,7 +46,7 @@ impl TraceError {
     }
 }
 
-/// What to do about a file that the kernel does not execute.
+/// The remedy for a file that the kernel does not execute.
 fn remedy(path: &Path, source: &io::Error) -> String {
     match source.raw_os_error() {
         Some(libc::ENOEXEC) => "; it is neither an ELF program nor a script with a first line #!".to_owned(),

@@ -1,8 +1,8 @@
-//! Stopping every task at the snapshot point, and taking each out of the system call that it is in.
+//! Stops every task at the snapshot point, and rewinds each out of its system call.
 //!
-//! A task that our stop has interrupted inside a system call shows the kernel's internal restart code in rax.
-//! The kernel would act on it when the task resumes; an instance has no such kernel state, so the registers are
-//! rewound here as the kernel would (arch/x86/kernel/signal.c):
+//! If the stop has interrupted a task inside a system call, rax has the kernel's internal restart code. The kernel
+//! would act on it when the task resumes. An instance has no such kernel state, so this module rewinds the registers as
+//! the kernel would (arch/x86/kernel/signal.c):
 //!
 //! | rax | calls | rewound to |
 //! |---|---|---|
@@ -10,9 +10,9 @@
 //! | ERESTART_RESTARTBLOCK | nanosleep, poll, futex with a timeout | instance: the call with the time that is left; the program itself: `restart_syscall`, for the kernel still knows the end |
 //! | EINTR | [`answers_eintr`] | the call with the time that is left |
 //!
-//! That is right for EINTR from a real signal, too: that signal is pending still (the kernel stops for its tracer
+//! That is also right for EINTR from a real signal: the signal is still pending (the kernel stops for its tracer
 //! first), and its handler runs before the call instead of during it. The calls are those of signal(7) that fail so
-//! "even in the absence of signal handlers"; none of them has had an effect when it answers EINTR.
+//! "even in the absence of signal handlers". None of them has had an effect when it returns EINTR.
 
 use super::ptrace::{self, Regs, Stop, SyscallStop, Tid};
 use super::run::{Reached, Task, Tracer};
@@ -27,13 +27,13 @@ use std::time::{Duration, Instant};
 #[derive(Clone, Debug)]
 pub(crate) struct Frozen {
     pub(crate) tid: Tid,
-    /// Stopped at a system call's entry, which must be skipped before anything else is run.
+    /// The task is stopped at a system call's entry. The call must be skipped before the task runs another one.
     pub(crate) at_entry: bool,
     /// Registers of an instance.
     pub(crate) instance: Regs,
-    /// What is left of the timeout of the system call that an instance restarts.
+    /// The rest of the timeout of the system call that an instance restarts.
     pub(crate) timeout: Option<Remaining>,
-    /// Registers of the program itself when it goes on.
+    /// Registers with which the program itself goes on.
     pub(crate) survivor: Regs,
 }
 
@@ -42,13 +42,13 @@ const ERESTARTNOINTR: i64 = -513;
 const ERESTARTNOHAND: i64 = -514;
 const ERESTART_RESTARTBLOCK: i64 = -516;
 
-/// Whether system call `number` answers EINTR when a stop interrupts it, and is never restarted by the kernel.
+/// Whether system call `number` returns EINTR when a stop interrupts it, and the kernel never restarts it.
 fn answers_eintr(number: i64) -> bool {
     match number {
         libc::SYS_epoll_wait | libc::SYS_epoll_pwait | libc::SYS_epoll_pwait2 => true,
         libc::SYS_rt_sigtimedwait | libc::SYS_semop | libc::SYS_semtimedop => true,
         libc::SYS_msgrcv | libc::SYS_msgsnd | libc::SYS_io_getevents => true,
-        // With a timeout in memory that the kernel cannot write what is left to.
+        // Calls with a timeout in memory to which the kernel does not write the rest.
         libc::SYS_select | libc::SYS_pselect6 | libc::SYS_ppoll => true,
         // Sockets with SO_RCVTIMEO or SO_SNDTIMEO.
         libc::SYS_accept | libc::SYS_accept4 | libc::SYS_connect => true,
@@ -67,7 +67,7 @@ struct Rewound {
     again: Option<i64>,
 }
 
-/// Takes `regs` of a stopped task out of its system call; `entered` is the number of the one it entered last.
+/// Rewinds `regs` of a stopped task out of its system call. `entered` is the number of the call that it entered last.
 fn rewind(regs: &Regs, entered: Option<u64>) -> Rewound {
     let number = match regs[reg::ORIG_RAX] as i64 {
         libc::SYS_restart_syscall => entered.map_or(libc::SYS_restart_syscall, |number| number as i64),
@@ -94,7 +94,8 @@ fn rewind(regs: &Regs, entered: Option<u64>) -> Rewound {
     Rewound { instance, survivor, again: Some(number) }
 }
 
-/// The registers with which a task makes its call again that a stop has ended with EINTR; `None`: no such call.
+/// The registers with which a task makes its call again after a stop has ended it with EINTR; `None` if it is not in
+/// such a call.
 pub(super) fn again_after_eintr(regs: &Regs) -> Option<Regs> {
     let is_eintr = regs[reg::RAX] as i64 == -i64::from(libc::EINTR);
     let Rewound { survivor, again, .. } = rewind(regs, None);
@@ -102,7 +103,7 @@ pub(super) fn again_after_eintr(regs: &Regs) -> Option<Regs> {
 }
 
 impl Tracer {
-    /// Stops all tasks; the one at the point comes with the registers found there. The main thread is first.
+    /// Stops all tasks. The task at the point has the registers that it had there. The main thread is first.
     pub(crate) fn freeze(&mut self, reached: &Reached) -> Result<Vec<Frozen>, TraceError> {
         let mut frozen = vec![Frozen {
             tid: reached.tid,
@@ -115,7 +116,7 @@ impl Tracer {
         Ok(frozen)
     }
 
-    /// Tasks of the program that nobody has told us of: they were made with CLONE_UNTRACED.
+    /// Tasks of the program that the kernel has not reported, since they were made with CLONE_UNTRACED.
     fn seize_untraced(&mut self) -> Result<bool, TraceError> {
         let system = TraceError::system;
         let tids = super::attach::tasks(self.pid).map_err(system("/proc/PID/task"))?;
@@ -127,7 +128,7 @@ impl Tracer {
             }
             match ptrace::seize(tid, ptrace::OPTIONS) {
                 Err(error) if error.raw_os_error() == Some(libc::ESRCH) => continue,
-                // Made by a task that is traced, which has not been reported yet.
+                // A traced task has made this one, and the kernel has not reported it yet.
                 Err(error) if error.raw_os_error() == Some(libc::EPERM) => {}
                 other => other.map_err(system("ptrace(PTRACE_SEIZE)"))?,
             }
@@ -143,7 +144,7 @@ impl Tracer {
         self.tasks.get(&tid).is_some_and(|task| task.in_vfork) && is_asleep()
     }
 
-    /// Waits for the next stop of a task, which may be in a system call that none interrupts.
+    /// Waits for the next stop of a task, which may be in a system call that no stop interrupts.
     fn next_stop(&self, tid: Tid) -> Result<Stop, TraceError> {
         let system = TraceError::system;
         let start = Instant::now();
@@ -157,7 +158,7 @@ impl Tracer {
         Ok(ptrace::wait(tid).map_err(system("wait4"))?.1)
     }
 
-    /// Stops every task that is not in `frozen` yet; the main thread is first then.
+    /// Stops every task that is not in `frozen` yet. Afterwards the main thread is first.
     fn stop_others(&mut self, frozen: &mut Vec<Frozen>) -> Result<(), TraceError> {
         let system = TraceError::system;
         loop {
@@ -173,7 +174,7 @@ impl Tracer {
                     continue;
                 }
                 if Status::read(self.pid, tid).is_ok_and(|status| status.has_ended()) {
-                    // A first thread that has ended is reported when all others have, too.
+                    // The kernel reports the end of the first thread when all others have ended, too.
                     self.tasks.remove(&tid);
                     continue;
                 }
@@ -217,7 +218,7 @@ impl Tracer {
                 Stop::NewTask(event) => {
                     self.new_task(tid, event)?;
                     ptrace::resume_to_syscall(tid, 0).map_err(system("ptrace(PTRACE_SYSCALL)"))?;
-                    // The stop that was asked for comes when the child is done with the memory.
+                    // The requested stop comes when the child no longer uses the memory.
                     if self.waits_in_vfork(tid) {
                         self.tasks.remove(&tid);
                         self.in_vfork.push(tid);
@@ -229,7 +230,7 @@ impl Tracer {
                     let exe = std::fs::read_link(format!("/proc/{}/exe", self.pid)).unwrap_or_default();
                     return Err(TraceError::Replaced(exe));
                 }
-                // Delivered first: the handler's frame is then part of the snapshot.
+                // The signal is delivered first: the handler's frame is then part of the snapshot.
                 Stop::Signal(signal) => {
                     ptrace::resume_to_syscall(tid, signal).map_err(system("ptrace(PTRACE_SYSCALL)"))?;
                     continue;
@@ -247,7 +248,7 @@ impl Tracer {
         if at_entry {
             let args = [reg::RDI, reg::RSI, reg::RDX, reg::R10, reg::R8, reg::R9].map(|register| regs[register]);
             task.enter(&self.memory, regs[reg::ORIG_RAX], &args);
-            // As if stopped in it at once, or in the sleep that it is about to continue.
+            // The task counts as stopped in the call, or in the sleep that it is about to continue.
             regs[reg::RAX] = match regs[reg::ORIG_RAX] as i64 {
                 libc::SYS_restart_syscall => ERESTART_RESTARTBLOCK,
                 _ => ERESTARTNOINTR,
@@ -258,7 +259,7 @@ impl Tracer {
         let entered = task.entered;
         self.leave_critical_section(tid, &mut regs);
         let Rewound { mut instance, survivor, again } = rewind(&regs, entered.map(|entered| entered.number));
-        // The first instruction of the stub is the call itself, with what was left of its timeout.
+        // The first instruction of the stub is the call itself, with the rest of its timeout.
         let again = again.or_else(|| (instance[reg::RIP] == self.stub()).then_some(instance[reg::RAX] as i64));
         let timeout = again.and_then(|number| {
             let entered = entered.filter(|entered| entered.number as i64 == number);
@@ -272,7 +273,7 @@ impl Tracer {
         Ok(Frozen { tid, at_entry, instance, timeout, survivor })
     }
 
-    /// Whether the instructions at `rip` are `syscall; ret`: argument registers are the callee's to change.
+    /// Whether the instructions at `rip` are `syscall; ret`. The function may then change its argument registers.
     fn is_last_call(&self, rip: u64) -> bool {
         let mut code = [0; 3];
         self.memory.read(rip, &mut code).is_ok() && code == SYSCALL_RET
@@ -304,8 +305,7 @@ impl Tracer {
         Ok(())
     }
 
-    /// Lets the program go on by itself, from where it was stopped. A task that cannot go on is no reason to keep
-    /// others.
+    /// Lets the program go on by itself, from where it was stopped. If a task cannot go on, the others still do.
     pub(crate) fn release(&mut self, frozen: &[Frozen]) -> Result<(), TraceError> {
         let mut result = Ok(());
         self.second = None;
@@ -319,15 +319,15 @@ impl Tracer {
         result
     }
 
-    /// Whether a seccomp filter that is not ours stands in front of some task's system calls.
+    /// Whether some task has a seccomp filter that is not the snapshotter's.
     pub(crate) fn is_filtered(&self) -> bool {
         let own = Status::read(std::process::id() as Tid, std::process::id() as Tid).unwrap_or_default();
         let of = |tid: &Tid| Status::read(self.pid, *tid).unwrap_or_default();
         self.tasks.keys().any(|tid| of(tid).seccomp() != own.seccomp())
     }
 
-    /// A task inside a restartable sequence goes on at its abort handler, as after any preemption: the kernel no
-    /// longer knows once the task has run system calls for us.
+    /// A task inside a restartable sequence goes on at its abort handler, as after any preemption. The kernel cannot do
+    /// that any more after the task has run system calls for the snapshotter.
     fn leave_critical_section(&self, tid: Tid, regs: &mut Regs) {
         let rseq = ptrace::get_rseq(tid).unwrap_or_default();
         let word = |addr: u64| self.memory.read_u64(addr).unwrap_or(0);

@@ -1,4 +1,4 @@
-//! The tracee's memory, through /proc/PID/mem: it reads and writes whatever the protection.
+//! The tracee's memory, through /proc/PID/mem, which reads and writes independently of the protection.
 
 use super::ptrace::Tid;
 use std::fs::{File, OpenOptions};
@@ -47,7 +47,7 @@ impl Memory {
         let mut out = Vec::new();
         let mut at = addr;
         while out.len() < limit {
-            // Never read across a page boundary: the next page may not exist.
+            // A read never crosses a page boundary, since the next page may not exist.
             let room = (4096 - at % 4096) as usize;
             let chunk = self.read_vec(at, room as u64)?;
             if let Some(end) = chunk.iter().position(|b| *b == 0) {

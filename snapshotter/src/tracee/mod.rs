@@ -5,7 +5,7 @@
 //!  boot      at the exec stop: map snapboot, let it rebuild the image from code segment and init data files
 //!  bind      has ld.so bind functions before the program runs
 //!  clocks    no thread of the program enters the host's vDSO
-//!  adopt     instead: an instance made by snaprun, which is to be dumped again
+//!  adopt instead: an instance made by snaprun, which will be snapshotted again
 //!  run       until the snapshot point; errors name the program's end and its last output
 //!  protocol  what it tells us on its way there: structures to fill, hooks, secrets; unmapping: what is gone of them
 //!  ledger    what it has called, and which effects nothing can restore

@@ -1,8 +1,8 @@
 //! `environ` of a static program without symbols.
 //!
-//! The start-up code of a C library sets it before the first system call (glibc's and musl's `__libc_start_main` do it
-//! as their first step), and no code of the program's own has run then: what holds the vector's address in the
-//! program's data at that moment is the C library's variable.
+//! The start-up code of a C library sets it before the first system call (the first step of glibc's and musl's
+//! `__libc_start_main`). No code of the program itself has run then. So the words in the program's data that hold the
+//! vector's address at that moment are the C library's variables.
 
 use super::boot::Booted;
 use super::memory::Memory;
@@ -21,14 +21,14 @@ pub(crate) struct Nameless {
 }
 
 impl Nameless {
-    /// Looks for them in a program that was rebuilt here, has no interpreter and does not name the variable.
+    /// Prepares the search if the program was rebuilt here, has no interpreter and does not name the variable.
     pub(super) fn of(spawned: &Spawned, booted: &Booted) -> Self {
         let is_static = spawned.is_ours && !spawned.is_instance && booted.interp.is_none();
         let is_wanted = is_static && symbols::variables(Path::new(&booted.exe), &ENVIRON).is_empty();
         Nameless { is_wanted, words: Vec::new() }
     }
 
-    /// At a system call: looks, if it is the first one.
+    /// At a system call: searches if it is the first one.
     pub(super) fn look(&mut self, memory: &Memory, booted: &Booted) {
         if !std::mem::take(&mut self.is_wanted) {
             return;

@@ -1,4 +1,5 @@
-//! The program's standard output and error: passed on to our own standard error, the last part kept for messages.
+//! Passes the program's standard output and error on to the snapshotter's standard error, and keeps the last part for
+//! messages.
 
 use std::io::{self, PipeReader, Read, Write};
 use std::sync::{Arc, Mutex};
@@ -27,7 +28,8 @@ impl Output {
         Output { tail, readers }
     }
 
-    /// Waits a moment for what is still in the pipes; longer is in vain, where a child of the program has them, too.
+    /// Waits a moment for the rest of the output in the pipes, and not longer, since a child of the program may have
+    /// the pipes, too.
     pub(crate) fn drain(&self) {
         for _ in 0..50 {
             if self.readers.iter().all(JoinHandle::is_finished) {

@@ -1,4 +1,4 @@
-//! What the program tells us through the protocol of the snapshot point (FORMAT.md).
+//! Serves the protocol of the snapshot point (FORMAT.md).
 
 use super::maps;
 use super::memory::Memory;
@@ -16,19 +16,20 @@ const OP_INFO: u64 = 1;
 const OP_SECRET: u64 = 2;
 const OP_HOOK: u64 = 3;
 
-/// `struct snap_info`: its size, where it says what is done in an instance, and where the list of hooks starts.
+/// `struct snap_info`: its size, and the offsets of `hooks` and `first`.
 const INFO_LEN: u64 = 56;
 pub(crate) const INFO_HOOKS: u64 = 40;
 const INFO_FIRST: u64 = 48;
 /// Functions of the program's choice are called.
 pub(crate) const HOOKS_OWN: u64 = 1;
 
-/// `struct snap_hook`: the next one, the function, its argument, and the `struct snap_info` of whoever registers it.
+/// `struct snap_hook`: the next one, the function, its argument, and the `struct snap_info` of the code that registers
+/// it.
 pub(crate) const HOOK_LEN: u64 = 32;
 const HOOK_FUNCTION: u64 = 8;
 const HOOK_INFO: u64 = 24;
 
-/// What the program has told us.
+/// The structures, hooks and secrets that the program has registered.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Registered {
     /// Addresses of `struct snap_info`s.
@@ -39,36 +40,38 @@ pub(crate) struct Registered {
     pub(crate) hooks: IndexMap<u64, u64>,
     /// `(address, length)` of secrets.
     pub(crate) secrets: Vec<(u64, u64)>,
-    /// What was in them when they were declared, up to 1 MiB of each.
+    /// Their content when they were declared, up to 1 MiB of each.
     pub(crate) seen: Vec<(u64, Vec<u8>)>,
     /// Bytes in `seen`.
     seen_len: usize,
-    /// More was declared than is kept track of.
+    /// The program has declared more than is recorded.
     pub(crate) has_too_many_secrets: bool,
 }
 
-/// So many ranges are kept track of, and so many bytes of what was in them: a program may declare secrets without end.
+/// The most ranges that are recorded, and the most bytes of their content: a program may declare secrets without end.
 pub(crate) const MAX_SECRETS: usize = 1 << 14;
 const MAX_SEEN: usize = 64 << 20;
 
 impl Registered {
-    /// What an instance's program had registered when its snapshot was taken: `infos` of its plan, and the hooks.
+    /// The structures and hooks that an instance's program had registered when its snapshot was taken.
     pub(super) fn of_instance(memory: &Memory, infos: Vec<u64>, is_marked: bool) -> io::Result<Self> {
         let mut hooks = IndexMap::new();
         let mut hook = infos.first().map_or(Ok(0), |info| memory.read_u64(info + INFO_FIRST))?;
-        // A list that leads back to itself ends, too.
+        // The limit also ends a list that leads back to itself.
         while hook != 0 && hooks.insert(hook, memory.read_u64(hook + HOOK_FUNCTION)?).is_none() {
             hook = memory.read_u64(hook)?;
         }
         Ok(Registered { is_marked: is_marked && !infos.is_empty(), infos, hooks, ..Registered::default() })
     }
 
-    /// How many hooks nobody is going to call: only whoever marks the point does, and finds them by its structure.
+    /// Number of hooks that no code will call. Only the code that marks the point calls them, and it finds them by its
+    /// structure.
     pub(crate) fn uncalled(&self, at: u32) -> usize {
         if at == AT_READY && self.is_marked { 0 } else { self.hooks.len() }
     }
 
-    /// Serves an operation: what the call returns instead of being executed. `None` for those that are none of ours.
+    /// Serves an operation. Returns the result that the call gets instead of being executed; `None` if the operation is
+    /// not of this protocol.
     pub(super) fn serve(&mut self, pid: Tid, memory: &Memory, op: u64, a: u64, b: u64) -> Option<u64> {
         let outcome = match op {
             OP_INFO => self.note_info(pid, memory, a),
@@ -87,7 +90,7 @@ impl Registered {
         Ok(())
     }
 
-    /// Notes that `len` bytes at `addr` are not to be stored.
+    /// Records that `len` bytes at `addr` must not be stored.
     fn note_secret(&mut self, pid: Tid, memory: &Memory, addr: u64, len: u64) -> Result<(), i32> {
         if self.secrets.len() >= MAX_SECRETS || self.seen_len >= MAX_SEEN {
             self.has_too_many_secrets = true;
@@ -95,7 +98,7 @@ impl Registered {
         }
         mapped(pid, addr, len)?;
         let bytes = memory.read_vec(addr, len.min(1 << 20)).ok().map(|bytes| (addr, bytes));
-        // Often the same again, for a loop around it.
+        // A loop often declares the same range again.
         if bytes.is_some() && self.seen.last() == bytes.as_ref() && self.secrets.last() == Some(&(addr, len)) {
             return Ok(());
         }
@@ -122,7 +125,7 @@ impl Registered {
         Ok(())
     }
 
-    /// Forgets what goes with memory that is taken away: a library that is unloaded is not called, and what comes to lie at
+    /// Removes structures and hooks in memory that is unmapped: an unloaded library is not called, and later memory at
     /// its place is not written to.
     pub(super) fn forget(&mut self, gone: &Range<u64>) {
         let stays = |addr: u64, len: u64| gone.is_empty() || addr >= gone.end || addr.saturating_add(len) <= gone.start;
@@ -131,8 +134,8 @@ impl Registered {
         self.hooks.retain(|hook, function| stays(*hook, HOOK_LEN) && stays(*function, 1));
     }
 
-    /// Links the hooks and tells the program, and those who look at the snapshot, where they are: what a snapshot is about
-    /// to be taken of, which does not go on.
+    /// Links the hooks and writes their address into the structure, for the program and for tools that read the
+    /// snapshot. The snapshot is about to be taken, and the program does not go on before that.
     pub(crate) fn publish(&self, memory: &Memory) -> io::Result<()> {
         let mut list = 0u64;
         for hook in self.hooks.keys().rev() {
@@ -154,7 +157,7 @@ fn check_info(pid: Tid, memory: &Memory, addr: u64) -> Result<(), i32> {
     if addr.is_multiple_of(8) && u64::from(size) >= INFO_LEN { Ok(()) } else { Err(libc::EINVAL) }
 }
 
-/// An error, as the kernel would answer it: EINVAL for a range that is none, EFAULT where not all of it is the program's
+/// The error that the kernel would return: EINVAL for an invalid range, EFAULT if not all of it is the program's
 /// memory.
 fn mapped(pid: Tid, addr: u64, len: u64) -> Result<(), i32> {
     let end = addr.checked_add(len).filter(|_| len > 0).ok_or(libc::EINVAL)?;

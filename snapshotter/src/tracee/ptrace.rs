@@ -44,7 +44,7 @@ pub(crate) enum Stop {
     Group(i32),
     /// Entry or exit of a system call.
     Syscall,
-    /// `fork`, `vfork` or `clone`; the message is the new task.
+    /// `fork`, `vfork` or `clone`. The message is the new task's ID.
     NewTask(Event),
     /// After a successful `execve`.
     Exec,
@@ -230,10 +230,10 @@ pub(crate) fn has_thread_area(tid: Tid) -> bool {
     })
 }
 
-/// Head of the robust futex list of a task; 0 when there is none.
+/// Head of the robust futex list of a task; 0 if it has none.
 pub(crate) fn get_robust_list(tid: Tid) -> io::Result<u64> {
     let (mut head, mut len) = (0u64, 0usize);
-    // SAFETY: two writable locals of the expected sizes.
+    // SAFETY: both locals are writable and have the expected sizes.
     let result = unsafe { libc::syscall(libc::SYS_get_robust_list, tid, &raw mut head, &raw mut len) };
     if result == -1 { Err(io::Error::last_os_error()) } else { Ok(head) }
 }
@@ -241,7 +241,7 @@ pub(crate) fn get_robust_list(tid: Tid) -> io::Result<u64> {
 /// A system call at its entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct SyscallEntry {
-    /// `AUDIT_ARCH_…`: the interface by which it was made.
+    /// `AUDIT_ARCH_…`: the interface by which the call was made.
     pub(crate) arch: u32,
     pub(crate) number: u64,
     pub(crate) args: [u64; 6],
@@ -325,7 +325,7 @@ pub(crate) fn wait(tid: Tid) -> io::Result<(Tid, Stop)> {
     }
 }
 
-/// As [`wait`], without waiting; `None`: nothing has happened.
+/// As [`wait`], but does not block; `None` if there is no report.
 pub(crate) fn try_wait(tid: Tid) -> io::Result<Option<(Tid, Stop)>> {
     let mut status = 0;
     // SAFETY: status is a live local.
@@ -336,7 +336,7 @@ pub(crate) fn try_wait(tid: Tid) -> io::Result<Option<(Tid, Stop)>> {
     }
 }
 
-/// Whether a task has something to report to [`wait`], which stays there.
+/// Whether there is a report for [`wait`]. The report stays there.
 pub(crate) fn has_stopped(tid: Tid) -> io::Result<bool> {
     let options = libc::WSTOPPED | libc::WEXITED | libc::WNOHANG | libc::WNOWAIT | libc::__WALL;
     // SAFETY: an all-zero siginfo_t is valid; `info` is a live local.

@@ -1,14 +1,14 @@
-//! System calls executed by the tracee on our behalf.
+//! System calls that the tracee executes for the snapshotter.
 //!
-//! The tracee is sent to a `syscall` instruction and taken through its entry and exit stops. No SIGTRAP is
-//! involved (a forced one would reset a disposition that the program has set), and all signals are blocked
-//! meanwhile; registers and mask are put back when the guard is dropped.
+//! The guard sets the tracee to a `syscall` instruction and resumes it through the entry and exit stops. No SIGTRAP is
+//! involved: a forced one would reset a disposition that the program has set. All signals are blocked meanwhile.
+//! Dropping the guard puts registers and mask back.
 
 use super::ptrace::{self, Regs, Stop, Tid};
 use snapfn_format::snap::reg;
 use std::io;
 
-/// A stopped task that runs system calls for us.
+/// A stopped task that runs system calls for the snapshotter.
 #[derive(Debug)]
 pub(crate) struct Remote {
     tid: Tid,
@@ -41,7 +41,7 @@ impl Remote {
                 Stop::Exited(_) | Stop::Killed(_) => {
                     return Err(io::Error::other("the program died under the snapshotter"));
                 }
-                // A group stop or an event that was under way: go on.
+                // A group stop or an event was under way: go on.
                 _ => ptrace::resume_to_syscall(self.tid, 0)?,
             }
         }
@@ -70,7 +70,7 @@ impl Remote {
     /// Puts registers and signal mask back.
     pub(crate) fn finish(self) -> io::Result<()> {
         let mut regs = self.saved;
-        // Not in a system call any more: nothing to restart.
+        // The task is no longer in a system call, so the kernel restarts none.
         regs[reg::ORIG_RAX] = u64::MAX;
         ptrace::set_regs(self.tid, &regs)?;
         ptrace::set_sigmask(self.tid, self.mask)

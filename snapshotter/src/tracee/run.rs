@@ -1,4 +1,4 @@
-//! Running the rebuilt program up to its snapshot point.
+//! Runs the rebuilt program up to its snapshot point.
 
 use super::boot::Booted;
 use super::breakpoint::Breakpoint;
@@ -59,14 +59,14 @@ impl StopAt {
         })
     }
 
-    /// Whether the entry of this system call is the place.
+    /// Whether the entry of this system call is the snapshot point.
     fn is_syscall(&self, entered: u64, args: &[u64; 6]) -> bool {
         matches!(self, StopAt::Syscall { number, first }
             if *number == entered && first.is_none_or(|fd| args[0] as u32 == fd as u32))
     }
 }
 
-/// Where the program stands.
+/// The state of the program at its point.
 #[derive(Clone, Debug)]
 pub(crate) struct Reached {
     pub(crate) tid: Tid,
@@ -76,7 +76,7 @@ pub(crate) struct Reached {
     pub(crate) at_entry: bool,
     /// Registers that an instance starts with.
     pub(crate) instance: Regs,
-    /// Registers that the program itself goes on with.
+    /// Registers with which the program itself goes on.
     pub(crate) survivor: Regs,
     /// The point is `e_entry` of a program without a C library: its stack pointer names the vectors.
     pub(crate) bare_entry: bool,
@@ -85,18 +85,19 @@ pub(crate) struct Reached {
 /// A task of the program.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Task {
-    /// What its system call is made to return instead of being executed.
+    /// The result that its system call gets instead of being executed.
     pub(crate) answer: Option<u64>,
-    /// The call that it is in, where that takes memory away.
+    /// The call that the task is in, if it removes memory.
     pub(super) unmapping: Option<Unmapping>,
     /// The system call that it entered last.
     pub(crate) entered: Option<Entered>,
-    /// It has made a child by vfork, and may still wait for it.
+    /// The task has made a child by vfork, and may still wait for it.
     pub(super) in_vfork: bool,
 }
 
 impl Task {
-    /// It enters system call `number`. restart_syscall continues the call before it, whose number and time stay.
+    /// Records that the task enters system call `number`. restart_syscall continues the call before it, whose number
+    /// and time stay.
     pub(super) fn enter(&mut self, memory: &Memory, number: u64, args: &[u64; 6]) {
         if number != libc::SYS_restart_syscall as u64 {
             self.entered = Some(Entered::now(memory, number, args));
@@ -107,7 +108,7 @@ impl Task {
 /// Outcome of looking for `main` by single steps.
 enum MainSearch {
     Found(u64),
-    /// A system call came first: there is no C library's start-up code.
+    /// A system call came first: the program has no start-up code of a C library.
     None,
 }
 
@@ -120,7 +121,7 @@ pub(crate) struct Tracer {
     pub(crate) memory: Memory,
     pub(crate) tasks: BTreeMap<Tid, Task>,
     pub(crate) registered: Registered,
-    /// What it has called that nothing can restore.
+    /// The calls of the program whose effects cannot be restored.
     pub(crate) ledger: Ledger,
     pub(crate) strings: Strings,
     /// Addresses that the program has passed to `futex`.
@@ -181,8 +182,8 @@ impl Tracer {
         }
     }
 
-    /// After a release: waits until the program has ended, or the deadline has passed; whether it has ended. Tasks that
-    /// could not be released before are, as soon as they stop.
+    /// After a release: waits until the program has ended or the deadline has passed. Returns whether it has ended.
+    /// Tasks that could not be released before are released when they stop.
     pub(crate) fn wait_for_end(&mut self) -> bool {
         while !self.deadline.left().is_zero() {
             match ptrace::try_wait(-1) {
@@ -210,7 +211,7 @@ impl Tracer {
         }
     }
 
-    /// Runs to `stop`. `Ok(None)`: there is no `main` to be found in this program, and it must be started again to stop
+    /// Runs to `stop`. `Ok(None)` means that `main` was not found in this program, which must be started again to stop
     /// at its first instruction.
     pub(crate) fn run_to(&mut self, stop: &StopAt) -> Result<Option<Reached>, TraceError> {
         let watchdog = Watchdog::start(self.pid, self.deadline.left());
@@ -224,7 +225,7 @@ impl Tracer {
         }
     }
 
-    /// Runs to `address`, whatever it is.
+    /// Runs to `address`.
     pub(super) fn run_to_address(&mut self, address: u64, timeout: f64) -> Result<Reached, TraceError> {
         let watchdog = Watchdog::start(self.pid, Duration::try_from_secs_f64(timeout).unwrap_or(Duration::MAX));
         let result = self.insert(address).and_then(|()| self.event_loop(&StopAt::Entry));
@@ -317,11 +318,11 @@ impl Tracer {
         regs[reg::RSI] & 0xffff_ffff == argc && regs[reg::RDX] == self.booted.request.argv
     }
 
-    /// Resumes all tasks and serves their stops until one is at a breakpoint, or at the system call that `at` means.
+    /// Resumes all tasks and serves their stops until one is at a breakpoint, or at the system call that `at` names.
     fn event_loop(&mut self, at: &StopAt) -> Result<Reached, TraceError> {
         let system = TraceError::system;
         let go_on = |tid, signal| match ptrace::resume_to_syscall(tid, signal) {
-            // The task has died meanwhile: its end will be reported.
+            // The task has died meanwhile. The kernel will report its end.
             Err(error) if error.raw_os_error() == Some(libc::ESRCH) => Ok(()),
             other => other.map_err(system("ptrace(PTRACE_SYSCALL)")),
         };
@@ -364,12 +365,12 @@ impl Tracer {
         }
     }
 
-    /// Task `tid` has made another one. A thread is the program's; a child process is none of ours: it goes its own way,
-    /// without the breakpoint that it has inherited, unless it runs in the program's own memory.
+    /// Task `tid` has made another one. A thread belongs to the program. A child process runs on untraced, without the
+    /// breakpoint that it has inherited, unless it runs in the program's own memory.
     pub(super) fn new_task(&mut self, tid: Tid, event: Event) -> Result<(), TraceError> {
         let system = TraceError::system;
         let new = ptrace::event_message(tid).map_err(system("ptrace event"))? as Tid;
-        // The event alone does not tell: `clone` with another signal than SIGCHLD makes a process, too.
+        // The event does not distinguish them: `clone` with another signal than SIGCHLD makes a process, too.
         if event == Event::Clone && Path::new(&format!("/proc/{}/task/{new}", self.pid)).exists() {
             self.tasks.insert(new, Task::default());
             return Ok(());
@@ -381,14 +382,15 @@ impl Tracer {
         }
         ptrace::detach(new, 0).map_err(system("ptrace(PTRACE_DETACH)"))?;
         if event == Event::Vfork {
-            // From now on the task cannot be stopped, and so not released either: it must survive our end by itself.
+            // From now on the task cannot be stopped, and so not released either. It must survive the snapshotter's end
+            // by itself.
             ptrace::set_options(tid, OPTIONS & !OPTION_EXITKILL).map_err(system("ptrace(PTRACE_SETOPTIONS)"))?;
             self.tasks.entry(tid).or_default().in_vfork = true;
         }
         Ok(())
     }
 
-    /// A task that is stopped at a system call does not wait in `vfork` any more.
+    /// A task that is stopped at a system call no longer waits in `vfork`.
     pub(super) fn leave_vfork(&mut self, tid: Tid) -> Result<(), TraceError> {
         match self.tasks.get_mut(&tid) {
             Some(task) if task.in_vfork => {
@@ -447,7 +449,7 @@ impl Tracer {
         if protocol {
             let answer = self.registered.serve(self.pid, &self.memory, args[1], args[2], args[3]);
             if answer.is_some() {
-                // Answered by us: the call itself is skipped.
+                // The snapshotter sets the result, and the call itself is skipped.
                 self.tasks.entry(tid).or_default().answer = answer;
                 let mut regs = ptrace::get_regs(tid).map_err(system("registers"))?;
                 regs[reg::ORIG_RAX] = u64::MAX;
@@ -461,7 +463,7 @@ impl Tracer {
             return Ok(None);
         }
         let regs = ptrace::get_regs(tid).map_err(system("registers"))?;
-        // Re-executing the call: back over the two bytes of `syscall`, its number in rax again.
+        // To execute the call again, rip goes back over the two bytes of `syscall`, and rax gets its number again.
         let mut again = regs;
         again[reg::RIP] -= 2;
         again[reg::RAX] = number;
@@ -474,7 +476,7 @@ impl Tracer {
         Ok(Some(Reached { tid, at: AT_READY, at_entry: true, instance, survivor: again, bare_entry: false }))
     }
 
-    /// Looks for the wanted symbol in files mapped since the last time; sets the breakpoint when it is there.
+    /// Looks for the wanted symbol in files mapped since the last time; sets the breakpoint when it is found.
     fn look_for_symbol(&mut self) -> Result<(), TraceError> {
         let Some((name, searched)) = &mut self.wanted else { return Ok(()) };
         let vmas = maps::read(self.pid).map_err(TraceError::system("/proc/PID/smaps"))?;
@@ -499,7 +501,7 @@ impl Tracer {
                 self.wanted = None;
                 self.insert(addr)
             }
-            // A library whose code is not mapped yet: ld.so maps the file once and then its segments over it.
+            // The library's code is not mapped yet: ld.so maps the file once and then its segments over it.
             Some(_) => {
                 searched.clear();
                 Ok(())
@@ -508,7 +510,7 @@ impl Tracer {
         }
     }
 
-    /// Whether the symbol of `--at symbol:` has been seen at all.
+    /// The symbol of `--at symbol:` if it has not been found.
     pub(crate) fn missing_symbol(&self) -> Option<&str> {
         self.wanted.as_ref().map(|(name, _)| name.as_str())
     }

@@ -1,13 +1,13 @@
-//! The initialisation run twice, with the same layout and other vectors: what then differs in just the way in which the
-//! vectors do holds the arguments or the environment.
+//! Runs the initialisation twice, with the same layout and other vectors. A word that then differs just as the vectors
+//! do holds the arguments or the environment.
 //!
-//! Before its first instruction the program is forked. Both processes have the same memory, placed alike, the same
-//! random bytes and the same descriptors. The copy gets its standard streams from /dev/null and other vectors: further
-//! down on its stack, with many more arguments and variables. It runs once the program itself stands at `main`, up to
-//! `main` as well, is compared, and ends there.
+//! The snapshotter forks the program before its first instruction. Both processes have the same memory at the same
+//! addresses, the same random bytes and the same descriptors. The copy gets standard streams from /dev/null and other
+//! vectors: further down on its stack, with many more arguments and variables. When the program itself stands at
+//! `main`, the copy runs up to `main` as well, is compared, and ends there.
 //!
-//! What else differs (PIDs, times, what getrandom gives) is never taken for a vector: a count differs by [`EXTRA_ARGS`]
-//! or [`EXTRA_ENV`], an address by the distance of two vectors.
+//! No other difference (PIDs, times, bytes of getrandom) counts as a vector: a count differs by [`EXTRA_ARGS`] or
+//! [`EXTRA_ENV`], an address by the distance of two vectors.
 
 use super::boot::Booted;
 use super::memory::Memory;
@@ -22,10 +22,10 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::io;
 
-/// Arguments and variables that only the copy has: numbers by which nothing else is likely to differ.
+/// Arguments and variables that only the copy has. Other words are unlikely to differ by these numbers.
 const EXTRA_ARGS: u64 = 709;
 const EXTRA_ENV: u64 = 37;
-/// Bytes below the vectors that are mapped for the initialisation's own use, and may be used for the copy's vectors.
+/// Bytes below the vectors that the initialisation may use itself, and that the copy's vectors may use.
 const ROOM: u64 = 96 << 10;
 const EXTRA_ARG: &[u8] = b"x\0";
 const EXTRA_VARIABLE: &[u8] = b"SNAPFN_SECOND_RUN=1\0";
@@ -53,12 +53,12 @@ pub(crate) struct Second {
     /// The vectors of the program itself, and of the copy.
     pub(crate) first: Vectors,
     pub(crate) other: Vectors,
-    /// It stands at `main`.
+    /// The copy stands at `main`.
     is_there: bool,
 }
 
 impl Second {
-    /// Forks the program, which is before its first instruction. `None` if its vectors are too long to be moved.
+    /// Forks the program, which has not run its first instruction yet. `None` if its vectors are too long to be moved.
     pub(crate) fn fork(tracer: &Tracer) -> Result<Option<Self>, TraceError> {
         let system = TraceError::system;
         let first = vectors(&tracer.memory, &tracer.booted.request).map_err(system("reading the vectors"))?;
@@ -66,7 +66,7 @@ impl Second {
         let regs = ptrace::get_regs(tracer.pid).map_err(system("registers"))?;
         let gadget = tracer.booted.gadget;
         let remote = Remote::new(tracer.pid, gadget, &regs, false).map_err(system("remote system call"))?;
-        // A child of this process, not of the program, which is not to hear of its end.
+        // The copy is a child of this process, not of the program, which must not get a signal at its end.
         let flags = (libc::CLONE_PARENT | libc::SIGCHLD) as u64;
         let pid = remote.call(libc::SYS_clone, &[flags, 0, 0, 0, 0]);
         remote.finish().map_err(system("remote system call"))?;
@@ -128,7 +128,7 @@ impl Second {
         self.is_there
     }
 
-    /// By how much the copy's stack lies lower.
+    /// Distance by which the copy's stack lies lower.
     pub(crate) fn distance(&self) -> u64 {
         self.first.sp - self.other.sp
     }
@@ -136,14 +136,14 @@ impl Second {
 
 impl Drop for Second {
     fn drop(&mut self) {
-        // What has ended by itself is no process of ours any more.
+        // If the copy has ended by itself, it is no longer a process to kill.
         if !self.tracer.tasks.is_empty() {
             self.tracer.kill();
         }
     }
 }
 
-/// Kills a copy that has not run and waits for its end: nothing of it may be left when others are waited for.
+/// Kills a copy that has not run and waits for its end, so that later waits do not report it.
 fn end(pid: Tid) {
     ptrace::kill(pid, libc::SIGKILL);
     while let Ok((_, stop)) = ptrace::wait(pid) {
@@ -176,7 +176,7 @@ fn vectors(memory: &Memory, request: &BootRequest) -> io::Result<Vectors> {
     })
 }
 
-/// The copy's vectors: wholly below the first ones, strings last. `None`: there is not room enough.
+/// The copy's vectors: wholly below the first ones, strings last. `None` if there is not enough room.
 fn moved(first: &Vectors) -> Option<Vectors> {
     let (argc, envc) = (first.argc + EXTRA_ARGS, first.envc + EXTRA_ENV);
     let words = 8 * (1 + argc + 1 + envc + 1) + first.auxv_len;
@@ -196,7 +196,7 @@ fn write(memory: &Memory, first: &Vectors, other: &Vectors) -> io::Result<()> {
     let mut words = vec![other.argc];
     for index in 0..first.argc {
         let at = memory.read_u64(first.argv + 8 * index)?;
-        // The first one stays where it is, as in an instance.
+        // The first string stays where it is, as in an instance.
         words.push(if index == 0 { at } else { at - first.args + other.args });
     }
     words.extend((0..EXTRA_ARGS).map(|_| extra_arg));

@@ -10,7 +10,7 @@ pub(crate) enum Kind {
     Descriptors = 2,
 }
 
-/// Whether two processes share it; `None` where that is not told (other users' processes, no kcmp here).
+/// Whether two processes share it; `None` if that is unknown (another user's process, or no kcmp).
 pub(crate) fn is_shared(kind: Kind, a: Tid, b: Tid) -> Option<bool> {
     // SAFETY: integers only.
     match unsafe { libc::syscall(libc::SYS_kcmp, a, b, kind as i32, 0, 0) } {

@@ -1,4 +1,4 @@
-//! Starting the program: seized before its first instruction, in the compat address-space layout.
+//! Starts the program in the compat address-space layout, and seizes it before its first instruction.
 #![allow(unsafe_code)] // fork
 
 use super::adopt::is_snaprun;
@@ -24,18 +24,18 @@ pub(crate) struct SpawnOptions {
     pub(crate) stdin: Option<PathBuf>,
 }
 
-/// A program at its exec stop, and our ends of its stdio.
+/// A program at its exec stop, and the snapshotter's ends of its stdio.
 #[derive(Debug)]
 pub(crate) struct Spawned {
     pub(crate) pid: Tid,
     pub(crate) output: Output,
-    /// What the program has as descriptors 0, 1 and 2: the same open file descriptions.
+    /// The same open file descriptions as the program's descriptors 0, 1 and 2.
     pub(crate) stdio: [OwnedFd; 3],
-    /// What the program starts with; whatever differs later is its own doing.
+    /// The state that the program starts with. If a value differs later, the program has changed it.
     pub(crate) initial: Status,
-    /// It is `snaprun`, about to become an instance.
+    /// The program is `snaprun`, about to become an instance.
     pub(crate) is_instance: bool,
-    /// We have started it: what it has of its starter is ours.
+    /// The snapshotter has started it, so inherited state is the snapshotter's.
     pub(crate) is_ours: bool,
 }
 
@@ -143,7 +143,7 @@ fn wait_for_exec(pid: Tid, gate: &mut PipeWriter) -> Result<(), TraceError> {
     gate.write_all(b"x").map_err(TraceError::system("starting the program"))?;
     loop {
         match ptrace::wait(pid).map_err(TraceError::system("wait4"))?.1 {
-            // At the event itself execve has not returned yet and would still overwrite rax: go on to its exit.
+            // At the event, execve has not returned yet and would still overwrite rax: go on to its exit.
             Stop::Exec => ptrace::resume_to_syscall(pid, 0).map_err(TraceError::system("ptrace(PTRACE_SYSCALL)"))?,
             Stop::Syscall => return Ok(()),
             Stop::Exited(_) | Stop::Killed(_) => {
@@ -163,7 +163,7 @@ struct Child<'a> {
     envp: &'a [*const libc::c_char],
     cwd: Option<&'a CString>,
     stdio: [RawFd; 3],
-    /// Both ends: the child waits at one until it is traced, and gives up when nobody has the other any more.
+    /// Both ends of a pipe: the child waits at one until it is traced, and gives up when the other end is closed.
     gate: [RawFd; 2],
     failure: RawFd,
 }
@@ -191,10 +191,11 @@ impl Child<'_> {
             }
             // Rust ignores SIGPIPE in this process; the program must start as from a shell.
             libc::signal(libc::SIGPIPE, libc::SIG_DFL);
-            // Whatever else our own starter left open is none of the program's business.
+            // Other descriptors of the snapshotter must not reach the program.
             libc::syscall(libc::SYS_close_range, 3u32, u32::MAX, 4u32 /* CLOSE_RANGE_CLOEXEC */);
-            // Where personality() is forbidden (containers), or execve clears it (a root without capabilities), an
-            // unlimited stack moves the mappings down as well, below the program range. Put back at the exec stop.
+            // If personality() is forbidden (containers), or execve clears it (a root without capabilities), an
+            // unlimited stack moves the mappings down as well, below the range of programs. The limit is put back at
+            // the exec stop.
             let compat = libc::personality(ADDR_COMPAT_LAYOUT) != -1;
             let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
             libc::getrlimit(libc::RLIMIT_STACK, &raw mut limit);

@@ -1,5 +1,5 @@
-//! The argument and environment strings that the program started with, where the kernel finds them: programs write
-//! their title there.
+//! The argument and environment strings that the program started with, at the addresses that the kernel reads for
+//! /proc. Programs write their title there.
 
 use super::memory::Memory;
 use super::ptrace::Tid;
@@ -9,7 +9,7 @@ use std::ops::Range;
 /// Longest strings that are kept.
 const LEN_MAX: u64 = 8 << 20;
 
-/// Where the strings are, and what the arguments were at the start.
+/// The addresses of the strings, and the arguments at the start.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Strings {
     pub(crate) args: Range<u64>,
@@ -19,7 +19,7 @@ pub(crate) struct Strings {
 }
 
 impl Strings {
-    /// Reads them; empty where the kernel does not tell.
+    /// Reads them; empty if the kernel does not report them.
     pub(super) fn read(pid: Tid, memory: &Memory) -> Self {
         let Ok(stat) = Process::new(pid).and_then(|process| process.stat()) else { return Strings::default() };
         let range = |start: Option<u64>, end: Option<u64>| start.unwrap_or(0)..end.unwrap_or(0);
@@ -29,7 +29,7 @@ impl Strings {
         Strings { args, env, initial }
     }
 
-    /// Whether something else stands there now.
+    /// Whether the strings have changed.
     pub(crate) fn is_titled(&self, memory: &Memory) -> bool {
         !self.initial.is_empty()
             && memory.read_vec(self.args.start, self.initial.len() as u64).is_ok_and(|now| now != self.initial)

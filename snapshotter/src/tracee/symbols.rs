@@ -7,11 +7,11 @@ use std::os::fd::AsRawFd;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
-/// No ELF file that anybody runs is larger.
+/// The most bytes of an ELF file; no real one is larger.
 const MAX_LEN: u64 = 4 << 30;
 
-/// The content of an ELF file. What is mapped or named by a program may as well be a device that never ends (shared
-/// anonymous memory is mapped from /dev/zero) or a FIFO that nobody writes to: those are not opened.
+/// The content of an ELF file. A program may also map or name a device that never ends (shared anonymous memory is
+/// mapped from /dev/zero) or a FIFO without a writer: those are not opened.
 pub(crate) fn read_elf(path: &Path) -> io::Result<Vec<u8>> {
     const MAGIC: &[u8; 4] = b"\x7fELF";
     let place = File::options().read(true).custom_flags(libc::O_PATH).open(path)?;
@@ -33,7 +33,7 @@ pub(crate) fn read_elf(path: &Path) -> io::Result<Vec<u8>> {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Symbol {
     pub(crate) value: u64,
-    /// Lowest PT_LOAD address, page-aligned: what the first mapping of the file corresponds to.
+    /// Lowest PT_LOAD address, page-aligned: the link-time address of the file's first mapping.
     pub(crate) image_start: u64,
 }
 

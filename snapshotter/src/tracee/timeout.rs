@@ -1,7 +1,7 @@
-//! What is left of the timeout of a system call that a stop has interrupted.
+//! The rest of the timeout of a system call that a stop has interrupted.
 //!
-//! The kernel keeps the end of a relative timeout to itself (`restart_block`), or forgets it where a call answers
-//! EINTR. The tracer sees every entry, so the time that has passed since then is known.
+//! The kernel does not report the end of a relative timeout (`restart_block`), and drops it if a call returns EINTR.
+//! But the tracer sees every entry, so it knows the time that has passed since then.
 
 use super::memory::Memory;
 use super::ptrace::Regs;
@@ -18,7 +18,7 @@ pub(crate) struct Entered {
 }
 
 impl Entered {
-    /// Of a task that is about to make system call `number`.
+    /// Records a task that is about to make system call `number`.
     pub(crate) fn now(memory: &Memory, number: u64, args: &[u64; 6]) -> Self {
         const ORDER: [usize; 6] = [reg::RDI, reg::RSI, reg::RDX, reg::R10, reg::R8, reg::R9];
         let mut regs = [0; REGS];
@@ -28,7 +28,7 @@ impl Entered {
     }
 }
 
-/// What is left of a timeout, and the argument that holds it.
+/// The rest of a timeout, and the argument that holds it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Remaining {
     /// Nanoseconds.
@@ -53,10 +53,10 @@ pub(crate) fn clock_ns(clock: libc::clockid_t) -> u64 {
     (time.tv_sec as u64).saturating_mul(1_000_000_000).saturating_add(time.tv_nsec as u64)
 }
 
-/// Where system call `number` has a relative timeout: the register, and its form.
+/// The register with the relative timeout of system call `number`, and its form.
 fn timed(number: i64, regs: &Regs) -> Option<(usize, u32)> {
     const TIMER_ABSTIME: u64 = 1;
-    /// FUTEX_WAIT without FUTEX_PRIVATE_FLAG and FUTEX_CLOCK_REALTIME; all others take absolute times.
+    /// FUTEX_WAIT without FUTEX_PRIVATE_FLAG and FUTEX_CLOCK_REALTIME; all other operations have absolute times.
     const FUTEX_WAIT: u64 = 0;
     match number {
         libc::SYS_nanosleep => Some((reg::RDI, TIMEOUT_TIMESPEC)),
@@ -72,7 +72,7 @@ fn timed(number: i64, regs: &Regs) -> Option<(usize, u32)> {
     }
 }
 
-/// The timeout that `argument` stands for, in nanoseconds; `None`: without end.
+/// The timeout that `argument` holds, in nanoseconds; `None` if there is no limit.
 fn whole(memory: &Memory, argument: u64, form: u32) -> Option<u64> {
     if form != TIMEOUT_TIMESPEC {
         return u64::try_from(argument as i32).ok()?.checked_mul(1_000_000);
@@ -81,12 +81,12 @@ fn whole(memory: &Memory, argument: u64, form: u32) -> Option<u64> {
         0 => return None,
         addr => (memory.read_u64(addr).ok()?, memory.read_u64(addr + 8).ok()?),
     };
-    // More than a century, or not valid: nothing that a restart could get wrong.
+    // The timeout is longer than a century, or not valid, so a restart cannot get it wrong.
     (seconds < 1 << 32 && nanoseconds < 1_000_000_000).then(|| seconds * 1_000_000_000 + nanoseconds)
 }
 
-/// What is left at `now` of the timeout of the call in `regs`; `None` without one. Of a call whose entry was not seen
-/// (`None`), all of it.
+/// The rest, at `now`, of the timeout of the call in `regs`; `None` if it has none. If the entry of the call was not
+/// seen (`None`), the rest is the whole timeout.
 pub(crate) fn remaining(
     memory: &Memory,
     number: i64,
@@ -136,7 +136,7 @@ mod tests {
         let mut regs = [0; REGS];
         regs[reg::RDI] = addr as u64;
         let call = entered(libc::SYS_nanosleep, [addr as u64, addr as u64, 0]);
-        // As the kernel overwrites it with what is left.
+        // The kernel overwrites it with the rest in the same way.
         time = [1, 500_000_000];
         assert_eq!(std::hint::black_box(time)[0], 1);
         let rest = |seen| remaining(&own_memory(), libc::SYS_nanosleep, &regs, seen, call.at + 1_000_000_000);

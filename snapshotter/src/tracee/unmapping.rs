@@ -1,9 +1,9 @@
-//! System calls that take memory away from the program.
+//! System calls that remove memory of the program.
 
 use snapfn_format::PAGE;
 use std::ops::Range;
 
-/// What such a call takes away, if it succeeds.
+/// The memory that such a call removes, if it succeeds.
 #[derive(Clone, Debug)]
 pub(crate) enum Unmapping {
     /// `munmap`, and `mmap` over what is there.
@@ -13,7 +13,7 @@ pub(crate) enum Unmapping {
 }
 
 impl Unmapping {
-    /// The call that is entered, if it is one.
+    /// The call at this entry, if it removes memory.
     pub(super) fn entered(number: u64, args: &[u64; 6]) -> Option<Self> {
         let range = pages(args[0], args[1]);
         match number as i64 {
@@ -24,13 +24,13 @@ impl Unmapping {
         }
     }
 
-    /// What is gone, now that it has returned `result`; a range may be empty.
+    /// The ranges that are gone after the call has returned `result`. A range may be empty.
     pub(super) fn gone(self, result: u64) -> [Range<u64>; 2] {
         match self {
-            // The last page of addresses stands for errors.
+            // Results in the last page of addresses are errors.
             _ if result > u64::MAX - PAGE => [0..0, 0..0],
             Self::Range(range) => [range, 0..0],
-            // In place: the end, where it has become shorter.
+            // The mapping stayed in place: its end is gone if it has become shorter.
             Self::Move(old, len) if result == old.start => [pages(result, len).end..old.end, 0..0],
             Self::Move(old, len) => [old, pages(result, len)],
         }

@@ -1,13 +1,12 @@
-//! The ledger: what becomes of the effect of every system call, and which effects a program has made that nothing can
-//! restore.
+//! The ledger: what becomes of the effect of every system call, and the effects of a program that cannot be restored.
 //!
 //! ```text
 //!  calls     a row for every number          options   options, commands, flags       requests  of ioctl
 //!  sockopts  options of sockets              observe   what this program has called   page      the table as a page
 //! ```
-//! A call is denied by default: a number, an option or a flag without a row is refused where the kernel has accepted it.
-//! The best verdict is one that lets the state decide, not the call ([`Verdict::Asked`]): a program that has undone what
-//! it did is not refused then.
+//! A call is denied by default: a number, an option or a flag without a row is refused if the kernel has accepted it.
+//! The best verdict lets the state decide, not the call ([`Verdict::Asked`]): then a program that has undone its call
+//! is not refused.
 
 mod calls;
 mod observe;
@@ -26,15 +25,15 @@ use thiserror::Error;
 /// What becomes of the effect of a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Verdict {
-    /// Nothing stays in the kernel that belongs to the process.
+    /// The call leaves nothing in the kernel that belongs to the process.
     Stateless,
     /// An instance has it.
     Restored,
-    /// What the call has left is asked for at the snapshot point, and refused there by name.
+    /// At the snapshot point the snapshotter checks what the call has left, and refuses it there by name.
     Asked,
     /// Instances lack it, which a note reports.
     Noted,
-    /// It cannot be asked for: the call itself is refused.
+    /// The snapshotter cannot check the effect, so it refuses the call itself.
     Refused,
 }
 
@@ -69,13 +68,13 @@ struct Requests {
     why: &'static str,
 }
 
-/// What the effect of a call depends on. Numbers are those of arguments, from 0 on.
+/// The argument on which the effect of a call depends. Arguments are counted from 0.
 #[derive(Clone, Copy, Debug)]
 enum Effect {
     Always(Verdict),
     /// The 32-bit option in this argument.
     Option(usize, &'static [Cell]),
-    /// The flags in this argument. Of a `clone`, the lowest byte is a signal.
+    /// The flags in this argument. The lowest byte of those of `clone` is a signal.
     Flags(usize, &'static [Cell]),
     /// The flags in the 64-bit word to which this argument points.
     FlagsAt(usize, &'static [Cell]),
@@ -101,7 +100,7 @@ fn row(number: u64) -> Option<&'static Row> {
     CALLS.get(index)
 }
 
-/// What `--accept` was given is the name of no call.
+/// The value of `--accept` is not the name of a call.
 #[derive(Debug, Error)]
 #[error("use the name of a system call, CALL or CALL:OPTION, as the refusal prints it")]
 pub(crate) struct NoCall;
@@ -120,7 +119,7 @@ pub(crate) fn check_call(text: &str) -> Result<(), NoCall> {
 }
 
 impl Effect {
-    /// Whether an option of that name has a row.
+    /// Whether an option with that name has a row.
     fn knows(&self, option: &str) -> bool {
         match self {
             Effect::Always(_) => false,
@@ -139,7 +138,7 @@ mod tests {
     use super::*;
     use std::collections::BTreeMap;
 
-    /// Numbers by name, of the kernel headers of this machine and of the crate `syscalls`.
+    /// Numbers by name, from the kernel headers of this machine and from the crate `syscalls`.
     fn numbers() -> BTreeMap<u64, String> {
         let header = "/usr/include/x86_64-linux-gnu/asm/unistd_64.h";
         let text = ["/usr/include/asm/unistd_64.h", header]

@@ -1,7 +1,8 @@
-//! What the program has called that nothing can restore, as far as it still matters.
+//! Records the calls of the program whose effects cannot be restored, as long as they matter.
 //!
-//! A call counts once it has succeeded, so it is looked up at its entry and booked at its exit. Most calls end at the
-//! look-up. What belongs to a descriptor goes with it: closing the descriptor settles it, and a duplicate has it too.
+//! A call counts when it has succeeded, so the ledger looks it up at its entry and records it at its exit. Most calls
+//! end at the look-up. An effect that belongs to a descriptor goes with it: closing the descriptor settles the effect,
+//! and a duplicate has it, too.
 
 use super::sockopts::REFUSED_KINDS;
 use super::{Cell, Effect, Requests, Row, Verdict, row};
@@ -14,13 +15,13 @@ use std::ops::RangeInclusive;
 /// Set in the number of a call by the x32 ABI.
 const X32: u64 = 0x4000_0000;
 const SEM_UNDO: u16 = 0x1000;
-/// So many operations of a `semop` are looked at; the kernel takes 500 by default.
+/// The most operations of a `semop` that are read; the kernel accepts 500 by default.
 const MAX_SEMAPHORES: u64 = 32_000;
 
 /// A call whose effect is still there.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Finding {
-    /// `CALL` or `CALL:OPTION`, as `--accept` takes it.
+    /// `CALL` or `CALL:OPTION`, in the form of `--accept`.
     pub(crate) name: String,
     /// The descriptor that has the effect.
     pub(crate) fd: Option<u32>,
@@ -46,7 +47,7 @@ struct Key {
     noted: bool,
 }
 
-/// What a call that has begun will have done.
+/// The effect of a call that has begun.
 #[derive(Clone, Debug)]
 enum Pending {
     Marks(Vec<Key>),
@@ -68,7 +69,7 @@ pub(crate) struct Ledger {
     pending: HashMap<Tid, Pending>,
     process: BTreeSet<Key>,
     descriptors: BTreeSet<(u32, Key)>,
-    /// What the end of the program would give back, by set and number of the semaphore.
+    /// The adjustments that the end of the program would make, by set and number of the semaphore.
     adjustments: BTreeMap<(i32, u16), i64>,
     /// Registrations for `membarrier`: a bit for each command.
     registrations: u64,
@@ -76,7 +77,7 @@ pub(crate) struct Ledger {
     called: [u64; WORDS],
     /// Guard pages have been installed.
     guards: bool,
-    /// Not all calls were seen: the process ran before.
+    /// The ledger has not seen all calls, since the process ran before.
     incomplete: bool,
 }
 
@@ -84,7 +85,7 @@ pub(crate) struct Ledger {
 const WORDS: usize = 8;
 
 impl Ledger {
-    /// Of a process whose calls were not seen.
+    /// A ledger of a process whose calls were not seen.
     pub(crate) fn incomplete() -> Self {
         Ledger { incomplete: true, ..Ledger::default() }
     }
@@ -172,7 +173,7 @@ impl Ledger {
         let semaphores = (!self.adjustments.is_empty()).then(|| Finding {
             name: "semop:SEM_UNDO".to_owned(),
             fd: None,
-            why: "has taken or given System V semaphores that its end gives back".to_owned(),
+            why: "has changed System V semaphores, and its end would undo that".to_owned(),
             only_noted: false,
         });
         process.chain(descriptors).chain(semaphores).collect()
@@ -186,7 +187,7 @@ impl Ledger {
     fn look_up(&self, entry: &SyscallEntry, memory: &Memory) -> Option<Pending> {
         if entry.arch != AUDIT_ARCH_X86_64 || entry.number & X32 != 0 {
             let abi = if entry.arch == AUDIT_ARCH_X86_64 { "x32" } else { "32-bit" };
-            let why = format!("is a call of the {abi} interface, whose effects nothing here knows");
+            let why = format!("is a call of the {abi} interface, whose effects this version does not know");
             let name = format!("{abi}:{}", entry.number & !X32);
             return Some(Pending::Marks(vec![Key { name, why, noted: false }]));
         }
@@ -215,13 +216,13 @@ impl Ledger {
         }
     }
 
-    /// Calls that take back what others have done.
+    /// Calls that undo the effects of others.
     fn settles(&self, row: &Row, args: &[u64; 6]) -> Option<Pending> {
         let fd = args[0] as u32;
         match row.name {
             "semctl" => sets_semaphores(args),
             "iopl" if args[0] & 3 == 0 => Some(Pending::Clears(row.name.to_owned())),
-            // Only of interest where a descriptor has something.
+            // This matters only if a descriptor has an effect.
             _ if self.descriptors.is_empty() => None,
             "close" => Some(Pending::Closes(fd..=fd)),
             "close_range" if args[2] == 0 => Some(Pending::Closes(fd..=args[1] as u32)),
@@ -248,7 +249,7 @@ fn installs_guards(number: u64, args: &[u64; 6]) -> bool {
     advice & 0xffff_ffff == MADV_GUARD_INSTALL
 }
 
-/// `None` where nothing has to be remembered.
+/// `None` if nothing has to be recorded.
 fn key(row: &Row, option: impl fmt::Display, verdict: Verdict, why: &str) -> Option<Key> {
     let noted = match verdict {
         Verdict::Stateless | Verdict::Restored | Verdict::Asked => return None,
@@ -274,11 +275,11 @@ fn option(row: &Row, args: &[u64; 6], value: u64, cells: &[Cell]) -> Option<Pend
         return Some(Pending::Registers(value));
     }
     let Ok(index) = cells.binary_search_by_key(&value, |cell| cell.value) else {
-        return Some(mark(row, args, key(row, value, Verdict::Refused, "is an option that nothing here knows")?));
+        return Some(mark(row, args, key(row, value, Verdict::Refused, "is an unknown option")?));
     };
     let cell = cells.get(index)?;
     let key = key(row, cell.name, cell.verdict, cell.why)?;
-    // The argument behind the option is zero where the call takes the effect back.
+    // The argument behind the option is zero if the call undoes the effect.
     Some(match (row.name, cell.name) {
         ("fcntl", "F_NOTIFY") if args[2] == 0 => Pending::ClearsDescriptor(args[0] as u32, key.name),
         ("prctl", "PR_SET_PTRACER" | "PR_TIMER_CREATE_RESTORE_IDS") if args[1] == 0 => Pending::Clears(key.name),
@@ -287,7 +288,7 @@ fn option(row: &Row, args: &[u64; 6], value: u64, cells: &[Cell]) -> Option<Pend
 }
 
 fn flags(row: &Row, args: &[u64; 6], word: u64, cells: &[Cell]) -> Option<Pending> {
-    // `clone` has the signal of the child's end in the lowest byte, where `clone3` has none.
+    // The lowest byte of `clone`'s flags is the signal of the child's end; `clone3` has none there.
     let word = if row.name == "clone" { word & 0xffff_ff00 } else { word };
     let mut keys = Vec::new();
     let mut rest = word;
@@ -298,7 +299,7 @@ fn flags(row: &Row, args: &[u64; 6], word: u64, cells: &[Cell]) -> Option<Pendin
         rest &= !cell.value;
     }
     if rest != 0 {
-        keys.extend(key(row, format_args!("{rest:#x}"), Verdict::Refused, "is a flag that nothing here knows"));
+        keys.extend(key(row, format_args!("{rest:#x}"), Verdict::Refused, "is an unknown flag"));
     }
     match keys.len() {
         0 => None,
@@ -313,7 +314,7 @@ fn request(row: &Row, args: &[u64; 6], requests: &[Requests]) -> Option<Pending>
     let known = requests.iter().find(|request| (request.first..=request.last).contains(&low));
     let key = match known {
         Some(request) => key(row, request.name, request.verdict, request.why)?,
-        None => key(row, format_args!("{value:#x}"), Verdict::Refused, "is a request that nothing here knows")?,
+        None => key(row, format_args!("{value:#x}"), Verdict::Refused, "is an unknown request")?,
     };
     Some(mark(row, args, key))
 }
@@ -326,7 +327,7 @@ fn socket_option(row: &Row, args: &[u64; 6], options: &[super::sockopts::SocketO
     let found = options.binary_search_by_key(&(level, number), |option| (option.level, option.number));
     let key = match found.ok().and_then(|index| options.get(index)) {
         Some(option) => key(row, option.name, option.verdict(), option.why)?,
-        None => key(row, format_args!("{level}.{number}"), Verdict::Refused, "is an option that nothing here knows")?,
+        None => key(row, format_args!("{level}.{number}"), Verdict::Refused, "is an unknown option")?,
     };
     Some(mark(row, args, key))
 }
@@ -344,7 +345,7 @@ fn semaphores(args: &[u64; 6], memory: &Memory) -> Option<Pending> {
     (!undone.is_empty()).then_some(Pending::Semaphores(args[0] as i32, undone))
 }
 
-/// Setting the value of a semaphore, or removing its set, forgets the adjustments of every process.
+/// Setting the value of a semaphore, or removing its set, clears the adjustments of every process.
 fn sets_semaphores(args: &[u64; 6]) -> Option<Pending> {
     const IPC_RMID: u64 = 0;
     const SETVAL: u64 = 16;

@@ -1,5 +1,5 @@
-//! Options, commands and flags of the calls whose effect depends on one. What is not here is refused where the kernel
-//! has accepted it.
+//! Options, commands and flags of the calls whose effect depends on one. An option that is not listed is refused if the
+//! kernel has accepted it.
 
 use super::{Cell, Verdict};
 
@@ -171,7 +171,7 @@ pub(super) const MADVISE: &[Cell] = &[
     restored(24, "MADV_DONTNEED_LOCKED", "memory, as it then is"),
     stateless(25, "MADV_COLLAPSE", "how pages are kept, which changes no result"),
     refused(100, "MADV_HWPOISON", "makes pages fail as broken memory does"),
-    stateless(101, "MADV_SOFT_OFFLINE", "where pages lie is the host's affair"),
+    stateless(101, "MADV_SOFT_OFFLINE", "the host decides where pages lie"),
     restored(102, "MADV_GUARD_INSTALL", "memory"),
     restored(103, "MADV_GUARD_REMOVE", "memory"),
 ];

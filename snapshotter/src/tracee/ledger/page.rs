@@ -57,7 +57,7 @@ fn heading(text: &mut String, call: &str, column: &str) {
 
 fn options(text: &mut String, call: &str, effect: &Effect) {
     match effect {
-        // Each table once, with the call that has it first.
+        // Each table is printed once, with the first call that has it.
         Effect::Option(..) | Effect::Flags(..) | Effect::FlagsAt(..)
             if matches!(call, "process_madvise" | "clone3" | "open_tree_attr") => {}
         Effect::Option(_, cells) => {

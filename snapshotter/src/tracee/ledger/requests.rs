@@ -1,7 +1,8 @@
-//! Requests of `ioctl`, by what their lower two bytes are: a type and a number.
+//! Requests of `ioctl`, by their lower two bytes: a type and a number.
 //!
-//! The descriptors that a snapshot restores are few, and devices are refused by number with all that was done to them. So
-//! most types are settled as a whole; a request of any other type is refused while its descriptor is open.
+//! A snapshot restores few kinds of descriptors, and devices are refused by number, with all requests that were made of
+//! them. So most types have one verdict as a whole. A request of any other type is refused while its descriptor is
+//! open.
 
 use super::{Requests, Verdict};
 
