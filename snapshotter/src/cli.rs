@@ -34,7 +34,7 @@ pub(crate) enum Command {
     Generate(generate::Args),
 }
 
-/// An error about a program that stands where an option was expected gets the remedy.
+/// Adds the remedy to an error about a program in the place of an option.
 pub(crate) fn explained(mut error: clap::Error) -> clap::Error {
     if let Some(ContextValue::String(argument)) = error.get(ContextKind::InvalidArg)
         && error.kind() == ErrorKind::UnknownArgument

@@ -40,8 +40,8 @@ fn main() -> ExitCode {
     }
 }
 
-/// An error and its causes in one line. Many errors name their cause themselves; it is not named twice. Rust's
-/// "(os error N)" is left out, since the words in front of it say the same.
+/// An error and its causes in one line. Many errors name their cause themselves, and then it is not repeated. Rust's
+/// "(os error N)" is left out, since the words in front of it have the same meaning.
 fn message(error: &anyhow::Error) -> String {
     let mut text = String::new();
     for cause in error.chain().map(|cause| without_number(&cause.to_string())) {

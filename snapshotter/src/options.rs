@@ -1,4 +1,4 @@
-//! What a user chooses of how a program is run and stored: the types of options that several modules act on.
+//! The types of options that several modules use: how a program is run and stored.
 
 use crate::pin::Cpu;
 use clap::Args;
@@ -58,16 +58,17 @@ pub(crate) struct RunArgs {
     /// The standard input of the program while it initialises [default: /dev/null]
     #[arg(long, value_name = "FILE")]
     pub(crate) stdin: Option<PathBuf>,
-    /// What the C library and OpenSSL may select code for: an instance then starts on every CPU of that level
+    /// Level that the C library and OpenSSL may select code for: an instance then starts on every CPU of that level
     #[arg(long, value_name = "LEVEL", value_enum, default_value_t = Cpu::Native)]
     pub(crate) cpu: Cpu,
-    /// Which functions of shared libraries are looked up before the program runs, rather than at their first call,
-    /// which every instance would do again
+    /// Functions of shared libraries that are looked up before the program runs. Other functions are looked up at their
+    /// first call, in every instance again
     #[arg(long, value_name = "WHICH", value_enum, default_value_t = Resolve::Program)]
     pub(crate) resolve: Resolve,
-    /// Run the initialisation once only. For a snapshot at main it is run a second time with other arguments, to find
-    /// out who keeps them: what it writes or sends before main happens twice. With --once, constructors and libraries
-    /// that keep the arguments see those of `create` in every instance (every program in Rust does)
+    /// Run the initialisation once only. For a snapshot at main, `create` runs it a second time with other arguments,
+    /// to find where the program keeps them. So effects before main, such as writing a file, happen twice. With --once,
+    /// constructors and libraries that keep the arguments (all programs in Rust have such) see those of `create` in
+    /// every instance
     #[arg(long)]
     pub(crate) once: bool,
     /// Accept memory that is writable and executable at once, which JIT compilers have: an attacker who can write to it
@@ -80,12 +81,12 @@ pub(crate) struct RunArgs {
     pub(crate) accept: Vec<String>,
 }
 
-/// Which functions are looked up before the program's first instruction.
+/// The functions that are looked up before the program's first instruction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum Resolve {
     /// Those that the executable calls, as if it were linked with -z now
     Program,
-    /// Those that libraries call, too, also of libraries that are loaded later (LD_BIND_NOW): they must all be there
+    /// Those that libraries call, too, even of libraries that are loaded later (LD_BIND_NOW): all of them must exist
     All,
     /// None but those that were linked with -z now
     Lazy,

@@ -1,12 +1,13 @@
-//! `--cpu`: what the C library and OpenSSL select code for while the program initialises.
+//! `--cpu`: limits the CPU features that the C library and OpenSSL select code for while the program initialises.
 //!
 //! glibc chooses its string functions, its dynamic linker's register-saving code and the `glibc-hwcaps` directories of
-//! libraries by features that a tunable can take away. Taken away is what the level does not have.
+//! libraries by CPU features. A tunable can disable features, and this module disables those that the level does not
+//! have.
 //!
-//! The dynamic linker saves registers when it binds a function at its first call: with XSAVE in an area whose size is the
-//! one that the CPU of the snapshot had, with XSAVEC by an instruction that not every v3 CPU has. At v2 both are taken
-//! away, and it uses FXSAVE, which is the same everywhere. Above that glibc would take AVX away as well, so everything is
-//! bound at once (LD_BIND_NOW), also in libraries that are loaded later, and nothing is left to save registers for.
+//! The dynamic linker saves registers when it binds a function at its first call: with XSAVE in an area of the size
+//! that the CPU of the snapshot had, or with XSAVEC, which not every v3 CPU has. At v2 both are disabled, and it uses
+//! FXSAVE, which is the same everywhere. Above v2, glibc would disable AVX as well. So ld.so binds everything at once
+//! (LD_BIND_NOW), even in libraries that are loaded later, and never has to save registers.
 
 use snapfn_format::cpu::FeatureSet;
 use snapfn_format::requirements::Host;
@@ -34,8 +35,8 @@ const HWCAPS: &str = "glibc.cpu.hwcaps";
 const BIND_NOW: &str = "LD_BIND_NOW";
 const OPENSSL: &str = "OPENSSL_ia32cap";
 
-/// What no pinned program may use, as glibc calls it. Names that a version of it does not know are passed over; with
-/// `_Usable` they were written up to 2.32.
+/// Features that no pinned program may use, by glibc's names. glibc ignores names that it does not know; up to 2.32
+/// they end with `_Usable`.
 const ALWAYS: &[&str] = &["XSAVEC", "RTM", "FMA4", "FMA4_Usable", "XOP"];
 const ABOVE_V2: &[&str] = &[
     "XSAVE",
@@ -87,8 +88,8 @@ impl Cpu {
         Some(format!("{HWCAPS}={}", names.join(",")))
     }
 
-    /// OpenSSL's own notation: words of CPUID leaves 1 and 7, `~` for what is to be taken away. It knows AES, PCLMULQDQ and
-    /// SHA beyond the levels' features, so all but what the level has goes.
+    /// OpenSSL's own notation: words of CPUID leaves 1 and 7, where `~` marks bits to disable. It knows AES, PCLMULQDQ
+    /// and SHA beyond the levels' features, so all bits except those of the level are disabled.
     fn openssl(self) -> Option<&'static str> {
         match self {
             Cpu::Native => None,
@@ -96,12 +97,12 @@ impl Cpu {
             Cpu::V2 => Some("~0x5240180200000000:0"),
             // Leaf 7, ebx: BMI1 3, AVX2 5, BMI2 8 stay.
             Cpu::V3 => Some("~0x4200080200000000:0x128"),
-            // And AVX-512 F 16, DQ 17, CD 28, BW 30, VL 31.
+            // AVX-512 F 16, DQ 17, CD 28, BW 30, VL 31 stay as well.
             Cpu::V4 => Some("~0x4200080200000000:0xd0030128"),
         }
     }
 
-    /// Adds to the environment what the level takes; what the user has set for OpenSSL stays.
+    /// Adds the variables of the level to the environment. A value that the user has set for OpenSSL stays.
     pub(crate) fn pin(self, env: &mut Vec<(OsString, OsString)>) {
         let value_of = |env: &[(OsString, OsString)], name: &str| {
             env.iter().rev().find(|(key, _)| key == name).map(|(_, value)| value.clone())
@@ -132,7 +133,7 @@ pub(crate) fn bind_now(env: &mut Vec<(OsString, OsString)>) {
     env.push((BIND_NOW.into(), "1".into()));
 }
 
-/// Libraries that look at the CPU themselves, and what pins them where anything does.
+/// Libraries that check the CPU themselves, with the remedy that pins them, if there is one.
 const OWN_DISPATCH: &[(&str, &str)] = &[
     ("_multiarray_umath", "NPY_DISABLE_CPU_FEATURES"),
     ("libopenblas", "OPENBLAS_CORETYPE"),
@@ -153,13 +154,13 @@ const OWN_DISPATCH: &[(&str, &str)] = &[
     ("libcoreclr", "DOTNET_EnableAVX"),
 ];
 
-/// A library that `--cpu` does not reach, by the name of its file: what would, or an empty text.
+/// A library that `--cpu` does not reach, by the name of its file: its remedy, or an empty text.
 pub(crate) fn own_dispatch(path: &std::path::Path) -> Option<&'static str> {
     let name = path.file_name().unwrap_or(OsStr::new("")).to_string_lossy();
     OWN_DISPATCH.iter().find(|(start, _)| name.starts_with(start)).map(|(_, how)| *how)
 }
 
-/// The level of the `glibc-hwcaps` directory that a library was taken from.
+/// The level of the `glibc-hwcaps` directory of a library.
 pub(crate) fn hwcaps_level(path: &std::path::Path) -> Option<u32> {
     let text = path.to_string_lossy();
     let level = text.split("/glibc-hwcaps/x86-64-v").nth(1)?.split('/').next()?;

@@ -1,9 +1,9 @@
-//! Random number generators in user space that come back from a snapshot as they were.
+//! Random number generators in user space whose state a snapshot holds.
 //!
 //! Generators that draw from the kernel (getrandom, /dev/urandom, glibc's arc4random since 2.36, C++ random_device,
-//! libsodium) are not here, and neither is OpenSSL 3, which looks at the process ID before each draw: the instance's is
-//! another, and the one that it remembers is not stored. docs/howto/uniqueness.md has the table with the reasons. What
-//! an application keeps itself (a std::mt19937, a seed in a variable) nobody can see.
+//! libsodium) are not in this list, and neither is OpenSSL 3, which checks the process ID before each draw: the
+//! instance's ID is another, and the one that OpenSSL keeps is not stored. docs/howto/uniqueness.md has the table with
+//! the reasons. The snapshotter cannot see generators of the application itself (a std::mt19937, a seed in a variable).
 
 use crate::tracee::protocol::{HOOKS_OWN, INFO_HOOKS};
 use snapfn_format::snap::AT_READY;
@@ -12,19 +12,18 @@ use std::path::Path;
 /// In `struct snap_info`, as [`HOOKS_OWN`].
 const HOOKS_LANGUAGE: u64 = 2;
 
-/// What a program does in an instance before it goes on.
+/// The program's actions in an instance before it goes on.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Hooks {
-    /// Functions of its choice are called. They can make everything new, and nobody but the program can tell whether
-    /// they do.
+    /// It calls functions of its choice. They can seed everything anew, and only the program knows whether they do.
     own: bool,
     /// The generators of its language are seeded.
     language: bool,
 }
 
 impl Hooks {
-    /// Those of a program that stands at `at` and has registered the `struct snap_info` at `info`; `word` reads its
-    /// memory.
+    /// The actions of a program that stands at `at` and has registered the `struct snap_info` at `info`. `word` reads
+    /// its memory.
     pub(crate) fn read<E>(at: u32, info: u64, word: impl FnOnce(u64) -> Result<u64, E>) -> Result<Self, E> {
         if at != AT_READY || info == 0 {
             return Ok(Self::default());
@@ -34,7 +33,7 @@ impl Hooks {
     }
 }
 
-/// A library, by the start of its file's name, and what makes its generator new.
+/// A library, by the start of its file's name, and the remedy that seeds its generator.
 struct Known {
     file: &'static str,
     what: &'static str,
@@ -138,7 +137,7 @@ const KNOWN: &[Known] = &[
     Known::new("liblua5.4.so", LUA[0], LUA[1]),
 ];
 
-/// What is to be said of a program that maps these files and has these hooks.
+/// The notices about a program that maps these files and has these hooks.
 pub(crate) fn warnings<'a>(files: impl Iterator<Item = &'a Path>, hooks: Hooks) -> Vec<(String, String)> {
     if hooks.own {
         return Vec::new();

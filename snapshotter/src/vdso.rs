@@ -1,8 +1,8 @@
-//! The synthetic vDSO: one page, the same for every snapshot, that stands in for the kernel's.
+//! The synthetic vDSO: one page, the same for every snapshot, in place of the kernel's.
 //!
-//! What glibc and musl demand of it, each found by trying: ET_DYN; one PT_LOAD R-X with offset 0 = vaddr 0;
-//! PT_DYNAMIC flagged R only (with W, glibc writes to it and crashes); DT_HASH and DT_GNU_HASH (musl knows only
-//! the first); SYMTAB, STRTAB, SONAME; version definition LINUX_2.6; no relocations; .eh_frame for unwinders.
+//! glibc and musl need these properties, each found by trials: ET_DYN; one PT_LOAD R-X with offset 0 = vaddr 0;
+//! PT_DYNAMIC flagged R only (with W, glibc writes to it and crashes); DT_HASH and DT_GNU_HASH (musl knows only the
+//! first); SYMTAB, STRTAB, SONAME; version definition LINUX_2.6; no relocations; .eh_frame for unwinders.
 //!
 //! ```text
 //!  0x000 ELF header   0x040 program headers   0x200 .dynsym   0x300 .dynstr   0x400 .hash   0x440 .gnu.hash
@@ -177,8 +177,8 @@ fn tables(page: &mut Page) {
         &[16, (fde + 4 - EH_FRAME) as u32, (ENTRIES as i64 - (fde as i64 + 8)) as u32, (STUB_RESUME - ENTRIES) as u32],
     );
     page.put(fde + 16, &[0, 0x90, 1, 0]); // no augmentation; DW_CFA_offset r16 at CFA − 8; nop
-    // The stub that restarts a call stands in for the program's own `syscall`: a thread that is cancelled there
-    // unwinds from behind that one. The block that rbx points to has the program's rip (at 56) and rbx (at 48).
+    // The stub that restarts a call takes the place of the program's own `syscall`: a thread that is cancelled there
+    // unwinds from behind the program's. The block that rbx points to has the program's rip (at 56) and rbx (at 48).
     let fde = fde + 20;
     page.u32s(
         fde,
@@ -292,7 +292,8 @@ fn code(page: &mut Page) {
             0x0f, 0x05, //                    81 syscall
         ],
     );
-    // As after the system call itself: rcx is the return address, r11 the flags, which nothing here changes.
+    // The registers are as after the system call itself: rcx is the return address, r11 the flags, which this code does
+    // not change.
     page.put(
         STUB_RESUME,
         &[

@@ -79,7 +79,7 @@ fn check(status: i32, output: Output) -> (String, String) {
     (out, err)
 }
 
-/// Exactly one line, and it says who speaks and what is wrong.
+/// stderr is exactly one line, with the program's name and the fault.
 fn one_line(err: &str, what: &str) {
     assert!(err.starts_with("snapshotter: ") && err.contains(what), "{err}");
     assert_eq!(err.matches('\n').count(), 1, "{err}");
@@ -120,7 +120,7 @@ fn inspect_json() {
     assert_eq!(memory["read"], 2 * PAGE);
 }
 
-/// The writable part of a library is known as that library's, because its program headers say how far it reaches.
+/// The report names the library of a writable part, because the library's program headers have its length.
 #[test]
 fn mappings_have_names() {
     let f = fixture();
@@ -133,7 +133,7 @@ fn mappings_have_names() {
     let own = ["[heap]", "[heap]", "[stack]", "[snapfn]", "[snapfn]"];
     let wanted = [&[program; 3][..], &own, &[library; 3], &rest].concat();
     assert_eq!(names(&f.json(&["inspect", "fn", "--json"])), wanted);
-    // Without the code segment files it cannot be known.
+    // Without the code segment files the report cannot name it.
     let report = serde_json::from_str(
         &check(0, {
             f.command(&["inspect", "--json", f.store.path(Kind::Snap, f.put("x", &f.sample.file())).to_str().unwrap()])
@@ -295,7 +295,7 @@ fn hostile_files_give_one_line() {
     }
 }
 
-/// Addresses and lengths that a forger chooses are shown, compared, drawn, and cost nothing.
+/// Forged addresses and lengths are printed, compared and drawn, and cost no time.
 #[test]
 fn forged_extents_are_harmless() {
     let f = fixture();
@@ -344,7 +344,7 @@ fn a_plan_that_repeats_its_pages_is_not_compared() {
     f.run(0, &["inspect", "repeat.snap"]);
 }
 
-/// Whatever this host can do: all that `check` says is consistent, in both forms.
+/// On every host the output of `check` is consistent, in both forms.
 #[test]
 fn check_says_what_this_host_can_do() {
     let f = fixture();
@@ -363,7 +363,7 @@ fn check_says_what_this_host_can_do() {
     }
 }
 
-/// Of a snapshot, only what concerns it; the rest of the host where it is asked for.
+/// `check NAME` prints what concerns that snapshot, and with `-v` everything about the host.
 #[test]
 fn check_of_a_snapshot_is_about_that_snapshot() {
     let f = fixture();
@@ -381,7 +381,7 @@ fn check_of_a_snapshot_is_about_that_snapshot() {
     assert_eq!(host(&long), host(&all), "{long}");
 }
 
-/// The findings about a snapshot, by what they are about.
+/// The findings about a snapshot, by their subject.
 fn findings(f: &Fixture, name: &str) -> Vec<(String, String)> {
     let output = f.command(&["check", name, "--json"]).output().unwrap();
     let result: Value = serde_json::from_slice(&output.stdout).unwrap();
@@ -424,7 +424,7 @@ fn check_of_a_snapshot_names_what_is_missing() {
     let note = |what: &str| ("note".to_string(), what.to_string());
     let fails = |what: &str| ("fails".to_string(), what.to_string());
     let gone = f.sample.paths[0].clone();
-    // The sample does not say what it needs of a CPU and a kernel.
+    // The sample has no record of the CPU and kernel that it needs.
     assert_eq!(findings(&f, "fn"), [note("requirements"), fails("open file"), note(&gone)]);
 
     // Another version of the library, a file cut short, the data file and the directory gone, registers of no CPU.
@@ -456,11 +456,11 @@ fn check_of_a_snapshot_names_what_is_missing() {
     assert_eq!(findings(&f, "fn"), wanted);
 }
 
-/// The copy differs in the paths, in what finds them, and in the sizes; it is as good a snapshot.
+/// The copy differs in the paths, in what finds them, and in the sizes. It is still a valid snapshot.
 #[test]
 fn core_names_the_files_of_the_store() {
     let f = fixture();
-    // Memory is for its owner alone, also in the place of a file for all.
+    // Only the owner may read memory, even if the copy replaces a file for all.
     fs::write(f.path("fn.core"), "an older one").unwrap();
     f.run(0, &["core", "fn", "-o", "fn.core"]);
     assert_eq!(fs::metadata(f.path("fn.core")).unwrap().permissions().mode() & 0o777, 0o600);
@@ -479,7 +479,7 @@ fn core_names_the_files_of_the_store() {
     assert_eq!(paths[1], stored(1));
     assert!(paths[2].ends_with(&stored(0)), "{paths:?}");
     assert_eq!(notes.iter().filter(|note| note.name == "CORE").count(), 3);
-    // Everything else lies where it lay.
+    // All other parts keep their offsets.
     let pages = before.len() - PAGES * PAGE as usize;
     assert!(before[pages..] == after[pages..before.len()]);
     let d = f.json(&["diff", "fn", "./fn.core", "--json"]);
@@ -533,8 +533,8 @@ fn generate_writes_what_the_installer_needs() {
     one_line(&f.run(1, &["generate", "man", "/nonexistent"]).1, "/nonexistent");
 }
 
-/// A snapshot may name anything: its paths are looked at, and nothing happens to what they lead to. A FIFO whose reader came
-/// would let its writer go on.
+/// A snapshot may name any path: `check` does not open it, so that nothing happens to the file. To open a FIFO would
+/// let its writer go on.
 #[test]
 fn paths_of_a_snapshot_are_only_looked_at() {
     let mut f = fixture();
@@ -556,7 +556,7 @@ fn paths_of_a_snapshot_are_only_looked_at() {
             std::thread::sleep(std::time::Duration::from_millis(50));
             went_on.load(std::sync::atomic::Ordering::SeqCst)
         });
-        // Both ways, which waits for nobody: the writer goes on now.
+        // Opening it for both ways does not wait, and the writer goes on now.
         fs::OpenOptions::new().read(true).write(true).open(&fifo).unwrap();
         assert_eq!(opened, [false; 3], "whether {commands:?} have opened it");
     });

@@ -1,4 +1,5 @@
-//! `check`: what works on this host, what does not, and what follows. docs/reference/inspect.md describes the output.
+//! `check`: prints what works on this host, what does not, and what follows. docs/reference/inspect.md describes the
+//! output.
 //!
 //! ```text
 //!  check [NAME]                    examine::check   host, snapshot, installed, package: can snapshots be made and started here
@@ -47,7 +48,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         Some(pid) => Target::Process(pid),
         None if !args.program.is_empty() => Target::Program(&args.program),
         None if args.run.is_given() => {
-            bail!("--at, --env, --cwd and --stdin say how a PROGRAM is run: name it after --");
+            bail!("--at, --env, --cwd and --stdin need a PROGRAM: name it after --");
         }
         None => return Ok(examine::check::run(args.name.as_deref(), args.form())?),
     };

@@ -25,7 +25,7 @@ pub(crate) struct Args {
     dir: PathBuf,
 }
 
-/// Writes what was asked for of `command`, under the names that the shells and `man` look for.
+/// Writes man pages or completions of `command`, under the names that `man` and the shells look for.
 pub(crate) fn run(args: &Args, mut command: Command) -> Result<(), ExamineError> {
     if args.what == Artifact::Calls {
         let path = args.dir.join("system-calls.md");

@@ -1,4 +1,4 @@
-//! What works on this host and what does not, and whether it can start a snapshot.
+//! Checks what works on this host, and whether it can start a snapshot.
 
 mod host;
 mod installed;
@@ -27,13 +27,13 @@ enum Verdict {
     Fails,
 }
 
-/// One thing that was looked at.
+/// One thing that was checked.
 #[derive(Debug, Serialize)]
 struct Finding {
     verdict: Verdict,
     what: String,
     detail: String,
-    /// Of a program or library that is not the one in the snapshot.
+    /// The difference of a program or library that is not the one in the snapshot.
     #[serde(skip_serializing_if = "Option::is_none")]
     difference: Option<Difference>,
 }
@@ -44,11 +44,11 @@ struct SnapshotFindings {
     findings: Vec<Finding>,
 }
 
-/// Fields are stable as those of `inspect` are.
+/// The fields are as stable as those of `inspect`.
 #[derive(Debug, Serialize)]
 struct Checked {
     schema: u32,
-    /// Whether nothing that is required is missing.
+    /// Whether everything that is required is there.
     ok: bool,
     host: Host,
     behaviours: Vec<Report>,
@@ -58,9 +58,9 @@ struct Checked {
 /// What is printed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Form {
-    /// For people: of a snapshot's host only what is in the snapshot's way.
+    /// For people. About the host of a snapshot, only what is in the snapshot's way.
     Text,
-    /// For people: also of a snapshot's host everything.
+    /// For people. Everything about the host, even with a snapshot.
     Everything,
     /// For programs.
     Json,
@@ -70,7 +70,7 @@ pub(crate) enum Form {
 pub(crate) fn run(name: Option<&OsStr>, form: Form) -> Result<(), ExamineError> {
     let stores = Stores::from_env();
     let host = Host::look();
-    // First, so that a wrong name does not cost the time of all probes.
+    // The name is checked first, so that a wrong one does not cost the time of all probes.
     let snapshot = match name {
         Some(name) => {
             let snapshot = Snapshot::open(&stores, name)?;
@@ -101,8 +101,8 @@ pub(crate) fn run(name: Option<&OsStr>, form: Form) -> Result<(), ExamineError> 
     }
 }
 
-/// Whether a report is about something that is required and missing: to start a snapshot, if that is what is asked, else
-/// to make or start one.
+/// Whether a report is about something that is required and missing: to start a snapshot if there is a name, else to
+/// make or start one.
 fn concerns(report: &Report, of_snapshot: bool) -> bool {
     report.is_fatal() && (!of_snapshot || report.required == Level::RestoreNeeds)
 }
@@ -131,7 +131,7 @@ impl Marks {
     }
 }
 
-/// For people. Of the host `everything`, or only what is in the way of the snapshot.
+/// Prints it for people. About the host it prints `everything`, or only what is in the way of the snapshot.
 // Writing to a String cannot fail.
 fn text(result: &Checked, everything: bool, colours: bool) -> String {
     let marks = Marks(colours);
@@ -173,7 +173,7 @@ fn text(result: &Checked, everything: bool, colours: bool) -> String {
     out
 }
 
-/// What follows from it all, in one line.
+/// The conclusion in one line.
 fn summary(result: &Checked) -> String {
     let missing = |level: Level| {
         result.behaviours.iter().any(|r| r.required == level && matches!(r.outcome, Outcome::Missing(_)))

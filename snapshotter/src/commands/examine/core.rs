@@ -1,7 +1,7 @@
-//! `core`: a copy of a snapshot for debuggers on a host that does not have the original programs and libraries: its
-//! note NT_FILE names the code segment files in the local store instead, and commands for gdb beside it load their
-//! symbols. (gdb finds libraries by the paths in the program's memory, which are those of the originals.) The copy is
-//! still a snapshot.
+//! `core`: copies a snapshot for debuggers on a host that does not have the original programs and libraries. The note
+//! NT_FILE of the copy names the code segment files in the local store instead, and a file of gdb commands beside it
+//! loads their symbols. (gdb finds libraries by the paths in the program's memory, which are those of the originals.)
+//! The copy is still a snapshot.
 //!
 //! ```text
 //!  ┌───────────┬────────┬───────┬─────────── ─ ─┬─ ─ ─ ─ ─ ─ ┐
@@ -49,7 +49,7 @@ pub(crate) fn run(args: &Args) -> Result<(), ExamineError> {
     let temporary = beside(&args.output);
     let written = copy.write(&snapshot, &temporary).and_then(|()| fs::rename(&temporary, &args.output));
     written.map_err(|source| {
-        // Best effort; it is not there when creating it failed.
+        // If this fails, there may be no file, since creating it failed.
         let _ = fs::remove_file(&temporary);
         ExamineError::Io { what: "write", path: args.output.clone(), source }
     })?;
@@ -64,7 +64,7 @@ fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
     PathBuf::from(path)
 }
 
-/// What gdb is to do: open the copy, and load the symbols of everything in it.
+/// The commands for gdb: open the copy, and load the symbols of everything in it.
 fn gdb_commands(copy: &Path, plan: &Plan<'_>, stores: &Stores) -> Result<String, ExamineError> {
     let copy = std::path::absolute(copy).map_err(ExamineError::io("find", copy))?;
     let mut out = format!("set confirm off\ncore-file {}\n", argument(&copy)?);
@@ -78,7 +78,8 @@ fn gdb_commands(copy: &Path, plan: &Plan<'_>, stores: &Stores) -> Result<String,
     Ok(out)
 }
 
-/// A path as gdb 13 and later read it in a command: nothing can be quoted that all of them understand alike.
+/// A path that gdb 13 and later read in a command. They have no common way to quote, so some characters are not
+/// allowed.
 fn argument(path: &Path) -> Result<&str, ExamineError> {
     let plain = |c: char| c.is_alphanumeric() || "/._+-:@%=,~".contains(c);
     match path.to_str() {
@@ -87,12 +88,12 @@ fn argument(path: &Path) -> Result<&str, ExamineError> {
     }
 }
 
-/// A name in the same directory that nobody else uses.
+/// A name in the same directory that no other process uses.
 fn beside(output: &Path) -> PathBuf {
     output.with_file_name(format!(".snapfn-core-{}", std::process::id()))
 }
 
-/// For each path that the program saw, where that file lies in a local store.
+/// For each path that the program saw, the path of that file in a local store.
 fn local_paths(plan: &Plan<'_>, stores: &Stores) -> HashMap<Vec<u8>, PathBuf> {
     let local = |file: &PlanFile| {
         let kind = match file.kind {
@@ -109,7 +110,7 @@ fn local_paths(plan: &Plan<'_>, stores: &Stores) -> HashMap<Vec<u8>, PathBuf> {
 /// What is different in the copy.
 struct Copy {
     meta: Vec<u8>,
-    /// Where the program header of the notes lies, and its new offset and size.
+    /// Offset of the program header of the notes, and its new values.
     header_at: u64,
     notes_at: u64,
     notes: Vec<u8>,
@@ -141,7 +142,7 @@ impl Copy {
 
     fn write(&self, snapshot: &Snapshot, to: &Path) -> io::Result<()> {
         let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(to)?;
-        // Shares the blocks where the file system can.
+        // The copy shares blocks if the file system can.
         io::copy(&mut File::open(&snapshot.path)?, &mut file)?;
         file.write_all_at(&self.meta, 0)?;
         // p_offset and p_filesz.
@@ -274,7 +275,7 @@ mod tests {
         for at in 0..12 {
             let mut bad = notes.clone();
             bad[at] = 0xff;
-            // Another type of note is none of ours; everything else is a length.
+            // Other types of notes stay as they are; all other fields are lengths.
             assert_eq!(rewrite(&bad, &local()).is_some(), at >= 8, "byte {at}");
         }
         let mut many = files(&["/bin/fn"]);

@@ -1,7 +1,7 @@
-//! `diff`: what differs between two snapshots. docs/reference/inspect.md describes the output.
+//! `diff`: prints the differences between two snapshots. docs/reference/inspect.md describes the output.
 //!
 //! Addresses are random per snapshot, so regions are compared by name (path, `[heap]`, `[stack]`, …) and by the
-//! distance from their start, or from their end where they grow down; stored pages by their SHA-256.
+//! distance from their start, or from their end if they grow down. Stored pages are compared by their SHA-256.
 
 mod facts;
 mod pages;
@@ -40,13 +40,13 @@ struct Side {
     stored_pages: u64,
 }
 
-/// Everything that differs. Fields are stable as those of `inspect` are.
+/// All differences. The fields are as stable as those of `inspect`.
 #[derive(Debug, Serialize)]
 struct Difference {
     schema: u32,
     a: Side,
     b: Side,
-    /// Nothing below differs.
+    /// There are no differences below.
     identical: bool,
     /// Stored pages of B whose content is somewhere in A.
     pages_of_b_in_a: u64,

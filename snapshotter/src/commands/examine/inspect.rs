@@ -1,4 +1,4 @@
-//! `inspect`: what is in a snapshot. docs/reference/inspect.md describes the output.
+//! `inspect`: prints the content of a snapshot. docs/reference/inspect.md describes the output.
 //!
 //! ```text
 //!  Snapshot ─▶ Plan + Space ─▶ Report ─┬─▶ JSON
@@ -32,14 +32,14 @@ pub(crate) struct Args {
     /// Print JSON
     #[arg(long)]
     json: bool,
-    /// Write a page that shows the same and a picture of the address space
+    /// Write an HTML page with the same content and a picture of the address space
     #[arg(long, value_name = "OUT")]
     html: Option<PathBuf>,
 }
 
-/// Writes a file for its owner alone, also in the place of one for all: a report has the program's arguments. What is no
-/// regular file (a terminal, a pipe) stays as it is. A link to a regular file is not followed: in a directory that others may
-/// write to, anybody could choose the file that is overwritten.
+/// Writes a file that only its owner may read, even if it replaces one for all: a report has the program's arguments. A
+/// file of another type (a terminal, a pipe) keeps its mode. A link to a regular file is not followed: in a directory
+/// that others may write to, they could choose the file that is overwritten.
 fn write_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let options = |flags| File::options().write(true).custom_flags(flags).to_owned();
     let place = match File::options().read(true).custom_flags(libc::O_PATH).open(path) {

@@ -1,4 +1,4 @@
-//! Commands that look at snapshots and at this machine. They change nothing.
+//! Commands that examine snapshots and this machine. They change neither.
 
 pub(crate) mod check;
 pub(crate) mod core;

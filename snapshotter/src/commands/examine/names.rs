@@ -74,7 +74,7 @@ pub(crate) fn descriptor(record: &Fd) -> &'static str {
     }
 }
 
-/// Bytes that are stored for the descriptor in record `index`.
+/// Number of bytes that are stored for the descriptor in record `index`.
 pub(crate) fn content(plan: &Plan<'_>, index: usize) -> u64 {
     let steps = plan.fd_steps.iter().filter(|step| step.fd as usize == index);
     steps

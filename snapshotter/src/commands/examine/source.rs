@@ -22,7 +22,7 @@ pub(crate) enum ExamineError {
     /// The argument names an image in a registry.
     #[error("{0}: not in the local store, `snaprepo pull` it first")]
     Registry(String),
-    /// The store has no such snapshot, or cannot say.
+    /// The store has no such snapshot, or cannot be read.
     #[error("{}: {source}", show(.name))]
     Store { name: OsString, source: StoreError },
     /// The file of the store cannot be opened; the error names it.
@@ -40,8 +40,8 @@ pub(crate) enum ExamineError {
     /// Something else than a file.
     #[error("{}: not a regular file; name a snapshot", show(.0))]
     NotRegular(PathBuf),
-    /// Few stored pages, mapped so often that comparing them would not end.
-    #[error("{}: maps its pages again and again, which no snapshot of ours does", show(.0))]
+    /// The plan maps a few stored pages so often that a comparison would not end.
+    #[error("{}: maps its pages again and again, which no valid snapshot does; make it again", show(.0))]
     Repetitive(PathBuf),
     /// No copy for debuggers can be made.
     #[error("{}: {why}", show(.path))]
@@ -74,21 +74,21 @@ impl ExamineError {
 #[derive(Debug)]
 pub(crate) struct Snapshot {
     pub(crate) path: PathBuf,
-    /// Its name in the store; a file elsewhere has none.
+    /// Its digest in the store; a file elsewhere has none.
     pub(crate) digest: Option<Digest>,
-    /// All snapshots of its tag, when there are several; it is one of them.
+    /// All snapshots of its tag, this one included, if there are several.
     pub(crate) variants: Vec<Digest>,
     store: Option<Store>,
     /// Every user may read it.
     pub(crate) shared: bool,
     pub(crate) size: u64,
     file: File,
-    /// The meta part, aligned as the format wants it.
+    /// The meta part, with the alignment that the format needs.
     meta: Vec<u64>,
 }
 
 impl Snapshot {
-    /// Opens what `name` names and validates its header and plan.
+    /// Opens the snapshot `name` and validates its header and plan.
     pub(crate) fn open(stores: &Stores, name: &OsStr) -> Result<Self, ExamineError> {
         let store_error = |source| ExamineError::Store { name: name.to_owned(), source };
         let target = Target::parse(name).map_err(|source| ExamineError::Name { name: name.to_owned(), source })?;
@@ -137,7 +137,7 @@ impl Snapshot {
         })
     }
 
-    /// Whether `snaprun` would use the file, where it is one of a store.
+    /// Whether `snaprun` would use the file, if it is one of a store.
     pub(crate) fn trust(&self, stores: &Stores) -> Result<Result<(), Untrusted>, ExamineError> {
         let meta = self.file.metadata().map_err(ExamineError::io("look at", &self.path))?;
         Ok(if self.store.is_some() { stores.trust(&meta) } else { Ok(()) })
@@ -153,11 +153,11 @@ impl Snapshot {
         self.file.read_exact_at(buffer, offset).map_err(ExamineError::io("read", &self.path))
     }
 
-    /// The word at `addr`, a multiple of 8, of the memory that a start makes of it: from this file, or from one of the
-    /// store. Zero where nothing is stored.
+    /// The word at `addr`, a multiple of 8, of an instance's memory, from this file or from one of the store. It is
+    /// zero if no bytes are stored there.
     pub(crate) fn word(&self, plan: &Plan<'_>, stores: &Stores, addr: u64) -> Result<u64, ExamineError> {
         let covers = |op: &&Op| matches!(op.kind, OP_MAP_FILE | OP_READ) && (op.addr..op.addr + op.len).contains(&addr);
-        // What is read into a mapping comes after it.
+        // Reads into a mapping come after it.
         let Some(op) = plan.ops.iter().rfind(covers) else { return Ok(0) };
         let Some(source) = plan.files.get(usize::from(op.file)) else { return Ok(0) };
         let offset = op.offset + (addr - op.addr);
@@ -189,7 +189,7 @@ impl Snapshot {
     }
 }
 
-/// Opens a regular file for reading, and nothing else.
+/// Opens a file for reading if it is a regular file.
 pub(crate) fn open_regular(path: &Path) -> Result<File, ExamineError> {
     open_file(path).map_err(|error| match error {
         StoreError::NotAFile { path, .. } => ExamineError::NotRegular(path),

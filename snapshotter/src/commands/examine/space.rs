@@ -1,4 +1,4 @@
-//! The address space that a plan makes: its mappings with a name each, and what lies at an address.
+//! The address space that a plan makes: its mappings with their names, and the mapping at an address.
 
 use super::names;
 use snapfn_format::snap::*;
@@ -11,7 +11,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
-/// Where the bytes of a mapping come from.
+/// The source of the bytes of a mapping.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Source {
     /// A code segment file: shared by all instances of all programs.
@@ -20,7 +20,7 @@ pub(crate) enum Source {
     Data,
     /// A file of the host.
     Host,
-    /// What a descriptor refers to (memfd and the like).
+    /// A mapping of a descriptor (memfd and the like).
     Descriptor,
     /// Pages of the snapshot, copied when written.
     Snapshot,
@@ -67,9 +67,9 @@ pub(crate) struct Vma {
     pub(crate) file: Option<usize>,
     pub(crate) offset: u64,
     pub(crate) reads: Vec<ReadIn>,
-    /// Bytes whose protection is another once all is written, and that protection.
+    /// Number of bytes that get another protection after the last write, and that protection.
     pub(crate) protected: Option<(u64, u16)>,
-    /// The path of the file or of the program or library it belongs to, or a name in brackets.
+    /// The path of its file, or of the program or library that it belongs to, or a name in brackets.
     pub(crate) name: String,
 }
 
@@ -88,7 +88,7 @@ impl Vma {
     }
 }
 
-/// Where a program or library lies as a whole, its writable part included.
+/// The range of a program or library, its writable part included.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Image {
     start: u64,
@@ -107,7 +107,7 @@ pub(crate) struct Space {
     images: Vec<Image>,
 }
 
-/// What lies at an address, in terms that do not change from snapshot to snapshot.
+/// A place in memory, in terms that do not change from snapshot to snapshot.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Place {
     pub(crate) name: String,
@@ -134,7 +134,7 @@ pub(crate) fn path(plan: &Plan<'_>, reference: BytesRef) -> PathBuf {
 }
 
 impl Space {
-    /// The mappings of `plan`. Code segment files that are in a store tell how far each program or library reaches.
+    /// The mappings of `plan`. Code segment files that are in a store give the length of each program or library.
     pub(crate) fn new(plan: &Plan<'_>, stores: &Stores) -> Self {
         let images = images(plan, stores);
         let namer = Namer::new(plan, &images);
@@ -165,7 +165,7 @@ impl Space {
         self.vmas.get(index).filter(|vma| vma.start <= addr)
     }
 
-    /// Every program and library: index of its code segment file, and what its ELF addresses are moved by.
+    /// Every program and library: index of its code segment file, and load bias.
     pub(crate) fn images(&self) -> impl Iterator<Item = (usize, u64)> {
         self.images.iter().map(|image| (image.file, image.bias))
     }
@@ -264,8 +264,8 @@ fn image_at(images: &[Image], addr: u64) -> Option<&Image> {
     images.get(after.checked_sub(1)?).filter(|image| addr < image.end)
 }
 
-/// Where programs and libraries lie, by the program headers of their code segment files. What cannot be read or makes
-/// no sense is left out: names are a convenience.
+/// The ranges of programs and libraries, by the program headers of their code segment files. A file that cannot be read
+/// or is not valid is left out: names are a convenience.
 fn images(plan: &Plan<'_>, stores: &Stores) -> Vec<Image> {
     let loads: Vec<Vec<Load>> = plan
         .files

@@ -1,4 +1,4 @@
-//! What people read: tables, sizes, times; nothing that steers the terminal.
+//! Text for people: tables, sizes, times. It has no control characters for the terminal.
 
 use std::fmt::Write as _;
 use std::io::IsTerminal;
@@ -28,7 +28,7 @@ pub(crate) fn colours() -> bool {
     std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
 }
 
-/// Sections one below the other; those without rows are left out.
+/// Prints sections one below the other, without those that have no rows.
 pub(crate) fn render(sections: &[Section], colours: bool) -> String {
     let mut out = String::new();
     for section in sections.iter().filter(|section| !section.rows.is_empty()) {
@@ -70,7 +70,7 @@ fn table(rows: &[Vec<String>], right: &[usize]) -> String {
     out
 }
 
-/// Escapes what would steer the terminal: names in snapshots come from anywhere.
+/// Escapes control characters: names in snapshots may come from anywhere.
 pub(crate) fn printable(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for character in text.chars() {

@@ -1,4 +1,4 @@
-//! Is the program or library that is installed here the one in the snapshot?
+//! Compares the program or library that is installed here with the one in the snapshot.
 
 use super::package;
 use object::LittleEndian as LE;
@@ -25,7 +25,7 @@ pub(super) enum Installed {
     Unknown(String),
 }
 
-/// How the file in a snapshot and the one that is installed differ.
+/// The difference between the file in a snapshot and the installed one.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub(super) struct Difference {
     /// Path that the program saw.
@@ -33,7 +33,7 @@ pub(super) struct Difference {
     /// Build-ids in hexadecimal; absent where a file has none.
     snapshot_build_id: Option<String>,
     host_build_id: Option<String>,
-    /// Package and version that the host's file is from, where its package manager knows.
+    /// Package and version of the host's file, if its package manager knows them.
     host_package: Option<String>,
 }
 
@@ -60,7 +60,7 @@ pub(super) fn compare(path: &Path, code: Digest, stores: &Stores) -> Installed {
     if path.as_os_str().is_empty() {
         return Installed::Absent;
     }
-    // The path is whatever the snapshot says.
+    // The path comes from the snapshot, and may be any.
     let file = match open_file(path) {
         Ok(file) => file,
         Err(StoreError::Io { source, .. }) if source.kind() == ErrorKind::NotFound => return Installed::Absent,
@@ -69,7 +69,7 @@ pub(super) fn compare(path: &Path, code: Digest, stores: &Stores) -> Installed {
     let host_build_id = match split_open(&file, path) {
         Ok(split) if split.code_digest == code => return Installed::Same,
         Ok(_) => beginning(file).and_then(|bytes| build_id(&bytes)),
-        // What is no ELF any more is another version, too.
+        // A file that is no longer ELF counts as another version, too.
         Err(SplitError::NotElf | SplitError::Class | SplitError::Machine(_)) => None,
         Err(error) => return Installed::Unknown(error.to_string()),
     };
@@ -87,7 +87,7 @@ fn stored(code: Digest, stores: &Stores) -> Option<Vec<u8>> {
     beginning(store.open(Kind::Code, code).ok()?)
 }
 
-/// What may have notes, which lie at the beginning of a file; what is longer is not read to its end.
+/// The bytes that may have notes, at the beginning of a file. A longer file is not read to its end.
 fn beginning(mut file: File) -> Option<Vec<u8>> {
     const MOST: u64 = 64 << 20;
     let mut bytes = Vec::new();
@@ -123,7 +123,7 @@ mod tests {
         }
         let own = std::fs::read("/proc/self/exe").unwrap_or_default();
         for cut in [64, 200, 700, 4096] {
-            // Whatever it finds, it does not fail.
+            // The function does not fail on any input.
             let _ = build_id(own.get(..cut).unwrap_or_default());
         }
     }

@@ -1,4 +1,4 @@
-//! Which installed package a file of this host belongs to, as its package manager says.
+//! The installed package of a file of this host, by its package manager.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -6,12 +6,12 @@ use std::process::{Command, Stdio};
 const DPKG: &str = "/usr/bin/dpkg-query";
 const RPM: &str = "/usr/bin/rpm";
 
-/// Name and version; nothing where no package manager knows the file.
+/// Name and version; `None` if no package manager knows the file.
 pub(super) fn owner(path: &Path) -> Option<String> {
     dpkg(path).or_else(|| rpm(path))
 }
 
-/// What a program prints, whatever its exit status; `None` where it cannot be run.
+/// The output of a program, with any exit status; `None` if it cannot be run.
 fn output(program: &str, args: &[&str]) -> Option<String> {
     let mut command = Command::new(program);
     command.args(args).env_clear().env("LC_ALL", "C").env("PATH", "/usr/bin:/bin").stdin(Stdio::null());
@@ -30,12 +30,12 @@ fn dpkg(path: &Path) -> Option<String> {
 fn rpm(path: &Path) -> Option<String> {
     let format = "%{NAME} %{VERSION}-%{RELEASE}\n";
     let found = output(RPM, &["--query", "--file", "--queryformat", format, "--", path.to_str()?])?;
-    // In place of a package: "file … is not owned by any package".
+    // rpm prints this in place of a package: "file … is not owned by any package".
     found.lines().next().map(str::to_owned).filter(|line| line.split(' ').count() == 2)
 }
 
-/// The names by which a package may have the file: where /lib is a link to /usr/lib, the kernel names the second and dpkg
-/// knows the first. None for a name that dpkg would take for a pattern.
+/// The names by which a package may have the file: if /lib is a link to /usr/lib, the kernel reports the second and
+/// dpkg knows the first. The list is empty for a name that dpkg would read as a pattern.
 fn aliases(path: &Path) -> Option<Vec<String>> {
     let text = path.to_str().filter(|text| text.starts_with('/') && !text.contains(['*', '?', '[', '\\']))?;
     let mut names = vec![text.to_owned()];

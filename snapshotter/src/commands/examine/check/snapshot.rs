@@ -17,7 +17,7 @@ use snapfn_store::{Kind, Stores};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-/// Looks at everything that the snapshot needs, and at all variants of its tag.
+/// Checks everything that the snapshot needs, and all variants of its tag.
 pub(super) fn check(snapshot: &Snapshot, host: &Host, stores: &Stores) -> Result<Vec<Finding>, ExamineError> {
     let plan = snapshot.plan()?;
     let mut findings = Findings::default();
@@ -38,7 +38,7 @@ pub(super) fn check(snapshot: &Snapshot, host: &Host, stores: &Stores) -> Result
 #[derive(Default)]
 struct Findings {
     all: Vec<Finding>,
-    /// Programs and libraries that have been compared with what is installed.
+    /// Programs and libraries that have been compared with the installed ones.
     compared: BTreeSet<(PathBuf, String)>,
 }
 
@@ -64,7 +64,7 @@ impl Findings {
         Ok(())
     }
 
-    /// Takes over what another variant has that is not as in the first.
+    /// Adds the findings about another variant that differ from those about the first.
     fn merge(&mut self, number: usize, other: Findings) {
         self.compared.extend(other.compared);
         for mut finding in other.all {
@@ -79,7 +79,7 @@ impl Findings {
     fn generators(&mut self, snapshot: &Snapshot, plan: &Plan<'_>, stores: &Stores) {
         let paths: Vec<_> = plan.files.iter().map(|file| path(plan, file.path)).collect();
         let process = &plan.header.process;
-        // What cannot be read is said elsewhere; without it, nothing vouches for the generators.
+        // Another finding reports what cannot be read; then the generators count as not seeded.
         let hooks = Hooks::read(process.at, process.info, |addr| snapshot.word(plan, stores, addr)).unwrap_or_default();
         let found = prng::warnings(paths.iter().map(PathBuf::as_path), hooks);
         for (file, warning) in found {
@@ -87,15 +87,15 @@ impl Findings {
         }
     }
 
-    /// How many layouts there are, and who may read them.
+    /// Checks the number of layouts, and who may read the files.
     fn uniqueness(&mut self, snapshot: &Snapshot) {
         let detail = match snapshot.variants.len() {
             0 => "one address-space layout for all instances; `create --variants N` makes more".to_owned(),
-            count => format!("{count} address-space layouts, all of which are looked at"),
+            count => format!("{count} address-space layouts, all of which are checked"),
         };
         self.add(Verdict::Ok, "variants", detail);
         if snapshot.shared {
-            self.add(Verdict::Note, "readable by all", "whoever gets at the file reads what the program had in memory");
+            self.add(Verdict::Note, "readable by all", "other users can read the program's memory in the file");
         }
     }
 
@@ -122,10 +122,10 @@ impl Findings {
         }
     }
 
-    /// What the snapshot says that it needs.
+    /// Checks the recorded requirements of the snapshot.
     fn requirements(&mut self, plan: &Plan<'_>) {
         let Some(needs) = plan.needs else {
-            let detail = "it does not say which CPU features and kernel it needs; make it again to know";
+            let detail = "it has no record of the CPU features and kernel that it needs; make it again to get one";
             return self.add(Verdict::Note, "requirements", detail);
         };
         let misfits = requirements::check(needs, &requirements::this_host());
@@ -191,8 +191,8 @@ impl Findings {
         }
     }
 
-    /// A path that an instance opens. The snapshot may name anything, so it is only looked at: to open a FIFO or a device has
-    /// effects.
+    /// Checks a path that an instance opens. The snapshot may name any path, so it is not opened: to open a FIFO or a
+    /// device has effects.
     fn path(&mut self, path: &Path, write: bool, what: &str) {
         let wanted = if write { AccessFlags::R_OK | AccessFlags::W_OK } else { AccessFlags::R_OK };
         match access(path, wanted) {
@@ -203,8 +203,8 @@ impl Findings {
         }
     }
 
-    /// Whether the programs and libraries in the snapshot are those that are installed. The snapshot brings its own, so
-    /// this decides nothing, but after an update one wants to make it again.
+    /// Checks whether the programs and libraries in the snapshot are the installed ones. The snapshot brings its own,
+    /// so a difference is no failure, but after an update the user may want to make it again.
     fn installed_files(&mut self, plan: &Plan<'_>, stores: &Stores) {
         let mut same = 0;
         for file in plan.files.iter().filter(|file| file.kind == FILE_CODE) {

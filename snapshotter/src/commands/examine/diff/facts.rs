@@ -1,4 +1,4 @@
-//! What a snapshot holds besides memory, as text that does not depend on its addresses.
+//! The content of a snapshot except memory, as text that does not depend on its addresses.
 
 use crate::commands::examine::inspect::comm;
 use crate::commands::examine::names;
@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 #[derive(Debug, Default)]
 pub(super) struct Facts(BTreeMap<(&'static str, String), String>);
 
-/// Something that differs; absent where one of the two does not have it.
+/// A difference. A value is absent if that snapshot does not have it.
 #[derive(Debug, PartialEq, Eq, Serialize)]
 pub(super) struct Change {
     /// `program`, `file`, `operations`, `patches`, `thread`, `descriptor`, `signal`, `pending signal`, `setting`,
@@ -22,7 +22,7 @@ pub(super) struct Change {
     pub(super) b: Option<String>,
 }
 
-/// All that differs, in order of kind and key.
+/// All differences, in order of kind and key.
 pub(super) fn changes(a: &Facts, b: &Facts) -> Vec<Change> {
     let keys: BTreeSet<_> = a.0.keys().chain(b.0.keys()).collect();
     keys.into_iter()
@@ -56,7 +56,7 @@ impl Facts {
             facts.put("setting", index, names::setting(setting));
         }
         for timer in plan.timers {
-            // What is left of it depends on the moment.
+            // The remaining time depends on the moment of the snapshot.
             facts.put("timer", names::timer(timer), format!("every {} ns", timer.interval));
         }
         for change in plan.env_changes {

@@ -15,7 +15,7 @@ pub(super) type Content = Option<[u8; 32]>;
 #[derive(Debug)]
 pub(super) struct PageHashes(BTreeMap<u64, Content>);
 
-/// A plan may name a page of the file many times, and only a forger does. Below this, who cares.
+/// A forged plan may name a page of the file many times. Files below this size are not checked for that.
 const REPEATED: u64 = 1 << 16;
 
 impl PageHashes {
@@ -23,7 +23,7 @@ impl PageHashes {
     pub(super) fn new(snapshot: &Snapshot, space: &Space) -> Result<Self, ExamineError> {
         let mapped = space.vmas.iter().filter(|vma| vma.source == Source::Snapshot).map(|vma| (vma.offset, vma.len()));
         let read = space.vmas.iter().flat_map(|vma| &vma.reads).map(|read| (read.offset, read.len));
-        // A mapping may lie behind the end of the file: then there is nothing in it.
+        // A mapping may lie behind the end of the file, and then has no bytes.
         let end = |offset: u64, len| offset.saturating_add(len).min(snapshot.size);
         let ranges: Vec<_> = mapped.chain(read).map(|(offset, len)| offset..end(offset, len)).collect();
         let pages = |range: &Range<u64>| range.end.saturating_sub(range.start) / PAGE;

@@ -1,8 +1,8 @@
-//! Comparing memory region by region.
+//! Compares memory region by region.
 //!
 //! A region is a row of mappings that belong together: a program or library with its data, the heap, the stack, or
-//! anonymous memory without a gap. It is cut into pieces where the source of the bytes changes; two regions are swept
-//! together over the cuts of both, so that the cost is that of the pieces and the stored pages, not of the size.
+//! anonymous memory without a gap. It is cut into pieces where the source of the bytes changes. One sweep goes over the
+//! cuts of two regions, so that the cost follows the pieces and the stored pages, not the size.
 
 use super::pages::{Content, PageHashes};
 use crate::commands::examine::space::{Source, Space, Vma};
@@ -14,7 +14,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 /// Pages of one region.
 #[derive(Debug, Default, PartialEq, Eq, Serialize)]
 pub(super) struct RegionRow {
-    /// Path or name in brackets; ` #2` and so on for further ones of the same name.
+    /// Path, or name in brackets. Further regions with the same name get ` #2` and so on.
     pub(super) name: String,
     pub(super) same: u64,
     pub(super) changed: u64,
@@ -28,7 +28,7 @@ impl RegionRow {
     }
 }
 
-/// Where the bytes of a piece come from.
+/// The source of the bytes of a piece.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Bytes {
     Zeros,
@@ -84,7 +84,7 @@ fn pieces(plan: &Plan<'_>, vma: &Vma, anchor: u64) -> Vec<Piece> {
     let base = match vma.source {
         Source::Zeros | Source::Stack => Bytes::Zeros,
         Source::Snapshot => Bytes::Stored(vma.offset),
-        // The same bytes by the same digest, wherever they were installed.
+        // The same digest means the same bytes, even if the paths differ.
         Source::Code | Source::Data => {
             let digest = vma.file.and_then(|file| plan.files.get(file)).map(|file| file.digest.to_string());
             Bytes::File(digest.unwrap_or_default(), vma.offset)
@@ -96,7 +96,7 @@ fn pieces(plan: &Plan<'_>, vma: &Vma, anchor: u64) -> Vec<Piece> {
     let mut out = Vec::new();
     let mut at = vma.start;
     for read in reads {
-        // Of reads that overlap, which only a forger writes, the first counts.
+        // If reads overlap, which only a forged plan has, the first counts.
         let (start, end) = (read.addr.max(at), read.addr + read.len);
         if start >= end {
             continue;
@@ -116,7 +116,7 @@ fn pieces(plan: &Plan<'_>, vma: &Vma, anchor: u64) -> Vec<Piece> {
 }
 
 impl Bytes {
-    /// The source of what lies `by` bytes further on.
+    /// The source of the bytes that lie `by` bytes further on.
     fn advanced(&self, by: i64) -> Self {
         match self {
             Bytes::Zeros => Bytes::Zeros,
@@ -143,7 +143,7 @@ fn sweep(a: (&Region, &PageHashes), b: (&Region, &PageHashes)) -> RegionRow {
         let piece_b = rest_b.first().filter(|piece| piece.start <= at);
         let edge = |rest: &[Piece]| rest.first().map(|piece| if piece.start > at { piece.start } else { piece.end });
         let Some(next) = edge(rest_a).into_iter().chain(edge(rest_b)).min() else { return row };
-        // Before the first piece there is nothing to count, and no distance to take.
+        // Before the first piece there are no pages to count, and there is no distance.
         if piece_a.is_some() || piece_b.is_some() {
             let pages = (next - at) as u64 / PAGE;
             let bytes = |piece: &Piece| piece.bytes.advanced(at - piece.start);
@@ -163,7 +163,7 @@ fn sweep(a: (&Region, &PageHashes), b: (&Region, &PageHashes)) -> RegionRow {
     }
 }
 
-/// What is left of the pieces from `at` on.
+/// The pieces from `at` on.
 fn skip(rest: &[Piece], at: i64) -> &[Piece] {
     match rest {
         [first, tail @ ..] if first.end <= at => tail,

@@ -1,4 +1,4 @@
-//! A report as one page that needs nothing else: no scripts, no fonts, no links.
+//! A report as one page that needs no other file: no scripts, no fonts, no links.
 
 use super::report::{Mapping, Report};
 use super::sections;

@@ -1,4 +1,4 @@
-//! What a snapshot says that it needs of a host. `check NAME` compares it with this one.
+//! The recorded requirements of a snapshot on a host. `check NAME` compares them with this host.
 
 use crate::commands::examine::space::text;
 use crate::commands::examine::text::{Section, hex, size};
@@ -18,7 +18,7 @@ pub(super) struct Needs {
     pub(super) xstate: String,
     /// Memory is writable and executable at once: started with `--allow-wx` only.
     pub(super) writable_code: bool,
-    /// What else it says; snapshots of early versions say no more.
+    /// The record of requirements; snapshots of early versions have none.
     pub(super) record: Option<Record>,
     #[serde(skip)]
     live: u64,
@@ -44,9 +44,9 @@ pub(super) struct Record {
     pub(super) xcr0: String,
     /// Size of an XSAVE area with all of it.
     pub(super) xstate_size: u32,
-    /// Where live register state beyond AVX lies in that area, by number of the component.
+    /// Place in that area of live register state beyond AVX, by number of the component.
     pub(super) places: BTreeMap<u32, u32>,
-    /// The dynamic linker has room for the register state of that CPU and no more.
+    /// The dynamic linker has room only for the register state of that CPU.
     pub(super) same_room: bool,
 }
 

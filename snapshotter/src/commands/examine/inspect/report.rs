@@ -1,5 +1,5 @@
-//! A snapshot in terms that people and other programs understand. Fields are stable: new ones may come, none goes or
-//! changes its meaning without a new `schema`. Addresses are text in hexadecimal, sizes numbers of bytes.
+//! A snapshot as a report for people and other programs. The fields are stable: new ones may come, but none goes or
+//! changes its meaning without a new `schema`. Addresses are hexadecimal text, sizes are numbers of bytes.
 
 use super::needs::Needs;
 use crate::commands::examine::names;
@@ -17,9 +17,9 @@ pub(super) struct Report {
     pub(super) path: String,
     /// SHA-256 of the snapshot, for one in a store.
     pub(super) digest: Option<String>,
-    /// Digests of all snapshots of its tag, this one first; empty when it is the only one.
+    /// Digests of all snapshots of its tag, this one first; empty if it is the only one.
     pub(super) variants: Vec<String>,
-    /// Their sizes; absent where one cannot be read.
+    /// Their sizes; absent if a variant cannot be read.
     pub(super) variant_sizes: Vec<Option<u64>>,
     pub(super) size: u64,
     /// Bytes that the loader reads before it maps anything.
@@ -68,11 +68,11 @@ pub(super) struct FileRow {
     pub(super) mapped: u64,
     /// Path that the program saw.
     pub(super) path: Option<String>,
-    /// Where it lies in a local store; absent for host files and where it is missing.
+    /// Its path in a local store; absent for host files, and if it is missing.
     pub(super) stored: Option<String>,
 }
 
-/// Bytes by where they come from; the parts add up to `total`.
+/// Bytes by their source; the parts add up to `total`.
 #[derive(Debug, Default, Serialize)]
 pub(super) struct Memory {
     pub(super) total: u64,
@@ -82,7 +82,7 @@ pub(super) struct Memory {
     pub(super) data: u64,
     /// Files of the host.
     pub(super) host: u64,
-    /// What descriptors refer to (memfd and the like).
+    /// Mappings of descriptors (memfd and the like).
     pub(super) descriptor: u64,
     /// Pages of the snapshot, mapped; copied when written.
     pub(super) snapshot: u64,
@@ -108,7 +108,7 @@ pub(super) struct Mapping {
     pub(super) offset: u64,
     /// Bytes that are read in.
     pub(super) read: u64,
-    /// Bytes that get another protection once all is written.
+    /// Bytes that get another protection after the last write.
     pub(super) protected: u64,
     pub(super) protected_to: Option<String>,
     /// Path, or a name in brackets.
@@ -134,7 +134,7 @@ pub(super) struct Operations {
 #[derive(Debug, Default, Serialize)]
 pub(super) struct Patches {
     pub(super) total: usize,
-    /// Those in registers; the others are in memory.
+    /// Patches of registers; the others are of memory.
     pub(super) registers: usize,
     pub(super) argv: usize,
     pub(super) envp: usize,
@@ -162,7 +162,7 @@ pub(super) struct ThreadRow {
     pub(super) blocked: Vec<String>,
     /// XSAVE components that are live.
     pub(super) xfeatures: String,
-    /// Whether the C library's copy of the TID is known and brought up to date.
+    /// Whether the C library's copy of the TID is known, so that a start updates it.
     pub(super) tid_cached: bool,
 }
 

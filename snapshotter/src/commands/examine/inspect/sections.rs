@@ -3,7 +3,7 @@
 use super::report::Report;
 use crate::commands::examine::text::{Section, seconds, size};
 
-/// All tables, in the order in which they are read.
+/// All tables, in the order of the output.
 pub(super) fn all(report: &Report) -> Vec<Section> {
     vec![
         summary(report),
@@ -65,7 +65,7 @@ fn memory(report: &Report) -> Section {
     let mut section = Section::new("MEMORY", &["SIZE", "FROM", ""], &[0]);
     for (bytes, name, what) in [
         (m.code, "code", "code segment files, shared by all instances of all programs"),
-        (m.data, "data", "other files of the store, shared likewise"),
+        (m.data, "data", "other files of the store, shared in the same way"),
         (m.host, "host", "files of the host"),
         (m.descriptor, "descriptor", "what descriptors refer to"),
         (m.snapshot, "snapshot", "pages of the snapshot, shared until written"),
