@@ -5,7 +5,7 @@ use snapfn_distribution::Config;
 use snapfn_registry::{Client, ClientOptions, Reference};
 use std::ffi::OsStr;
 
-/// What the command line says about it.
+/// The options of the command line about it.
 pub(crate) struct Access {
     pub(crate) plain_http: bool,
     pub(crate) json: bool,
@@ -16,7 +16,7 @@ pub(crate) fn config(failures: &mut Failures) -> Option<Config> {
     Config::load().map_err(|error| failures.add("configuration", error)).ok()
 }
 
-/// The image that `name` stands for.
+/// The image that `name` leads to.
 pub(crate) fn reference(config: &Config, name: &OsStr, failures: &mut Failures) -> Option<Reference> {
     config.reference(&name.to_string_lossy()).map_err(|error| failures.usage(name, error)).ok()
 }

@@ -5,7 +5,7 @@ use snapfn_image::Compression;
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-/// Layers that are transferred at a time, unless `--jobs` is given.
+/// Number of layers that are transferred at a time without `--jobs`.
 pub(crate) const JOBS: usize = 3;
 
 /// Look after the local store of snapshots.
@@ -61,7 +61,7 @@ pub(crate) enum Command {
         #[arg(long)]
         json: bool,
     },
-    /// Show what a snapshot or an image is: layers, sizes, what it needs
+    /// Show a snapshot or an image: layers, sizes, requirements
     ///
     /// No layer of an image in a registry is fetched. `snapshotter inspect` shows everything in a snapshot.
     Inspect {
@@ -98,7 +98,7 @@ pub(crate) enum Command {
     Login {
         /// HOST[:PORT]
         host: OsString,
-        /// The user's name; asked for on a terminal
+        /// The user's name; without it, the command asks on the terminal
         #[arg(short, long)]
         username: Option<String>,
         /// Read the password from standard input
@@ -146,9 +146,9 @@ pub(crate) enum Command {
     /// Store a snapshot as an image in a registry
     ///
     /// The image holds snaprun, the code segment files, and the snapshot in parts; container engines run it as well.
-    /// Only what the registry lacks is sent, and an interrupted push goes on where it stopped.
+    /// Only layers that the registry lacks are sent, and an interrupted push goes on where it stopped.
     Push(PushArgs),
-    /// Bring the snapshot in an image, and all that it needs, into the store
+    /// Bring the snapshot in an image, and all files that it needs, into the store
     ///
     /// Chunks that another snapshot of that name has are not fetched again, and an interrupted pull goes on where it
     /// stopped. Everything is compared with its digest before it appears in the store.
@@ -162,7 +162,7 @@ pub(crate) enum Command {
         /// Snapshots in the store, with all variants, or snapshot files
         #[arg(required = true, value_name = "NAME|FILE")]
         names: Vec<OsString>,
-        /// Print a JSON array of what was found
+        /// Print the findings as a JSON array
         #[arg(long)]
         json: bool,
     },
@@ -210,11 +210,11 @@ pub(crate) struct PushArgs {
     /// Where to
     #[arg(value_name = "REF")]
     pub(crate) reference: OsString,
-    /// How layers are compressed: zstd, of which pull can fetch single chunks; gzip for engines that know no zstd
+    /// How layers are compressed: zstd, from which pull can fetch single chunks; gzip for engines without zstd
     #[arg(long, value_name = "zstd|gzip", default_value = "zstd", value_parser = |text: &str| text.parse::<Compression>())]
     pub(crate) compression: Compression,
-    /// Put the layers on top of those of another image, whose files the program then finds in a container. They are
-    /// mounted where the registry has them, and copied from another registry
+    /// Put the layers on top of those of another image, whose files the program then finds in a container. The registry
+    /// mounts them if it has them; else they are copied from the other registry
     #[arg(long, value_name = "REF")]
     pub(crate) base: Option<String>,
     /// The snaprun that goes into the image; default: the one beside snaprepo, else on the search path
@@ -226,7 +226,7 @@ pub(crate) struct PushArgs {
     /// Push even if `snaprepo scan` finds something that looks like a credential
     #[arg(long)]
     pub(crate) allow_secrets: bool,
-    /// Speak HTTP without TLS to the registry that is pushed to
+    /// Use HTTP without TLS for the registry that the image is pushed to
     #[arg(long)]
     pub(crate) plain_http: bool,
     /// Print a JSON object for each event

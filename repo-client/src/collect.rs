@@ -43,7 +43,7 @@ pub(crate) fn rm_pulled(stores: &Stores, name: &OsStr, failures: &mut Failures) 
     };
     match stores.writable().and_then(|store| store.remove_pulled(&image)) {
         Ok(true) => (),
-        Ok(false) => failures.add(&image, "was not pulled into the store that is written to; see `snaprepo ls`"),
+        Ok(false) => failures.add(&image, "was not pulled into the writable store; see `snaprepo ls`"),
         Err(error) => failures.add(&image, error),
     }
     Ok(())
@@ -53,7 +53,7 @@ pub(crate) fn rm_pulled(stores: &Stores, name: &OsStr, failures: &mut Failures) 
 fn absent(store: &Store, stores: &Stores, reference: &Ref) -> String {
     if let Ok(found) = stores.resolve(reference) {
         return format!(
-            "is in {}, which is not the store that is written to; put it first in SNAPFN_STORE",
+            "is in {}, which is not the writable store; put it first in SNAPFN_STORE",
             found.store.root().display()
         );
     }
@@ -88,7 +88,7 @@ pub(crate) fn gc(stores: &Stores, dry_run: bool, failures: &mut Failures) -> io:
     print(&text)
 }
 
-/// Names the command that removes the tag, where a tag is in the way.
+/// Names the command that removes the tag, if a tag is in the way.
 fn with_remedy(error: StoreError) -> String {
     match error {
         StoreError::Unreadable { .. } => {

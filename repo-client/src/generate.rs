@@ -6,7 +6,7 @@ use clap_complete::Shell;
 use std::io;
 use std::path::Path;
 
-/// Writes what was asked for into `dir`, under the names that the shells and `man` look for.
+/// Writes man pages or completions into `dir`, under the names that `man` and the shells look for.
 pub(crate) fn run(what: Artifact, dir: &Path) -> io::Result<()> {
     let mut command = Cli::command();
     let shell = match what {

@@ -1,4 +1,4 @@
-//! `ls`, and `tags` and `inspect` of what is in the store.
+//! `ls`, and `tags` and `inspect` for the store.
 
 use crate::output::{Failures, print, printable, rfc3339, size, table};
 use serde::Serialize;
@@ -14,7 +14,7 @@ use std::io;
 struct Row {
     name: String,
     tag: String,
-    /// Of the first variant; `size` and `allocated` are those of all.
+    /// Digest of the first variant; `size` and `allocated` are sums over all.
     digest: String,
     variants: Vec<String>,
     /// Bytes of the snapshot files.
@@ -40,7 +40,7 @@ struct Entry {
     variants: Result<Vec<Digest>, StoreError>,
 }
 
-/// Lists what `snaprun NAME` finds: a tag in an earlier store hides the same tag in a later one.
+/// Lists the snapshots that `snaprun NAME` finds: a tag in an earlier store hides the same tag in a later one.
 pub(crate) fn ls(stores: &Stores, json: bool, failures: &mut Failures) -> io::Result<()> {
     let mut rows = BTreeMap::new();
     for store in stores.iter() {

@@ -9,7 +9,7 @@ use std::io::{self, BufRead, IsTerminal, Read, Write};
 /// No password is longer.
 const MAX_PASSWORD: u64 = 64 << 10;
 
-/// `login HOST`: asks the registry first, and only then keeps name and password.
+/// `login HOST`: checks name and password with the registry first, and only then stores them.
 pub(crate) fn login(
     host: &OsStr,
     username: Option<String>,
@@ -68,7 +68,7 @@ fn ask(username: Option<String>, password_stdin: bool) -> Result<(String, String
         let mut password = String::new();
         let read = io::stdin().take(MAX_PASSWORD).read_to_string(&mut password);
         read.map_err(|_| "the password on standard input cannot be read as text")?;
-        // The end of the line is the shell's, not the password's.
+        // The line's end does not belong to the password.
         let password = password.strip_suffix('\n').unwrap_or(&password);
         let password = password.strip_suffix('\r').unwrap_or(password);
         return checked(username, password.to_string());

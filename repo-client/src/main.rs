@@ -1,10 +1,10 @@
-//! `snaprepo`: looks after the local store of snapshots.
+//! `snaprepo`: manages the local store of snapshots, and moves snapshots to and from registries.
 //!
 //! ```text
 //!  cli       arguments → Command             verify    reads files and compares them with their names
 //!  list      ls, tags                        output    text for people, one-line errors
 //!  collect   rm, gc                          generate  man pages and completions (for the installer)
-//!  signing   sign, keygen, verify REF        transfer  push, pull; progress shows how they go
+//!  signing   sign, keygen, verify REF        transfer  push, pull; progress reports them
 //!  remote    tags REF, inspect REF, rm REF   login     login, logout
 //!  start     pulls for `snaprun REF`         access    configuration, REF, clients
 //!  scan      looks for credentials
@@ -72,7 +72,7 @@ fn main() -> ExitCode {
         Command::Logout { host } => login::logout(&host, &mut failures),
         Command::Gc { dry_run } => collect::gc(&stores, dry_run, &mut failures),
         Command::Verify { names, all: _, key, plain_http, json } => {
-            // With a key, everything is a reference, also one without a host.
+            // With a key, every name is a reference, even one without a host.
             let is_remote = |name: &OsString| !key.is_empty() || is_image(name);
             let (remote, local): (Vec<_>, Vec<_>) = names.into_iter().partition(is_remote);
             let result = match remote.is_empty() {

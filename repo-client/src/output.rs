@@ -1,4 +1,4 @@
-//! What people read: one-line errors, tables, sizes and times.
+//! Text for people: one-line errors, tables, sizes and times.
 
 use std::ffi::OsStr;
 use std::fmt::{Display, Write as _};
@@ -14,13 +14,13 @@ pub(crate) struct Failures {
 }
 
 impl Failures {
-    /// An operation or a check on `subject` failed.
+    /// Reports that an operation or a check on `subject` failed.
     pub(crate) fn add(&mut self, subject: impl Display, error: impl Display) {
         self.other += 1;
         say(subject, error);
     }
 
-    /// `argument` is not what the command takes.
+    /// Reports that the command does not accept `argument`.
     pub(crate) fn usage(&mut self, argument: &OsStr, error: impl Display) {
         self.usage += 1;
         say(argument.to_string_lossy(), error);
@@ -31,7 +31,7 @@ impl Failures {
         self.usage + self.other
     }
 
-    /// Whether an argument was wrong: then nothing is to be done at all.
+    /// Whether an argument was wrong: then the command must do nothing.
     pub(crate) fn wrong_usage(&self) -> bool {
         self.usage > 0
     }
@@ -47,7 +47,7 @@ impl Failures {
 
 fn say(subject: impl Display, error: impl Display) {
     let line = format!("snaprepo: {}\n", printable(&format!("{subject}: {error}")));
-    // Nowhere left to complain when stderr is gone.
+    // If stderr is gone, there is no place left to report that.
     let _ = io::stderr().write_all(line.as_bytes());
 }
 
@@ -58,7 +58,7 @@ pub(crate) fn print(text: &str) -> io::Result<()> {
     out.flush()
 }
 
-/// Escapes what would steer the terminal: names in snapshots come from anywhere.
+/// Escapes control characters: names in snapshots may come from anywhere.
 pub(crate) fn printable(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for character in text.chars() {

@@ -1,4 +1,4 @@
-//! What is shown while layers move: bars on a terminal, a line for each layer otherwise, JSON for programs.
+//! Reports while layers move: bars on a terminal, a line for each layer otherwise, JSON for programs.
 
 use crate::output::{printable, size};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -26,13 +26,13 @@ enum Output {
 pub(crate) struct Progress {
     output: Output,
     is_push: AtomicBool,
-    /// Of each blob that moves: how far it is, and when that was last said.
+    /// For each blob that moves: its position, and the time of its last report.
     blobs: Mutex<HashMap<String, (u64, Instant)>>,
 }
 
 impl Progress {
     pub(crate) fn new(json: bool) -> Self {
-        // One that cannot move its cursor gets lines.
+        // A terminal that cannot move its cursor gets lines.
         let is_terminal = io::stderr().is_terminal() && env::var_os("TERM").is_none_or(|term| term != "dumb");
         let output = match (json, is_terminal) {
             (true, _) => Output::Json,
@@ -60,7 +60,7 @@ impl Progress {
         let text = printable(&text);
         match &self.output {
             Output::Json | Output::Nothing => (),
-            // Nowhere left to complain when stderr is gone.
+            // If stderr is gone, there is no place left to report that.
             Output::Bar(bar) => bar.suspend(|| drop(writeln!(io::stderr(), "{text}"))),
             Output::Lines => drop(writeln!(io::stderr(), "{text}")),
         }
@@ -72,7 +72,8 @@ impl Progress {
         }
     }
 
-    /// What is done next, of so many bytes. Pushing, those that are sent come on top, as it turns out what they are.
+    /// Begins a phase of `total` bytes. During a push, the bytes of each blob that is sent are added when its transfer
+    /// begins.
     fn begin(&self, what: &'static str, total: u64) {
         if let Output::Bar(bar) = &self.output {
             if bar.is_hidden() {
@@ -96,7 +97,7 @@ impl Progress {
         match event {
             Transfer::BlobStarted { direction, digest, size, from, .. } => {
                 blobs.insert(digest.to_string(), (from, Instant::now()));
-                // Pulling, the layers' sizes were known before.
+                // During a pull, the layers' sizes were known before.
                 if let Output::Bar(bar) = &self.output
                     && self.is_push.load(Ordering::Relaxed)
                 {
@@ -114,7 +115,7 @@ impl Progress {
                 let key = digest.to_string();
                 let Some((before, said)) = blobs.get_mut(&key) else { return };
                 if let Output::Bar(bar) = &self.output {
-                    // An upload that must begin again goes back.
+                    // The bar goes back if an upload must begin again.
                     bar.inc(position.saturating_sub(*before));
                     bar.dec(before.saturating_sub(position));
                 }
@@ -172,7 +173,7 @@ impl Events for Progress {
                 if let Output::Bar(bar) = &self.output
                     && !self.is_push.load(Ordering::Relaxed)
                 {
-                    // What needed not be fetched of it.
+                    // The part of the layer that was not fetched.
                     bar.inc(bytes.saturating_sub(moved));
                 }
                 self.line(format!("layer {layer}{}: {moved_text}", bracket(kind)));
@@ -191,11 +192,11 @@ fn bracket(kind: Option<&str>) -> String {
     kind.map(|kind| format!(" ({kind})")).unwrap_or_default()
 }
 
-/// Not shown before there is something to show. No colours, so nothing to switch off.
+/// The bar, which is hidden at first. It has no colours, so no option switches them off.
 fn bar() -> ProgressBar {
     let bar = ProgressBar::hidden();
     let template = "{msg:8} {wide_bar} {binary_bytes}/{binary_total_bytes} {binary_bytes_per_sec}, {eta} left";
-    // The template is a constant that parses; the default style would do as well.
+    // The template is a constant that parses. Otherwise the default style stays.
     if let Ok(style) = ProgressStyle::with_template(template) {
         bar.set_style(style);
     }

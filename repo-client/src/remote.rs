@@ -1,4 +1,4 @@
-//! What lies in a registry: `tags REF`, `inspect REF`, `rm REF`.
+//! Commands for images in a registry: `tags REF`, `inspect REF`, `rm REF`.
 
 use crate::access::{self, Access};
 use crate::output::{Failures, counted, print, printable, rfc3339, size, table};
@@ -134,7 +134,7 @@ fn layers(image: &Inspected) -> String {
     table(&std::iter::once(header).chain(lines).collect::<Vec<_>>(), &[1])
 }
 
-/// Enough of a digest to tell it by.
+/// The beginning of a digest, enough to recognise it.
 fn short(digest: &str) -> String {
     let hex = digest.strip_prefix("sha256:").unwrap_or(digest);
     printable(hex.get(..12).unwrap_or(hex))

@@ -1,4 +1,4 @@
-//! `scan`: is there a credential in what is about to be published?
+//! `scan`: searches files that are about to be published for credentials.
 
 use crate::output::{Failures, print};
 use serde::Serialize;
@@ -24,7 +24,7 @@ pub(crate) fn run(stores: &Stores, names: &[OsString], json: bool, failures: &mu
             Ok(Target::Local(reference)) => variants(stores, &reference),
             Ok(Target::File(path)) => open_file(&path).map(|file| vec![file]),
             Ok(Target::Registry(_)) => {
-                failures.usage(name, "only what is in the local store can be searched; `snaprepo pull` it first");
+                failures.usage(name, "only snapshots in the local store can be searched; `snaprepo pull` it first");
                 continue;
             }
             Err(error) => {

@@ -1,4 +1,4 @@
-//! `sign`, `keygen`, and `verify` of what lies in a registry.
+//! `sign`, `keygen`, and `verify REF` for images in a registry.
 
 use crate::access::{Access, config};
 use crate::output::{Failures, print};
@@ -37,7 +37,7 @@ pub(crate) fn sign_image(name: &OsStr, key: &Path, access: &Access, failures: &m
     }
 }
 
-/// `verify REF`: by the keys that are given, else by those that the configuration demands.
+/// `verify REF`: checks by the keys on the command line, else by those that the configuration demands.
 pub(crate) fn verify_images(
     names: &[OsString],
     keys: &[String],

@@ -1,4 +1,4 @@
-//! `snaprun REF` for an image that is not there: pull it, then start `snaprun` again.
+//! `snaprun REF` for a missing image: pulls it, then starts `snaprun` again.
 //!
 //! `snaprun` executes this program with its own arguments, except for the name in front, which is `snaprun-pull:N`: N
 //! is the index of REF. Messages and exit statuses are those of `snaprun`: 125 if pulling fails, 127 if there is no
@@ -21,14 +21,14 @@ use std::sync::Arc;
 
 const NAME: &str = "snaprun-pull:";
 
-/// The arguments that `snaprun` was given, and the index of REF among them, if it is `snaprun` that calls.
+/// The arguments of `snaprun`, and the index of REF among them, if `snaprun` has executed this program.
 pub(crate) fn requested() -> Option<(Vec<OsString>, usize)> {
     let args: Vec<OsString> = env::args_os().collect();
     let index = args.first()?.to_str()?.strip_prefix(NAME)?.parse().ok()?;
     (1..args.len()).contains(&index).then_some((args, index))
 }
 
-/// Why nothing is started, with the exit status.
+/// Why no instance is started, with the exit status.
 struct Failure(u8, String);
 
 /// Pulls what is missing and becomes `snaprun`.
@@ -83,7 +83,7 @@ fn pull(stores: &Stores, config: &Config, reference: &Reference, allow_wx: bool)
     pulled.map(drop).map_err(|error| failed(&error))
 }
 
-/// Becomes `program`, the one beside this program or else the first in `$PATH`. It is not to come back here.
+/// Becomes `program`, the one beside this program or else the first in `$PATH`. That must not call this program again.
 fn exec(program: &Path, args: &[OsString]) -> io::Error {
     let beside = env::current_exe().ok().and_then(|own| Some(own.parent()?.join(program)));
     let beside = beside.filter(|path| path.is_file());

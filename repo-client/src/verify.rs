@@ -1,4 +1,4 @@
-//! `verify`: is what lies in the store what its names say?
+//! `verify`: compares the files in the store with the digests in their names.
 
 use crate::output::{Failures, counted, print, size};
 use indicatif::{ProgressBar, ProgressStyle};
@@ -9,15 +9,15 @@ use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// A file that is to be read, and why.
+/// A file that must be read, with the reason.
 struct Task {
     store: Store,
     blob: Blob,
-    /// The name that needs it; `None` when it was only found lying there.
+    /// The name that needs it; `None` if no name does.
     needed_by: Option<String>,
 }
 
-/// What is to be read, each file once.
+/// The files that must be read, each once.
 #[derive(Default)]
 struct Tasks(BTreeMap<PathBuf, Task>);
 
@@ -39,7 +39,7 @@ pub(crate) fn run(stores: &Stores, names: &[OsString], failures: &mut Failures) 
         return Ok(());
     }
     for (path, mode) in stores.iter().flat_map(Store::writable_directories) {
-        let why = format!("others may exchange files in it (mode {mode:04o}); take their right to write to it");
+        let why = format!("others may exchange files in it (mode {mode:04o}); remove their right to write to it");
         failures.add(path.display(), why);
     }
     let total: u64 = tasks.0.values().map(|task| task.blob.size).sum();
@@ -91,7 +91,7 @@ fn plan_all(stores: &Stores, tasks: &mut Tasks, failures: &mut Failures) {
             Err(error) => failures.add(store.root().display(), error),
         }
     }
-    // After all that is needed: a file is reported under the first name that it was planned for.
+    // These come after the needed files: a file is reported under the first name that it was planned for.
     for store in stores.iter() {
         for kind in Kind::ALL {
             let digests = store.digests(kind).unwrap_or_else(|error| {
@@ -147,7 +147,7 @@ fn plan_variants(
     }
 }
 
-/// Plans to read a snapshot of `store` and all that it needs.
+/// Plans to read a snapshot of `store` and all files that it needs.
 fn plan_stored(stores: &Stores, store: &Store, digest: Digest, name: &str, tasks: &mut Tasks, failures: &mut Failures) {
     match store.blob(Kind::Snap, digest) {
         Ok(Some(blob)) => tasks.add(store, blob, Some(name)),
@@ -182,10 +182,10 @@ fn plan_needed(stores: &Stores, snapshot: &File, path: &Path, name: &str, tasks:
     }
 }
 
-/// Drawn on stderr, and only if that is a terminal. No colours, so nothing to switch off.
+/// The bar on stderr, only if that is a terminal. It has no colours, so no option switches them off.
 fn progress_bar(total: u64) -> ProgressBar {
     let bar = ProgressBar::new(total);
-    // The template is a constant that parses; the default style would do as well.
+    // The template is a constant that parses. Otherwise the default style stays.
     if let Ok(style) = ProgressStyle::with_template("{bar:40} {binary_bytes}/{binary_total_bytes} {eta}") {
         bar.set_style(style);
     }

@@ -20,7 +20,7 @@ struct Fixture {
     snap: Digest,
 }
 
-/// `fn:v1` and `fn:v2`, the same snapshot with one code segment file, and a data file that nothing needs.
+/// `fn:v1` and `fn:v2`, the same snapshot with one code segment file, and a data file that no snapshot needs.
 fn fixture() -> Fixture {
     let dir = tempfile::tempdir().unwrap();
     let store = Store::at(dir.path().join("store"));
@@ -61,7 +61,7 @@ fn check(status: i32, output: Output) -> (String, String) {
     (out, err)
 }
 
-/// Exactly one line, and it says who speaks and about what.
+/// stderr is exactly one line, with the program's name and the subject.
 fn one_line(err: &str, subject: &str, what: &str) {
     assert!(err.starts_with(&format!("snaprepo: {subject}: ")) && err.contains(what), "{err}");
     assert_eq!(err.matches('\n').count(), 1, "{err}");
@@ -77,7 +77,7 @@ fn ls_shows_what_there_is() {
     let words: Vec<&str> = lines[1].split_whitespace().collect();
     let digest = f.snap.to_string();
     assert_eq!(words[..5], ["fn", "v1", &digest[..12], "12.0", "KiB"], "{out}");
-    // The program's path came out of a file: what it holds for the terminal is escaped.
+    // The program's path comes from a file, so its control characters are escaped.
     assert_eq!(words[5..], ["2023-11-14", "22:13:20Z", "/opt/\\u{1b}[2Jfn"]);
 }
 
@@ -133,7 +133,7 @@ fn the_search_path_is_followed() {
     assert_eq!(out.matches("/bin/other").count(), 1, "{out}");
     assert_eq!(out.lines().count(), 3, "{out}");
     let (_, err) = check(1, f.command(&["rm", "fn:v2"]).env("SNAPFN_STORE", &path).output().unwrap());
-    one_line(&err, "fn:v2", "not the store that is written to");
+    one_line(&err, "fn:v2", "not the writable store");
     let (out, _) = check(0, f.command(&["verify", "--all"]).env("SNAPFN_STORE", &path).output().unwrap());
     assert!(out.starts_with("checked 4 files"), "{out}");
 }
@@ -156,9 +156,9 @@ fn rm_and_gc_free_what_nothing_needs() {
     one_line(&f.run(1, &["rm", "fn"]).1, "fn:latest", "there is v1, v2");
     f.run(0, &["rm", "fn:v1"]);
     assert!(f.run(0, &["gc"]).0.contains("kept 2"));
-    // A wrong name among them: nothing is removed.
+    // If one name is wrong, no tag is removed.
     one_line(&f.run(2, &["rm", "fn:v2", "a b"]).1, "a b", "character");
-    // One that is not there: the others are.
+    // If one tag does not exist, the others are removed.
     one_line(&f.run(1, &["rm", "none", "fn:v2"]).1, "none:latest", "no such snapshot");
     assert!(f.run(0, &["gc"]).0.contains("deleted 2 files"));
     assert_eq!(f.run(0, &["ls"]).0.lines().count(), 1);
@@ -216,7 +216,7 @@ fn verify_names_directories_that_others_may_write_to() {
 #[test]
 fn verify_reports_every_damaged_and_missing_file() {
     let f = fixture();
-    // A flipped bit in a page, which no checksum of the loader covers.
+    // The test flips a bit in a page, which no checksum of the loader covers.
     let path = f.store.path(Kind::Snap, f.snap);
     let mut bytes = fs::read(&path).unwrap();
     *bytes.last_mut().unwrap() ^= 1;
@@ -323,7 +323,7 @@ fn scan_finds_credentials_and_never_shows_them() {
     assert!(err.contains("memory at 0x170000000f9c") && err.contains("ghp_aZ3b…"), "{err}");
     let path = f.store.path(Kind::Snap, snap);
     f.run(1, &["scan", path.to_str().unwrap()]);
-    // One that was compiled into the program; libraries are as they were shipped.
+    // This credential was compiled into the program. Libraries are not searched.
     let tx = f.store.begin().unwrap();
     let code = tx.put_bytes(Kind::Code, token.as_bytes()).unwrap().digest;
     let other = tx.put_bytes(Kind::Code, b"nothing").unwrap().digest;

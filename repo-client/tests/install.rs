@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use tempfile::TempDir;
 
-/// A release directory: `snaprepo` itself, and scripts that say what they are.
+/// A release directory: `snaprepo` itself, and scripts that print their names.
 fn release() -> TempDir {
     let target = tempfile::tempdir().unwrap();
     let dir = target.path().join("release");

@@ -174,7 +174,7 @@ fn inspect_and_rm() {
     assert_eq!((&json["size"], &json["snapshots"][0]["name"]), (&5.into(), &"fn:v1".into()));
     assert_eq!((&json["layers"][0]["kind"], &json["snapshots"][0]["created"]), (&"part".into(), &1_700_000_000.into()));
 
-    // docker-registry deletes manifests only: a tag that shares one is not taken away with it.
+    // docker-registry deletes only manifests, and `rm` keeps a tag that shares one with others.
     let (status, _, error) = setup.run(&["rm", "--plain-http", &v1], "");
     assert!(status == 1 && error.contains("v2 would go with it"), "{error}");
     assert_eq!(setup.run(&["tags", "--plain-http", &format!("{host}/team/fn")], "").1, "v1\nv2\n");

@@ -10,7 +10,7 @@ use std::process::{Command, Stdio};
 
 const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 
-/// Runs snaprepo in `dir`, which also has its configuration; stdout and stderr.
+/// Runs snaprepo in `dir`, which also has its configuration. Returns stdout and stderr.
 #[track_caller]
 fn snaprepo(dir: &Path, status: i32, args: &[&str], env: &[(&str, &str)]) -> (String, String) {
     let mut command = Command::new(env!("CARGO_BIN_EXE_snaprepo"));

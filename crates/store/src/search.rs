@@ -46,7 +46,7 @@ impl Stores {
         self.search.iter()
     }
 
-    /// The store that is written to.
+    /// The writable store.
     pub fn writable(&self) -> Result<&Store, StoreError> {
         match self.search.first() {
             Some(store) if self.writable => Ok(store),

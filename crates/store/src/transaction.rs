@@ -24,7 +24,7 @@ impl Transaction {
         Transaction { store, lock: Arc::new(lock), shared: false }
     }
 
-    /// The store that is written to.
+    /// The writable store.
     pub fn store(&self) -> &Store {
         &self.store
     }

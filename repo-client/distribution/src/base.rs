@@ -1,5 +1,5 @@
-//! The image that a pushed one is put on top of. Its layers become the repository's: the registry mounts them where it
-//! has them in another repository, and what comes from another registry is copied.
+//! The base: the image below a pushed one. Its layers must be in the repository. If the registry has them in another
+//! repository, it mounts them. Layers from another registry are copied.
 
 use crate::platform::{self, MANIFESTS};
 use crate::push::Target;
@@ -7,12 +7,12 @@ use crate::{Event, Repo, RepoError};
 use snapfn_image::{Base, BlobRef, LayerKind, ManifestView};
 use snapfn_registry::{Client, ClientOptions, Digest, Reference};
 
-/// Which image comes first, and how its registry is spoken to, if that is another.
+/// The base image, and the options for its registry if that is another one.
 #[derive(Clone, Debug)]
 pub struct BaseImage {
-    /// The image. Of a list for several platforms, the one for this machine is taken.
+    /// The image. If it is a list for several platforms, the one for this machine is used.
     pub reference: Reference,
-    /// How its registry is spoken to, if it is not the one that is pushed to. Its events are those of the [`Repo`].
+    /// The options for its registry, if that is not the target's. Its events are those of the [`Repo`].
     pub client: ClientOptions,
 }
 
@@ -25,7 +25,7 @@ pub(crate) struct FoundBase {
 }
 
 impl FoundBase {
-    /// Looks it up. Nothing but manifest and configuration is fetched.
+    /// Finds the base. It fetches only manifest and configuration.
     pub(crate) fn find(repo: &Repo, client: &Client, to: &Reference, base: &BaseImage) -> Result<Self, RepoError> {
         let reference = base.reference.clone();
         let client = match reference.registry == to.registry {
@@ -50,7 +50,7 @@ impl FoundBase {
         self.layers.iter().map(|layer| layer.size).sum()
     }
 
-    /// Brings a layer into the repository that is pushed to. Returns the bytes that were sent.
+    /// Brings a layer into the target repository. Returns the bytes that were sent.
     pub(crate) fn place(&self, index: usize, target: &Target<'_>) -> Result<u64, RepoError> {
         let layer = &self.layers[index];
         let (digest, size, kind) = (Digest::from(layer.digest.0), layer.size, Some(LayerKind::Base));

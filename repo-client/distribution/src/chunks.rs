@@ -1,4 +1,4 @@
-//! Chunks that need not be fetched, since a snapshot of the local store has them.
+//! Chunks of the local store's snapshots, which need not be fetched.
 
 use crate::{Repo, RepoError};
 use snapfn_image::Chunks;
@@ -19,7 +19,7 @@ pub(crate) struct LocalChunks {
 }
 
 impl LocalChunks {
-    /// Cuts the newest snapshots of that name as they are cut for an image.
+    /// Cuts the newest snapshots with that name as for an image.
     pub(crate) fn of(repo: &Repo, name: &Name) -> Result<Self, RepoError> {
         let mut found = LocalChunks::default();
         let mut snapshots: Vec<(Store, Digest)> = Vec::new();
@@ -31,7 +31,7 @@ impl LocalChunks {
         let mut seen = BTreeSet::new();
         snapshots.retain(|(_, digest)| seen.insert(*digest));
         for (store, digest) in snapshots.into_iter().take(MAX_SNAPSHOTS) {
-            // One that is gone or damaged has nothing to offer.
+            // A snapshot that is gone or damaged is skipped.
             if let Ok(file) = store.open(Kind::Snap, digest) {
                 let _ = found.add(file);
             }
@@ -57,12 +57,12 @@ impl LocalChunks {
         self.places.is_empty()
     }
 
-    /// Whether a chunk of that digest and length is there.
+    /// Whether there is a chunk with that digest and length.
     pub(crate) fn has(&self, digest: Digest, len: u64) -> bool {
         self.places.get(&digest).is_some_and(|(.., found)| *found == len)
     }
 
-    /// Its bytes, which are not compared with the digest here.
+    /// The chunk's bytes. They are not compared with the digest here.
     pub(crate) fn read(&self, digest: Digest) -> Option<Vec<u8>> {
         let (file, offset, len) = *self.places.get(&digest)?;
         let mut bytes = vec![0; usize::try_from(len).ok()?];

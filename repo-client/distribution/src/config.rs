@@ -11,9 +11,9 @@
 //! [registry."127.0.0.1:5000"]
 //! plain-http = true
 //! ```
-//! What the user's file states replaces the same setting of the system's; everything else stays. Relative paths begin
-//! at the directory of the file that has them. What is not known is an error: a setting that is silently ignored
-//! because of a spelling mistake may be the one that asks for signatures.
+//! A setting in the user's file replaces the same setting of the system's file; other settings stay. Relative paths
+//! begin at the directory of the file that has them. An unknown setting is an error: a misspelt one that is silently
+//! ignored may be the one that demands signatures.
 
 use crate::key::{KeyError, PublicKey};
 use serde::Deserialize;
@@ -34,7 +34,7 @@ const MAX_FILE: u64 = 1 << 20;
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum ConfigError {
-    /// A file is there and cannot be read.
+    /// A file exists and cannot be read.
     #[error("{}: cannot be read: {source}; remove it, or correct its permissions", .path.display())]
     Read {
         /// The file.
@@ -42,7 +42,7 @@ pub enum ConfigError {
         /// Why.
         source: io::Error,
     },
-    /// A file says what is not understood.
+    /// A file has an unknown setting or value.
     #[error("{}:{line}: {why}; docs/howto/registry.md has the settings", .path.display())]
     Content {
         /// The file.
@@ -69,7 +69,7 @@ pub struct RegistrySettings {
     pub plain_http: bool,
     /// Certificates (PEM) to trust beside the system's.
     pub ca: Option<PathBuf>,
-    /// Public keys, or files with one; images must be signed by one of them. Empty: signatures are not looked at.
+    /// Public keys, or files with one. One of them must have signed an image. Empty: signatures are not checked.
     pub require_signature: Vec<String>,
 }
 
@@ -110,13 +110,13 @@ impl Config {
     pub fn load() -> Result<Self, ConfigError> {
         let mut config = Self::read([Some(PathBuf::from(SYSTEM)), user_file()].into_iter().flatten())?;
         if let Some(registry) = env::var_os("SNAPFN_REGISTRY").filter(|value| !value.is_empty()) {
-            // What is no text is no registry either: Reference::parse says so.
+            // If the value is not text, it is no registry either, and Reference::parse reports that.
             config.default_registry = Some(registry.to_string_lossy().into_owned());
         }
         Ok(config)
     }
 
-    /// Reads files, later ones over earlier ones. Those that do not exist count as empty.
+    /// Reads files; settings of later ones win. A file that does not exist counts as empty.
     pub fn read(files: impl IntoIterator<Item = PathBuf>) -> Result<Self, ConfigError> {
         let mut config = Self::default();
         for path in files {
@@ -142,7 +142,7 @@ impl Config {
             ConfigError::Content { path: path.to_owned(), line, why }
         };
         let file: File = toml::from_str(text).map_err(|error| {
-            // One line, whatever the parser would like to draw.
+            // The message is one line, without the parser's drawing of the place.
             let why = error.message().lines().collect::<Vec<_>>().join(", ");
             wrong(error.span().map_or(0, |span| span.start), why)
         })?;
@@ -168,7 +168,7 @@ impl Config {
                 Some(Keys::One(key)) => vec![key],
                 Some(Keys::Several(keys)) => keys,
             };
-            // A key itself stays as it is, a file is looked for beside this one.
+            // A key itself stays as it is; a file's path begins at the directory of this file.
             let absolute = |key: String| match PublicKey::is_key(&key) {
                 true => key,
                 false => dir.join(key).to_string_lossy().into_owned(),
@@ -178,7 +178,7 @@ impl Config {
         Ok(())
     }
 
-    /// What is put before a reference that names no registry.
+    /// The prefix of a reference that names no registry.
     #[must_use]
     pub fn default_registry(&self) -> Option<&str> {
         self.default_registry.as_deref()
@@ -203,7 +203,7 @@ impl Config {
         ClientOptions { plain_http: settings.plain_http, ca: settings.ca, ..ClientOptions::default() }
     }
 
-    /// The keys of which one must have signed what comes from `HOST[:PORT]`; none if signatures are not demanded.
+    /// The keys of which one must have signed images from `HOST[:PORT]`; empty if signatures are not demanded.
     pub fn required_keys(&self, registry: &str) -> Result<Vec<PublicKey>, ConfigError> {
         let keys = self.registry(registry).require_signature;
         let parsed = keys.iter().map(|key| PublicKey::parse_or_read(key)).collect::<Result<_, _>>();
@@ -211,7 +211,7 @@ impl Config {
     }
 }
 
-/// The user's file. As the XDG specification has it, a relative directory counts as none.
+/// The user's file. By the XDG specification, a relative directory counts as unset.
 fn user_file() -> Option<PathBuf> {
     let absolute = |name| env::var_os(name).map(PathBuf::from).filter(|dir| dir.is_absolute());
     let dir = absolute("XDG_CONFIG_HOME").or_else(|| absolute("HOME").map(|home| home.join(".config")))?;

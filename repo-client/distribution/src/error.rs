@@ -25,10 +25,10 @@ pub enum RepoError {
     /// The signature.
     #[error(transparent)]
     Signature(#[from] SignatureError),
-    /// This machine cannot run what is in the image.
+    /// This machine cannot run the snapshot in the image.
     #[error("this machine cannot run it: {}; `snaprepo pull --force` pulls it all the same", .0.join(", "))]
     Unfit(Vec<String>),
-    /// Memory of a snapshot is writable and executable at once, and that was not allowed.
+    /// Memory of a snapshot is writable and executable at once, which the options do not allow.
     #[error(
         "has memory that is writable and executable at once and is not pulled; --allow-wx pulls it, if its program needs that"
     )]
@@ -36,10 +36,10 @@ pub enum RepoError {
     /// An image is stored under a tag.
     #[error("an image is pushed to a tag, and not to a digest")]
     NoTag,
-    /// The last part of a repository's path is no name for a snapshot.
+    /// The last part of a repository's path cannot be the name of a snapshot.
     #[error("{0} cannot be the name of a local snapshot; give one with --tag")]
     NoName(String),
-    /// What came is not what was asked for.
+    /// The content is not that of the requested digest.
     #[error("{what} {digest} came with other content; nothing of it was kept, try again or ask who runs the registry")]
     Digest {
         /// `layer` or `configuration`.
@@ -47,19 +47,19 @@ pub enum RepoError {
         /// Its digest.
         digest: String,
     },
-    /// The layers are what the manifest says, and do not make the snapshot that it names.
+    /// The layers agree with the manifest, but do not make the snapshot that it names.
     #[error("the image's layers do not make what it names: {0}")]
     Content(StoreError),
-    /// A snapshot in the image cannot be started with what the image has.
+    /// The image lacks files that its snapshot needs.
     #[error("the image does not have all that its snapshot needs ({0}); no tag was set, it must be pushed again")]
     Incomplete(String),
-    /// Whether there are credentials in the snapshot cannot be told.
+    /// The search for credentials in the snapshot has failed.
     #[error("cannot look for credentials: {0}")]
     Scan(#[from] ScanError),
     /// There are, or so it seems.
     #[error("holds what looks like credentials ({}) and is not pushed; --allow-secrets pushes it all the same", .0.len())]
     Secrets(Vec<Finding>),
-    /// The image that another is put on top of.
+    /// The base image cannot be used.
     #[error("base {reference}: {source}")]
     Base {
         /// Which.
@@ -74,10 +74,10 @@ pub enum RepoError {
         what: &'static str,
         /// On which path.
         path: PathBuf,
-        /// What the kernel said.
+        /// The kernel's error.
         source: io::Error,
     },
-    /// Another layer failed first, and this one was given up.
+    /// Another layer failed first, and this one was cancelled.
     #[error("given up, since another layer failed")]
     Stopped,
 }

@@ -7,46 +7,46 @@ use snapfn_registry::Digest;
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub enum Event<'a> {
-    /// The snapshots are searched for credentials; so many bytes in all.
+    /// The search of the snapshots for credentials begins.
     Scanning {
         /// Bytes that will be read.
         total: u64,
     },
-    /// The snapshots are read and cut; so many bytes in all.
+    /// Reading and cutting the snapshots begins.
     Reading {
         /// Bytes that will be read.
         total: u64,
     },
-    /// So many of them have been read. After [`Event::Layers`], of content that goes into layers.
+    /// Bytes of the snapshots have been read or, after [`Event::Layers`], bytes of content that goes into layers.
     Read {
         /// Bytes since the last such event.
         bytes: u64,
     },
-    /// The layers are known.
+    /// The number and size of the layers are known.
     Layers {
         /// Their number.
         count: usize,
-        /// Bytes in them: of content when pushing (without a base), of blobs when pulling.
+        /// Bytes in them. A push counts content (without a base), a pull counts blobs.
         total: u64,
     },
     /// A layer needs no transfer.
     Present {
         /// Its index.
         layer: usize,
-        /// What it is for.
+        /// Its purpose.
         kind: Option<LayerKind>,
         /// Its digest.
         digest: &'a Digest,
         /// Bytes that need not be sent.
         size: u64,
-        /// Why not.
+        /// Why it need not be sent.
         how: Present,
     },
     /// A layer has been transferred.
     Transferred {
         /// Its index.
         layer: usize,
-        /// What it is for.
+        /// Its purpose.
         kind: Option<LayerKind>,
         /// Its digest.
         digest: &'a Digest,
@@ -55,7 +55,7 @@ pub enum Event<'a> {
         /// Bytes that moved now.
         moved: u64,
     },
-    /// What the client says about a transfer.
+    /// An event of the registry's client about a transfer.
     Transfer(snapfn_registry::Event<'a>),
 }
 

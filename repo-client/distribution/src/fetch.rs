@@ -1,4 +1,4 @@
-//! Blobs from a registry into the store's area for transfers: whole, or only the chunks that are not here.
+//! Fetches blobs from a registry into the store's area for transfers: whole, or only the missing chunks.
 
 use crate::chunks::LocalChunks;
 use crate::{Repo, RepoError};
@@ -11,16 +11,16 @@ use std::io::Read;
 use std::os::unix::fs::FileExt;
 
 const BUFFER: usize = 1 << 20;
-/// Chunks that lie so close in a blob are fetched together.
+/// Chunks that lie closer than this in a blob are fetched together.
 const GAP: u64 = 32 << 10;
-/// So many percent of a layer must be here for it to be fetched in pieces.
+/// A layer is fetched in pieces if the store has at least this percentage of it.
 const WORTH_PERCENT: u64 = 20;
 
 /// A layer that has been fetched.
 pub(crate) enum Fetched {
     /// All of it, compared with its digest.
     Whole(Transfer),
-    /// Frames of the chunks that are not in the local store, each at its place.
+    /// The frames of the chunks that are not in the local store, each at its place.
     Chunks(Transfer, Toc),
 }
 
@@ -30,7 +30,7 @@ pub(crate) fn transfers(layer: &Digest) -> [String; 2] {
 }
 
 impl Repo {
-    /// A blob that is held in memory, compared with its digest.
+    /// Fetches a blob into memory, and compares it with its digest.
     pub(crate) fn small_blob(&self, client: &Client, repository: &str, blob: &BlobRef) -> Result<Vec<u8>, RepoError> {
         let digest = Digest::from(blob.digest.0);
         let mut bytes = Vec::new();
@@ -42,7 +42,7 @@ impl Repo {
         }
     }
 
-    /// Fetches a whole blob, or what is missing of it. Returns with it the bytes that were fetched.
+    /// Fetches a whole blob, or the missing rest of it. Returns it with the number of bytes that were fetched.
     pub(crate) fn fetch_whole(
         &self,
         client: &Client,
@@ -60,7 +60,7 @@ impl Repo {
             let path = transfer.path().to_path_buf();
             move |source| RepoError::Io { what, path, source }
         };
-        // What is there is trusted as little as what comes.
+        // Bytes of an earlier run are checked like bytes that arrive now.
         let mut hasher = Sha256::new();
         let mut at = 0;
         let mut buffer = vec![0; BUFFER];
@@ -93,7 +93,7 @@ impl Repo {
         Err(RepoError::Digest { what: "layer", digest: digest.to_string() })
     }
 
-    /// Fetches a layer that holds `expected`: in pieces where enough of it is in the local store, else whole.
+    /// Fetches a layer that holds `expected`: in pieces if the local store has enough of it, else whole.
     pub(crate) fn fetch_layer(
         &self,
         client: &Client,
@@ -104,7 +104,7 @@ impl Repo {
         transaction: &Transaction,
     ) -> Result<(Fetched, u64), RepoError> {
         let mut fetched = 0;
-        // What an earlier run has begun as a whole goes on as a whole.
+        // A transfer that an earlier run has begun as a whole goes on as a whole.
         let [whole, _] = transfers(&Digest::from(blob.digest.0));
         let begun = fs::metadata(transaction.transfer_path(&whole)?).is_ok_and(|about| about.len() > 0);
         if !local.is_empty()
@@ -124,8 +124,7 @@ impl Repo {
         Ok((Fetched::Whole(transfer), fetched + whole))
     }
 
-    /// The index of a layer, if it has one that is of use: of exactly the expected files, in a registry that knows
-    /// ranges.
+    /// The index of a layer, if it can be used: it has exactly the expected files, and the registry supports ranges.
     fn toc(
         &self,
         client: &Client,
@@ -166,7 +165,7 @@ pub(crate) fn frame(file: &File, chunk: &Chunk) -> Option<Vec<u8>> {
     Some(bytes)
 }
 
-/// Fetches the frames of `missing`, in ascending order, each to its place in the transfer; `None` where the registry
+/// Fetches the frames of `missing`, in ascending order, each to its place in the transfer; `None` if the registry
 /// ignores ranges.
 fn fetch_chunks(
     client: &Client,
@@ -180,7 +179,7 @@ fn fetch_chunks(
     let [_, name] = transfers(&digest);
     let transfer = transaction.transfer(&name)?;
     let resumed = !transfer.is_empty()?;
-    // Frames that an earlier run has brought are there if they decode to their digest.
+    // A frame that an earlier run has brought counts if it decodes to its digest.
     let there = |chunk: &&Chunk| {
         resumed && frame(transfer.file(), chunk).is_some_and(|frame| decode_chunk(&frame, chunk).is_ok())
     };
@@ -216,7 +215,7 @@ fn fetch_chunks(
     Ok(Some(transfer))
 }
 
-/// The client's errors come as those of a reader.
+/// Unwraps the client's error, which comes as that of a reader.
 fn network(digest: &Digest, source: std::io::Error) -> RepoError {
     match source.downcast::<snapfn_registry::RegistryError>() {
         Ok(error) => RepoError::Registry(error),

@@ -1,10 +1,10 @@
-//! Whether this machine can run what an image holds, as far as the image says it.
+//! Checks whether this machine can run the snapshots of an image, by the image's record.
 
 use snapfn_format::requirements::state;
 use snapfn_host::requirements::{check, this_host};
 use snapfn_image::{ImageError, Index};
 
-/// What is missing here; nothing when it can be run.
+/// The requirements that this machine lacks; empty if it can run them.
 ///
 /// # Errors
 /// A record in the index that cannot be read.

@@ -1,4 +1,4 @@
-//! What an image in a registry is, without fetching its layers.
+//! Describes an image in a registry, without fetching its layers.
 
 use crate::platform::{self, MANIFESTS};
 use crate::signature::{ARTIFACT_TYPE, KEY_ANNOTATION};
@@ -25,10 +25,11 @@ pub enum InspectError {
     Image(String),
 }
 
-/// An image, as its manifest and configuration describe it. Strings are the registry's: unchecked, perhaps hostile.
+/// An image, as its manifest and configuration describe it. Strings come from the registry, unchecked, and may be
+/// hostile.
 #[derive(Clone, Debug, Serialize)]
 pub struct Inspected {
-    /// What was asked for.
+    /// The requested reference.
     pub reference: String,
     /// The manifest's digest.
     pub digest: String,
@@ -46,7 +47,7 @@ pub struct Inspected {
     pub snapshots: Vec<Snapshot>,
     /// The layers, lowest first.
     pub layers: Vec<Layer>,
-    /// What claims to be a signature of it. Nothing of it has been checked.
+    /// Artifacts that claim to be signatures of it. They have not been checked.
     pub signatures: Vec<Signature>,
 }
 
@@ -61,12 +62,11 @@ pub struct Snapshot {
     pub size: u64,
     /// Layers that it is cut into.
     pub parts: usize,
-    /// Path of the program that it was made of, if it says.
+    /// Path of its program, if the image has it.
     pub program: Option<String>,
-    /// When it was made, in seconds since 1970, if it says.
+    /// Time at which it was made, in seconds since 1970, if the image has it.
     pub created: Option<u64>,
-    /// Whether it has memory that is writable and executable at once: then it is pulled and started with `--allow-wx`
-    /// only.
+    /// Whether it has memory that is writable and executable at once: then `pull` and `snaprun` need `--allow-wx`.
     pub wx: bool,
     /// What it needs of a host.
     pub needs: Needs,
@@ -79,9 +79,9 @@ pub struct Needs {
     pub arch: String,
     /// Page size, bytes.
     pub page_size: u64,
-    /// Oldest kernel, as `4.18`, if it says.
+    /// Oldest kernel, such as `4.18`, if the image has it.
     pub kernel: Option<String>,
-    /// Level of x86-64 of which the CPU must have everything: 1 to 4; 1 where it does not say.
+    /// Level of x86-64 that the CPU must have: 1 to 4; 1 if the image has none.
     pub cpu_level: u32,
     /// Features that the CPU must have beside those of the level.
     pub cpu_features: Vec<String>,
@@ -96,7 +96,7 @@ pub struct Layer {
     pub digest: String,
     /// Its size, compressed.
     pub size: u64,
-    /// What it is for: a [`LayerKind`] by name. None for a layer of an ordinary image.
+    /// Its purpose: the name of a [`LayerKind`]. `None` for a layer of an ordinary image.
     pub kind: Option<&'static str>,
     /// Its annotations.
     pub annotations: BTreeMap<String, String>,
@@ -107,7 +107,7 @@ pub struct Layer {
 pub struct Signature {
     /// Digest of the artifact.
     pub artifact: String,
-    /// ID of the key that it claims to be by, if it says.
+    /// ID of the key that it claims, if it names one.
     pub key: Option<String>,
 }
 
@@ -142,11 +142,12 @@ struct Run {
     entrypoint: Option<Vec<String>>,
 }
 
-/// Looks into the image that `reference` names; of several for different machines, the one for this.
+/// Describes the image that `reference` names. If there are several for different machines, it is the one for this
+/// machine.
 pub fn inspect(client: &Client, reference: &Reference) -> Result<Inspected, InspectError> {
     let repository = &reference.repository;
     let named = client.manifest(repository, &reference.target(), &MANIFESTS)?;
-    // A signature is of what the name stands for, perhaps a list.
+    // A signature covers the manifest that the name leads to, which may be a list.
     let signatures = client.referrers(repository, &named.digest)?;
     let got = platform::resolve(client, repository, named, InspectError::Image)?;
     let manifest: Manifest = parse(&got.bytes, "the manifest")?;
@@ -218,7 +219,7 @@ fn snapshot(index: &Index, entry: &SnapshotEntry) -> Result<Snapshot, ImageError
     })
 }
 
-/// What a layer is for. The annotations say it, too, but engines drop them.
+/// The purpose of a layer. The annotations have it, too, but engines drop them.
 fn kind(index: &Index, count: usize, at: usize) -> LayerKind {
     match at.checked_sub(count.saturating_sub(index.layers)) {
         None => LayerKind::Base,

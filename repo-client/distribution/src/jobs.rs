@@ -4,8 +4,8 @@ use crate::RepoError;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Condvar, Mutex, PoisonError};
 
-/// Does `job` for each of `count`, `jobs` at a time. Where one fails, nothing new is begun, and the error is that
-/// one's.
+/// Runs `job` for each of `count`, `jobs` at a time. If one fails, no further one begins, and the function returns its
+/// error.
 pub(crate) fn all<T: Send>(
     count: usize,
     jobs: usize,
@@ -20,7 +20,7 @@ pub(crate) fn all<T: Send>(
     })
 }
 
-/// Results that come in any order and are waited for.
+/// Results that come in any order, and for which callers wait.
 #[derive(Debug)]
 pub(crate) struct Board<T> {
     slots: Mutex<Vec<Option<Result<T, RepoError>>>>,
@@ -39,7 +39,7 @@ impl<T> Board<T> {
         }
     }
 
-    /// Works on one after the other until all are done or one has failed. Called by several threads at once.
+    /// Works on one after the other until all are done or one has failed. Several threads call it at once.
     pub(crate) fn work(&self, job: impl Fn(usize) -> Result<T, RepoError>) {
         loop {
             let index = self.next.fetch_add(1, Ordering::Relaxed);
@@ -53,7 +53,7 @@ impl<T> Board<T> {
             let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
             let failed = result.is_err();
             slots[index] = Some(result);
-            // Only now, so that a thread that finds a job given up also finds the error.
+            // The flag is set last, so that a thread that finds a job cancelled also finds the error.
             if failed {
                 self.stop();
             }
@@ -61,7 +61,7 @@ impl<T> Board<T> {
         }
     }
 
-    /// Nothing new is begun.
+    /// Lets no further job begin.
     pub(crate) fn stop(&self) {
         self.stop.store(true, Ordering::Relaxed);
     }
@@ -70,7 +70,7 @@ impl<T> Board<T> {
         self.slots.lock().unwrap_or_else(PoisonError::into_inner).len()
     }
 
-    /// Waits for one of them. Where another has failed, the error is that one's.
+    /// Waits for one result. If another job has failed, returns that one's error.
     pub(crate) fn take(&self, index: usize) -> Result<T, RepoError> {
         let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
         loop {

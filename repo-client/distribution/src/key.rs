@@ -1,4 +1,4 @@
-//! Keys of [minisign](https://jedisct1.github.io/minisign/), as its tool writes them.
+//! Keys of [minisign](https://jedisct1.github.io/minisign/), in the form that its tool writes.
 
 use base64::prelude::{BASE64_STANDARD, Engine as _};
 use std::fmt;
@@ -33,7 +33,7 @@ pub enum KeyError {
     /// A key is never written over another file.
     #[error("{} exists; name another file for the new key, or remove this one", .0.display())]
     Exists(PathBuf),
-    /// Not a key of the kind that is needed.
+    /// The text is not a key of the needed kind.
     #[error("{name} is not a minisign {kind} key ({why}); `minisign -G` and `snaprepo keygen` make a pair")]
     Format {
         /// The file or text.
@@ -51,7 +51,7 @@ pub enum KeyError {
     Password {
         /// The file.
         path: PathBuf,
-        /// What the library says.
+        /// The library's message.
         why: String,
     },
     /// A key could not be made.
@@ -73,7 +73,7 @@ impl PublicKey {
         minisign_verify::PublicKey::from_base64(text).is_ok()
     }
 
-    /// A key in base64 (`RW…`), or the name of a file as `minisign -G` writes it.
+    /// Parses a key in base64 (`RW…`), or reads the file with that name, in the form that `minisign -G` writes.
     pub fn parse_or_read(text: &str) -> Result<Self, KeyError> {
         match Self::is_key(text) {
             true => Self::parse(text, text),
@@ -88,7 +88,8 @@ impl PublicKey {
 
     /// The key in the text of the file `name`.
     pub(crate) fn from_text(text: &str, name: &str) -> Result<Self, KeyError> {
-        // A secret key's file has the same form; the length tells them apart, and no byte of it may get into a message.
+        // A secret key's file has the same form. The length distinguishes them, and no byte of a secret key may get
+        // into a message.
         let line = text.lines().nth(1).or(text.lines().next()).unwrap_or_default();
         Self::parse(line.trim(), name)
     }
@@ -100,11 +101,12 @@ impl PublicKey {
         Ok(Self { key, id: key_id(&bytes).unwrap_or(0) })
     }
 
-    /// Whether `signature` (the text of a `.minisig` file) is one of `message` by this key. Gives the trusted comment.
+    /// Checks that `signature` (the text of a `.minisig` file) is one of `message` by this key. Returns the trusted
+    /// comment.
     #[must_use]
     pub fn verify(&self, message: &[u8], signature: &str) -> Option<String> {
         let signature = minisign_verify::Signature::decode(signature).ok()?;
-        // Signatures without the prehash are not made by any version of the last years.
+        // No minisign version of the last years makes signatures without the prehash.
         self.key.verify(message, &signature, false).ok()?;
         Some(signature.trusted_comment().to_owned())
     }
@@ -130,7 +132,7 @@ pub struct SecretKey {
 }
 
 impl SecretKey {
-    /// Reads a key. `password` is asked only if the key is protected; `None` means that there is none.
+    /// Reads a key. `password` is called only if the key is protected; `None` means that there is no password.
     pub fn read(path: &Path, password: impl FnOnce() -> Option<String>) -> Result<Self, KeyError> {
         Self::from_text(&read_file(path)?, path, password)
     }
@@ -145,14 +147,14 @@ impl SecretKey {
             |why: &str| KeyError::Format { name: path.to_string_lossy().into_owned(), kind: "secret", why: why.into() };
         let line = text.lines().nth(1).ok_or_else(|| wrong("it has no second line"))?;
         let bytes = BASE64_STANDARD.decode(line.trim()).map_err(|_| wrong("its second line is not base64"))?;
-        // Signature algorithm, then the key derivation: zeroes for none.
+        // The signature algorithm, then the key derivation: zeros mean none.
         if bytes.len() != 158 || !bytes.starts_with(b"Ed") {
             return Err(wrong("its second line is no key"));
         }
         let stored = minisign::SecretKeyBox::from_string(text).map_err(|error| wrong(&error.to_string()))?;
         let key = if bytes[2..4] == [0, 0] {
-            // minisign 0.11 leaves the checksum of a key without a password empty, which the library takes for damage.
-            // Whether the key is a whole one is seen when it signs: its second half checks the signature.
+            // minisign 0.11 leaves the checksum of a key without a password empty, which the library treats as damage.
+            // Signing shows whether the key is whole: its second half checks the signature.
             match bytes[126..].iter().all(|&byte| byte == 0) {
                 true => minisign::SecretKey::from_bytes(&bytes),
                 false => stored.into_unencrypted_secret_key(),
@@ -167,7 +169,7 @@ impl SecretKey {
         Ok(Self { key })
     }
 
-    /// Signs `message`; gives the text of a `.minisig` file.
+    /// Signs `message` and returns the text of a `.minisig` file.
     pub(crate) fn sign(&self, message: &[u8], trusted_comment: &str) -> Result<String, minisign::PError> {
         let comment = Some("signature of a snapfn image");
         let public = minisign::PublicKey::from_secret_key(&self.key)?;
@@ -182,7 +184,7 @@ impl SecretKey {
     }
 
     /// Makes a pair: the secret key in `path` (readable by the owner only), the public one in `path.pub`. Neither may
-    /// exist, and on an error neither is left. Without a password the secret key is not protected.
+    /// exist, and after an error neither is left. Without a password the secret key is not protected.
     pub fn generate(path: &Path, password: Option<String>) -> Result<PathBuf, KeyError> {
         let failed = |error: minisign::PError| KeyError::Generate(error.to_string());
         let pair = match password {
@@ -223,7 +225,7 @@ fn write_new(path: &Path, mode: u32, text: &str) -> Result<(), KeyError> {
     written.inspect_err(|_| remove(path)).map_err(failed)
 }
 
-/// Removes a file that was begun here. That it failed is reported; a rest that cannot be removed is not worth a second
+/// Removes a file that was begun here. The failure is reported; if the file cannot be removed, that needs no second
 /// error.
 fn remove(path: &Path) {
     let _ = fs::remove_file(path);

@@ -1,13 +1,13 @@
-//! Snapshots in OCI registries, as a library: what `snaprepo` does, with the same words.
+//! Snapshots in OCI registries, as a library: the operations of `snaprepo`, with the same names.
 //!
 //! ```text
 //!  push       a snapshot of the local store → an OCI image in a registry
 //!  pull       an image → the local store
-//!  base       the image that a pushed one is put on top of
+//!  base       the image below a pushed one
 //!  event      events during a verb
 //!  config     the configuration file
 //!  key        minisign keys
-//!  inspect    what an image is, without fetching its layers
+//!  inspect    describes an image, without fetching its layers
 //!  remove     images from a registry
 //!  signature  sign an image in a registry, check its signature
 //! ```
@@ -46,9 +46,9 @@ use std::sync::Arc;
 /// The local stores and the way to registries.
 #[derive(Clone)]
 pub struct Repo {
-    /// Where snapshots are looked for, and where they go.
+    /// The stores in which snapshots are searched, and to which they are pulled.
     pub stores: Stores,
-    /// How registries are spoken to. Its events are those of [`Repo::events`].
+    /// Options of the client. Its events are those of [`Repo::events`].
     pub client: ClientOptions,
     /// The receiver of events.
     pub events: Arc<dyn Events>,

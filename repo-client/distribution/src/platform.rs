@@ -1,4 +1,4 @@
-//! Of an image for several platforms, the one for this machine.
+//! Selects the image for this machine from a list for several platforms.
 
 use crate::RepoError;
 use serde::Deserialize;
@@ -30,11 +30,10 @@ struct Platform {
     variant: String,
 }
 
-/// If `manifest` is a list, the image in it that is for this machine; of several the one for the lowest level of the
-/// CPU.
+/// If `manifest` is a list, returns the image for this machine. If there are several, it is the one for the lowest CPU
+/// level.
 ///
-/// # Errors
-/// Why there is none.
+/// # Errors The reason why there is none.
 fn choose(manifest: &[u8]) -> Result<Option<Digest>, String> {
     let list: List =
         serde_json::from_slice(manifest).map_err(|error| format!("the manifest cannot be read: {error}"))?;
@@ -53,7 +52,7 @@ fn choose(manifest: &[u8]) -> Result<Option<Digest>, String> {
     digest.parse().map(Some).map_err(|_| "it is a list of images without digests".to_string())
 }
 
-/// The image itself that a manifest is, or lists. What is taken from a list is asked for by its digest.
+/// The image that a manifest is or lists. An image of a list is requested by its digest.
 pub(crate) fn resolve<E: From<RegistryError>>(
     client: &Client,
     repository: &str,
@@ -66,7 +65,7 @@ pub(crate) fn resolve<E: From<RegistryError>>(
     }
 }
 
-/// For [`resolve`]: what is wrong with a list.
+/// An error of [`resolve`] about a list.
 pub(crate) fn bad_list(why: String) -> RepoError {
     RepoError::Image(ImageError::Document { what: "manifest", why })
 }

@@ -1,8 +1,8 @@
 //! From a registry to the local store: `manifest → signature → configuration → host → layers → files`.
 //!
-//! Layers are fetched several at a time into the store's area for transfers, where the next run finds what a broken one
-//! has brought. A snapshot is put together from its parts in order while later ones are still on their way. It gets its
-//! name, and the tag, when all its bytes have the digest that the image names.
+//! Several layers at a time are fetched into the store's area for transfers, where the next run finds the bytes of a
+//! broken one. A snapshot is joined from its parts in order, while later parts are still on their way. It gets its name
+//! and the tag when all its bytes have the digest that the image names.
 
 use crate::chunks::LocalChunks;
 use crate::fetch::{self, Fetched};
@@ -23,7 +23,8 @@ use std::panic::resume_unwind;
 use std::sync::mpsc;
 use std::thread;
 
-/// Pieces of a layer that are decompressed before they are wanted: of a MiB each where the layer is ours, of at most 4.
+/// Number of pieces of a layer that are decompressed in advance. A piece has 1 MiB in a layer that `snaprepo` made, and
+/// 4 MiB at most.
 const PIECES_AHEAD: usize = 4;
 
 /// How to pull.
@@ -31,13 +32,13 @@ const PIECES_AHEAD: usize = 4;
 pub struct PullOptions {
     /// Name in the local store; otherwise the last part of the repository's path, and the image's tag.
     pub tag: Option<Ref>,
-    /// Give it no name in the local store: it is only found by the image's, see [`snapfn_store::Image`].
+    /// Give it no name in the local store. Only the image's name finds it, see [`snapfn_store::Image`].
     pub untagged: bool,
-    /// Pull what this machine cannot run as well.
+    /// Pull even if this machine cannot run the snapshot.
     pub force: bool,
-    /// Pull snapshots with memory that is writable and executable at once as well.
+    /// Pull even a snapshot with memory that is writable and executable at once.
     pub allow_wx: bool,
-    /// One of these must have signed the image, if there are any.
+    /// Keys of which one must have signed the image, if there are any.
     pub require_signature: Vec<PublicKey>,
     /// Layers that are fetched at a time.
     pub jobs: usize,
@@ -59,7 +60,7 @@ pub struct Pulled {
 }
 
 impl Repo {
-    /// Brings the snapshots in the image `from`, and all that they need, into the local store.
+    /// Brings the snapshots in the image `from`, and all files that they need, into the local store.
     pub fn pull(&self, from: &Reference, options: &PullOptions) -> Result<Pulled, RepoError> {
         let name = match &options.tag {
             Some(name) => name.clone(),
@@ -70,13 +71,14 @@ impl Repo {
         if !options.require_signature.is_empty() {
             verify_signature(&client, &from.repository, &manifest.digest, &options.require_signature)?;
         }
-        // What is signed, and what is reported, is what the name stands for: perhaps a list, which names the image by
+        // Signature and report concern the manifest that the name leads to. It may be a list, which names the image by
         // digest.
         let digest = manifest.digest;
         let manifest = platform::resolve(&client, &from.repository, manifest, platform::bad_list)?;
         let view = ManifestView::parse(&manifest.bytes)?;
         let image = view.image(&self.small_blob(&client, &from.repository, &view.config)?)?;
-        // What it does not say, its header does, before it gets a name in the store.
+        // If the record lacks this, the snapshot's header has it, and is checked before the snapshot gets a name in the
+        // store.
         if !options.allow_wx && image.index.snapshots.iter().any(|snapshot| snapshot.wx) {
             return Err(RepoError::WritableCode);
         }
@@ -89,7 +91,7 @@ impl Repo {
         let fetched = source.bring(&image, &name, options)?;
         let snapshots: Vec<_> = image.index.snapshots.iter().map(|snapshot| snapshot.digest.0).collect();
         self.check_complete(&transaction, &snapshots, options)?;
-        // A tag names snapshots of its own store.
+        // A tag names only snapshots of its own store.
         match &snapshots[..] {
             _ if options.untagged => (),
             [one] => transaction.set_ref(&name, *one)?,
@@ -106,7 +108,8 @@ impl Repo {
         })
     }
 
-    /// The files that the image lists need not be those that its snapshots map: a tag is only for what can be started.
+    /// The files that the image lists may differ from those that its snapshots map. A snapshot gets a tag only if it
+    /// can be started.
     fn check_complete(
         &self,
         transaction: &Transaction,
@@ -127,11 +130,12 @@ impl Repo {
     }
 }
 
-/// A page as records are read from it: aligned.
+/// A page with the alignment of records.
 #[repr(align(8))]
 struct Page([u8; PAGE as usize]);
 
-/// Whether what is in `filler` is a snapshot that says so of itself. Anything else is found out by its digest.
+/// Whether `filler` has a snapshot whose header announces writable and executable memory. The digest finds all other
+/// differences.
 fn has_wx(filler: &mut Filler, size: u64) -> Result<bool, RepoError> {
     let mut page = Page([0; PAGE as usize]);
     let there = page.0.get_mut(..size.min(PAGE) as usize).unwrap_or_default();
@@ -139,20 +143,20 @@ fn has_wx(filler: &mut Filler, size: u64) -> Result<bool, RepoError> {
     Ok(peek_header(there, size).is_ok_and(|header| header.has_wx()))
 }
 
-/// Lets `snaprun` find it by the image's name, as it was asked for.
+/// Lets `snaprun` find it by the image's name that the caller gave.
 fn note(transaction: &Transaction, from: &Reference, snapshots: &[snapfn_store::Digest]) -> Result<(), RepoError> {
     let image = Image::parse(&from.to_string()).map_err(|_| RepoError::NoName(from.to_string()))?;
     Ok(transaction.set_pulled(&image, snapshots)?)
 }
 
-/// The name that people expect: that of the repository, with the image's tag.
+/// The usual name: that of the repository, with the image's tag.
 fn local_name(from: &Reference) -> Result<Ref, RepoError> {
     let name = from.repository.rsplit('/').next().unwrap_or_default();
     let tag = from.tag.as_deref().unwrap_or(snapfn_store::DEFAULT_TAG);
     Ref::parse(format!("{name}:{tag}")).map_err(|_| RepoError::NoName(name.to_string()))
 }
 
-/// What a layer that holds something to be fetched is for.
+/// The purpose of a layer that must be fetched.
 fn kind_of(image: &ImageView, layer: usize) -> LayerKind {
     match image.index.files.iter().any(|file| file.layer == layer) {
         true => LayerKind::Files,
@@ -176,7 +180,7 @@ struct Source<'a> {
 }
 
 impl Source<'_> {
-    /// Fetches what is not here, and stores it. Returns the number of bytes fetched.
+    /// Fetches the missing layers and stores their files. Returns the number of bytes fetched.
     fn bring(&self, image: &ImageView, name: &Ref, options: &PullOptions) -> Result<u64, RepoError> {
         let (needed, missing) = self.needed(image)?;
         let total = needed.iter().map(|needed| needed.blob.size).sum();
@@ -226,16 +230,16 @@ impl Source<'_> {
             board.stop();
             result
         })?;
-        // Those of an earlier run that was killed at its very end, too.
+        // This includes transfers of an earlier run that was killed at its end.
         drop(done);
         for name in image.layers.iter().flat_map(|layer| fetch::transfers(&layer.digest.0.into())) {
-            // What cannot be removed is in the way of nothing: `gc` finds it.
+            // A transfer that cannot be removed does no harm: `gc` removes it.
             let _ = self.transaction.discard(&name);
         }
         Ok(fetched)
     }
 
-    /// The layers that hold something that is not in the store, and the snapshots that are not.
+    /// The layers with files that are not in the store, and the snapshots that are not.
     fn needed<'a>(&self, image: &'a ImageView) -> Result<(Vec<Needed<'a>>, Vec<&'a SnapshotEntry>), RepoError> {
         let index = &image.index;
         let store = self.transaction.store();
@@ -272,7 +276,7 @@ impl Source<'_> {
         Ok((needed, missing))
     }
 
-    /// Fetches one layer; files are stored at once.
+    /// Fetches one layer and stores its files.
     fn layer(&self, needed: &Needed<'_>, image: &ImageView, local: &LocalChunks) -> Result<(Fetched, u64), RepoError> {
         let (fetched, moved) = self.repo.fetch_layer(
             self.client,
@@ -309,8 +313,7 @@ impl Source<'_> {
         Ok((fetched, moved))
     }
 
-    /// Reads the files in a fetched layer, in order. What is decompressed here is hashed and written by `receive`,
-    /// meanwhile.
+    /// Reads the files in a fetched layer, in order. Meanwhile `receive` hashes and writes the decompressed bytes.
     fn read(
         &self,
         fetched: &Fetched,
@@ -322,7 +325,7 @@ impl Source<'_> {
         let result = thread::scope(|scope| {
             let decoder = scope.spawn(move || {
                 decode(fetched, needed, local, &mut |file, bytes| {
-                    // Where the receiver has failed, which is what will be said, the rest of the layer is for nobody.
+                    // If the receiver has failed, its error is reported, and the rest of the layer is not needed.
                     give.send((file, bytes.to_vec())).map_err(|_| StoreError::Io {
                         what: "pass on",
                         path: needed.blob.digest.to_string().into(),
@@ -337,8 +340,8 @@ impl Source<'_> {
         result.map_err(|fault| spoilt(fetched, needed, fault))
     }
 
-    /// The layer to blame where a snapshot's parts do not make it, if there is one. They are read once more: as long as
-    /// all is well, the digest of the whole is enough.
+    /// The faulty layer if the parts of a snapshot do not make it, if one is. The parts are read once more: in the
+    /// ordinary case, the digest of the whole is enough.
     fn blame(
         &self,
         snapshot: &SnapshotEntry,
@@ -362,10 +365,10 @@ impl Source<'_> {
     }
 }
 
-/// What came as the layer is of no use: it is removed, so that it is fetched anew the next time.
+/// The fetched layer cannot be used: it is removed, so that the next run fetches it anew.
 fn spoilt(fetched: &Fetched, needed: &Needed<'_>, fault: LayerFault) -> RepoError {
     let fault = match fault {
-        // The store gets other content than the image names, and is not at fault.
+        // The content differs from the digest in the image; the store is not at fault.
         LayerFault::Sink(StoreError::Digest { kind, expected, .. }) => {
             LayerFault::Content(format!("the content of {kind}/{expected} in it is another"))
         }
@@ -377,7 +380,7 @@ fn spoilt(fetched: &Fetched, needed: &Needed<'_>, fault: LayerFault) -> RepoErro
     RepoError::Image(fault.in_layer(Digest::from(needed.blob.digest.0)))
 }
 
-/// Decompresses a fetched layer, wherever its bytes are.
+/// Decompresses a fetched layer, from the transfer and from local chunks.
 fn decode(
     fetched: &Fetched,
     needed: &Needed<'_>,
@@ -394,7 +397,7 @@ fn decode(
     }
 }
 
-/// Reads files from their chunks, wherever those are; each is compared with its digest.
+/// Reads files from their chunks, fetched or local, and compares each with its digest.
 fn read_chunks(
     transfer: &Transfer,
     toc: &Toc,

@@ -1,9 +1,9 @@
 //! From the local store to a registry: `plan → for each layer: compress, ask, mount or send → configuration →
 //! manifest`.
 //!
-//! A layer is compressed into a file of the store's own temporary area before anything is asked, since registries know
-//! blobs by digest. The same snapshot gives the same layers: whatever an earlier push has brought there is found again,
-//! also after a kill, and a blob's own upload goes on where the registry acknowledged the last piece.
+//! A layer is compressed into a file of the store's temporary area before the first request, since registries know
+//! blobs by digest. The same snapshot gives the same layers. So a push finds the layers of an earlier one again, even
+//! after a kill, and the upload of a blob goes on where the registry acknowledged the last piece.
 
 use crate::base::{BaseImage, FoundBase};
 use crate::{Event, Present, Repo, RepoError, jobs};
@@ -14,7 +14,7 @@ use snapfn_store::{Kind, Ref, Store, Transaction};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// Repositories that are remembered to have a blob.
+/// Number of repositories that are recorded to have a blob.
 const KNOWN_MAX: usize = 4;
 
 /// How to push.
@@ -26,7 +26,7 @@ pub struct PushOptions {
     pub compression: Compression,
     /// An image whose layers come first.
     pub base: Option<BaseImage>,
-    /// Push it even where it seems to hold credentials; otherwise [`RepoError::Secrets`] names them.
+    /// Push it even if it seems to hold credentials; otherwise [`RepoError::Secrets`] names them.
     pub allow_secrets: bool,
     /// Layers that are made and sent at a time.
     pub jobs: usize,
@@ -48,7 +48,7 @@ pub struct Pushed {
 }
 
 impl PushOptions {
-    /// With that `snaprun`, and otherwise what `snaprepo push` does without further options.
+    /// The defaults of `snaprepo push`, with that `snaprun`.
     pub fn new(loader: impl Into<PathBuf>) -> Self {
         let compression = Compression::default();
         PushOptions { loader: loader.into(), compression, base: None, allow_secrets: false, jobs: 3 }
@@ -56,8 +56,8 @@ impl PushOptions {
 }
 
 impl Repo {
-    /// Stores the snapshot that `name` stands for, with all its variants, as the image `to`. Only what the registry
-    /// lacks is sent.
+    /// Stores the snapshot `name`, with all its variants, as the image `to`. It sends only blobs that the registry
+    /// lacks.
     pub fn push(&self, name: &Ref, to: &Reference, options: &PushOptions) -> Result<Pushed, RepoError> {
         let tag = to.tag.clone().filter(|_| to.digest.is_none()).ok_or(RepoError::NoTag)?;
         let store = self.stores.resolve(name)?.store;
@@ -142,7 +142,7 @@ pub(crate) struct Target<'a> {
 }
 
 impl Target<'_> {
-    /// Makes a layer and brings it into the repository. Returns with it the bytes that were sent.
+    /// Makes a layer and brings it into the repository. Returns it with the number of bytes that were sent.
     fn layer(&self, index: usize, layer: &Layer, compression: Compression) -> Result<(WrittenLayer, u64), RepoError> {
         let scratch = self.transaction.scratch()?;
         let written = layer.write(compression, &mut scratch.file(), &mut |bytes| {
@@ -175,15 +175,15 @@ impl Target<'_> {
         format!("{}.{}.upload", digest.hex(), &place.hex()[..16])
     }
 
-    /// Whether the repository has the blob, or can have it from another of the same registry: from `beside`, or from
-    /// one that is remembered to have had it.
+    /// Whether the repository has the blob, or can mount it from another of the same registry: from `beside`, or from
+    /// one that is recorded to have it.
     pub(crate) fn present(&self, digest: &Digest, beside: Option<&str>) -> Result<Option<Present>, RepoError> {
         if self.client.head_blob(&self.to.repository, digest)?.is_some() {
             return Ok(Some(Present::InRepository));
         }
         let beside = beside.filter(|from| *from != self.to.repository).map(String::from);
         for from in beside.into_iter().chain(self.known(digest)?) {
-            // A repository that is gone, or closed to us, is no reason to give up.
+            // A repository may be gone, or not readable: then the next one is tried.
             if let Ok(true) = self.client.mount_blob(&self.to.repository, &from, digest) {
                 return Ok(Some(Present::Mounted));
             }
@@ -205,7 +205,7 @@ impl Target<'_> {
         Ok(text.lines().filter_map(of).collect())
     }
 
-    /// Remembers that the repository has the blob. A hint, no more: a lost one costs an upload.
+    /// Records that the repository has the blob. This is only a hint: if it is lost, that costs an upload.
     pub(crate) fn remember(&self, digest: &Digest) -> Result<(), RepoError> {
         let path = self.known_path(digest)?;
         let line = format!("{} {}", self.to.registry, self.to.repository);

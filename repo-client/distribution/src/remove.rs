@@ -3,7 +3,7 @@
 use snapfn_registry::{Client, Digest, Reference, RegistryError};
 use thiserror::Error;
 
-/// As many tags are asked what they name before one of them is removed with its manifest.
+/// Most tags whose manifests are compared before one is removed with its manifest.
 const MAX_TAGS: usize = 1000;
 
 /// What was removed.
@@ -15,14 +15,14 @@ pub enum Removed {
     Manifest(Digest),
 }
 
-/// Why nothing was removed.
+/// Why no tag and no manifest was removed.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum RemoveError {
     /// The registry.
     #[error(transparent)]
     Registry(#[from] RegistryError),
-    /// The registry removes manifests only, and other tags would go as well.
+    /// The registry removes only manifests, and other tags would go as well.
     #[error("the registry cannot remove one tag of several; {} would go with it; to remove them all, name the digest: @{digest}", .others.join(", "))]
     Shared {
         /// The manifest.
@@ -30,7 +30,7 @@ pub enum RemoveError {
         /// The other tags.
         others: Vec<String>,
     },
-    /// The same, and there are too many tags to ask.
+    /// The same, and there are too many tags to compare.
     #[error(
         "the registry cannot remove one tag of several, and the repository has {tags} tags, too many to see which would go with it; name the digest: @{digest}"
     )]
@@ -42,8 +42,8 @@ pub enum RemoveError {
     },
 }
 
-/// Removes what `reference` names: with a digest the manifest and all its tags, else the one tag. Where the registry
-/// removes no tags, the manifest is removed if that tag is its only one.
+/// Removes what `reference` names: with a digest the manifest and all its tags, else the one tag. If the registry
+/// cannot remove tags, it removes the manifest if that tag is its only one.
 pub fn remove(client: &Client, reference: &Reference) -> Result<Removed, RemoveError> {
     let repository = &reference.repository;
     if let Some(digest) = reference.digest {
@@ -53,11 +53,11 @@ pub fn remove(client: &Client, reference: &Reference) -> Result<Removed, RemoveE
     let tag = reference.target();
     match client.delete_manifest(repository, &tag) {
         Ok(()) => return Ok(Removed::Tag),
-        // Registries that know no deletion by tag answer so; for docker-registry a tag is a malformed digest.
+        // Registries without deletion by tag answer so; for docker-registry a tag is a malformed digest.
         Err(RegistryError::Status { status: 400 | 405 | 501, .. }) => {}
         Err(other) => return Err(other.into()),
     }
-    // No list of media types: whatever it is, it is to go.
+    // The request has no list of media types, since a manifest of any type is to go.
     let accept = crate::platform::MANIFESTS;
     let digest = client.manifest(repository, &tag, &accept)?.digest;
     let tags = client.tags(repository)?;

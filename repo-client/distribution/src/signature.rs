@@ -1,17 +1,17 @@
 //! Signatures of images.
 //!
-//! A signature covers a statement that names the manifest by its digest and nothing else, so it stays valid when image
-//! and signature are copied to another repository. It does not cover tags: someone who can write to the registry can
-//! move a tag to another image that the same key has signed.
+//! A signature covers a statement that has only the digest of the manifest. So it stays valid when image and signature
+//! are copied to another repository. It does not cover tags: someone who can write to the registry can move a tag to
+//! another image that the same key has signed.
 //!
 //! ```text
 //!  snapfn image signature 1\n
 //!  sha256:<64 hex digits of the manifest>\n
 //! ```
 //! It is stored as an OCI artifact whose `subject` is the manifest: the statement and its minisign signature as two
-//! layers. The registry lists it among the referrers of the manifest; where it has no such list, the client keeps one
-//! under the tag `sha256-<hex>`. Both are found in the same way, and both are only hints: nothing that they say is
-//! believed. A check computes the statement from the digest of the manifest that it is about.
+//! layers. The registry lists it among the referrers of the manifest. If the registry has no such list, the client
+//! keeps one under the tag `sha256-<hex>`. Both are found in the same way. Both are only hints, and their content is
+//! not trusted: a check computes the statement from the digest of the manifest.
 
 use crate::key::{PublicKey, SecretKey};
 use serde::Deserialize;
@@ -23,7 +23,7 @@ use thiserror::Error;
 
 /// What the artifact is.
 pub(crate) const ARTIFACT_TYPE: &str = "application/vnd.snapfn.signature.v1";
-/// Annotation of the artifact: the ID of the key. For people; a check tries the keys that it was given.
+/// Annotation of the artifact: the ID of the key. It is for people; a check tries the keys that the caller gives.
 pub(crate) const KEY_ANNOTATION: &str = "dev.snapfn.signature.key";
 const STATEMENT_TYPE: &str = "application/vnd.snapfn.signature.statement.v1";
 const MINISIGN_TYPE: &str = "application/vnd.snapfn.signature.minisign.v1";
@@ -39,7 +39,7 @@ const ACCEPT: [&str; 4] = [
 ];
 /// A signature has about 300 bytes.
 const MAX_SIGNATURE: u64 = 4096;
-/// Most signatures that are checked, since anyone who can write to a registry can add any number.
+/// Most signatures that are checked, since a user who can write to a registry can add any number.
 const MAX_SIGNATURES: usize = 64;
 
 /// Why an image is not signed, or not trusted.
@@ -70,7 +70,7 @@ pub enum SignatureError {
         repository: String,
         /// The manifest.
         digest: Digest,
-        /// How many there are, and what was wrong with those that could not even be read.
+        /// Their number, and the faults of those that could not be read.
         found: String,
         /// The keys of which one would do.
         keys: String,
@@ -106,7 +106,7 @@ pub struct Verified {
     pub artifact: Digest,
     /// The ID of the key.
     pub key: String,
-    /// The comment that was signed with it: when, in seconds since 1970.
+    /// The signed comment: the time, in seconds since 1970.
     pub trusted_comment: String,
 }
 
@@ -172,8 +172,7 @@ pub fn verify_reference(
     verify_signature(client, &reference.repository, &manifest.digest, keys)
 }
 
-/// Checks that one of `keys` has signed the manifest `digest` of `repository`. Apart from lists and signatures nothing
-/// is downloaded.
+/// Checks that one of `keys` has signed the manifest `digest` of `repository`. It downloads only lists and signatures.
 pub fn verify_signature(
     client: &Client,
     repository: &str,
@@ -182,7 +181,7 @@ pub fn verify_signature(
 ) -> Result<Verified, SignatureError> {
     let place = format!("{}/{repository}", client.registry());
     let names = keys.iter().map(ToString::to_string).collect::<Vec<_>>().join(" or ");
-    // The list may or may not say what each of them is; manifests of other kinds fail below.
+    // The list need not have the type of each; manifests of other types fail below.
     let mut referrers = client.referrers(repository, digest)?;
     referrers.retain(|entry| entry.artifact_type.as_deref().is_none_or(|kind| kind == ARTIFACT_TYPE));
     if referrers.is_empty() {
@@ -194,7 +193,7 @@ pub fn verify_signature(
     for entry in referrers.iter().take(MAX_SIGNATURES) {
         let signature = match read_signature(client, repository, &entry.digest) {
             Ok(signature) => signature,
-            // A broken or missing signature must not hide a good one. If none is good, it is reported.
+            // A broken or missing signature must not hide a valid one. It is reported if none is valid.
             Err(why) => {
                 unread.get_or_insert(why);
                 continue;

@@ -49,7 +49,7 @@ fn layer(name: &str, content: &[u8]) -> (Vec<u8>, Digest) {
     (gzip.finish().unwrap(), Digest::of(&tar))
 }
 
-/// A base as others build it: one image for each architecture, in a list. Returns the layers of the one for this
+/// A base in the usual form: one image for each architecture, in a list. Returns the layers of the one for this
 /// machine.
 fn put_base(host: &str, repository: &str, types: [&str; 4]) -> Vec<Digest> {
     let client = client(host);
@@ -168,7 +168,7 @@ fn layers_of_the_same_registry_are_mounted() {
         let (base, image) = (format!("base/{number}"), format!("team/fn{number}"));
         let layers = put_base(&registry.host(), &base, types);
         let sender = sender(dir.path(), &format!("store{number}"));
-        // Blobs that this store has brought somewhere are remembered; these it has never seen.
+        // The store records blobs that it has pushed, but it has never pushed these.
         let proxy = Proxy::builder(&registry.host()).start();
         let (pushed, said) = sender.push(&format!("{}/{image}:v1", proxy.host()), &format!("{}/{base}", proxy.host()));
         assert_eq!(said, ["0 Mounted", "1 Mounted"]);
@@ -181,7 +181,7 @@ fn layers_of_the_same_registry_are_mounted() {
         assert_eq!(list.len(), pushed.layers);
         for (layer, digest) in list.iter().zip(&layers) {
             assert_eq!(layer["digest"], digest.to_string());
-            // One format for all, whatever the base's was.
+            // All layers have one format, independent of the base's.
             assert_eq!(layer["mediaType"], OCI[2]);
         }
         assert_eq!(config["rootfs"]["diff_ids"].as_array().unwrap().len(), list.len());
@@ -191,7 +191,7 @@ fn layers_of_the_same_registry_are_mounted() {
         assert_eq!(env, ["PATH=/bin", "LANG=C.UTF-8", "SNAPFN_STORE=/var/lib/snapfn"]);
         assert_eq!((&run["WorkingDir"], &run["Labels"]["from"]), (&json!("/srv"), &json!("base")));
         assert_eq!((&run["Entrypoint"][0], &run["Cmd"]), (&json!("/usr/bin/snaprun"), &Value::Null));
-        // What is above the base is the snapshot, as ever.
+        // The layers above the base are the snapshot, as without a base.
         let receiver = self::sender(dir.path(), &format!("other{number}"));
         let options = PullOptions { jobs: 2, ..PullOptions::default() };
         let pulled = receiver.repo.pull(&reference(&format!("{}/{image}:v1", registry.host())), &options).unwrap();
@@ -221,7 +221,7 @@ fn layers_of_another_registry_are_copied() {
     for layer in &layers {
         assert!(there.head_blob("fn", layer).unwrap().is_some());
     }
-    // The next function finds them in its own registry.
+    // The next push finds them in its own registry.
     let (_, said) = sender.push(&format!("{}/other:v1", target.host()), &base);
     assert_eq!(said, ["0 Mounted", "1 Mounted"]);
     let left: Vec<_> =

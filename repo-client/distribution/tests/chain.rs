@@ -1,5 +1,5 @@
-//! From the manifest's digest to every byte in the store: each link of the chain, broken by a registry, is noticed
-//! before anything has a name, and the layer is named.
+//! From the manifest's digest to every byte in the store: if a registry breaks a link of the chain, the pull detects it
+//! before a file has a name, and names the layer.
 
 #![allow(clippy::unwrap_used, reason = "a test panics where it fails")]
 
@@ -19,7 +19,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tempfile::TempDir;
 
-/// Two versions of a snapshot in a registry, and what a liar needs of the second.
+/// Two versions of a snapshot in a registry, with the parts of the second that a liar needs.
 struct Stage {
     dir: TempDir,
     registry: Hostile,
@@ -93,7 +93,7 @@ impl Stage {
         self.manifest["layers"][self.changed]["digest"].as_str().unwrap().to_owned()
     }
 
-    /// Has a manifest under a new name, in which the changed layer is this blob, its index at this place.
+    /// Stores a manifest under a new name, in which the changed layer is this blob, with its index at this place.
     fn put(&self, tag: &str, blob: &[u8], offset: usize, index: &[u8], json_len: usize) -> String {
         let mut manifest = self.manifest.clone();
         let layer = &mut manifest["layers"][self.changed];
@@ -105,8 +105,8 @@ impl Stage {
         digest(blob)
     }
 
-    /// Pulls a version into a store that has the first (so that only chunks are fetched), or into an empty one. What
-    /// comes is refused, the layer is named, and nothing is left of it.
+    /// Pulls a version into a store that has the first (so that only chunks are fetched), or into an empty one. The
+    /// pull refuses the content, names the layer, and leaves no file.
     #[track_caller]
     fn refused(&self, target: &str, layer: &str, why: &str) {
         for first in [true, false] {
@@ -161,7 +161,7 @@ fn every_link_is_checked() {
         stage.registry.blob_as(&layer, &blob);
     };
 
-    // The manifest itself, asked for by digest: it names configuration, layers and their indices.
+    // The manifest itself, requested by digest, names configuration, layers and their indices.
     let honest = stage.registry.get_manifest("fn", "v2").unwrap();
     let name = digest(&honest);
     let other =
@@ -178,8 +178,8 @@ fn every_link_is_checked() {
     stage.refused(":v2", &layer, "the chunk at byte");
     stage.registry.blob_as(&layer, &stage.blob);
 
-    // Configuration → file: a liar pushes a chunk of his own, with an index and a manifest that agree with it. Noise
-    // does not compress, so his frame is as long as the honest one.
+    // Configuration → file: a liar pushes another chunk, with an index and a manifest that agree with it. Noise cannot
+    // be compressed, so the frame is as long as the honest one.
     let size = stage.toc["entries"][at]["chunkSize"].as_u64().unwrap() as usize;
     let content = noise(7, size);
     let frame = zstd::bulk::compress(&content, 3).unwrap();
@@ -197,7 +197,7 @@ fn every_link_is_checked() {
     let lie = stage.put("lie", &blob, offset, &compressed, json.len());
     stage.refused(":lie", &lie, "in it is another");
 
-    // None of this was about the honest image.
+    // The honest image is still valid.
     let (receiver, store) = repo(stage.dir.path().join("honest"));
     let from = Reference::parse(&format!("{}/fn:v2", stage.registry.host()), None).unwrap();
     let pulled = receiver.pull(&from, &PullOptions { jobs: 2, ..PullOptions::default() }).unwrap();

@@ -60,7 +60,7 @@ fn one_of_the_keys_must_have_signed() {
     assert!(check(std::slice::from_ref(&other_key)).is_ok(), "the first signature is still there");
     assert!(check(&[]).is_err());
 
-    // Another image does not become trusted by them: neither by their names …
+    // They do not make another image trusted: neither by their names …
     let manifest = String::from_utf8(client.manifest("a/b", "t", &[MANIFEST]).unwrap().bytes).unwrap() + "\n";
     let evil = client.put_manifest("a/b", "evil", MANIFEST, manifest.as_bytes()).unwrap();
     assert!(matches!(
@@ -88,7 +88,7 @@ fn a_broken_signature_hides_no_good_one() {
     let dir = tempfile::tempdir().unwrap();
     let (ours, our_key) = pair(dir.path(), "ours");
     let digest = sign(&client, &reference, &ours).unwrap().digest;
-    // An artifact that has no signature, and one whose signature is something else.
+    // An artifact has no signature, and another one has other bytes in its place.
     for (kind, size) in [("application/x-other", 2), ("application/vnd.snapfn.signature.minisign.v1", 2)] {
         let empty = Digest::of(b"{}");
         let artifact = format!(
@@ -186,7 +186,7 @@ fn keys_that_cannot_be_used() {
     assert!(matches!(SecretKey::generate(&protected, None), Err(KeyError::Exists(_))), "nothing is replaced");
     use std::os::unix::fs::PermissionsExt as _;
     assert_eq!(fs::metadata(&protected).unwrap().permissions().mode() & 0o777, 0o600);
-    // One in the place of the other, and no byte of the secret one in the message.
+    // If one key takes the place of the other, the message has no byte of the secret one.
     let error = PublicKey::read(&protected).unwrap_err().to_string();
     let secret = fs::read_to_string(&protected).unwrap().lines().nth(1).unwrap().to_owned();
     assert!(error.contains("public key") && !error.contains(&secret[..20]), "{error}");
@@ -207,7 +207,7 @@ fn a_list_of_lies_is_refused() {
     let dir = tempfile::tempdir().unwrap();
     let (_, key) = pair(dir.path(), "k");
     let tag = format!("sha256-{}", digest.hex());
-    // A list of very many, each of which claims a signature of very many bytes.
+    // A list has very many entries, each of which claims a signature of very many bytes.
     let big = format!(
         r#"{{"schemaVersion":2,"layers":[{{"mediaType":"application/vnd.snapfn.signature.minisign.v1","digest":"{digest}","size":99999999999}}]}}"#
     );

@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-/// A store with the way to registries, and what was said.
+/// A store with a client, and the recorded events.
 struct Place {
     repo: Repo,
     store: Store,
@@ -80,7 +80,7 @@ fn there_and_back() {
         let to = format!("{}/team/fn:{}", registry.host(), compression.media_type().rsplit('+').next().unwrap());
         let pushed = here.push_as("fn:v1", &to, compression);
         assert!(pushed.sent > 6 << 20 && pushed.sent < 8 << 20, "{pushed:?}");
-        // However many layers are made at a time, they are the same.
+        // The layers do not depend on the number that is made at a time.
         for jobs in [1, 4] {
             let options = PushOptions { compression, jobs, ..PushOptions::new(&here.loader) };
             let again = here.push_with("fn:v1", &to, options);

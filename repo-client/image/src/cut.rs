@@ -1,13 +1,13 @@
-//! Content-defined cutting: where a file is divided depends on its pages and not on where they lie, so that two
-//! versions that differ in a few pages have most of their pieces in common.
+//! Content-defined cutting: the contents of a file's pages decide where it is divided, not their places. So two
+//! versions that differ in a few pages share most of their pieces.
 //!
 //! ```text
 //!  pages   ….m…….m.m………m……        m: a page whose hash ends in zero bits (a mark) may begin a piece
 //!  chunks  |----|-------|-----      64 KiB … 1 MiB: what is compressed, checked and fetched by itself
 //!  parts   |------------|-----      whole chunks, 1 MiB … 64 MiB: what becomes a layer
 //! ```
-//! A mark is a property of one page. So cuts are found again right behind a place where pages were changed, inserted
-//! or removed. A page of zeros is never a mark: holes do not fall into pieces.
+//! A mark is a property of one page. So the cuts are the same again right behind a place where pages were changed,
+//! inserted or removed. A page of zeros is never a mark: a hole is not cut into pieces.
 
 use crate::ImageError;
 use sha2::{Digest as _, Sha256};
@@ -32,8 +32,8 @@ const PART_MIN: u64 = 1 << 20;
 /// No part is longer, unless there would be too many.
 const PART_MAX: u64 = 64 << 20;
 
-/// The hash of a page (or of the rest of one, at the end of a file). Four lanes, since one multiplication waits
-/// for the other.
+/// The hash of a page (or of the rest of one, at the end of a file). It has four lanes, since each multiplication waits
+/// for the one before.
 fn page_hash(page: &[u8]) -> u64 {
     const K: u64 = 0x9e37_79b9_7f4a_7c15;
     let mut lanes = [0x51, 0x52, 0x53, 0x54u64];
@@ -86,7 +86,7 @@ pub struct Chunks<'a> {
     at: u64,
     end: u64,
     buffer: Vec<u8>,
-    /// What has been read and not been given out yet, in `buffer`.
+    /// The part of `buffer` that has been read and not yet been returned.
     left: Range<usize>,
 }
 
@@ -118,7 +118,7 @@ impl<'a> Chunks<'a> {
 /// A piece of a snapshot file that becomes a layer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Part {
-    /// Where it begins in the file; a multiple of the page size.
+    /// Its offset in the file; a multiple of the page size.
     pub offset: u64,
     /// Its length; a multiple of the page size for all but the last.
     pub len: u64,
@@ -126,13 +126,13 @@ pub struct Part {
     pub digest: Digest,
 }
 
-/// How long parts are: at most `count` result from `size` bytes. In powers of two, so that a file that grows a little
-/// is cut at the same places.
+/// The length of parts, so that at most `count` result from `size` bytes. It is a power of two, so that a file that
+/// grows a little is cut at the same places.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct PartLimits {
     min: u64,
     max: u64,
-    /// A part is half as long again as the shortest on average.
+    /// On average, a part is half as long again as the shortest.
     bits: u32,
 }
 
@@ -154,7 +154,7 @@ pub fn parts(
     count: usize,
     progress: &mut dyn FnMut(u64),
 ) -> Result<(Vec<Part>, Digest), ImageError> {
-    // Hashing is most of the work: the whole on one processor, the parts on another.
+    // Hashing is most of the work, so one processor hashes the whole and another the parts.
     thread::scope(|scope| {
         let whole = scope.spawn(|| hash_file(file, &mut |_| ()));
         let parts = parts_alone(file, size, PartLimits::new(size, count), progress);

@@ -1,6 +1,6 @@
 //! Configuration and manifest of an image.
 //!
-//! What `snaprepo pull` has to know is in one label of the configuration: engines that store an image anew keep the
+//! The information for `snaprepo pull` is in one label of the configuration: engines that store an image anew keep the
 //! configuration, but not the annotations of the manifest.
 
 use crate::ImageError;
@@ -23,7 +23,7 @@ pub const INDEX_LABEL: &str = "dev.snapfn.image";
 pub const MANIFEST_TYPE: &str = "application/vnd.oci.image.manifest.v1+json";
 /// Media type of a list of manifests for several platforms.
 pub const LIST_TYPE: &str = "application/vnd.oci.image.index.v1+json";
-/// The same two, as docker calls them. Engines that store an image anew may use them.
+/// Docker's names of these two types. Engines that store an image anew may use them.
 pub const DOCKER_TYPES: [&str; 2] = [
     "application/vnd.docker.distribution.manifest.v2+json",
     "application/vnd.docker.distribution.manifest.list.v2+json",
@@ -72,7 +72,7 @@ pub struct Index {
     pub arch: String,
     /// Page size of the snapshots, bytes.
     pub page_size: u64,
-    /// Number of layers that it speaks of: the last of the image. Indices of layers count from the first of them.
+    /// Number of layers that it describes: the last ones of the image. Indices of layers count from the first of them.
     pub layers: usize,
     /// The snapshots.
     pub snapshots: Vec<SnapshotEntry>,
@@ -91,19 +91,19 @@ pub struct SnapshotEntry {
     pub digest: Hex,
     /// Its size.
     pub size: u64,
-    /// Path of the program; empty: it does not say.
+    /// Path of the program; empty: unknown.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub program: String,
-    /// When it was made, in seconds since 1970; 0: it does not say.
+    /// Time at which it was made, in seconds since 1970; 0: unknown.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub created: u64,
     /// Register state (bits of XCR0) that the host must have.
     #[serde(default)]
     pub xstate: u64,
-    /// It has memory that is writable and executable at once.
+    /// Whether it has memory that is writable and executable at once.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub wx: bool,
-    /// Its record of what it needs of a host, in hexadecimal digits; empty: it does not say.
+    /// Its record of host requirements, in hexadecimal digits; empty: it has none.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub needs: String,
     /// What it is made of, in order.
@@ -146,10 +146,9 @@ impl FileEntry {
 }
 
 impl SnapshotEntry {
-    /// What the snapshot needs of a host; `None` where it does not say.
+    /// The requirements of the snapshot on a host; `None` if it has no record of them.
     ///
-    /// # Errors
-    /// Where the record is none.
+    /// # Errors If the record is not valid.
     pub fn host_needs(&self) -> Result<Option<HostNeeds>, ImageError> {
         if self.needs.is_empty() {
             return Ok(None);
@@ -216,7 +215,7 @@ impl Index {
         Ok(index)
     }
 
-    /// What the layer with that index must hold: nothing for one that is not needed to restore a snapshot.
+    /// The files that the layer with that index must hold: none if no snapshot needs the layer.
     pub fn expected(&self, layer: usize) -> Vec<ExpectedFile> {
         let files = self
             .files
@@ -243,7 +242,7 @@ pub struct BlobRef {
 }
 
 impl BlobRef {
-    /// Where the index of its chunks lies, if it has one.
+    /// Position of the index of its chunks, if it has one.
     pub fn toc(&self) -> Option<TocPosition> {
         TocPosition::from_annotations(|name| self.annotations.get(name).map(String::as_str), self.size)
     }
@@ -299,7 +298,7 @@ impl ManifestView {
         let first = self.layers.len().checked_sub(index.layers);
         let layers = first.map(|first| self.layers[first..].to_vec());
         let layers: Vec<BlobRef> = layers.ok_or_else(|| ImageError::document("manifest", "it has too few layers"))?;
-        // Each transfer is locked by its digest: a layer that is there twice would wait for itself.
+        // Each transfer is locked by its digest, so a layer that the manifest names twice would wait for itself.
         let mut seen = BTreeSet::new();
         let holding = layers.iter().enumerate().filter(|(at, _)| !index.expected(*at).is_empty());
         if !holding.map(|(_, blob)| blob.digest.0).all(|digest| seen.insert(digest)) {
@@ -331,7 +330,7 @@ impl Base {
     /// From its manifest and configuration.
     pub fn parse(manifest: &[u8], config: &[u8]) -> Result<Self, ImageError> {
         let view = ManifestView::parse(manifest)?;
-        // As they are, so that what this crate does not know stays.
+        // The values stay as they are, so that unknown fields are kept.
         let document = |what, bytes| serde_json::from_slice::<Value>(bytes).map_err(|e| ImageError::document(what, e));
         let manifest = document("manifest of the base", manifest)?;
         let config = document("configuration of the base", config)?;
@@ -351,8 +350,8 @@ impl Base {
     }
 }
 
-/// A layer of an image in docker's format becomes one of OCI's, in a manifest of which no others may be. The bytes are
-/// the same.
+/// Gives a layer of an image in docker's format OCI's media type, since an OCI manifest may have no others. The bytes
+/// are the same.
 fn rename_type(layer: &mut Value) {
     let oci = match layer["mediaType"].as_str() {
         Some("application/vnd.docker.image.rootfs.diff.tar.gzip") => "application/vnd.oci.image.layer.v1.tar+gzip",
@@ -373,7 +372,7 @@ pub struct Document {
 
 impl Document {
     fn new(mut value: Value) -> Self {
-        // Whatever map serde_json was built with.
+        // The keys are sorted, since the order of serde_json's map depends on how it was built.
         value.sort_all_objects();
         let bytes = value.to_string().into_bytes();
         Document { digest: Digest(Sha256::digest(&bytes).into()), bytes }
@@ -422,7 +421,7 @@ fn descriptor(media_type: &str, digest: Digest, size: u64, annotations: Option<B
 
 fn config(index: &Index, text: String, layers: &[(LayerKind, WrittenLayer)], base: Option<&Base>) -> Document {
     let mut config = base.map(|base| base.config.clone()).unwrap_or_default();
-    // Of the base stays what says how its files are to be used: environment, user, directory, labels.
+    // The settings of the base that its files need stay: environment, user, directory, labels.
     config.remove("created");
     config.remove("container");
     config.remove("container_config");
@@ -443,7 +442,7 @@ fn config(index: &Index, text: String, layers: &[(LayerKind, WrittenLayer)], bas
     run.remove("Cmd");
     let names = index.snapshots.first().map(|first| format!("{}:{}", first.name, first.tag));
     let mut entrypoint = vec!["/usr/bin/snaprun".to_owned()];
-    // The maker of the image has allowed it for everyone who runs the image.
+    // The maker of the image has allowed it for all users of the image.
     entrypoint.extend(index.snapshots.iter().any(|snapshot| snapshot.wx).then(|| "--allow-wx".to_owned()));
     entrypoint.extend(["--".to_owned(), names.unwrap_or_default()]);
     run.insert("Entrypoint".into(), json!(entrypoint));

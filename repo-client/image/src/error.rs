@@ -1,4 +1,4 @@
-//! Why a snapshot cannot become an image, or an image a snapshot.
+//! Why a snapshot cannot be made an image, or an image a snapshot.
 
 use snapfn_store::{Digest, Ref, StoreError, SummaryError};
 use std::io;
@@ -20,7 +20,7 @@ pub enum ImageError {
         /// Why.
         source: SummaryError,
     },
-    /// A file is not what it is called.
+    /// The content of a file does not have the digest in its name.
     #[error("{} is damaged: its content has the digest {actual}; `snaprepo verify` prints what needs it", .path.display())]
     Damaged {
         /// Where.
@@ -35,7 +35,7 @@ pub enum ImageError {
         what: &'static str,
         /// On which path.
         path: PathBuf,
-        /// What the kernel said.
+        /// The kernel's error.
         source: io::Error,
     },
     /// The layer cannot be written.
@@ -49,7 +49,7 @@ pub enum ImageError {
         /// Which limit.
         what: &'static str,
     },
-    /// `snaprun` is not what belongs into an image.
+    /// The `snaprun` is not a program that an image can hold.
     #[error("{} cannot be the loader of an image: {why}", .path.display())]
     Loader {
         /// Which file.
@@ -57,12 +57,12 @@ pub enum ImageError {
         /// Why not.
         why: &'static str,
     },
-    /// The split form of a snapshot is not accepted by its own reader.
+    /// The reader does not accept the split form of a snapshot.
     #[error("cannot cut {digest} into layers: {source}")]
     Split {
         /// The snapshot.
         digest: Digest,
-        /// What the reader says.
+        /// The reader's error.
         source: snapfn_format::FormatError,
     },
     /// A manifest or configuration that is not one of an image with snapshots.
@@ -76,7 +76,7 @@ pub enum ImageError {
     /// The image is an ordinary one.
     #[error("the image holds no snapshot; it was not made by `snaprepo push`")]
     NoSnapshot,
-    /// A layer that is not what the manifest says.
+    /// A layer differs from the manifest.
     #[error("layer {layer}: {why}")]
     Layer {
         /// Digest of the layer as the manifest names it.
@@ -96,7 +96,7 @@ impl ImageError {
     }
 }
 
-/// What is wrong with a layer's content, before it is known which layer it is.
+/// A fault in a layer's content, without the name of the layer.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum LayerFault {

@@ -1,4 +1,4 @@
-//! Writing a layer: a tar stream, compressed so that every chunk of a file can be fetched by itself.
+//! Writes a layer: a tar stream, compressed so that every chunk of a file can be fetched by itself.
 //!
 //! ```text
 //!  frame    header of the first file
@@ -61,7 +61,7 @@ impl FromStr for Compression {
     }
 }
 
-/// Where the bytes of a file in a layer come from.
+/// The source of the bytes of a file in a layer.
 #[derive(Clone, Debug)]
 pub(crate) enum Source {
     /// A range of a file.
@@ -87,9 +87,9 @@ pub enum LayerKind {
     Files,
     /// A part of a snapshot.
     Part,
-    /// What container engines start from: split forms and tags.
+    /// Split forms and tags, from which container engines start.
     Split,
-    /// One of the image that this one was put on top of.
+    /// A layer of the base image.
     Base,
 }
 
@@ -111,7 +111,7 @@ impl LayerKind {
 pub struct Layer {
     /// What it is for.
     pub kind: LayerKind,
-    /// Whether the content of its files is compared with their digests while it is written.
+    /// Whether the writer compares the content of its files with their digests.
     pub(crate) verify: bool,
     pub(crate) entries: Vec<(String, Body)>,
 }
@@ -127,7 +127,7 @@ pub struct WrittenLayer {
     pub diff_id: Digest,
     /// Media type.
     pub media_type: &'static str,
-    /// What the manifest says about it.
+    /// Its annotations in the manifest.
     pub annotations: BTreeMap<String, String>,
 }
 
@@ -215,7 +215,7 @@ enum Encoder<'a> {
 }
 
 impl Encoder<'_> {
-    /// Writes bytes as a frame of their own, where there are frames.
+    /// Writes bytes as a frame of their own, if the compression has frames.
     fn frame(&mut self, bytes: &[u8], zero: bool) -> io::Result<()> {
         match self {
             Encoder::Gzip(out) => out.write_all(bytes),
@@ -249,7 +249,7 @@ struct Archive<'a> {
     /// Headers and padding that have not been written yet.
     pending: Vec<u8>,
     index: Vec<Entry>,
-    /// Index entries of the file that is being written; the first is the file's own.
+    /// Index entries of the current file; the first is the file's own.
     current: Vec<Entry>,
     compression: Compression,
 }
@@ -264,7 +264,7 @@ impl<'a> Archive<'a> {
                 zeros: None,
                 out,
             },
-            // 255: written on an unknown system, so that nothing of this one gets in.
+            // 255 means an unknown system, so that the layer does not depend on this one.
             Compression::Gzip => Encoder::Gzip(
                 GzBuilder::new().mtime(0).operating_system(255).write(out, flate2::Compression::new(GZIP_LEVEL)),
             ),
@@ -303,7 +303,7 @@ impl<'a> Archive<'a> {
         }];
     }
 
-    /// Content of the file that was begun last.
+    /// Writes content of the file that was begun last.
     fn chunk(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.flush()?;
         let zero = is_zero(bytes);
@@ -331,7 +331,7 @@ impl<'a> Archive<'a> {
     fn end_file(&mut self) {
         let size = self.current.first().map_or(0, |entry| entry.size);
         self.pending.resize(self.pending.len() + tar::padding(size) as usize, 0);
-        // A file in one piece is described by its own length and digest.
+        // The entry of a file in one piece has the file's own length and digest.
         if let [only] = &mut self.current[..] {
             (only.chunk_size, only.chunk_digest, only.chunk_type) = (0, String::new(), String::new());
         }

@@ -1,4 +1,4 @@
-//! Snapshots as OCI images, without any network.
+//! Snapshots as OCI images, without a network.
 //!
 //! ```text
 //!  plan      what lies in a store → layers: loader, code segment files, parts of snapshots, split forms
@@ -7,7 +7,7 @@
 //!  layer     a layer's bytes: tar in zstd frames (the zstd:chunked layout) or gzip
 //!  toc       the index of a layer's chunks
 //!  document  configuration and manifest, written and validated
-//!  unpack    from layers and chunks back to files, for input from anywhere
+//!  unpack    from layers and chunks back to files; the input is not trusted
 //! ```
 //! The same input gives the same bytes, down to the digest of the manifest.
 

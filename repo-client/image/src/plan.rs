@@ -19,11 +19,11 @@ use std::path::{Path, PathBuf};
 
 /// Root of the store in an image.
 pub const STORE: &str = "/var/lib/snapfn";
-/// Most layers of an image; container engines stop at about twice as many, and a base has layers, too.
+/// Most layers of an image. Container engines accept about twice as many, and a base has layers, too.
 pub const MAX_LAYERS: usize = 64;
-/// A file of at least so many bytes may get a layer of its own …
+/// A file of at least this size in bytes may get a layer of its own, up to [`ALONE_MAX`] files.
 const ALONE_MIN: u64 = 1 << 20;
-/// … as long as there are no more than so many.
+/// Most files with a layer of their own.
 const ALONE_MAX: usize = 12;
 
 /// A snapshot that goes into an image.
@@ -87,7 +87,7 @@ pub fn plan(
         }));
         layers.push(files_layer(group));
     }
-    // What is left, without the layer of the split forms.
+    // The remaining layers, without that of the split forms.
     let total: u64 = metas.iter().map(|(.., meta)| meta.size()).sum();
     let left = (MAX_LAYERS - 1).saturating_sub(layers.len() + metas.len());
     let mut known: BTreeMap<Digest, usize> = BTreeMap::new();
@@ -160,7 +160,8 @@ fn files_of(meta: &SnapshotMeta, stores: &Stores, needed: &mut BTreeMap<(Kind, D
     Ok(())
 }
 
-/// Divides files among layers: those that others are likely to have as well, and the largest, alone; the rest together.
+/// Divides files among layers: files that other images are likely to have, and the largest, get a layer each; the rest
+/// share one.
 fn group(mut files: Vec<Needed>) -> Vec<Vec<Needed>> {
     files.sort_by_key(|file| (!file.common, std::cmp::Reverse(file.size), file.kind, file.digest));
     let mut groups: Vec<Vec<Needed>> = Vec::new();
@@ -195,7 +196,7 @@ fn loader_layer(path: &Path) -> Result<Layer, ImageError> {
     Ok(Layer { kind: LayerKind::Loader, verify: false, entries })
 }
 
-/// A program for this machine that needs nothing else.
+/// Checks that it is a static program for this machine.
 fn check_loader(bytes: &[u8]) -> Result<(), &'static str> {
     const INTERPRETER: u32 = 3;
     let u16_at = |at: usize| bytes.get(at..at + 2).map(|b| u16::from_le_bytes([b[0], b[1]]));
@@ -230,7 +231,7 @@ fn part_layer(path: &Path, part: &Part) -> Layer {
     Layer { kind: LayerKind::Part, verify: false, entries }
 }
 
-/// The split forms with their tags, by tag. Forms of one tag are its variants.
+/// The split forms with their tags, sorted by tag. Forms of one tag are its variants.
 fn split_layer(mut forms: Vec<(Ref, Vec<u8>)>) -> Result<Layer, ImageError> {
     // Keeps the order of variants.
     forms.sort_by(|a, b| a.0.cmp(&b.0));

@@ -1,4 +1,4 @@
-//! The split form: what a container engine starts from, since it cannot put a snapshot file together.
+//! The split form, from which a container engine starts, since it cannot join the parts of a snapshot file.
 
 use crate::ImageError;
 use crate::cut::Part;
@@ -7,8 +7,8 @@ use snapfn_format::{FormatError, PAGE};
 use snapfn_store::Digest;
 use zerocopy::IntoBytes;
 
-/// The snapshot file that has the plan `plan` and takes its bytes from `parts`, which are the original file. `digest`
-/// names that for errors.
+/// The snapshot file that has the plan `plan` and takes its bytes from `parts`, which together are the original file.
+/// Errors name that by `digest`.
 pub fn split_form(plan: &Plan<'_>, digest: Digest, parts: &[Part]) -> Result<Vec<u8>, ImageError> {
     let fail = |source| ImageError::Split { digest, source };
     let mut tables = PlanTables::from(plan);
@@ -95,7 +95,7 @@ fn is_map(op: &Op) -> bool {
     matches!(op.kind, OP_MAP_FILE | OP_MAP_ANON | OP_MAP_FD)
 }
 
-/// All operations: each mapping with what belongs to it.
+/// All operations: each mapping with the operations on it.
 fn operations(plan: &Plan<'_>, pieces: &Pieces<'_>) -> Vec<Op> {
     let mut out = Vec::with_capacity(plan.ops.len() + pieces.parts.len());
     for group in plan.ops.chunk_by(|_, next| !is_map(next)) {
@@ -122,7 +122,7 @@ fn operations(plan: &Plan<'_>, pieces: &Pieces<'_>) -> Vec<Op> {
     out
 }
 
-/// An operation that follows a mapping of zeros; reads take their bytes from the parts.
+/// An operation that follows a mapping of zeros. Reads take their bytes from the parts.
 fn reads(op: &Op, pieces: &Pieces<'_>) -> Vec<Op> {
     if op.kind != OP_READ || op.file != 0 {
         return vec![*op];
@@ -136,7 +136,7 @@ fn reads(op: &Op, pieces: &Pieces<'_>) -> Vec<Op> {
     cut.collect()
 }
 
-/// A step; contents take their bytes from the parts.
+/// A step. Contents take their bytes from the parts.
 fn contents(step: &FdStep, pieces: &Pieces<'_>) -> Vec<FdStep> {
     let Some((mut to, len, ContentSource { file: 0, offset })) = step.content() else { return vec![*step] };
     if len == 0 {

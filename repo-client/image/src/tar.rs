@@ -3,7 +3,7 @@
 use crate::error::LayerFault;
 use tar::{EntryType, Header};
 
-/// Bytes of a header, and what contents are padded to.
+/// Length of a header, and the multiple that contents are padded to.
 pub(crate) const BLOCK: u64 = 512;
 /// Most bytes of a name that fits into a header.
 const NAME_MAX: usize = 100;
@@ -16,7 +16,7 @@ pub(crate) enum Kind<'a> {
     Symlink(&'a str),
 }
 
-/// The header of an entry: owner 0:0, time 0. Longer names come first, in an entry of their own (GNU).
+/// The header of an entry: owner 0:0, time 0. A longer name comes before it, in an entry of its own (GNU).
 pub(crate) fn header(name: &str, kind: Kind<'_>, mode: u32, size: u64) -> Vec<u8> {
     let mut out = Vec::with_capacity(BLOCK as usize);
     let name = match kind {
@@ -78,7 +78,7 @@ pub struct ExpectedFile {
     pub size: u64,
 }
 
-/// Checks that a header is that of `expected`: a regular file of that name and size.
+/// Checks that a header is that of `expected`: a regular file with that name and size.
 pub(crate) fn check(block: &[u8; BLOCK as usize], expected: &ExpectedFile) -> Result<(), LayerFault> {
     let header = Header::from_byte_slice(block);
     let sum: u64 =

@@ -1,11 +1,11 @@
-//! The index of a layer in the zstd:chunked layout: which bytes of the blob are which chunk of which file.
+//! The index of a layer in the zstd:chunked layout. It maps bytes of the blob to chunks of files.
 //!
 //! ```text
 //!  frames of the tar stream
 //!  0x184d2a50, length, the index: JSON in a zstd frame           ← manifest-position names what follows the length
 //!  0x184d2a50, 64, offset, length, length of the JSON, type 1, 24 zero bytes, "GNUlInUx"
 //! ```
-//! Decoders of zstd pass over both as skippable frames.
+//! Decoders of zstd skip both as skippable frames.
 
 use crate::cut::CHUNK_MAX;
 use crate::error::LayerFault;
@@ -22,10 +22,10 @@ pub const POSITION_ANNOTATION: &str = "io.github.containers.zstd-chunked.manifes
 const SKIPPABLE: [u8; 4] = [0x50, 0x2a, 0x4d, 0x18];
 const MAGIC: &[u8; 8] = b"GNUlInUx";
 const TYPE: u64 = 1;
-/// Most bytes of an index, compressed or not. An entry takes ten times in memory what it takes at least in JSON; that
-/// of a part of 64 MiB has some hundred.
+/// Most bytes of an index, compressed or not. In memory, an entry has ten times its least size in JSON. The index of a
+/// part of 64 MiB has some hundred entries.
 const INDEX_MAX: u64 = 4 << 20;
-/// Most bytes of a chunk that a reader takes: a chunk is held in memory.
+/// Most bytes of a chunk that a reader accepts, since it holds a chunk in memory.
 const CHUNK_LIMIT: u64 = 4 * CHUNK_MAX as u64;
 
 /// The JSON document.
@@ -35,8 +35,8 @@ pub(crate) struct Document {
     pub(crate) entries: Vec<Entry>,
 }
 
-/// One entry of it: a file, with its first chunk where it has several, or a further chunk. Type and name are never left
-/// out.
+/// One entry of the index: a file, with its first chunk if it has several, or a further chunk. Type and name are always
+/// there.
 #[derive(Debug, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Entry {
@@ -75,7 +75,7 @@ pub(crate) const TYPE_DIRECTORY: &str = "dir";
 pub(crate) const TYPE_SYMLINK: &str = "symlink";
 pub(crate) const CHUNK_ZEROS: &str = "zeros";
 
-/// The end of a layer: the index and its footer, with the annotations that name it. `offset` is where it begins.
+/// The end of a layer: the index and its footer, with the annotations that name it. It begins at `offset`.
 pub(crate) fn tail(
     entries: Vec<Entry>,
     offset: u64,
@@ -109,7 +109,7 @@ fn skippable(out: &mut Vec<u8>, bytes: &[u8]) {
     out.extend_from_slice(bytes);
 }
 
-/// Where the index of a layer lies, as its annotations say.
+/// Position of the index of a layer, from its annotations.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TocPosition {
     /// First byte of the compressed index in the blob.
@@ -123,7 +123,7 @@ pub struct TocPosition {
 }
 
 impl TocPosition {
-    /// From a layer's annotations; `None` where it has no index, or one that cannot lie in `size` bytes.
+    /// Parses a layer's annotations; `None` if it has no index, or one that cannot lie in `size` bytes.
     pub fn from_annotations<'a>(get: impl Fn(&str) -> Option<&'a str>, size: u64) -> Option<Self> {
         let digest = Digest::from_hex(get(CHECKSUM_ANNOTATION)?.strip_prefix("sha256:")?.as_bytes())?;
         let numbers: Vec<u64> = get(POSITION_ANNOTATION)?.split(':').map(|n| n.parse().ok()).collect::<Option<_>>()?;
@@ -136,7 +136,7 @@ impl TocPosition {
 /// A chunk of a file in a layer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Chunk {
-    /// Where it lies in the file.
+    /// Its offset in the file.
     pub offset: u64,
     /// Its length in the file.
     pub len: u64,
@@ -146,7 +146,7 @@ pub struct Chunk {
     pub blob_len: u64,
     /// SHA-256 of its bytes in the file.
     pub digest: Digest,
-    /// Whether it is all zeros: nothing need be fetched.
+    /// Whether it is all zeros, so that it need not be fetched.
     pub zeros: bool,
 }
 
@@ -161,7 +161,7 @@ pub struct TocFile {
     pub chunks: Vec<Chunk>,
 }
 
-/// The index of a layer that holds nothing but regular files.
+/// The index of a layer that holds only regular files.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Toc {
     /// The files, in the order of the archive.
@@ -169,8 +169,8 @@ pub struct Toc {
 }
 
 impl Toc {
-    /// Parses the compressed index that lies at `position`. Its digest is checked, every chunk lies in the blob before
-    /// the index, in ascending order, and the chunks of a file cover it.
+    /// Parses the compressed index that lies at `position`. The function checks its digest, that every chunk lies in
+    /// the blob before the index, in ascending order, and that the chunks of a file cover it.
     pub fn parse(compressed: &[u8], position: &TocPosition) -> Result<Self, LayerFault> {
         if Digest(Sha256::digest(compressed).into()) != position.digest {
             return Err(LayerFault::content("the digest of its index is not the one in the manifest"));
@@ -213,7 +213,7 @@ fn file(first: &Entry, more: &[Entry], at: &mut u64) -> Result<TocFile, LayerFau
     let mut offset = 0u64;
     let all = std::iter::once(first).chain(more);
     for (index, entry) in all.enumerate() {
-        // A file in one piece has its own length and digest only.
+        // The entry of a file in one piece has only the file's length and digest.
         let (len, digest) = match more.is_empty() {
             true => (first.size, &first.digest),
             false => (entry.chunk_size, &entry.chunk_digest),

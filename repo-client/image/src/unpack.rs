@@ -1,5 +1,5 @@
-//! From layers and chunks back to files. The input may come from anybody: what is not exactly the expected file of the
-//! expected size is refused, and memory is bounded whatever it says.
+//! From layers and chunks back to files. The input is not trusted: a file that is not exactly the expected one is
+//! refused, and memory is bounded for any input.
 
 use crate::cut::is_zero;
 use crate::error::LayerFault;
@@ -9,17 +9,17 @@ use sha2::{Digest as _, Sha256};
 use snapfn_store::{BlobWriter, Digest, StoreError, Stored};
 use std::io::{BufRead, BufReader, Read};
 
-/// Memory that a zstd stream may ask for: 2 to that power bytes. Ours need a fraction of it, other writers at their
-/// ordinary levels that much.
+/// Memory that a zstd stream may request: 2 to the power of this number of bytes. Streams of this crate need a fraction
+/// of it, and those of other writers at ordinary levels all of it.
 const WINDOW_LOG: u32 = 23;
 /// Bytes handed on at once.
 const BUFFER: usize = 256 << 10;
 
-/// Takes content as it comes: the index of its file, and some of its bytes.
+/// Receives content as it arrives: the index of its file, and some of its bytes.
 pub type Receive<'a> = dyn FnMut(usize, &[u8]) -> Result<(), StoreError> + 'a;
 
-/// Reads a layer from its first byte to the end of its archive: `expected` and nothing else. `receive` gets the content
-/// with the index of its file. What lies behind the end of the archive is not looked at.
+/// Reads a layer from its first byte to the end of its archive. The files must be exactly `expected`. `receive` gets
+/// the content with the index of its file. Bytes behind the end of the archive are ignored.
 pub fn unpack(layer: impl Read, expected: &[ExpectedFile], receive: &mut Receive<'_>) -> Result<(), LayerFault> {
     let mut layer = BufReader::with_capacity(BUFFER, layer);
     let start = layer.fill_buf()?;
@@ -62,7 +62,7 @@ fn exact(stream: &mut dyn Read, bytes: &mut [u8]) -> Result<(), LayerFault> {
     }
 }
 
-/// The content of a chunk from its frame; checked against its digest.
+/// The content of a chunk from its frame, compared with its digest.
 pub fn decode_chunk(frame: &[u8], chunk: &Chunk) -> Result<Vec<u8>, LayerFault> {
     let len = usize::try_from(chunk.len).map_err(LayerFault::content)?;
     let bytes = zstd::bulk::decompress(frame, len)?;
@@ -80,15 +80,15 @@ pub fn check_chunk(bytes: &[u8], chunk: &Chunk) -> Result<(), LayerFault> {
     }
 }
 
-/// Blocks that lie at a multiple of their size in the file are written at once, or left out when they are zero: the
-/// page cache then keeps them in large folios.
+/// A block that lies at a multiple of its size in the file is written at once, or left out if it is zero: the page
+/// cache then keeps it in large folios.
 const FILL_BLOCK: usize = 2 << 20;
 
 /// Fills a file of the store from its first to its last byte.
 #[derive(Debug)]
 pub struct Filler {
     writer: BlobWriter,
-    /// What is not written yet; begins at a multiple of [`FILL_BLOCK`] in the file.
+    /// Bytes that are not written yet. They begin at a multiple of [`FILL_BLOCK`] in the file.
     pending: Vec<u8>,
 }
 
@@ -120,13 +120,13 @@ impl Filler {
         Ok(())
     }
 
-    /// Reads what the file begins with. Nothing may be appended afterwards.
+    /// Reads the beginning of the file. No bytes may be appended afterwards.
     pub fn start(&mut self, bytes: &mut [u8]) -> Result<(), StoreError> {
         self.flush()?;
         self.writer.read_at(bytes, 0)
     }
 
-    /// Gives the file its name, if that is `expected`.
+    /// Gives the file its name, if its digest is `expected`.
     pub fn commit_as(mut self, expected: Digest) -> Result<Stored, StoreError> {
         self.flush()?;
         self.writer.commit_as(expected)

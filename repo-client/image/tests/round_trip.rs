@@ -156,7 +156,7 @@ fn the_split_form_names_the_parts() {
     std::fs::write(&path, &split).unwrap();
     let split = SnapshotMeta::read(&std::fs::File::open(&path).unwrap()).unwrap();
     let (before, after) = (meta.plan().unwrap(), split.plan().unwrap());
-    // Where each byte of the original lies now.
+    // The new place of each byte of the original.
     let first = before.files.len();
     let part = |file: u16, offset: u64, len: u64| {
         let part = &parts[usize::from(file) - first];
@@ -202,7 +202,7 @@ fn variants_share_an_image() {
     let view = ManifestView::parse(&image.manifest.bytes).unwrap().image(&image.config.bytes).unwrap();
     assert_eq!(view.index.snapshots.iter().map(|snapshot| snapshot.digest.0).collect::<Vec<_>>(), digests);
 
-    // Another manifest, which has one part's layer in the place of another's, too.
+    // In another manifest, one part's layer takes the place of another's.
     let [first, last] = [0, 1].map(|snapshot| &view.layers[view.index.snapshots[snapshot].parts[0].layer]);
     let text = String::from_utf8(image.manifest.bytes.clone()).unwrap();
     let doubled = text.replace(&last.digest.to_string(), &first.digest.to_string());
@@ -244,7 +244,7 @@ fn cut(bytes: &[u8], count: usize) -> Vec<Part> {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(4))]
 
-    /// Few parts change with few pages, wherever these are changed or inserted.
+    /// If few pages change or are inserted, at any place, few parts change.
     #[test]
     fn cutting_is_stable(seed in any::<u64>(), page in 0usize..6000, insert in any::<bool>()) {
         let before = noise(seed, 24 << 20);
@@ -298,7 +298,7 @@ fn hostile_layers_write_nothing_but_what_is_expected() {
     let other = [ExpectedFile { size: expected[0].size - 512, ..expected[0].clone() }];
     assert!(read(&bytes, &other).0.unwrap_err().contains("does not have"));
     assert!(read(&bytes, &[]).0.unwrap_err().contains("more than it should"));
-    // A stream that never ends is read as far as the expected files go, and no further.
+    // The reader stops at the end of the expected files, even if the stream never ends.
     struct Endless;
     impl std::io::Read for Endless {
         fn read(&mut self, bytes: &mut [u8]) -> std::io::Result<usize> {

@@ -1,4 +1,4 @@
-//! Downloads: content as it comes, taken up again where a connection broke.
+//! Downloads. Content is returned as it arrives, and goes on where a connection broke.
 
 use crate::client::{Access, Client, Operation};
 use crate::headers;
@@ -16,14 +16,13 @@ use std::time::Instant;
 /// A transfer below this rate, in bytes a second over a whole stall time-out, counts as stalled.
 const SLOWEST: u64 = 512;
 
-/// As many bytes must come for the attempts to be counted anew, so that a registry that cuts after each byte is given
-/// up.
+/// After this many bytes the attempts are counted anew. So the client gives up a registry that cuts after each byte.
 const PROGRESS: u64 = 16 << 10;
 
 /// The answer to a range request.
 #[derive(Debug)]
 pub enum RangeAnswer {
-    /// What was asked for.
+    /// The requested part.
     Part(BlobReader),
     /// The registry ignores ranges: the whole blob.
     Whole(BlobReader),
@@ -56,8 +55,8 @@ impl Client {
     }
 }
 
-/// Content of a blob, as it comes. It ends after exactly the bytes that were asked for, or with an error; broken and
-/// stalled connections are taken up again inside. Nothing is compared with a digest here: the reader's reader does.
+/// Content of a blob, as it arrives. It ends after exactly the requested bytes, or with an error. It resumes broken and
+/// stalled connections itself. It compares no digest: the caller does.
 ///
 /// An error is an [`io::Error`] around a [`RegistryError`].
 pub struct BlobReader {
@@ -69,15 +68,15 @@ pub struct BlobReader {
     /// What is to be read.
     range: Range<u64>,
     position: u64,
-    /// Whether an answer with the whole blob makes the range the whole blob.
+    /// Whether an answer with the whole blob is accepted in place of the range.
     whole_allowed: bool,
     /// Whether progress is reported.
     announced: bool,
     finished: bool,
     response: Option<Response>,
-    /// Attempts that failed since anything worth mentioning has come, and where the last of them was.
+    /// Failed attempts since the last progress, and the position of the last one.
     failed: (u32, u64),
-    /// The window in which the rate is measured: since when, from where.
+    /// The window in which the rate is measured: its time and its position.
     window: (Instant, u64),
 }
 
@@ -107,7 +106,7 @@ impl BlobReader {
         }
     }
 
-    /// Where the next byte lies within the blob.
+    /// Position of the next byte in the blob.
     pub fn position(&self) -> u64 {
         self.position
     }
@@ -123,7 +122,7 @@ impl BlobReader {
         });
     }
 
-    /// The first connection, so that what is not there is an error at once.
+    /// Makes the first connection, so that a missing blob is an error at once.
     fn begin(&mut self) -> Result<(), RegistryError> {
         if self.range.start > self.range.end {
             let place = self.client.transport.place(Some(&self.repository), &*self.what);
@@ -182,7 +181,7 @@ impl BlobReader {
         Ok(())
     }
 
-    /// A partial answer must be the part that was asked for.
+    /// Checks that a partial answer is the requested part.
     fn check_range(&self, operation: &Operation<'_>, response: &Response) -> Result<(), Failure> {
         let text = response.headers().get(CONTENT_RANGE).and_then(|value| value.to_str().ok()).unwrap_or_default();
         let Some((start, end, total)) = headers::content_range(text) else {
@@ -200,7 +199,7 @@ impl BlobReader {
         }
     }
 
-    /// Reads over what was had before, where the registry begins at the beginning each time.
+    /// Skips bytes that have arrived before, if the registry begins at the beginning each time.
     fn skip(&self, operation: &Operation<'_>, response: &mut Response, len: u64) -> Result<(), Failure> {
         let skipped = io::copy(&mut response.by_ref().take(len), &mut io::sink());
         match skipped {
@@ -210,7 +209,7 @@ impl BlobReader {
         }
     }
 
-    /// The next bytes; 0 only at the end.
+    /// Reads the next bytes; returns 0 only at the end.
     fn next(&mut self, buffer: &mut [u8]) -> Result<usize, RegistryError> {
         loop {
             let left = self.range.end - self.position;
@@ -247,7 +246,8 @@ impl BlobReader {
         }
     }
 
-    /// Whether bytes drip in so slowly that no time-out ever ends it. Called with what has just come.
+    /// Whether bytes arrive so slowly that no time-out ends the transfer. The caller passes the number of bytes that
+    /// have just arrived.
     fn crawls(&mut self, len: usize) -> bool {
         let (since, from) = self.window;
         let elapsed = since.elapsed();

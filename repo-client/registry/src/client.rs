@@ -9,13 +9,13 @@ use reqwest::header::{CONTENT_LENGTH, HeaderName, HeaderValue};
 use reqwest::{Method, Url};
 use std::sync::Arc;
 
-/// A client for one registry. Clones share connections, tokens and everything else.
+/// A client for one registry. Clones share all state, such as connections and tokens.
 #[derive(Clone, Debug)]
 pub struct Client {
     pub(crate) transport: Arc<Transport>,
 }
 
-/// What a request must be allowed to do.
+/// The permission that a request needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Access {
     Pull,
@@ -23,7 +23,7 @@ pub(crate) enum Access {
     Delete,
 }
 
-/// One operation in one repository: the parts that all its requests share.
+/// One operation in one repository: the values that all its requests share.
 pub(crate) struct Operation<'a> {
     pub(crate) client: &'a Client,
     pub(crate) repository: &'a str,
@@ -32,7 +32,7 @@ pub(crate) struct Operation<'a> {
 }
 
 impl Client {
-    /// A client for `registry` (`HOST[:PORT]`). Nothing is sent yet.
+    /// Makes a client for `registry` (`HOST[:PORT]`). It sends nothing yet.
     pub fn new(registry: &str, options: ClientOptions) -> Result<Self, RegistryError> {
         let registry = check_registry(registry)?;
         Ok(Client { transport: Arc::new(Transport::new(registry, options)) })
@@ -63,8 +63,8 @@ impl Client {
         Ok(Operation { client: self, repository, place: self.transport.place(Some(repository), what), scopes })
     }
 
-    /// Asks the registry who we are. An error if it does not accept the credentials; false if it did not want any,
-    /// so that nothing is known about them.
+    /// Checks the credentials with the registry. Returns an error if it does not accept them, and false if it did not
+    /// ask for any, so that they are untested.
     pub fn check_login(&self) -> Result<bool, RegistryError> {
         let place = self.transport.place(None, "log in");
         Patience::new(self.options(), "log in").run(|| {
@@ -88,8 +88,8 @@ impl Client {
         operation.run(|| operation.head(digest))
     }
 
-    /// Makes a blob of the repository `from` one of `repository`; false if the registry does not do that, or does not
-    /// have the blob there.
+    /// Mounts a blob of the repository `from` in `repository`. Returns false if the registry cannot do that, or does
+    /// not have the blob there.
     pub fn mount_blob(&self, repository: &str, from: &str, digest: &Digest) -> Result<bool, RegistryError> {
         check_repository(from)?;
         let mut operation = self.operation(repository, Access::Push, format!("mount the blob {digest}"))?;
@@ -98,7 +98,7 @@ impl Client {
             let mut url = operation.url("blobs/uploads/")?;
             url.query_pairs_mut().append_pair("mount", &digest.to_string()).append_pair("from", from);
             let response = operation.send(Method::POST, url, &[], Payload::None)?;
-            // 401 and 403 may be about the other repository only.
+            // 401 and 403 may concern the other repository only.
             Ok(response)
         });
         let response = match response {
@@ -107,7 +107,7 @@ impl Client {
             Err(other) => return Err(other),
         };
         if response.status().as_u16() == 202 {
-            // An upload was begun instead; the caller begins its own, so this one is given up.
+            // The registry has begun an upload instead. The caller begins its own, so this one is cancelled.
             operation.cancel(&response);
         }
         Ok(response.status().as_u16() == 201)
@@ -125,7 +125,7 @@ impl Operation<'_> {
         self.client.transport.url(&self.place, &format!("{}/{path}", self.repository))
     }
 
-    /// Sends one request; any status but 401 and those that ask to come again is an answer.
+    /// Sends one request. A 401, or a status that asks to come again, is not an answer; any other status is.
     pub(crate) fn send(
         &self,
         method: Method,
@@ -149,14 +149,14 @@ impl Operation<'_> {
         expect(&self.place, response, expected, self.client.options())
     }
 
-    /// The size of a blob, if it is there.
+    /// The size of a blob, if the registry has it.
     pub(crate) fn head(&self, digest: &Digest) -> Result<Option<u64>, Failure> {
         let response = self.send(Method::HEAD, self.url(&format!("blobs/{digest}"))?, &[], Payload::None)?;
         if response.status().as_u16() == 404 {
             return Ok(None);
         }
         let response = self.expect(response, &[200])?;
-        // Of an answer to HEAD only the header says it.
+        // An answer to HEAD has the length in its header only.
         let length = response.headers().get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
         match length {
             Some(length) => Ok(Some(length)),
@@ -164,7 +164,7 @@ impl Operation<'_> {
         }
     }
 
-    /// Gives up the upload that `response` began. If that fails, the registry gives it up some day.
+    /// Cancels the upload that `response` began. If that fails, the registry removes it some day.
     pub(crate) fn cancel(&self, response: &Response) {
         let location = response.headers().get(reqwest::header::LOCATION).and_then(|value| value.to_str().ok());
         if let Some(location) = location

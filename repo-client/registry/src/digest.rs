@@ -5,7 +5,7 @@ use sha2::{Digest as _, Sha256};
 use std::fmt;
 use std::str::FromStr;
 
-/// The SHA-256 of a blob or manifest. Other algorithms are not in use by any registry and are refused.
+/// The SHA-256 of a blob or manifest. No registry uses other algorithms, and they are refused.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Digest([u8; 32]);
 

@@ -1,4 +1,4 @@
-//! Why a request failed: at which registry, in which repository, doing what, and what helps.
+//! Why a request failed: the registry, the repository, the action and the remedy.
 
 use crate::ReferenceError;
 use std::fmt;
@@ -6,14 +6,14 @@ use std::io;
 use std::path::PathBuf;
 use thiserror::Error;
 
-/// Where a request went and what it was for.
+/// The target and the purpose of a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Place {
     /// Host and optional port.
     pub registry: Box<str>,
     /// The repository, if the request was for one.
     pub repository: Option<Box<str>>,
-    /// What was tried, as a phrase with a verb ("upload the blob sha256:…").
+    /// The action, as a phrase with a verb ("upload the blob sha256:…").
     pub what: Box<str>,
 }
 
@@ -35,7 +35,7 @@ pub enum RegistryError {
     Reference(#[from] ReferenceError),
     /// Plain HTTP to a host that is not this machine.
     #[error(
-        "{0} would be asked over plain HTTP, readable and changeable by anybody on the way; only for a registry that you trust the way to: --plain-http"
+        "{0} would be asked over plain HTTP, which others on the way can read and change; use --plain-http only if you trust the network to that registry"
     )]
     PlainHttp(String),
     /// A file with credentials or certificates cannot be used.
@@ -43,7 +43,7 @@ pub enum RegistryError {
     Config {
         /// The file.
         path: PathBuf,
-        /// What is wrong with it, and the remedy.
+        /// The fault, and the remedy.
         why: String,
     },
     /// A credential helper failed.
@@ -71,7 +71,7 @@ pub enum RegistryError {
     Unauthorized {
         /// Where.
         place: Place,
-        /// What the registry said.
+        /// The registry's message.
         why: String,
         /// What helps.
         remedy: String,
@@ -81,7 +81,7 @@ pub enum RegistryError {
     NotFound {
         /// Where.
         place: Place,
-        /// What the registry said, if anything.
+        /// The registry's message, if there is one.
         detail: String,
     },
     /// The registry answered with an error.
@@ -91,21 +91,21 @@ pub enum RegistryError {
         place: Place,
         /// The HTTP status.
         status: u16,
-        /// What the registry said, if anything.
+        /// The registry's message, if there is one.
         detail: String,
         /// What helps.
         remedy: &'static str,
     },
-    /// The registry answered what the specification does not allow.
-    #[error("{place}: {why}; it is no registry, is broken, or something in between changes its answers")]
+    /// The specification does not allow the registry's answer.
+    #[error("{place}: {why}; it is no registry, is broken, or a proxy changes its answers")]
     Protocol {
         /// Where.
         place: Place,
         /// What was wrong.
         why: String,
     },
-    /// What is to be uploaded cannot be read.
-    #[error("{place}: cannot read what is to be sent: {source}")]
+    /// The source of an upload cannot be read.
+    #[error("{place}: cannot read the source of the upload: {source}")]
     Source {
         /// Where.
         place: Place,
@@ -115,7 +115,7 @@ pub enum RegistryError {
 }
 
 impl RegistryError {
-    /// Whether the registry answered that it does not have what was asked for.
+    /// Whether the registry answered that it does not have the requested object.
     pub fn is_not_found(&self) -> bool {
         matches!(self, RegistryError::NotFound { .. })
     }

@@ -1,4 +1,4 @@
-//! What a client tells while it works, for progress bars and logs.
+//! The client's reports while it works, for progress bars and logs.
 
 use crate::Digest;
 use std::time::Duration;
@@ -18,40 +18,40 @@ pub enum Direction {
 pub enum Event<'a> {
     /// A blob's content begins to move.
     BlobStarted {
-        /// Which way.
+        /// The direction.
         direction: Direction,
-        /// Whose blob.
+        /// The blob's repository.
         repository: &'a str,
-        /// Which blob.
+        /// The blob's digest.
         digest: &'a Digest,
         /// Its size in bytes.
         size: u64,
-        /// Bytes that were there before.
+        /// Bytes that had arrived before.
         from: u64,
     },
-    /// Content has moved. The position is absolute; it goes back when an upload must begin again.
+    /// Content has moved. The position is absolute. It goes back when an upload must begin again.
     BlobProgress {
-        /// Which way.
+        /// The direction.
         direction: Direction,
-        /// Which blob.
+        /// The blob's digest.
         digest: &'a Digest,
         /// Bytes of the blob that have moved, those before `from` included.
         position: u64,
     },
     /// All of a blob's content has moved.
     BlobFinished {
-        /// Which way.
+        /// The direction.
         direction: Direction,
-        /// Which blob.
+        /// The blob's digest.
         digest: &'a Digest,
     },
     /// A request failed and will be made again.
     Retry {
-        /// What is being done, as a phrase ("upload a blob").
+        /// The action, as a phrase ("upload a blob").
         what: &'a str,
-        /// How many attempts have failed so far.
+        /// Number of attempts that have failed so far.
         failed: u32,
-        /// How long it will wait before the next.
+        /// The wait before the next attempt.
         wait: Duration,
         /// Why the last attempt failed.
         why: &'a str,
@@ -70,7 +70,7 @@ impl<F: Fn(Event<'_>) + Send + Sync> Events for F {
     }
 }
 
-/// Takes no notice.
+/// Ignores all events.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Silent;
 

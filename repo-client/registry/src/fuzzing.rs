@@ -1,4 +1,5 @@
-//! What registries and other programs send, as the fuzz targets reach it. Not part of any build but theirs.
+//! Gives the fuzz targets access to the parsers of what registries and other programs send. Only their build has this
+//! module.
 #![allow(missing_docs, reason = "each is what it is called")]
 
 use crate::auth::{challenge, config};
@@ -6,7 +7,7 @@ use crate::{Credentials, RegistryError, headers, patience};
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
-/// Realm of the challenge that is taken up; empty for names and passwords.
+/// Realm of the selected challenge; empty for names and passwords.
 pub fn challenge(header: &str) -> Option<String> {
     Some(match challenge::best([header].into_iter())? {
         challenge::Challenge::Basic => String::new(),
@@ -30,7 +31,7 @@ pub fn retry_after(header: &str) -> Option<Duration> {
     patience::parse_retry_after(header, SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000))
 }
 
-/// The helper that a credentials file names for `registry`, and what it says itself.
+/// The helper that a credentials file names for `registry`, and the credentials in the file itself.
 pub fn credentials(text: &[u8], registry: &str) -> Result<(Option<String>, Option<Credentials>), RegistryError> {
     let path = Path::new("config.json");
     let config = config::parse(text, path)?;

@@ -1,4 +1,4 @@
-//! What registries write into headers, taken apart.
+//! Parsers of headers that registries send.
 
 /// `bytes FIRST-LAST/TOTAL`, where the total may be `*`.
 pub(crate) fn content_range(text: &str) -> Option<(u64, u64, Option<u64>)> {
@@ -9,8 +9,8 @@ pub(crate) fn content_range(text: &str) -> Option<(u64, u64, Option<u64>)> {
     Some((number(first)?, number(last)?, total))
 }
 
-/// How many bytes a `Range: 0-LAST` acknowledges. `0-0` is what registries say both of no byte and of one; a first
-/// piece is never one byte long, so it is none.
+/// Number of bytes that a `Range: 0-LAST` acknowledges. Registries send `0-0` both for no byte and for one. A first
+/// piece is never one byte long, so it means none.
 pub(crate) fn acknowledged(text: &str) -> Option<u64> {
     let (first, last) = text.trim_start_matches("bytes=").split_once('-')?;
     let last: u64 = last.parse().ok()?;

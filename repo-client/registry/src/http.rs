@@ -1,4 +1,4 @@
-//! One exchange with a registry: scheme, proxies, redirects, credentials, and what an answer means.
+//! One exchange with a registry: scheme, proxies, redirects, credentials, and the meaning of an answer.
 //!
 //! ```text
 //!  Transport::call     authorisation, once again with a new token after a 401
@@ -25,23 +25,23 @@ use std::time::{Duration, Instant, SystemTime};
 const MAX_REDIRECTS: usize = 10;
 /// Most of an error's body that is read.
 const MAX_ERROR_BODY: u64 = 64 << 10;
-/// No connection is so slow that it is worth going on with.
+/// A connection below this rate is given up.
 const SLOWEST: u64 = 16 << 10;
 
-/// What is sent along. It can be sent any number of times.
+/// The body of a request. It can be sent any number of times.
 pub(crate) enum Payload<'a> {
     None,
     Bytes(Vec<u8>),
-    /// A body of known length that is opened for each sending.
+    /// A body of known length, which is opened for each attempt.
     Stream(u64, &'a dyn Fn() -> io::Result<Box<dyn Read + Send>>),
 }
 
-/// A request, before anything is known of connections and credentials.
+/// A request, independent of connections and credentials.
 pub(crate) struct Call<'a> {
     pub(crate) place: Place,
     pub(crate) method: Method,
     pub(crate) url: Url,
-    /// What a token must allow, as token services write it.
+    /// The scopes that a token must allow, in the form of token services.
     pub(crate) scopes: Vec<String>,
     pub(crate) headers: Vec<(HeaderName, HeaderValue)>,
     pub(crate) payload: Payload<'a>,
@@ -54,7 +54,7 @@ pub(crate) struct Transport {
     pub(crate) session: Session,
     direct: OnceLock<Client>,
     proxied: OnceLock<Client>,
-    /// "http" or "https", once it is known.
+    /// "http" or "https", after the first answer.
     scheme: Mutex<Option<&'static str>>,
     /// Whether anybody has answered yet.
     answered: AtomicBool,
@@ -79,7 +79,7 @@ impl Transport {
         Place { registry: self.registry.as_str().into(), repository: repository.map(Box::from), what: what.into() }
     }
 
-    /// `https://HOST/v2/PATH`, or http where that is agreed on.
+    /// `https://HOST/v2/PATH`, or http if that is in use.
     pub(crate) fn url(&self, place: &Place, path: &str) -> Result<Url, Failure> {
         let host = if self.registry == DOCKER_HUB { "registry-1.docker.io" } else { &self.registry };
         let scheme = self.scheme(host)?;
@@ -107,7 +107,7 @@ impl Transport {
         Ok(scheme)
     }
 
-    /// The HTTP client for a URL: what is on this machine is not asked for through a proxy.
+    /// The HTTP client for a URL. A host on this machine is not asked through a proxy.
     fn client(&self, url: &Url) -> Result<&Client, Failure> {
         let (cell, direct) = if is_loopback(url) { (&self.direct, true) } else { (&self.proxied, false) };
         if let Some(client) = cell.get() {
@@ -124,7 +124,7 @@ impl Transport {
             .redirect(redirect::Policy::none())
             .referer(false)
             .connect_timeout(options.connect_timeout)
-            // For each wait: for the head of an answer, and for each piece of its body.
+            // The limit is for each wait: for the head of an answer, and for each piece of its body.
             .timeout(options.stall_timeout);
         if direct {
             builder = builder.no_proxy();
@@ -144,11 +144,11 @@ impl Transport {
         })
     }
 
-    /// Sends `call` with whatever credentials are needed. The answer's status is any but a redirect, 401, or one that
+    /// Sends `call` with the credentials that it needs. The answer's status is never a redirect, a 401, or one that
     /// asks to come again.
     pub(crate) fn call(&self, call: &Call<'_>) -> Result<Response, Failure> {
         let own = self.url(&call.place, "")?.origin();
-        // Without any, with a token, and with a new one if that has just expired.
+        // The attempts are: without a token, with one, and with a new one if that has just expired.
         for last in [false, false, true] {
             let header = self.session.header(self, &call.place, &call.scopes)?;
             let (response, at) = self.exchange(call, &|url| header.clone().filter(|_| url.origin() == own))?;
@@ -162,16 +162,17 @@ impl Transport {
             }
             self.session.refused(self, call, response, authorized, last)?;
         }
-        // Not reached: `refused` gives no second chance after the last one.
+        // This is not reached: after the last attempt `refused` returns an error.
         Err(Failure::Final(unauthorized(&call.place, "still refused".into(), self.login_remedy())))
     }
 
-    /// What helps where credentials are wrong or missing.
+    /// The remedy for wrong or missing credentials.
     pub(crate) fn login_remedy(&self) -> String {
         format!("log in with `snaprepo login {}`", self.registry)
     }
 
-    /// Sends `call`, following redirects. `authorization` says what each host may see. Returns the last URL as well.
+    /// Sends `call` and follows redirects. `authorization` gives the header for each host. Returns the last URL as
+    /// well.
     pub(crate) fn exchange(
         &self,
         call: &Call<'_>,
@@ -201,14 +202,15 @@ impl Transport {
         Err(protocol(&call.place, format!("redirects more than {MAX_REDIRECTS} times")))
     }
 
-    /// Where `location`, told by `from`, leads: HTTP or HTTPS, never from TLS to none, and without anybody's password.
+    /// The URL of `location`, which the answer from `from` has: HTTP or HTTPS, never from TLS to plain HTTP, and
+    /// without a password.
     pub(crate) fn resolve(&self, place: &Place, from: &Url, location: &str) -> Result<Url, Failure> {
         let mut url =
             from.join(location).map_err(|e| protocol(place, format!("names a location that is no URL: {e}")))?;
-        // A registry behind a TLS proxy that does not know of it.
+        // The registry is behind a TLS proxy, and does not know that.
         if from.scheme() == "https" && url.scheme() == "http" && url.host() == from.host() {
             let port = if url.port().is_none() { from.port() } else { url.port() };
-            // Neither can fail for a URL with a host.
+            // Both succeed for a URL with a host.
             let _ = url.set_scheme("https");
             let _ = url.set_port(port);
         }
@@ -219,7 +221,7 @@ impl Transport {
         };
         if !allowed || url.host().is_none() {
             let shown: String = url.as_str().chars().take(60).collect();
-            return Err(protocol(place, format!("sends us to {}, where we do not go", printable(&shown))));
+            return Err(protocol(place, format!("redirects to {}, which is not allowed", printable(&shown))));
         }
         let _ = url.set_username("");
         let _ = url.set_password(None);
@@ -245,7 +247,7 @@ impl Transport {
         }
         let (body, len) = match &call.payload {
             _ if !with_payload => (None, 0),
-            // Length 0 must be said: some proxies refuse a PUT without a length.
+            // A length of 0 must be in the header: some proxies refuse a PUT without a length.
             Payload::None if matches!(*method, Method::GET | Method::HEAD | Method::DELETE) => (None, 0),
             Payload::None => (Some(Body::from("")), 0),
             Payload::Bytes(bytes) => (Some(Body::from(bytes.clone())), bytes.len() as u64),
@@ -258,7 +260,7 @@ impl Transport {
             request.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from(len));
             *request.body_mut() = Some(body);
             if len > 0 {
-                // The client's time limit would be for sending all of it, on however slow a line.
+                // The client's time limit would include the time to send all of it, even on a slow line.
                 let whole = self.options.stall_timeout.saturating_add(Duration::from_secs(len / SLOWEST));
                 *request.timeout_mut() = Some(whole);
             }
@@ -285,7 +287,7 @@ pub(crate) fn unless_busy(place: &Place, response: Response, options: &ClientOpt
     Err(Failure::Passing(RegistryError::Status { place: place.clone(), status, detail, remedy }, asked))
 }
 
-/// The response if its status is one of `expected`, else what is wrong.
+/// The response if its status is one of `expected`, else the error.
 pub(crate) fn expect(
     place: &Place,
     response: Response,
@@ -304,14 +306,14 @@ pub(crate) fn expect(
         405 => "the registry does not allow this operation; its administrator can",
         413 => "the registry, or a proxy before it, limits the size of requests",
         100..=399 => {
-            return Err(protocol(&place, format!("the registry answers {status}, which does not belong here")));
+            return Err(protocol(&place, format!("the registry answers {status}, which is not expected here")));
         }
         _ => "see the registry's log",
     };
     Err(Failure::Final(RegistryError::Status { place, status, detail, remedy }))
 }
 
-/// What the registry says about an error, in one line.
+/// The registry's message about an error, in one line.
 fn error_detail(response: Response, options: &ClientOptions) -> String {
     #[derive(Deserialize)]
     struct Errors {
@@ -334,7 +336,7 @@ fn error_detail(response: Response, options: &ClientOptions) -> String {
                 .map(|entry| printable(format!("{}: {}", entry.code, entry.message).trim_matches([':', ' '])));
             lines.filter(|line| !line.is_empty()).collect::<Vec<_>>().join(", ")
         }
-        // A proxy's page in HTML says nothing to anybody.
+        // A proxy's page in HTML is of no use in a message.
         Err(_) if body.starts_with(b"<") => String::new(),
         Err(_) => printable(String::from_utf8_lossy(&body).trim().lines().next().unwrap_or_default()),
     }
@@ -347,7 +349,7 @@ pub(crate) enum BodyError {
     Io(io::Error),
 }
 
-/// A whole body of at most `max` bytes, which must come within a few time-outs, however it drips.
+/// A whole body of at most `max` bytes, which must arrive within a few time-outs.
 pub(crate) fn read_body(mut response: Response, max: u64, options: &ClientOptions) -> Result<Vec<u8>, BodyError> {
     let deadline = Instant::now() + options.stall_timeout.saturating_mul(2);
     let mut body = Vec::new();
@@ -368,7 +370,7 @@ pub(crate) fn read_body(mut response: Response, max: u64, options: &ClientOption
     }
 }
 
-/// A whole body, with errors that say where.
+/// A whole body, with errors that name the place.
 pub(crate) fn body(place: &Place, response: Response, max: u64, options: &ClientOptions) -> Result<Vec<u8>, Failure> {
     read_body(response, max, options).map_err(|error| match error {
         BodyError::TooLong => protocol(place, format!("the answer is longer than {max} bytes")),
@@ -391,7 +393,7 @@ pub(crate) fn unauthorized(place: &Place, why: String, remedy: String) -> Regist
     RegistryError::Unauthorized { place: place.clone(), why, remedy }
 }
 
-/// No answer at all. `answered`: there have been others.
+/// The error for no answer. `answered`: the registry has answered before.
 fn unreachable(place: &Place, url: &Url, error: reqwest::Error, answered: bool) -> Failure {
     let place = place.clone();
     let at = host(url);
@@ -414,7 +416,7 @@ fn unreachable(place: &Place, url: &Url, error: reqwest::Error, answered: bool) 
     if nobody { Failure::Nobody(error) } else { Failure::Passing(error, None) }
 }
 
-/// Host and port as one would write them.
+/// Host and port, as a user writes them.
 pub(crate) fn host(url: &Url) -> String {
     let host = url.host_str().unwrap_or("nowhere");
     url.port().map_or_else(|| host.to_string(), |port| format!("{host}:{port}"))
@@ -435,7 +437,7 @@ fn sources<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dy
     let mut next = Some(error);
     std::iter::from_fn(move || {
         let error = next?;
-        // What an io::Error wraps is not its source but stands for itself.
+        // The error that an io::Error wraps is not its source.
         next = match error.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
             Some(inner) => Some(inner as &'a (dyn Error + 'static)),
             None => error.source(),
@@ -466,7 +468,7 @@ fn is_refused(error: &reqwest::Error) -> bool {
     sources(error).any(|error| error.downcast_ref::<io::Error>().is_some_and(refused))
 }
 
-/// All that an error and its causes say, without the URL (it may hold a signature) and without repetitions.
+/// The messages of an error and its causes, without the URL (it may hold a signature) and without repetitions.
 fn chain(error: &reqwest::Error) -> String {
     let mut texts: Vec<String> = Vec::new();
     for error in sources(error).skip(1) {
@@ -481,7 +483,7 @@ fn chain(error: &reqwest::Error) -> String {
     }
 }
 
-/// What an error of a body's reader says.
+/// The message of an error of a body's reader.
 fn io_text(error: &io::Error) -> String {
     match error.get_ref().and_then(|inner| inner.downcast_ref::<reqwest::Error>()) {
         Some(inner) if inner.is_timeout() => "the transfer has stalled".into(),
@@ -491,7 +493,7 @@ fn io_text(error: &io::Error) -> String {
     }
 }
 
-/// Text of a stranger's, fit for a message.
+/// Text from another host, made safe for a message.
 pub(crate) fn printable(text: &str) -> String {
     text.chars().filter(|c| !c.is_control()).take(300).collect()
 }

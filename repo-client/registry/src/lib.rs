@@ -1,26 +1,26 @@
 //! A client for registries that speak the OCI distribution protocol.
 //!
-//! It knows nothing of what the blobs hold. What it takes care of: names, credentials, tokens, redirects, proxies,
+//! The client does not depend on the content of blobs. It handles names, credentials, tokens, redirects, proxies,
 //! attempts after failures, uploads and downloads that go on where they were cut, and registries that lie.
 //!
 //! ```text
 //!  reference  host[:port]/path[:tag][@digest]     client    one registry; HEAD and mount of blobs
 //!  digest     sha256:…                            blob      downloads            upload   uploads
 //!  auth       credentials, challenges, tokens     manifest  manifests            list     tags, referrers
-//!  http       one exchange                        patience  when to try again    events   what a client reports
-//!  headers    what registries write into headers
+//!  http       one exchange                        patience  further attempts     events   what a client reports
+//!  headers    parsers of headers
 //! ```
 //!
-//! # What is promised
+//! # Guarantees
 //!
-//! - Credentials go to the registry, and to the token service that it names, and nowhere else: not to another host (or
+//! - Credentials go only to the registry and to the token service that it names. They do not go to another host (or
 //!   port, or scheme) that a redirect, an upload location or a link leads to.
-//! - HTTPS only, unless [`ClientOptions::plain_http`] is set or the registry is on this machine. Nothing leads from
-//!   HTTPS to HTTP, nor to any other scheme.
+//! - The client uses only HTTPS, unless [`ClientOptions::plain_http`] is set or the registry is on this machine. It
+//!   never goes from HTTPS to HTTP, nor to any other scheme.
 //! - Every body is limited: a blob by its size, a manifest to 4 MiB, a page of a list to 4 MiB, an error to 64 KiB.
-//! - Everything ends: connections that stall or crawl are broken, attempts are counted, and counted anew only when the
-//!   transfer has come further than ever before.
-//! - Nothing here compares a blob with its digest; manifests are.
+//! - Every operation ends: the client breaks connections that stall or crawl, and counts attempts. It counts them anew
+//!   only when the transfer has come further than ever before.
+//! - The client compares manifests with their digests, but not blobs.
 //!
 //! ```no_run
 //! # use snapfn_registry::{Client, ClientOptions, Digest, Reference};

@@ -14,11 +14,11 @@ use std::collections::{BTreeMap, BTreeSet};
 pub const INDEX: &str = "application/vnd.oci.image.index.v1+json";
 /// Largest page of a list.
 const MAX_PAGE: u64 = 4 << 20;
-/// Most pages: a list that never ends is no list.
+/// Most pages of a list, since a registry could send pages without end.
 const MAX_PAGES: usize = 1000;
 /// Most entries of a list.
 const MAX_ENTRIES: usize = 1_000_000;
-/// How often the list of referrers is written again when somebody else has written it at the same time.
+/// How often the list of referrers is written again if another client has written it at the same time.
 const CONTESTS: usize = 5;
 
 /// One entry of a list of referrers.
@@ -59,12 +59,12 @@ struct Descriptor {
     artifact_type: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     annotations: Option<BTreeMap<String, String>>,
-    /// What else there is stays when the index is written again.
+    /// Unknown fields stay when the index is written again.
     #[serde(flatten)]
     other: BTreeMap<String, serde_json::Value>,
 }
 
-/// What of a manifest goes into the list of referrers.
+/// The fields of a manifest that go into the list of referrers.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Described {
@@ -80,7 +80,7 @@ struct Config {
 }
 
 impl Client {
-    /// All tags of a repository, sorted. What is no tag is passed over.
+    /// All tags of a repository, sorted. Entries that are not valid tags are skipped.
     pub fn tags(&self, repository: &str) -> Result<Vec<String>, RegistryError> {
         let operation = self.operation(repository, Access::Pull, "list the tags")?;
         let mut tags = BTreeSet::new();
@@ -103,7 +103,7 @@ impl Client {
         });
         match listed {
             Ok(()) => Ok(found),
-            // Registries without such lists; some call it a bad request.
+            // Registries without such lists answer so; some call it a bad request.
             Err(RegistryError::NotFound { .. } | RegistryError::Status { status: 400 | 405 | 501, .. }) => {
                 Ok(operation.fallback(subject)?.into_iter().filter_map(referrer).collect())
             }
@@ -136,7 +136,7 @@ impl Client {
             annotations,
             other: BTreeMap::new(),
         };
-        // Nothing keeps two writers of that tag apart but looking afterwards.
+        // Two writers of that tag can only detect each other by reading it afterwards.
         for _ in 0..CONTESTS {
             let mut entries = operation.fallback(subject)?;
             if entries.iter().any(|other| other.digest == entry.digest) {
@@ -198,7 +198,7 @@ impl Operation<'_> {
     }
 }
 
-/// The tag under which the referrers of `subject` are listed where the registry does not list them.
+/// The tag under which the referrers of `subject` are listed if the registry does not list them.
 fn fallback_tag(subject: &Digest) -> String {
     format!("sha256-{}", subject.hex())
 }
@@ -208,7 +208,7 @@ fn parse_index(bytes: &[u8]) -> Result<Vec<Descriptor>, String> {
     Ok(index.manifests.unwrap_or_default())
 }
 
-/// The entry, unless its digest is none that we know.
+/// The entry, unless its digest is of an unknown kind.
 fn referrer(entry: Descriptor) -> Option<Referrer> {
     Some(Referrer {
         digest: entry.digest.parse().ok()?,

@@ -1,4 +1,4 @@
-//! Manifests: fetched whole, never more than 4 MiB, and compared with the digest that they were asked for by.
+//! Manifests. The client fetches them whole, at most 4 MiB, and compares them with the requested digest.
 
 use crate::client::{Access, Client, Operation};
 use crate::http::{Payload, body, printable, protocol};
@@ -8,14 +8,14 @@ use reqwest::Method;
 use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderName, HeaderValue};
 use serde::Deserialize;
 
-/// Largest manifest that registries are to take, and that is read.
+/// Largest manifest that registries must accept, and that the client reads.
 pub const MAX_MANIFEST: u64 = 4 << 20;
 
-/// A manifest as the registry gave it. The digest has been computed from the bytes, and compared where one was asked
-/// for.
+/// A manifest as the registry gave it. The digest is computed from the bytes, and compared with the requested one if
+/// there was one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Manifest {
-    /// The registry's `Content-Type`, or the manifest's own `mediaType` where the registry has none.
+    /// The registry's `Content-Type`, or the manifest's own `mediaType` if the registry sends none.
     pub media_type: String,
     /// The bytes, at most [`MAX_MANIFEST`].
     pub bytes: Vec<u8>,
@@ -23,17 +23,17 @@ pub struct Manifest {
     pub digest: Digest,
 }
 
-/// The header in which registries tell a manifest's digest.
+/// The header in which registries send a manifest's digest.
 const DIGEST: &str = "docker-content-digest";
 
 impl Client {
-    /// The manifest that `target` (a tag or a digest) names. `accept` has the media types that are understood.
+    /// The manifest that `target` (a tag or a digest) names. `accept` has the media types that the caller understands.
     pub fn manifest(&self, repository: &str, target: &str, accept: &[&str]) -> Result<Manifest, RegistryError> {
         let operation = self.operation(repository, Access::Pull, format!("get the manifest {target}"))?;
         operation.run(|| operation.manifest(target, accept))
     }
 
-    /// The digest that `target` names; `None` if the registry has nothing of that name.
+    /// The digest that `target` names; `None` if the registry has no such manifest.
     pub fn manifest_digest(
         &self,
         repository: &str,
@@ -81,7 +81,7 @@ impl Client {
 
 impl Operation<'_> {
     pub(crate) fn manifest_url(&self, target: &str) -> Result<reqwest::Url, Failure> {
-        // Only what cannot end the path: a tag or a digest.
+        // A tag or a digest has no character that could end the path.
         let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-' | b':');
         match !target.is_empty() && !target.starts_with('.') && target.bytes().all(plain) {
             true => self.url(&format!("manifests/{target}")),
@@ -122,7 +122,7 @@ impl Operation<'_> {
         if bytes.len() as u64 > MAX_MANIFEST {
             return Err(protocol(
                 &self.place,
-                format!("a manifest of {} bytes is not taken by any registry", bytes.len()),
+                format!("a manifest of {} bytes is too large for registries", bytes.len()),
             ));
         }
         let media_type = HeaderValue::from_str(media_type).map_err(|e| protocol(&self.place, e.to_string()))?;

@@ -9,25 +9,26 @@ use std::time::Duration;
 /// How a [`Client`](crate::Client) behaves. `ClientOptions::default()` is right for command-line use.
 #[derive(Clone)]
 pub struct ClientOptions {
-    /// Speak HTTP instead of HTTPS. Without it, only a registry on this machine (loopback) is asked so, and only after
-    /// it did not understand TLS.
+    /// Use HTTP instead of HTTPS. Without it, only a registry on this machine (loopback) is asked by HTTP, and only
+    /// after it did not understand TLS.
     pub plain_http: bool,
-    /// Who to be; [`Credentials::Stored`] looks into docker's and podman's files when the registry asks.
+    /// The credentials. [`Credentials::Stored`] reads docker's and podman's files when the registry asks.
     pub credentials: Credentials,
     /// Certificates (PEM) to trust beside the system's, `SSL_CERT_FILE` and `SSL_CERT_DIR`.
     pub ca: Option<PathBuf>,
-    /// Further attempts after one that failed for a reason that may pass. They begin anew whenever content has moved.
+    /// Further attempts after one that failed for a reason that may pass. They are counted anew after content has
+    /// moved.
     pub retries: u32,
     /// The wait before the first further attempt; it doubles each time, with jitter.
     pub backoff: Duration,
-    /// The longest wait, also when the registry asks for a longer one (then the attempt counts as failed).
+    /// The longest wait. If the registry asks for a longer one, the attempt counts as failed.
     pub longest_wait: Duration,
     /// How long to wait for a connection.
     pub connect_timeout: Duration,
-    /// How long nothing may move on a connection before it counts as broken.
+    /// The time without progress after which a connection counts as broken.
     pub stall_timeout: Duration,
     /// Blobs up to this size are uploaded at once, larger ones in pieces of this size, between which an upload can be
-    /// resumed. One piece is in memory for every upload that runs.
+    /// resumed. Every running upload has one piece in memory.
     pub chunk_size: u64,
     /// The receiver of events.
     pub events: Arc<dyn Events>,

@@ -8,9 +8,9 @@ use std::time::{Duration, SystemTime};
 /// Why one attempt failed.
 #[derive(Debug)]
 pub(crate) enum Failure {
-    /// It may work the next time; the registry may have said when.
+    /// The next attempt may succeed; the registry may have named a time for it.
     Passing(RegistryError, Option<Duration>),
-    /// Nobody has ever answered there: a name that is misspelt, more often than a registry that is just being started.
+    /// The host has never answered: more often a misspelt name than a registry that is just starting.
     Nobody(RegistryError),
     /// It will not.
     Final(RegistryError),
@@ -22,11 +22,11 @@ impl From<RegistryError> for Failure {
     }
 }
 
-/// How often again where nobody has ever answered.
+/// Further attempts if the host has never answered.
 const RETRIES_NOBODY: u32 = 2;
 
-/// The attempts of one operation. It grows new whenever the operation has come further than ever before, so the number
-/// of attempts is bounded by the size of what moves.
+/// The attempts of one operation. They are counted anew when the operation has come further than ever before, so the
+/// size of the transfer bounds their number.
 #[derive(Debug)]
 pub(crate) struct Patience<'a> {
     options: &'a ClientOptions,
@@ -74,7 +74,7 @@ impl<'a> Patience<'a> {
         Ok(())
     }
 
-    /// Runs `attempt` until it succeeds or patience ends.
+    /// Runs `attempt` until it succeeds or no attempt is left.
     pub(crate) fn run<T>(mut self, mut attempt: impl FnMut() -> Result<T, Failure>) -> Result<T, RegistryError> {
         loop {
             match attempt() {
@@ -90,7 +90,7 @@ fn jitter(wait: Duration) -> Duration {
     wait / 2 + wait.mul_f64((random() % 1024) as f64 / 2048.0)
 }
 
-/// A number that nobody needs to be unable to guess (RandomState is keyed by the kernel's random numbers).
+/// A random number that need not be secret (RandomState is keyed by the kernel's random numbers).
 pub(crate) fn random() -> u64 {
     RandomState::new().build_hasher().finish()
 }
@@ -148,7 +148,7 @@ mod tests {
             patience.reached(position);
             patience.after(passing()).unwrap();
         }
-        // The same places over and over are no progress.
+        // The same positions again are no progress.
         let mut further = 0;
         while patience.after(passing()).is_ok() {
             patience.reached(further % 99);

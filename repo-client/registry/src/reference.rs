@@ -6,7 +6,7 @@ use thiserror::Error;
 
 /// The tag of a reference that states neither tag nor digest.
 pub const DEFAULT_TAG: &str = "latest";
-/// Most bytes of host and path together, as in every implementation.
+/// Most bytes of host and path together, as in all implementations.
 const MAX_NAME: usize = 255;
 const MAX_TAG: usize = 128;
 
@@ -22,9 +22,9 @@ pub enum ReferenceError {
     /// The host is not one.
     #[error("'{0}' is not a host name with an optional port")]
     Host(String),
-    /// The host of the default registry would be taken for a part of the path wherever the full name is written.
+    /// The host of the default registry would be read as a part of the path in a full name.
     #[error(
-        "the default registry '{0}' has neither a dot nor a port in its host, so nobody could name it; write HOST:PORT"
+        "the default registry '{0}' has neither a dot nor a port in its host, so a full name cannot contain it; write HOST:PORT"
     )]
     ShortHost(String),
     /// The path is not one.
@@ -46,7 +46,7 @@ pub enum ReferenceError {
 /// A checked image reference. It prints to text that parses to itself.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Reference {
-    /// Host and optional port, as one writes it.
+    /// Host and optional port.
     pub registry: String,
     /// Path of the repository.
     pub repository: String,
@@ -98,7 +98,7 @@ impl Reference {
         Ok(Reference { registry, repository, tag, digest })
     }
 
-    /// What the manifest is asked for by: the digest if there is one, else the tag.
+    /// The name by which the manifest is requested: the digest if there is one, else the tag.
     pub fn target(&self) -> String {
         match (&self.digest, &self.tag) {
             (Some(digest), _) => digest.to_string(),
@@ -121,7 +121,7 @@ impl fmt::Display for Reference {
     }
 }
 
-/// The registry whose name is not its host, and whose short paths have a prefix.
+/// The registry whose name differs from its host, and whose short paths have a prefix.
 pub(crate) const DOCKER_HUB: &str = "docker.io";
 
 /// Checks `HOST[:PORT]` and gives its one spelling.
@@ -188,7 +188,7 @@ pub(crate) fn check_tag(tag: &str) -> Result<&str, ReferenceError> {
     }
 }
 
-/// Text that may be put into a message: no control characters, not endless.
+/// Text for a message: without control characters, and of limited length.
 fn shown(text: &str) -> String {
     text.chars().take(300).flat_map(|c| c.escape_default().take(if c.is_control() { 16 } else { 1 })).collect()
 }
@@ -226,7 +226,7 @@ mod tests {
         assert_eq!(with("r.example").unwrap(), "r.example/team/fn:1");
         assert_eq!(with("r.example:1/p/").unwrap(), "r.example:1/p/team/fn:1");
         assert!(with("r.example/../x").is_err());
-        // It would print to text that does not parse to itself.
+        // Such a reference would print to text that does not parse to itself.
         assert_eq!(with("registry/p"), Err(ReferenceError::ShortHost("registry/p".into())));
         assert_eq!(with("registry:443").unwrap(), "registry:443/team/fn:1");
         assert_eq!(parse("team/fn"), Err(ReferenceError::NoRegistry("team/fn".into())));

@@ -5,10 +5,10 @@
 //!  large   POST uploads/ → 202 Location     PATCH Location, a piece → 202 Location, Range  …     PUT → 201
 //! ```
 //!
-//! A broken upload goes on after the last piece that the registry has acknowledged, if it still knows the upload (`GET
-//! Location` tells). docker-registry up to 2.8 forgets it when a connection breaks *inside* a PATCH, and does not know
-//! it by a location older than the last PATCH (whose answer was lost): `GET` is 404 then, and the blob begins anew. So
-//! pieces are small at first and grow as long as they go fast.
+//! A broken upload goes on after the last piece that the registry has acknowledged, if it still has the upload (`GET
+//! Location` reports that). docker-registry up to 2.8 drops an upload when a connection breaks *inside* a PATCH, and
+//! does not accept a location older than the last PATCH (whose answer was lost). `GET` then answers 404, and the blob
+//! begins anew. So pieces are small at first and grow as long as they go fast.
 
 use crate::auth::replace_file;
 use crate::client::{Access, Client, Operation};
@@ -27,18 +27,18 @@ use std::time::{Duration, Instant};
 
 /// The first piece of an upload.
 const FIRST_PIECE: u64 = 1 << 20;
-/// The smallest piece, whatever the options say.
+/// The smallest piece that the options can choose.
 const SMALLEST_PIECE: u64 = 1 << 10;
 /// A piece that took less than this is followed by one of twice its size.
 const FAST: Duration = Duration::from_millis(500);
 /// A piece that took longer than this is followed by one of half its size.
 const SLOW: Duration = Duration::from_secs(5);
-/// A registry that wants pieces larger than this gets the blob in one.
+/// If a registry demands pieces larger than this, it gets the blob in one.
 const MAX_PIECE: u64 = 64 << 20;
-/// A remembered upload takes a few hundred bytes.
+/// Most bytes of a session file; real ones have a few hundred.
 const MAX_REMEMBERED: u64 = 64 << 10;
 
-/// What is uploaded; opened again from where it must go on.
+/// The source of an upload. It is opened again at the position where the upload must go on.
 pub trait BlobSource: Sync {
     /// The content from byte `from` on.
     fn open(&self, from: u64) -> io::Result<Box<dyn Read + Send>>;
@@ -64,7 +64,7 @@ impl BlobSource for PathBuf {
 pub struct Uploaded {
     /// Bytes that were sent and acknowledged, those sent twice included.
     pub bytes_sent: u64,
-    /// Where a remembered upload went on; 0 if none did.
+    /// Position at which a recorded upload went on; 0 if none did.
     pub resumed_from: u64,
 }
 
@@ -74,11 +74,11 @@ struct Session {
     url: Url,
     /// Bytes that it has acknowledged.
     offset: u64,
-    /// The smallest piece that it takes.
+    /// The smallest piece that the registry accepts.
     min_piece: u64,
 }
 
-/// The same, as it is written to a file.
+/// The same in the form of the file.
 #[derive(Serialize, Deserialize)]
 struct Remembered {
     registry: String,
@@ -95,7 +95,7 @@ enum Mode {
     Put,
     /// In pieces.
     Pieces,
-    /// In one PATCH, for registries that take no second one.
+    /// In one PATCH, for registries that accept no second one.
     OnePatch,
 }
 
@@ -109,16 +109,16 @@ struct Upload<'a> {
     session: Option<Session>,
     piece: u64,
     done: Uploaded,
-    /// Whether the registry may have the blob already: a PUT whose answer was lost.
+    /// Whether the registry may already have the blob, since the answer to a PUT was lost.
     perhaps_complete: bool,
     /// The furthest that any attempt has come.
     furthest: u64,
 }
 
 impl Client {
-    /// Uploads a blob of `size` bytes. With `session`, the upload is remembered in that file after each acknowledged
-    /// piece, goes on from there if the file is there, and the file is gone when the blob is complete. Whether the
-    /// registry has the blob already is not asked: see [`Client::head_blob`].
+    /// Uploads a blob of `size` bytes. With `session`, the client records the upload in that file after each
+    /// acknowledged piece, goes on from there if the file exists, and removes the file when the blob is complete. It
+    /// does not check whether the registry already has the blob: see [`Client::head_blob`].
     pub fn upload_blob(
         &self,
         repository: &str,
@@ -160,7 +160,7 @@ impl Client {
 }
 
 impl Upload<'_> {
-    /// One attempt, from where the last one came to.
+    /// One attempt, from the position that the last one reached.
     fn attempt(&mut self) -> Result<(), Failure> {
         if self.perhaps_complete && self.operation.head(self.digest)? == Some(self.size) {
             return Ok(());
@@ -174,7 +174,7 @@ impl Upload<'_> {
             None => self.begin()?,
         };
         self.progress(session.offset);
-        // Until an answer says otherwise, the registry knows the upload as it was before.
+        // Without an answer, the state of the upload is the one before.
         self.session = Some(session.clone());
         while self.mode != Mode::Put && session.offset < self.size {
             session = self.patch(&session)?;
@@ -197,7 +197,7 @@ impl Upload<'_> {
         Ok(Session { url: self.location(&response)?, offset: 0, min_piece })
     }
 
-    /// Asks how far an upload has come; `None` if the registry does not know it any more.
+    /// Asks for the position of an upload; `None` if the registry no longer has it.
     fn status(&self, session: Session) -> Result<Option<Session>, Failure> {
         if self.mode == Mode::Put || session.offset == 0 {
             return Ok(None);
@@ -243,7 +243,7 @@ impl Upload<'_> {
         Ok(Session { url: self.location(&response)?, offset, min_piece: session.min_piece })
     }
 
-    /// A piece was refused: either the upload is not known any more, or the registry does not take pieces.
+    /// A piece was refused: either the registry no longer has the upload, or it does not accept pieces.
     fn refused(&mut self, session: &Session, response: Response) -> Failure {
         self.session = None;
         let status = response.status().as_u16();
@@ -263,7 +263,7 @@ impl Upload<'_> {
         Failure::Passing(RegistryError::Protocol { place: self.operation.place.clone(), why }, None)
     }
 
-    /// Larger pieces where they go fast, smaller ones where they do not.
+    /// Makes pieces larger if they go fast, and smaller if they do not.
     fn adapt(&mut self, took: Duration) {
         if took < FAST {
             self.piece = self.piece.saturating_mul(2).min(self.operation.client.options().chunk_size).max(self.piece);
@@ -281,12 +281,13 @@ impl Upload<'_> {
             _ => (Payload::None, 0),
         };
         let headers = [(CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"))];
-        // Until the answer says otherwise: it may be lost on its way, or be that of a second arrival of the same PUT.
+        // The flag stays until the answer is there: the answer may be lost, or be that of a second arrival of the same
+        // PUT.
         self.perhaps_complete = true;
         let response = self.operation.send(Method::PUT, url, &headers, payload)?;
         let status = response.status().as_u16();
         let response = match self.operation.expect(response, &[201, 204]) {
-            // Damaged on the way, or the registry has lost some of it: once more from the beginning.
+            // The blob was damaged on the way, or the registry has lost some of it: begin once more.
             Err(Failure::Final(error)) if matches!(status, 400 | 404 | 416) => {
                 self.session = None;
                 self.forget();
@@ -328,7 +329,7 @@ impl Upload<'_> {
         self.operation.client.options().events.event(event);
     }
 
-    /// Takes up the upload that an earlier process has remembered. Whatever is wrong with the file, it is only ignored.
+    /// Resumes the upload that an earlier process has recorded. A file that is not valid is ignored.
     fn recall(&mut self) {
         let Some(path) = self.remember.filter(|_| self.mode == Mode::Pieces) else { return };
         let mut text = Vec::new();
@@ -351,7 +352,7 @@ impl Upload<'_> {
         }
     }
 
-    /// Writes down where the upload goes on. Without that it only cannot be resumed, so failures are not reported.
+    /// Records where the upload goes on. A failure only means that it cannot be resumed, so it is not reported.
     fn remember(&self, session: &Session) {
         let Some(path) = self.remember.filter(|_| self.mode == Mode::Pieces) else { return };
         let known = Remembered {
@@ -363,7 +364,7 @@ impl Upload<'_> {
         };
         let written = serde_json::to_vec(&known).map_err(io::Error::other).and_then(|text| replace_file(path, &text));
         if let Err(error) = written {
-            tracing::debug!(path = %path.display(), %error, "the upload is not remembered");
+            tracing::debug!(path = %path.display(), %error, "the upload is not recorded");
         }
     }
 

@@ -1,4 +1,4 @@
-//! Whatever goes wrong between client and registry, a blob arrives whole or there is one error.
+//! After any fault between client and registry, a blob arrives whole or there is one error.
 //!
 //! `SNAPFN_FAULT_RUNS` sets the number of runs (default 12).
 #![allow(clippy::unwrap_used, unreachable_pub)]
@@ -42,7 +42,7 @@ fn blobs_arrive_whole_or_not_at_all() {
             continue;
         }
         match client.blob("a", &digest, size, 0).map(read) {
-            // Bytes that changed on the way are the reader's to notice, by the digest.
+            // The reader must detect bytes that changed on the way, by the digest.
             Ok(Ok(read)) if Digest::of(&read) == digest => (),
             Ok(Ok(read)) => {
                 assert_eq!(read.len() as u64, size, "seed {seed}");
@@ -50,7 +50,7 @@ fn blobs_arrive_whole_or_not_at_all() {
             }
             Ok(Err(_)) | Err(_) => failed += 1,
         }
-        // Without the proxy, what is in the registry is right.
+        // Without the proxy, the blob in the registry is right.
         let direct = support::client(&registry.host(), support::options());
         assert_eq!(read(direct.blob("a", &digest, size, 0).unwrap()).unwrap(), bytes, "seed {seed}");
     }

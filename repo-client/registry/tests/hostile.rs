@@ -1,4 +1,4 @@
-//! Registries that lie, and what credentials they get to see.
+//! Tests registries that lie, and the credentials that they receive.
 #![allow(clippy::unwrap_used, unreachable_pub)]
 
 mod support;
@@ -38,7 +38,7 @@ fn endless_and_oversized_bodies() {
     protocol(client.manifest("a", "t", &[TYPE]), "longer than 4194304 bytes");
     protocol(client.tags("a"), "longer than 4194304 bytes");
     protocol(client.referrers("a", &digest), "longer than 4194304 bytes");
-    // Of a blob no more is read than it has.
+    // The client reads no more bytes of a blob than its size.
     assert_eq!(read(client.blob("a", &digest, 1000, 0).unwrap()).unwrap(), [b' '; 1000]);
     registry.rule(|_| Some(Answer::Endless(Head::answer(200).with("Content-Length", 1_u64 << 40))));
     protocol(client.blob("a", &digest, 1000, 0), "1099511627776 bytes instead of 1000");
@@ -50,7 +50,7 @@ fn endless_and_oversized_bodies() {
     protocol(client.manifest("a", "t", &[TYPE]), "longer than 4194304 bytes");
 }
 
-/// How often a client tries again whose registry is gone, and has answered before or has not.
+/// Number of further attempts if the registry is gone, and has or has not answered before.
 fn tries_again(registry: Hostile, answered: bool) -> u32 {
     let tries = Arc::new(AtomicU32::new(0));
     let counter = Arc::clone(&tries);
@@ -127,7 +127,7 @@ fn manifests_that_are_others() {
     registry
         .rule(|_| Some(Answer::Whole(Head::answer(201).with("Docker-Content-Digest", Digest::of(b"x")), Vec::new())));
     protocol(client.put_manifest("a", "t", TYPE, b"{}"), "stored");
-    protocol(client.put_manifest("a", "t", TYPE, &vec![b' '; (4 << 20) + 1]), "not taken by any registry");
+    protocol(client.put_manifest("a", "t", TYPE, &vec![b' '; (4 << 20) + 1]), "too large for registries");
 }
 
 #[test]
@@ -184,7 +184,7 @@ fn lists_without_end() {
         Some(Answer::Whole(head, br#"{"tags":[]}"#.to_vec()))
     });
     protocol(client.tags("a"), "somewhere else");
-    // What would be a path or steer a terminal is no tag.
+    // Text with a path or control characters is no tag.
     registry.rule(|_| Some(Answer::status(200, r#"{"tags":["ok","../x","a\u001b[2J","","-x"]}"#)));
     assert_eq!(client.tags("a").unwrap(), ["ok"]);
     registry.rule(|_| Some(Answer::status(200, r#"{"tags":null}"#)));
@@ -207,7 +207,7 @@ fn errors_do_not_steer_the_terminal() {
     assert!(text.contains("answers 500;"), "{text}");
 }
 
-/// A registry that wants Basic, with a client that knows a password; everything else is `rule`'s.
+/// A registry that demands Basic, with a client that has a password. `rule` gives all other answers.
 fn with_password(rule: impl Fn(&Head) -> Option<Answer> + Send + 'static) -> (Hostile, Client) {
     let registry = Hostile::start();
     registry.rule(move |request| match request.get("authorization") {
@@ -228,7 +228,7 @@ fn credentials_stay_with_the_registry() {
     let (bytes, digest) = noise(1, 1000);
     let other = Hostile::start();
     other.blob(&bytes);
-    // A download that lies elsewhere, the address with a password of its own.
+    // The download lies on another host, and the address has a password of its own.
     let to = format!("http://x:y@{}/v2/a/blobs/{digest}", other.host());
     let (registry, client) = with_password(move |_| Some(Answer::redirect(&to)));
     assert_eq!(read(client.blob("a", &digest, 1000, 0).unwrap()).unwrap(), bytes);
@@ -239,7 +239,7 @@ fn credentials_stay_with_the_registry() {
         with_password(move |_| Some(Answer::Whole(Head::answer(202).with("Location", &to), Vec::new())));
     client.upload_blob("a", &digest, 1000, &bytes, None).unwrap();
     assert!(saw_credentials(&registry) && !saw_credentials(&other));
-    // Somebody else who asks for credentials gets none.
+    // Another host that asks for credentials gets none.
     other.rule(|_| Some(Answer::Whole(Head::answer(401).with("WWW-Authenticate", "Basic realm=\"r\""), Vec::new())));
     let to = format!("http://{}/", other.host());
     let (_registry, client) = with_password(move |_| Some(Answer::redirect(&to)));
@@ -283,7 +283,7 @@ fn token_services() {
     assert_eq!(client.head_blob("a", &digest).unwrap(), Some(7));
     assert_eq!(service.requests().last().map(|request| request.method().to_string()).as_deref(), Some("POST"));
 
-    // Redirected elsewhere, the password stays; so does a refresh token.
+    // After a redirect to another host, neither the password nor a refresh token is sent.
     let other = Hostile::start();
     let to = format!("http://{}/", other.host());
     service.rule(move |_| Some(Answer::redirect(&to)));
@@ -318,7 +318,7 @@ fn token_services() {
 fn uploads_to_a_registry_that_takes_no_pieces() {
     let (registry, client) = hostile();
     let (bytes, digest) = noise(1, 9 << 20);
-    // The first piece is welcome, a second is not; all in one is.
+    // The registry accepts the first piece, but no second one; it accepts the whole in one.
     registry.rule(|request| match request.get("content-range") {
         Some("0-1048575") => {
             let head = Head::answer(202).with("Location", "/v2/a/blobs/uploads/session").with("Range", "0-1048575");

@@ -104,7 +104,7 @@ fn manifests_tags_and_deletion() {
         assert_eq!(client.manifest_digest("team/fn", &target, &[MANIFEST]).unwrap(), Some(digest));
     }
     assert!(client.manifest("team/fn", "../x", &[MANIFEST]).is_err());
-    // This one deletes by digest only, and only where its administrator allows it.
+    // This registry deletes only by digest, and only if its administrator allows it.
     let by_tag = client.delete_manifest("team/fn", "v1").unwrap_err();
     assert!(matches!(by_tag, RegistryError::Status { status: 400 | 405, .. }), "{by_tag}");
     client.delete_manifest("team/fn", &digest.to_string()).unwrap();
@@ -187,7 +187,7 @@ fn this_machine_may_be_asked_without_tls() {
     assert_eq!(client.head_blob("a", &Digest::of(b"x")).unwrap(), None);
 }
 
-/// A source that breaks at a place, as a process that is killed there.
+/// A source that breaks at one place, like a process that is killed there.
 struct Breaking<'a> {
     bytes: &'a Vec<u8>,
     at: u64,
@@ -232,7 +232,7 @@ fn an_upload_goes_on_where_another_process_ended() {
     assert!(!session.exists());
     assert_eq!(read(second.blob("a", &digest, size, 0).unwrap()).unwrap(), bytes);
 
-    // A file that is none, and an upload that the registry has forgotten, are begun anew.
+    // If the file is not valid, or the registry has dropped the upload, the upload begins anew.
     for text in ["nonsense".to_string(), std::fs::read_to_string(&copy).unwrap_or_default()] {
         std::fs::write(&session, text).unwrap();
         let (bytes, digest) = noise(3, 3 << 20);

@@ -1,4 +1,4 @@
-//! The search itself, as the fuzz target reaches it. Not part of any build but its own.
+//! Gives the fuzz target access to the search. Only its build has this module.
 
 use std::ops::Range;
 
@@ -12,7 +12,7 @@ impl Patterns {
         crate::patterns::Patterns::new().map(Patterns)
     }
 
-    /// Kind and place of everything that is found.
+    /// Kind and place of every finding.
     pub fn find(&self, bytes: &[u8]) -> Vec<(&'static str, Range<usize>)> {
         self.0.find(bytes).collect()
     }

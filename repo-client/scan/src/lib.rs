@@ -1,11 +1,11 @@
-//! Credentials of well-known forms in the bytes of a snapshot, or of any file that is to be published with one.
+//! Finds credentials of well-known forms in the bytes of a snapshot, or of any file that will be published with one.
 //!
 //! ```text
-//!  patterns   what credentials look like          place   from an offset in the file to an address of the program
-//!  scan_file  4 MiB at a time, whatever the size of the file
+//!  patterns   the forms of credentials          place   from an offset in the file to an address of the program
+//!  scan_file  4 MiB at a time, for files of any size
 //! ```
-//! Only forms that nothing else has are looked for, so that a finding is worth stopping for; a password has no form. No
-//! finding shows what it has found.
+//! The search is only for forms that no other text has, so that a finding is worth a stop. A password has no form. No
+//! finding contains the whole credential.
 
 #[cfg(fuzzing)]
 #[doc(hidden)]
@@ -37,7 +37,7 @@ pub enum ScanError {
     /// It cannot be read.
     #[error("cannot be read: {0}")]
     Io(#[from] io::Error),
-    /// What it needs cannot be told.
+    /// The needs of the snapshot cannot be read.
     #[error(transparent)]
     Summary(#[from] SummaryError),
     /// What it needs is not there.
@@ -55,7 +55,7 @@ pub struct Finding {
     pub kind: &'static str,
     /// How it begins, and its length.
     pub redacted: String,
-    /// The stored file that it is in, when that is not the snapshot itself.
+    /// The stored file of the finding, if that is not the snapshot itself.
     pub file: Option<String>,
     /// Offset in the file.
     pub offset: u64,
@@ -73,14 +73,14 @@ impl fmt::Display for Finding {
     }
 }
 
-/// Enough of it to recognise it for a reader who knows it.
+/// A part of it, enough for a reader who knows it to recognise it.
 fn redact(found: &[u8]) -> String {
     let shown: String = found.iter().take(8).map(|byte| char::from(*byte)).collect();
     format!("{shown}…, {} bytes", found.len())
 }
 
-/// Searches a snapshot, the program that it is of, and the files that it maps. Libraries are left alone: they are as
-/// they were shipped.
+/// Searches a snapshot, its program, and the files that it maps. It does not search libraries: they are as their
+/// package shipped them.
 pub fn scan_snapshot(
     stores: &Stores,
     snapshot: &File,
@@ -117,7 +117,7 @@ pub fn scan_file(file: &File, progress: &mut dyn FnMut(u64)) -> Result<Vec<Findi
         let bytes = &mut buffer[..len];
         file.read_exact_at(bytes, at)?;
         let is_last = at + len as u64 == size;
-        // What begins in the overlap is found whole in the next piece.
+        // The next piece has the whole of a finding that begins in the overlap.
         let end = if is_last { len } else { len - LONGEST };
         for (kind, range) in patterns.find(bytes).filter(|(_, range)| range.start < end) {
             let offset = at + range.start as u64;

@@ -4,12 +4,12 @@ use regex::bytes::{Regex, RegexBuilder};
 use std::collections::HashSet;
 use std::ops::Range;
 
-/// A credential longer than this may be missed where it lies across two pieces of a file.
+/// A longer credential may be missed if it lies across two pieces of a file.
 pub(crate) const LONGEST: usize = 16 << 10;
 
 /// Kind, and the form. `\b` is between bytes of a word and others; forms with a prefix of their own and a fixed
-/// alphabet and length. A private key is its first line and at least one line of content: programs have the former
-/// alone.
+/// alphabet and length. A private key is its first line and at least one line of content, since programs contain the
+/// first line alone.
 const TABLE: &[(&str, &str)] = &[
     ("AWS access key ID", r"\b(?:AKIA|ASIA)[A-Z2-7]{16}\b"),
     ("GitHub token", r"\bgh[pousr]_[A-Za-z0-9]{36}\b"),
@@ -54,7 +54,7 @@ impl Patterns {
         Ok(Patterns { any: compile(&any.join("|"))?, each: each.collect::<Result<_, regex::Error>>()? })
     }
 
-    /// Everything that looks like a credential: its kind, and where it is.
+    /// All findings: kind and place.
     pub(crate) fn find<'a>(&'a self, bytes: &'a [u8]) -> impl Iterator<Item = (&'static str, Range<usize>)> + 'a {
         self.any.find_iter(bytes).filter(|found| is_real(found.as_bytes())).map(|found| {
             let starts =
@@ -65,7 +65,7 @@ impl Patterns {
     }
 }
 
-/// Neither a placeholder (`ghp_xxxxxxxx…`) nor the key that Amazon's documentation shows.
+/// Whether it is neither a placeholder (`ghp_xxxxxxxx…`) nor the key in Amazon's documentation.
 fn is_real(found: &[u8]) -> bool {
     let tail = &found[found.len() / 4..];
     let distinct = tail.iter().collect::<HashSet<_>>().len();
@@ -80,7 +80,7 @@ mod tests {
         Patterns::new().unwrap().find(text.as_bytes()).map(|(kind, _)| kind).collect()
     }
 
-    /// `len` characters of a kind of alphabet, without anything that a scanner of this repository would stop at.
+    /// `len` characters of an alphabet, in which a scanner of this repository finds no credential.
     fn body(alphabet: &str, len: usize) -> String {
         alphabet.chars().cycle().step_by(7).take(len).collect()
     }

@@ -1,4 +1,4 @@
-//! From an offset in a snapshot file to what of the program lies there.
+//! Maps an offset in a snapshot file to the part of the program at it.
 
 use serde::Serialize;
 use snapfn_format::snap::{FdStep, OP_MAP_FILE, OP_READ, Plan, peek_header};
@@ -9,7 +9,7 @@ use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use zerocopy::IntoBytes;
 
-/// What lies at an offset of a file.
+/// The part of a snapshot at an offset of its file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Place {
@@ -17,7 +17,7 @@ pub enum Place {
     Memory(u64),
     /// The plan: paths, names, contents of pipes, arguments; or a note for debuggers.
     Plan,
-    /// The content of an open file that travels along.
+    /// The content of an open file in the snapshot.
     OpenFile,
     /// The file is no snapshot.
     File,
@@ -43,14 +43,14 @@ pub(crate) struct Places {
 }
 
 impl Places {
-    /// Of whatever file; one that is no valid snapshot has no parts.
+    /// Reads any file. A file that is not a valid snapshot has no parts.
     pub(crate) fn of(file: &File, size: u64) -> io::Result<Self> {
         let none = Places { is_snapshot: false, memory: Vec::new(), contents: Vec::new() };
         let mut start = vec![0u64; 512];
         let first = size.min(4096) as usize;
         file.read_exact_at(&mut start.as_mut_bytes()[..first], 0)?;
         let Ok(header) = peek_header(&start.as_bytes()[..first], size) else { return Ok(none) };
-        // Capped by peek_header, and not longer than the file.
+        // peek_header limits the length, and it is not longer than the file.
         let len = header.meta_len as usize;
         let mut meta = vec![0u64; len.div_ceil(8)];
         file.read_exact_at(&mut meta.as_mut_bytes()[..len], 0)?;

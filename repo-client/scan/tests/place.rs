@@ -10,7 +10,7 @@ use snapfn_format::snap::{FdStep, STEP_CONTENT};
 use snapfn_scan::{Place, scan_file};
 use std::io::Write;
 
-/// Content of an open file that comes from a data file is not where that offset is in the snapshot.
+/// If the content of an open file comes from a data file, its offset is not one of the snapshot.
 #[test]
 fn content_of_another_file_is_not_the_plan() {
     let token = format!("/glpat-{}", "aZ3bY4cX5dW6eV7fU8gT");

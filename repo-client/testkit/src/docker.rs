@@ -36,7 +36,7 @@ impl DockerRegistryBuilder {
         let dir = tempfile::tempdir().expect("temporary directory");
         let storage = dir.path().join("storage");
         let (config, log) = (dir.path().join("config.yml"), dir.path().join("log"));
-        // A port of its own choice: it says in its log which.
+        // The registry chooses a port and writes it to its log.
         let mut text = format!(
             "version: 0.1\nlog:\n  level: info\nstorage:\n  filesystem:\n    rootdirectory: {}\n  delete:\n    \
              enabled: true\nhttp:\n  addr: 127.0.0.1:0\n",
@@ -56,7 +56,7 @@ impl DockerRegistryBuilder {
         }
         fs::write(&config, text).expect("write the configuration");
         let output = File::create(&log).expect("create the log");
-        // setpriv: whatever happens to this process, the registry does not stay behind.
+        // setpriv makes the registry end with this process, however this one ends.
         let mut child = Command::new("setpriv")
             .args(["--pdeathsig", "KILL", "docker-registry", "serve"])
             .arg(&config)
@@ -87,7 +87,7 @@ impl DockerRegistryBuilder {
 
 fn listening_port(log: &str) -> Option<u16> {
     let (_, rest) = log.split_once("listening on 127.0.0.1:")?;
-    // A line that is still being written is not taken.
+    // A line that is still being written does not count.
     let end = rest.find(|c: char| !c.is_ascii_digit())?;
     rest[..end].parse().ok()
 }
@@ -120,7 +120,7 @@ impl DockerRegistry {
         format!("127.0.0.1:{}", self.port)
     }
 
-    /// Where it keeps its blobs.
+    /// The directory of its blobs.
     #[must_use]
     pub fn storage(&self) -> &Path {
         &self.storage

@@ -1,4 +1,4 @@
-//! What can go wrong between a client and a registry.
+//! Faults between a client and a registry.
 //!
 //! Positions are in thousandths of the body's length, since a fault is chosen before its length is known.
 
@@ -12,27 +12,27 @@ pub enum Fault {
     CutRequest(u64),
     /// The connection breaks while the answer's body is received.
     CutAnswer(u64),
-    /// The connection breaks before anything is answered; the registry never hears of the request.
+    /// The connection breaks before an answer; the registry never gets the request.
     CutBefore,
-    /// The registry did what was asked, and the connection breaks before its answer.
+    /// The registry has served the request, and the connection breaks before its answer.
     LostAnswer,
-    /// The registry did what was asked, and something in between answers with this status.
+    /// The registry has served the request, and a proxy answers with this status.
     LostStatus(u16),
-    /// Nothing more comes for a time while the request's body is sent.
+    /// The transfer of the request's body stops for a time.
     StallRequest(u64, Duration),
-    /// Nothing more comes for a time while the answer's body is received.
+    /// The transfer of the answer's body stops for a time.
     StallAnswer(u64, Duration),
-    /// One byte of what is sent is another.
+    /// One byte of the request's body is changed.
     CorruptRequest(u64),
-    /// One byte of what is received is another.
+    /// One byte of the answer's body is changed.
     CorruptAnswer(u64),
-    /// Two neighbouring blocks of what is received change places.
+    /// Two neighbouring blocks of the answer's body change places.
     SwapAnswer(u64),
     /// The request is late: others overtake it.
     Delay(Duration),
     /// The request arrives twice; the second answer counts.
     Duplicate,
-    /// Answered without the registry, with `Retry-After` if it is given; the request's body is read to its end or not.
+    /// The proxy answers itself, with `Retry-After` if that is set. It reads the request's body to its end or not.
     Status {
         /// The status.
         code: u16,
@@ -41,11 +41,11 @@ pub enum Fault {
         /// Otherwise the connection is closed after the answer.
         reads_body: bool,
     },
-    /// A range is asked for, the whole is answered.
+    /// The request is for a range, and the answer is the whole.
     IgnoreRange,
     /// The blob lies on another host.
     Redirect,
-    /// The token is no longer valid (nothing happens where none is demanded).
+    /// The token is no longer valid (without effect if none is demanded).
     ExpireToken,
 }
 
@@ -54,7 +54,7 @@ pub enum Fault {
 pub enum Kind {
     /// Connections break.
     Cut,
-    /// Nothing comes for a time.
+    /// No byte comes for a time.
     Stall,
     /// Bytes change, or change places.
     Corrupt,
@@ -83,7 +83,7 @@ pub struct Random {
     kinds: Vec<Kind>,
     /// Of a thousand requests, how many suffer.
     rate: u32,
-    /// After so many faults there are no more.
+    /// Number of faults that are left.
     left: u32,
     stall: Duration,
 }
@@ -95,7 +95,7 @@ impl Random {
         Self { rng: fastrand::Rng::with_seed(seed), kinds: kinds.to_vec(), rate, left: most, stall }
     }
 
-    /// The fault for the next request, if it shall have one.
+    /// The fault for the next request, if it gets one.
     pub fn choose(&mut self, request: &Head) -> Option<Fault> {
         if self.left == 0 || self.kinds.is_empty() || self.rng.u32(0..1000) >= self.rate {
             return None;

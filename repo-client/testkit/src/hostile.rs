@@ -1,4 +1,4 @@
-//! A registry in memory. It serves what it is given, and answers whatever a test wants instead.
+//! A registry in memory. It serves the blobs and manifests that a test gives it, or the answers of the test's rule.
 
 use crate::digest;
 use crate::http::{Body, Head};
@@ -9,9 +9,10 @@ use std::io::{self, Read, Write};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-/// A request's body is taken up to this length.
+/// Most bytes of a request's body.
 const MAX_BODY: u64 = 64 << 20;
-/// An endless body ends here all the same, so that a client without a limit fails its test and not the machine.
+/// An endless body ends after this many bytes, so that a client without a limit fails its test and does not fill the
+/// machine.
 const ENDLESS: u64 = 4 << 30;
 
 /// An answer of the test's own.
@@ -66,7 +67,7 @@ pub struct Hostile {
 }
 
 impl Hostile {
-    /// Starts one that has nothing.
+    /// Starts an empty registry.
     #[must_use]
     pub fn start() -> Self {
         let state = Arc::new(State::default());
@@ -81,19 +82,19 @@ impl Hostile {
         self.server.address().to_string()
     }
 
-    /// Has a blob in every repository, under its digest.
+    /// Adds a blob to every repository, under its digest.
     pub fn blob(&self, bytes: &[u8]) -> String {
         let name = digest(bytes);
         self.blob_as(&name, bytes);
         name
     }
 
-    /// Has a blob under a digest that need not be its own.
+    /// Adds a blob under a digest that need not be its own.
     pub fn blob_as(&self, name: &str, bytes: &[u8]) {
         self.state.blobs.lock().unwrap().insert(name.into(), bytes.into());
     }
 
-    /// Has a manifest under a tag and its digest.
+    /// Adds a manifest under a tag and its digest.
     pub fn manifest(&self, repository: &str, tag: &str, media_type: &str, bytes: &[u8]) -> String {
         let name = digest(bytes);
         for reference in [tag, &name] {
@@ -102,7 +103,7 @@ impl Hostile {
         name
     }
 
-    /// Has a manifest under a tag, or a digest that need not be its own.
+    /// Adds a manifest under a tag, or under a digest that need not be its own.
     pub fn manifest_as(&self, repository: &str, reference: &str, media_type: &str, bytes: &[u8]) {
         let mut manifests = self.state.manifests.lock().unwrap();
         manifests.insert(format!("{repository} {reference}"), (media_type.into(), bytes.into()));
@@ -126,7 +127,7 @@ impl Hostile {
         *self.state.rule.lock().unwrap() = None;
     }
 
-    /// Answers otherwise where the rule has something to say.
+    /// Sets a rule, whose answers come before those of the registry.
     pub fn rule(&self, rule: impl FnMut(&Head) -> Option<Answer> + Send + 'static) {
         *self.state.rule.lock().unwrap() = Some(Box::new(rule));
     }
@@ -179,7 +180,7 @@ impl State {
         Ok(())
     }
 
-    /// What an honest registry would say; uploads are accepted in one PUT or PATCH and PUT.
+    /// The answer of an honest registry. It accepts uploads in one PUT, or in PATCH and PUT.
     fn honest(&self, request: &Head, body: Vec<u8>) -> Answer {
         let path = request.path().strip_prefix("/v2/").unwrap_or_default();
         if path.is_empty() {

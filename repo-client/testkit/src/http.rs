@@ -1,4 +1,4 @@
-//! HTTP/1.1, just enough of it for a proxy that wants to see every byte.
+//! The part of HTTP/1.1 that a proxy needs to see every byte.
 
 use std::io::{self, BufRead, Read, Write};
 
@@ -116,7 +116,7 @@ impl Head {
         self.first.split(' ').nth(1).and_then(|code| code.parse().ok()).unwrap_or(0)
     }
 
-    /// Whether this asks for the content of a blob.
+    /// Whether the request is for the content of a blob.
     #[must_use]
     pub fn is_blob_request(&self) -> bool {
         self.method() == "GET" && self.path().contains("/blobs/sha256:")
@@ -144,7 +144,7 @@ impl Head {
     }
 }
 
-/// How the end of a body is known.
+/// The framing that determines the end of a body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Framing {
     Length(u64),

@@ -3,16 +3,16 @@
 //! ```text
 //!  docker    Debian's docker-registry on a free loopback port, with and without passwords and TLS
 //!  tls       a certificate authority for an hour
-//!  proxy     stands in front of a registry and injects faults, demands tokens, redirects, counts bytes
-//!  fault     what can go wrong, and a seeded choice of it
+//!  proxy     in front of a registry: injects faults, demands tokens, redirects, counts bytes
+//!  fault     the faults, and a seeded choice of them
 //!  token     the server that hands out Bearer tokens
-//!  hostile   a registry in memory that answers whatever a test wants
+//!  hostile   a registry in memory that gives the answers of a test
 //!  tarball   archives that no honest program writes
-//!  http      HTTP/1.1, just enough of it       server   a listener with its threads
+//!  http      the part of HTTP/1.1 in use       server   a listener with its threads
 //! ```
 //! Everything listens on loopback, on ports that the kernel chooses, and ends when it is dropped.
 //!
-//! This is support code for tests: what cannot work here panics, as an assertion would.
+//! This is support code for tests: it panics if it cannot work, as an assertion would.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::missing_panics_doc)]
 
 mod docker;
@@ -50,14 +50,14 @@ pub fn has_program(name: &str) -> bool {
     std::env::var_os("PATH").is_some_and(|path| std::env::split_paths(&path).any(|dir| dir.join(name).is_file()))
 }
 
-/// True where the tests' registry can run. Says why not, and panics in strict mode (`SNAPFN_STRICT_TESTS=1`).
+/// Whether the tests' registry can run. If not, it prints why, and panics in strict mode (`SNAPFN_STRICT_TESTS=1`).
 #[must_use]
 pub fn is_available() -> bool {
     let missing: Vec<&str> = ["docker-registry", "setpriv"].into_iter().filter(|p| !has_program(p)).collect();
     missing.is_empty() || skip(&format!("not installed: {}", missing.join(", ")))
 }
 
-/// Says why a test is skipped; panics in strict mode. Always false.
+/// Prints why a test is skipped; panics in strict mode. Returns false.
 pub fn skip(why: &str) -> bool {
     assert!(std::env::var_os("SNAPFN_STRICT_TESTS").is_none_or(|v| v != "1"), "cannot run here: {why}");
     eprintln!("skipped: {why}");

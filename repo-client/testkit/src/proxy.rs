@@ -1,4 +1,4 @@
-//! A proxy in front of a registry. Each request gets at most one fault; what happened is recorded.
+//! A proxy in front of a registry. Each request gets at most one fault, and the proxy records what happened.
 
 use crate::fault::{Fault, Random};
 use crate::http::{self, Body, Framing, Head};
@@ -14,13 +14,13 @@ use std::time::{Duration, Instant};
 
 /// A request that is sent twice is kept in memory; a longer one is sent once.
 const MAX_DUPLICATE: u64 = 32 << 20;
-/// Blobs elsewhere: another address of loopback, so that it is another host.
+/// The address of the blobs' host: another loopback address, so that it is another host.
 const ELSEWHERE: &str = "127.0.0.2";
 
 /// What became of one request.
 #[derive(Clone, Debug)]
 pub struct Record {
-    /// False: it went to the host that blobs are redirected to.
+    /// Whether it went to the registry, and not to the host that blobs are redirected to.
     pub is_registry: bool,
     /// Its method.
     pub method: String,
@@ -51,7 +51,7 @@ pub struct ProxyBuilder {
 }
 
 impl ProxyBuilder {
-    /// Faults by a rule of the test's own.
+    /// Sets a rule that chooses the faults.
     #[must_use]
     pub fn faults(mut self, choice: impl FnMut(&Head) -> Option<Fault> + Send + 'static) -> Self {
         self.choice = Box::new(choice);
@@ -64,7 +64,8 @@ impl ProxyBuilder {
         self.faults(move |request| random.choose(request))
     }
 
-    /// Demands Bearer tokens, which are good for `uses` requests each. (The registry behind must demand nothing.)
+    /// Demands Bearer tokens, each of which is valid for `uses` requests. (The registry behind must demand no
+    /// credentials.)
     #[must_use]
     pub fn tokens(mut self, user: &str, password: &str, uses: u32) -> Self {
         self.tokens = Some(Tokens::start(user, password, uses));
@@ -135,7 +136,7 @@ impl Proxy {
         self.shared.settled().clone()
     }
 
-    /// Takes what has happened, so that the next part of a test starts from nothing.
+    /// Returns the records and clears them for the next part of a test.
     #[must_use]
     pub fn take_records(&self) -> Vec<Record> {
         std::mem::take(&mut self.shared.settled())
@@ -196,8 +197,8 @@ enum Then {
 }
 
 impl Shared {
-    /// The records, when requests whose answers a client has seen have theirs: a record is complete, and made, after
-    /// the answer. A request that a fault holds up is not waited for.
+    /// The records, with those of all requests whose answers a client has seen: the proxy makes a record after the
+    /// answer. It does not wait for a request that a fault delays.
     fn settled(&self) -> MutexGuard<'_, Vec<Record>> {
         let end = Instant::now() + Duration::from_secs(1);
         while self.open.load(Ordering::SeqCst) > 0 && Instant::now() < end {
@@ -267,7 +268,7 @@ impl Exchange<'_> {
             _ => (),
         }
         if !self.record.is_registry {
-            // Signed addresses are refused together with other credentials, as object stores do.
+            // A signed address together with other credentials is refused, as object stores do.
             if request.get("authorization").is_some() {
                 self.answer(Head::answer(400), b"only one way to authenticate is allowed")?;
                 return Ok(Then::Next);
@@ -301,7 +302,7 @@ impl Exchange<'_> {
         self.forward(&request, framing, fault)
     }
 
-    /// Checks and removes the token. An answer where it was refused.
+    /// Checks and removes the token. Returns an answer if it is refused.
     fn authorize(&mut self, request: &mut Head, framing: Framing, fault: Option<Fault>) -> io::Result<Option<Then>> {
         let Some(tokens) = &self.shared.tokens else { return Ok(None) };
         if fault == Some(Fault::ExpireToken) {
@@ -313,7 +314,7 @@ impl Exchange<'_> {
             self.answer(Head::answer(401).with("WWW-Authenticate", challenge), body)?;
             return Ok(Some(Then::Next));
         }
-        // Who may not read the other repository cannot mount from it: an ordinary upload begins.
+        // A client that may not read the other repository cannot mount from it: an ordinary upload begins.
         if let (Some(_), Some(from)) = (request.query("mount"), request.query("from"))
             && !tokens.can_pull(request, &from)
         {
@@ -348,7 +349,7 @@ impl Exchange<'_> {
         answer.remove("connection");
         self.record.status = answer.status();
         answer.write(&mut self.client.to)?;
-        // HEAD answers say the length of a body that does not follow.
+        // An answer to HEAD has the length of a body that does not follow.
         let length = if let Framing::Length(length) = framing { Some(length) } else { None };
         let tap = Tap::answer(fault, length);
         let mut body = Body::new(&mut upstream, framing);
@@ -366,7 +367,7 @@ impl Exchange<'_> {
         }
         let mut upstream = TcpStream::connect(&self.shared.upstream)?;
         head.write(&mut upstream)?;
-        // An early refusal closes the connection; the answer says more than the error.
+        // An early refusal closes the connection. The answer is more useful than the error.
         let _ = upstream.write_all(body);
         let mut upstream = BufReader::new(upstream);
         io::BufRead::fill_buf(&mut upstream)?;
@@ -391,7 +392,7 @@ impl Exchange<'_> {
         match result {
             Ok(true) => (),
             Ok(false) => return Ok(None),
-            // The registry has answered early and closed; the rest of the body is nobody's.
+            // The registry has answered early and closed the connection; the rest of the body is dropped.
             Err(error) if matches!(error.kind(), io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset) => {
                 io::copy(&mut body, &mut io::sink())?;
             }
@@ -426,7 +427,7 @@ impl Exchange<'_> {
     }
 }
 
-/// What happens to a body on its way.
+/// The changes to a body on its way.
 #[derive(Default)]
 struct Tap {
     cut: Option<u64>,
@@ -502,7 +503,7 @@ impl Tap {
     }
 }
 
-/// Thousandths of a length; where it is not known, of a megabyte.
+/// Thousandths of a length or, if it is unknown, of a megabyte.
 fn position(thousandths: u64, length: Option<u64>) -> u64 {
     length.unwrap_or(1 << 20) * thousandths / 1000
 }

@@ -52,8 +52,8 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    /// Listens on a free port of a loopback address; `serve` runs once per connection, in a thread of its own. Its
-    /// errors are the client's going away.
+    /// Listens on a free port of a loopback address; `serve` runs once per connection, in a thread of its own. An error
+    /// means that the client has gone.
     pub(crate) fn start(
         ip: &str,
         serve: impl Fn(&mut Connection, &Live) -> io::Result<()> + Send + Sync + 'static,

@@ -1,4 +1,4 @@
-//! Archives that no honest program writes: every field of a header is what the test says.
+//! Archives that no honest program writes: the test chooses every field of a header.
 
 /// One header (ustar), 512 bytes, with a right checksum.
 #[derive(Clone, Debug)]

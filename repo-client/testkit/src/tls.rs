@@ -34,7 +34,7 @@ impl Authority {
         Self { dir }
     }
 
-    /// The authority's certificate: what a client has to trust. Alone in its directory's `ca.crt`.
+    /// The authority's certificate, which a client must trust. It is the only file in its directory.
     #[must_use]
     pub fn certificate(&self) -> PathBuf {
         self.dir.path().join("ca.crt")

@@ -8,7 +8,7 @@ use std::io::Write;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
-/// What a token allows: actions by repository, for so many requests.
+/// The permissions of a token: actions by repository, for a number of requests.
 #[derive(Debug)]
 struct Grant {
     actions: HashMap<String, Vec<String>>,
@@ -19,7 +19,7 @@ struct Grant {
 struct State {
     user: String,
     password: String,
-    /// A token is good for so many requests.
+    /// Number of requests for which a token is valid.
     uses: u32,
     grants: Mutex<HashMap<String, Grant>>,
     issued: AtomicU64,
@@ -87,7 +87,7 @@ impl Tokens {
             }
         }
         let scope = repository.map_or(String::new(), |repository| {
-            // What docker-registry asks for: writing needs reading too.
+            // As in docker-registry, writing needs reading, too.
             let actions = match action {
                 "pull" => "pull",
                 "push" => "pull,push",

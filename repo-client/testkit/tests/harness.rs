@@ -1,4 +1,4 @@
-//! The test support itself, seen by programs that know nothing of it: curl and skopeo.
+//! Tests the test support with curl and skopeo.
 
 #![allow(clippy::unwrap_used)]
 use snapfn_testkit::{Answer, Authority, DockerRegistry, Fault, Head, Hostile, Proxy, digest, has_program, skip};
@@ -146,7 +146,7 @@ fn proxy_demands_tokens_and_redirects() {
     assert!(proxy.tokens_issued() > 0);
     let refused = run("skopeo", &["inspect", "--tls-verify=false", "--creds", "user:wrong", &reference]);
     assert!(!refused.status.success());
-    // A client that carries its credentials across is seen, and refused.
+    // The proxy detects and refuses a client that carries its credentials to another host.
     let url = format!("http://{}/v2/a/b/blobs/{name}", proxy.host());
     let token = curl(&["-u", "user:secret", &{
         let asked = text(&curl(&["-i", &url]));
@@ -216,7 +216,7 @@ fn faults_of_uploads() {
     let file = dir.path().join("blob");
     fs::write(&file, vec![7_u8; 100_000]).unwrap();
     let data = format!("@{}", file.display());
-    // The registry tells in `Range` how much it has.
+    // The registry's `Range` has the number of bytes that it has.
     let patch = |fault: Fault| {
         let begun = text(&curl(&["-i", "-X", "POST", &format!("http://{}/v2/a/b/blobs/uploads/", proxy.host())]));
         let location = begun.lines().find_map(|l| l.strip_prefix("Location: ")).unwrap().to_owned();
@@ -237,7 +237,7 @@ fn faults_of_uploads() {
         (done.status.code(), range)
     };
     assert_eq!(patch(Fault::Delay(Duration::ZERO)), (Some(0), Some("0-99999".into())));
-    // docker-registry 2.8.2: the address of an upload is good for one PATCH; the second gets 404.
+    // docker-registry 2.8.2: the address of an upload is valid for one PATCH; the second gets 404.
     assert_eq!(patch(Fault::Duplicate), (Some(0), None));
     assert_eq!(proxy.records().iter().rev().find(|r| r.method == "PATCH").unwrap().status, 404);
     assert_ne!(patch(Fault::CutRequest(500)).0, Some(0));

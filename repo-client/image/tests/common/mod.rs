@@ -1,4 +1,4 @@
-//! Snapshots of any size in a store, made without running a program. Shared with the tests of push and pull.
+//! Snapshots of any size in a store, made without running a program. The tests of push and pull share this module.
 #![allow(dead_code, reason = "each test binary uses its part")]
 
 #[path = "../../../../crates/format/tests/common/sample.rs"]
@@ -48,8 +48,8 @@ pub(crate) fn snapshot_file(files: [Digest; 3], extra: &[u8]) -> Vec<u8> {
     bytes
 }
 
-/// Stores a snapshot with that memory under `name`, with the files that it maps. `seed` decides what the program's own
-/// file is; the library is the same for all.
+/// Stores a snapshot with that memory under `name`, with the files that it maps. `seed` decides the content of the
+/// program's own file; the library is the same for all.
 pub(crate) fn store_snapshot(store: &Store, name: &str, seed: u64, extra: &[u8]) -> Digest {
     let transaction = store.begin().unwrap();
     let contents = [seed, 1001, 1002].into_iter().zip(SIZES);

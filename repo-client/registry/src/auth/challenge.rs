@@ -14,15 +14,14 @@ pub(crate) enum Challenge {
     },
 }
 
-/// The challenge to take up, of what the headers say: tokens rather than passwords. `None` if there is none that we
-/// know.
+/// The challenge to answer, of those in the headers: tokens before passwords. `None` if no scheme is supported.
 pub(crate) fn best<'a>(headers: impl Iterator<Item = &'a str>) -> Option<Challenge> {
     let all: Vec<Challenge> = headers.flat_map(parse).collect();
     let bearer = all.iter().find(|challenge| matches!(challenge, Challenge::Bearer { .. }));
     bearer.or(all.first()).cloned()
 }
 
-/// All challenges of one header that we know.
+/// All challenges of one header with a supported scheme.
 fn parse(text: &str) -> Vec<Challenge> {
     let mut found = Vec::new();
     let mut scanner = Scanner(text);
@@ -62,7 +61,7 @@ impl<'a> Scanner<'a> {
         (!token.is_empty()).then_some(token)
     }
 
-    /// The next `name=value` or `name="value"`; a token without `=` is the next scheme, and stays.
+    /// The next `name=value` or `name="value"`; a token without `=` is the next scheme, and is not consumed.
     fn param(&mut self) -> Option<(&'a str, String)> {
         let before = self.0;
         let param = self.separated_token().and_then(|name| {

@@ -1,4 +1,4 @@
-//! The files that docker and podman keep credentials in.
+//! The files in which docker and podman keep credentials.
 //!
 //! ```text
 //!  read, the first that names the registry wins     $REGISTRY_AUTH_FILE
@@ -7,7 +7,7 @@
 //!                                                   $XDG_CONFIG_HOME/containers/auth.json, else ~/.config/…
 //!  written (login, logout)                          docker's
 //! ```
-//! In each, `HOST/PATH` goes before `HOST`, as podman has it: the longest path that the repository lies below.
+//! In each, `HOST/PATH` comes before `HOST`, as in podman: the longest path that the repository lies below.
 
 use super::Credentials;
 use super::helper::Helper;
@@ -24,7 +24,7 @@ use std::io::{self, Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-/// No such file is anywhere near this large.
+/// Most bytes of such a file; real ones are far smaller.
 const MAX_FILE: u64 = 4 << 20;
 
 /// Where credentials are kept.
@@ -61,8 +61,8 @@ impl CredentialStore {
         CredentialStore { read: vec![path.clone()], write: Some(path) }
     }
 
-    /// Who to be towards `registry`, and towards a repository of it: [`Credentials::Anonymous`] if no file and no
-    /// helper knows.
+    /// The credentials for `registry`, or for a repository of it; [`Credentials::Anonymous`] if no file and no helper
+    /// has any.
     pub fn get(&self, registry: &str, repository: Option<&str>) -> Result<Credentials, RegistryError> {
         for path in &self.read {
             let Some(config) = read(path)? else { continue };
@@ -82,8 +82,8 @@ impl CredentialStore {
         Ok(Credentials::Anonymous)
     }
 
-    /// Keeps name and password for `registry`, in the helper that is configured for it or else in the file. Returns
-    /// where they are now.
+    /// Stores name and password for `registry`, in the helper that is configured for it or else in the file. Returns
+    /// the place.
     pub fn store(&self, registry: &str, username: &str, password: &str) -> Result<String, RegistryError> {
         let path = self.writable()?;
         let mut config = read(path)?.unwrap_or_default();
@@ -91,7 +91,7 @@ impl CredentialStore {
         let entry = match &helper {
             Some(helper) => {
                 Helper::new(helper)?.store(&server(registry), username, password)?;
-                // As docker does: an empty entry tells that there is a login.
+                // As in docker, an empty entry means that there is a login.
                 json!({})
             }
             None => json!({ "auth": STANDARD.encode(format!("{username}:{password}")) }),
@@ -109,7 +109,7 @@ impl CredentialStore {
         })
     }
 
-    /// Forgets what is kept for `registry`; returns whether anything was.
+    /// Removes the credentials for `registry`; returns whether there were any.
     pub fn erase(&self, registry: &str) -> Result<bool, RegistryError> {
         let path = self.writable()?;
         let Some(mut config) = read(path)? else { return Ok(false) };
@@ -138,7 +138,7 @@ impl CredentialStore {
     }
 }
 
-/// The name under which docker keeps a registry.
+/// The name under which docker stores a registry's credentials.
 fn server(registry: &str) -> String {
     match registry {
         DOCKER_HUB => "https://index.docker.io/v1/".to_string(),
@@ -146,7 +146,7 @@ fn server(registry: &str) -> String {
     }
 }
 
-/// All names under which somebody may have kept it, the usual one first.
+/// All names under which programs may have stored them, the usual one first.
 pub(crate) fn spellings(registry: &str) -> impl Iterator<Item = String> {
     let hosts = match registry {
         DOCKER_HUB => vec!["docker.io", "index.docker.io", "registry-1.docker.io"],
@@ -160,7 +160,7 @@ pub(crate) fn spellings(registry: &str) -> impl Iterator<Item = String> {
     std::iter::once(server(registry)).chain(all)
 }
 
-/// The names under which podman keeps credentials for a part of a registry: `HOST/PATH`, the longest path first.
+/// The names under which podman stores credentials for a part of a registry: `HOST/PATH`, the longest path first.
 pub(crate) fn namespaces(registry: &str, repository: &str) -> impl Iterator<Item = String> {
     let parts: Vec<&str> = repository.split('/').filter(|part| !part.is_empty()).collect();
     let registry = registry.to_string();
@@ -175,7 +175,7 @@ pub(crate) fn helper_for(config: &Map<String, Value>, registry: &str) -> Option<
     own.or(all).filter(|name| !name.is_empty()).map(String::from)
 }
 
-/// What the file itself says of the first of `names` that it has.
+/// The credentials in the file itself for the first of `names` that it has.
 pub(crate) fn entry_for(
     config: &Map<String, Value>,
     names: &[String],
@@ -186,7 +186,8 @@ pub(crate) fn entry_for(
     entry.map_or(Ok(None), |entry| parse_entry(entry, path))
 }
 
-/// What one entry of `auths` says; `None` for an empty one, which only marks a login that a helper keeps.
+/// The credentials of one entry of `auths`; `None` for an empty one, which only marks a login whose credentials a
+/// helper has.
 fn parse_entry(entry: &Map<String, Value>, path: &Path) -> Result<Option<Credentials>, RegistryError> {
     let text = |name: &str| entry.get(name).and_then(Value::as_str).filter(|text| !text.is_empty());
     if let Some(token) = text("identitytoken") {
@@ -202,7 +203,7 @@ fn parse_entry(entry: &Map<String, Value>, path: &Path) -> Result<Option<Credent
     let decoded =
         STANDARD_NO_PAD.decode(auth.trim_end_matches('=')).ok().and_then(|bytes| String::from_utf8(bytes).ok());
     match decoded.as_deref().and_then(|decoded| decoded.split_once(':')) {
-        // docker pads it with zero bytes at times.
+        // docker sometimes pads it with zero bytes.
         Some((username, password)) => Ok(Some(Credentials::Password {
             username: username.into(),
             password: password.trim_end_matches('\0').into(),
@@ -242,8 +243,8 @@ pub(crate) fn parse(text: &[u8], path: &Path) -> Result<Map<String, Value>, Regi
     }
 }
 
-/// Replaces the file by a rename; everything in it that we do not know stays. Behind a symbolic link the file that it
-/// names is replaced, not the link.
+/// Replaces the file by a rename. Unknown fields stay. If the path is a symbolic link, its target is replaced, not the
+/// link.
 fn write(path: &Path, config: &Map<String, Value>) -> Result<(), RegistryError> {
     let failed = |e: io::Error| bad(path, format!("cannot write: {e}; check permissions and space"));
     let target = fs::canonicalize(path).unwrap_or_else(|_| path.to_path_buf());
@@ -271,7 +272,7 @@ pub(crate) fn replace_file(path: &Path, text: &[u8]) -> io::Result<()> {
         .and_then(|mut file| file.write_all(text).and_then(|()| file.sync_all()))
         .and_then(|()| fs::rename(&temporary, path));
     if written.is_err() {
-        // The failure is reported; a rest that cannot be removed either is not worth a second one.
+        // The failure is reported. If the temporary file cannot be removed either, that needs no second report.
         let _ = fs::remove_file(&temporary);
     }
     written
@@ -338,7 +339,7 @@ mod tests {
         }
         assert_eq!(store.get("docker.io", Some("library/debian")).unwrap(), password("hub", "d"));
         assert_eq!(store.get("docker.io", Some("me/fn")).unwrap(), Credentials::Anonymous);
-        // A file that comes first goes before a better name in the next.
+        // An earlier file wins, even if a later one has a better name.
         let first = dir.path().join("first.json");
         fs::write(&first, r#"{"auths":{"r.example":{"auth":"aHViOmQ="}}}"#).unwrap();
         store.read.insert(0, first);

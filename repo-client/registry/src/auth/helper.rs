@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 /// Longest output that is read.
 const MAX_OUTPUT: u64 = 1 << 20;
-/// A helper may ask a person for a passphrase, so it gets a while.
+/// A helper may ask a person for a passphrase, so its time limit is long.
 const TIMEOUT: Duration = Duration::from_secs(120);
 
 /// One helper program.
@@ -46,7 +46,7 @@ impl Helper {
         let (success, output) = self.run("get", server.as_bytes())?;
         let text = String::from_utf8_lossy(&output);
         if !success {
-            // The protocol's only way to say so.
+            // The protocol has no other way to report that.
             return match text.contains("credentials not found") {
                 true => Ok(None),
                 false => Err(self.error(format!("get failed: {}", first_line(&text)))),
@@ -103,13 +103,13 @@ impl Helper {
         outcome.map_err(|why| self.error(why))
     }
 
-    /// Feeds the child and reads its answer, both in threads of their own: a helper that neither reads nor ends, or
-    /// whose own children keep the pipe open, must not hold us up beyond the time limit.
+    /// Writes to the child and reads its answer, each in a thread of its own: a helper that neither reads nor ends, or
+    /// whose own children keep the pipe open, must not delay the client beyond the time limit.
     fn talk(&self, child: &mut Child, input: &[u8]) -> Result<(bool, Vec<u8>), String> {
         let deadline = Instant::now() + self.timeout;
         if let Some(mut stdin) = child.stdin.take() {
             let input = input.to_vec();
-            // A helper that does not read its input says why by its exit status.
+            // If a helper does not read its input, its exit status tells why.
             thread::spawn(move || drop(stdin.write_all(&input)));
         }
         let (sender, receiver) = mpsc::channel();
@@ -117,7 +117,7 @@ impl Helper {
             thread::spawn(move || {
                 let mut output = Vec::new();
                 let result = stdout.take(MAX_OUTPUT + 1).read_to_end(&mut output).map(|_| output);
-                // Nobody receives after the time limit.
+                // After the time limit the receiver is gone.
                 let _ = sender.send(result);
             });
         }
@@ -136,7 +136,7 @@ impl Helper {
     }
 }
 
-/// The first line, as far as it can be shown.
+/// The first line, without characters that cannot be printed.
 fn first_line(text: &str) -> String {
     let line = text.trim().lines().next().unwrap_or_default();
     line.chars().filter(|c| !c.is_control()).take(200).collect()
@@ -147,11 +147,11 @@ mod tests {
     use super::*;
     use std::os::unix::fs::PermissionsExt;
 
-    /// A helper with a path of its own, so that no test changes PATH.
+    /// A helper that is named by its path, so that no test changes PATH.
     fn helper(dir: &tempfile::TempDir, script: &str) -> Helper {
         let path = dir.path().join("docker-credential-test");
-        // Written under another name and renamed: a file that some other thread's fork still has open for writing
-        // cannot be executed.
+        // The file is written under another name and renamed: a file that another thread's fork still has open for
+        // writing cannot be executed.
         let written = std::process::Command::new("sh")
             .args(["-c", "printf '%s' \"$1\" > \"$2\" && chmod 0755 \"$2\"", "sh", &format!("#!/bin/sh\n{script}\n")])
             .arg(&path)

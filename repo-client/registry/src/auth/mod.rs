@@ -1,4 +1,4 @@
-//! Who the client is: credentials where people keep them, and what is made of them on the way.
+//! Authentication: the stored credentials, and the headers that are made of them.
 //!
 //! ```text
 //!  config      docker's and podman's files     challenge   what the registry asks for
@@ -22,7 +22,7 @@ use std::fmt;
 /// Who to be towards a registry.
 #[derive(Clone, PartialEq, Eq)]
 pub enum Credentials {
-    /// Nobody.
+    /// No credentials.
     Anonymous,
     /// The credentials that the configuration files of docker and podman, and their helpers, have for the registry.
     Stored,

@@ -1,4 +1,4 @@
-//! Being somebody towards one registry: which credentials, which challenge, which tokens.
+//! The authentication at one registry: credentials, challenge and tokens.
 
 use super::challenge::{self, Challenge};
 use super::{CredentialStore, Credentials};
@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 
 /// Longest answer of a token service.
 const MAX_TOKEN: u64 = 1 << 20;
-/// A token that does not say how long it holds holds so long.
+/// Lifetime of a token without a stated one.
 const DEFAULT_LIFETIME: u64 = 60;
 
 /// Shared by all threads of a client.
@@ -28,9 +28,9 @@ pub(crate) struct Session {
 
 struct State {
     credentials: Credentials,
-    /// What the files say, by repository.
+    /// The credentials of the files, by repository.
     stored: HashMap<String, Credentials>,
-    /// What the registry wanted last; nothing is sent before it has asked.
+    /// The registry's last challenge. The client sends no credentials before the registry has asked.
     challenge: Option<Challenge>,
     /// By scope.
     tokens: HashMap<String, Token>,
@@ -59,7 +59,7 @@ struct Answer {
 }
 
 impl State {
-    /// Who to be in the repository of `place`. The files are read once for each.
+    /// The credentials for the repository of `place`. The files are read once for each.
     fn credentials(&mut self, transport: &Transport, place: &Place) -> Result<Credentials, Failure> {
         if self.credentials != Credentials::Stored {
             return Ok(self.credentials.clone());
@@ -82,7 +82,7 @@ impl Session {
         }
     }
 
-    /// Whether the registry has asked who we are.
+    /// Whether the registry has asked for credentials.
     pub(crate) fn was_asked(&self) -> bool {
         self.lock().challenge.is_some()
     }
@@ -98,7 +98,7 @@ impl Session {
         place: &Place,
         scopes: &[String],
     ) -> Result<Option<HeaderValue>, Failure> {
-        // Held while a token is fetched, so that several threads fetch one and not several.
+        // The lock is held while a token is fetched, so that several threads fetch only one.
         let mut state = self.lock();
         let Some(challenge) = state.challenge.clone() else { return Ok(None) };
         let credentials = state.credentials(transport, place)?;
@@ -120,8 +120,8 @@ impl Session {
         Ok(Some(header))
     }
 
-    /// Takes note of a 401: the next attempt has a new token, or any at all. An error if there is no point in one.
-    /// `authorized`: the request had credentials. What other threads have sent meanwhile says nothing about it.
+    /// Records a 401: the next attempt has a new token, or its first one. Returns an error if another attempt is of no
+    /// use. `authorized` means that this request had credentials; those of other threads do not count.
     pub(crate) fn refused(
         &self,
         transport: &Transport,
@@ -186,8 +186,8 @@ fn secret(text: String) -> Result<HeaderValue, Failure> {
     Ok(value)
 }
 
-/// Asks the token service. It sees the credentials: that is what the registry names it for. Redirected elsewhere, they
-/// stay behind.
+/// Asks the token service, which gets the credentials: that is why the registry names it. After a redirect to another
+/// host, they are not sent.
 fn fetch(
     transport: &Transport,
     place: &Place,
@@ -233,7 +233,7 @@ fn fetch(
     token_of(transport, place, response, &at)
 }
 
-/// The token service's address: TLS, unless the registry itself is asked without.
+/// The token service's address. It must use TLS, unless the registry itself is asked without.
 fn realm_url(transport: &Transport, place: &Place, own: &Url, realm: &str) -> Result<Url, Failure> {
     let url = Url::parse(realm).ok().filter(|url| url.host().is_some());
     let allowed = |url: &Url| match url.scheme() {
@@ -266,7 +266,7 @@ fn token_of(transport: &Transport, place: &Place, response: Response, at: &str) 
     if text.is_empty() {
         return Err(protocol(place, format!("the token service {at} gives an empty token")));
     }
-    // A bit early: it should not end on the way. At most a day, whatever is claimed.
+    // The token counts as ended a bit early, so that it does not end on the way, and after a day at most.
     let lifetime = Duration::from_secs(answer.expires_in.unwrap_or(DEFAULT_LIFETIME).min(86_400)).mul_f64(0.9);
     Ok(Token { header: secret(format!("Bearer {text}"))?, until: Instant::now() + lifetime })
 }

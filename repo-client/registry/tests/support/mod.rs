@@ -4,7 +4,7 @@ use snapfn_registry::{BlobReader, Client, ClientOptions, Credentials, Digest};
 use std::io::Read;
 use std::time::Duration;
 
-/// Options that do not make a test wait.
+/// Options with short waits.
 pub fn options() -> ClientOptions {
     ClientOptions {
         plain_http: true,
@@ -21,7 +21,7 @@ pub fn client(host: &str, options: ClientOptions) -> Client {
     Client::new(host, options).unwrap()
 }
 
-/// Bytes that nothing compresses, and their digest.
+/// Bytes that cannot be compressed, and their digest.
 pub fn noise(seed: u64, len: usize) -> (Vec<u8>, Digest) {
     let mut rng = fastrand::Rng::with_seed(seed);
     let bytes: Vec<u8> = std::iter::repeat_with(|| rng.u8(..)).take(len).collect();
