@@ -1,4 +1,4 @@
-//! What is measured. The programs lie in the working directory, where scripts/bench.sh has put them.
+//! The cases. Their programs are in the working directory, where scripts/bench.sh has put them.
 
 use crate::start::{Ready, Starter};
 
@@ -13,7 +13,7 @@ pub(crate) enum Series {
     Libraries(u32),
 }
 
-/// A program, and where its snapshot is taken.
+/// A program and its snapshot point.
 #[derive(Clone, Debug)]
 pub(crate) struct Case {
     pub(crate) name: String,
@@ -24,7 +24,7 @@ pub(crate) struct Case {
     stdin: &'static str,
     /// Standard input while the snapshot is made.
     pub(crate) create_stdin: &'static str,
-    /// Snapshot point; none for a program that is only started in the ordinary way.
+    /// Snapshot point; `None` if the program is only started in the ordinary way.
     pub(crate) at: Option<&'static str>,
     ready: Ready,
     /// A parent that forks for every byte on its standard input.
@@ -88,7 +88,7 @@ impl Case {
         self.tag() + ":tuned"
     }
 
-    /// Whether its request comes with the start, so that it can be trained with it and released from a pool.
+    /// Whether the start passes its request, so that the program can be trained with it and released from a pool.
     pub(crate) fn trains(&self) -> bool {
         self.ready == Ready::Output
     }
@@ -104,7 +104,7 @@ fn owned(words: &[&str]) -> Vec<String> {
     words.iter().map(|word| (*word).to_owned()).collect()
 }
 
-/// Name of the row that is the floor of every other.
+/// Name of the row that is the floor of all others.
 pub(crate) const FLOOR: &str = "empty, static, no libc";
 /// Name of the row whose starts per second and live instances are measured, too.
 pub(crate) const NOOP: &str = "no-op, dynamic C";

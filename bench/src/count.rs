@@ -1,4 +1,4 @@
-//! One start under ptrace: how many system calls it makes, and what its memory is at its end.
+//! One start under ptrace: counts its system calls, and its memory at its end.
 #![allow(unsafe_code)] // waitpid with __WALL, PTRACE_TRACEME in the child
 
 use crate::start::{Ready, Starter};
@@ -20,11 +20,11 @@ pub(crate) struct Counts {
     pub(crate) mmaps: u64,
     /// Mappings at its end.
     pub(crate) vmas: u64,
-    /// Pages of its own at its end: written, or read in.
+    /// Its private pages at its end: written, or read in.
     pub(crate) private_pages: u64,
-    /// KiB: its part of what it has in memory, while a second process of the same kind is there.
+    /// Its proportional share of memory in KiB, while there is a second process of the same kind.
     pub(crate) pss: u64,
-    /// KiB that it shares with nobody.
+    /// KiB that it shares with no other process.
     pub(crate) uss: u64,
 }
 
@@ -133,14 +133,14 @@ impl Traced {
 
     fn end(&mut self) -> Result<()> {
         self.child.kill()?;
-        // A process that is stopped at its end no longer wakes up for a signal.
+        // A signal no longer wakes a process that is stopped at its end.
         let _ = ptrace::cont(Pid::from_raw(self.pid()), None);
         loop {
             let (pid, status) = wait(self.pid())?;
             if pid == self.pid() && (libc::WIFEXITED(status) || libc::WIFSIGNALED(status)) {
                 return Ok(());
             }
-            // A stop that was pending when it was killed.
+            // The stop was pending when the process was killed.
             let _ = ptrace::cont(Pid::from_raw(pid), None);
         }
     }

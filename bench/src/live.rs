@@ -1,4 +1,4 @@
-//! Many instances at once: what the next start costs, and what each has in memory.
+//! Many instances at once: measures the next start, and the memory of each.
 
 use crate::start::Starter;
 use crate::stats::Summary;
@@ -7,16 +7,16 @@ use serde::Serialize;
 use std::io::Read;
 use std::process::{Child, Stdio};
 
-/// With so many alive.
+/// The figures with this many alive.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Live {
     /// Instances that are alive and idle.
     pub(crate) count: u32,
     /// µs to the first output of the next one.
     pub(crate) next: Summary,
-    /// KiB: proportional share of one, mean of up to 50.
+    /// KiB: proportional share of one instance, mean of up to 50.
     pub(crate) pss: f64,
-    /// KiB that one shares with nobody.
+    /// KiB that one instance shares with no other process.
     pub(crate) uss: f64,
 }
 
@@ -24,7 +24,7 @@ pub(crate) struct Live {
 struct Crowd(Vec<Child>);
 
 impl Crowd {
-    /// One more, which has written its first output and waits for its standard input to end.
+    /// Starts one more, which has written its first output and waits for the end of its standard input.
     fn add(&mut self, starter: &Starter) -> Result<()> {
         let mut command = starter.command()?;
         let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
@@ -33,7 +33,8 @@ impl Crowd {
         let input = child.stdin.take();
         self.0.push(child);
         output.context("no pipe")?.read_exact(&mut byte).context("an idle program said nothing")?;
-        // Without descriptors of ours in the thousands: it sleeps in pause() and does not look at its pipes again.
+        // The benchmark keeps no descriptors of it, since there are thousands: it sleeps in pause() and no longer uses
+        // its pipes.
         drop(input);
         Ok(())
     }

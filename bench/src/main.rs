@@ -1,15 +1,15 @@
 //! Ordinary starts against starts from a snapshot.
 //!
 //! ```text
-//!  cases   what is measured: programs that scripts/bench.sh has put into the working directory
-//!  start   one start, timed: to the first output, to the exit        rate   starts per second
-//!  count   one start under ptrace: system calls, VMAs, pages          live   many instances at once
-//!  warm    fork of a parent that has everything in memory             peers  other tools, where installed
-//!  prepared  a request to a pool of prepared instances              warmed  small against large, without ordinary starts
-//!  report  tables        plot  pictures        stats  medians and spread
+//!  cases     the programs that scripts/bench.sh has put into the working directory
+//!  start     one start, timed: to the first output, to the exit    rate    starts per second
+//!  count     one start under ptrace: system calls, VMAs, pages     live    many instances at once
+//!  warm      fork of a parent that has everything in memory        peers   other tools, if installed
+//!  prepared  a request to a pool of prepared instances             warmed  small against large
+//!  report    tables        plot  pictures        stats  medians and spread
 //! ```
-//! Ways to start are measured in turns, one run of each in every round, so that whatever else the machine does
-//! meets all of them alike. Everything is a median; the spread is the interquartile range.
+//! The ways to start are measured in turns, one run of each in every round, so that other load of the machine meets all
+//! of them alike. All figures are medians; the spread is the interquartile range.
 
 mod cases;
 mod count;
@@ -42,7 +42,7 @@ pub(crate) struct Cli {
     /// Seconds for which starts per second are counted
     #[arg(long, value_name = "S", default_value_t = 2.0)]
     seconds: f64,
-    /// How many instances are alive while the next one is started (repeatable)
+    /// Number of instances that are alive while the next one is started (repeatable)
     #[arg(long, value_name = "N", default_values_t = [1, 100, 1000, 5000])]
     live: Vec<u32>,
     /// Write all figures to this file

@@ -18,13 +18,13 @@ use std::process::{Command, Stdio};
 /// One way to start a case.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Way {
-    /// To the first output; to the exit where there is none.
+    /// Time to the first output, or to the exit if there is none.
     pub(crate) first: Summary,
-    /// Until the process has been reaped; none for servers.
+    /// Time until the process has been reaped; `None` for servers.
     pub(crate) exit: Option<Summary>,
     /// Page faults, median.
     pub(crate) faults: f64,
-    /// What the kernel did for one of them.
+    /// The counts of one start.
     pub(crate) counts: Option<Counts>,
 }
 
@@ -32,9 +32,9 @@ pub(crate) struct Way {
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Row {
     pub(crate) name: String,
-    /// MiB of heap, where the row is one of a series.
+    /// MiB of heap, if the row belongs to a series.
     pub(crate) heap: Option<u32>,
-    /// Shared libraries, where the row is one of a series.
+    /// Number of shared libraries, if the row belongs to a series.
     pub(crate) libraries: Option<u32>,
     pub(crate) execve: Way,
     pub(crate) snaprun: Option<Way>,
@@ -62,7 +62,7 @@ pub(crate) struct Results {
     pub(crate) live: Option<[Vec<Live>; 2]>,
 }
 
-/// Where it was measured.
+/// The machine of the measurement.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Machine {
     kernel: String,
@@ -133,12 +133,12 @@ fn row(case: &Case, runs: u32, peers: &Peers) -> Result<Row> {
     let runs = if reference.first > 1e5 { runs.div_ceil(4) } else { runs };
     let mut started: Vec<Vec<Started>> = vec![Vec::new(); starters.len()];
     let (mut forks, mut released) = (Vec::new(), Vec::new());
-    // One round more than is counted: files come into memory.
+    // There is one more round than is counted, which brings the files into memory.
     for round in 0..=runs {
         for (starter, list) in starters.iter().zip(&mut started) {
             let run = starter.start()?;
             if run.output != reference.output {
-                bail!("{} wrote something else than the ordinary start", starter.words.join(" "));
+                bail!("{} wrote another output than the ordinary start", starter.words.join(" "));
             }
             if round > 0 {
                 list.push(run);
@@ -222,7 +222,7 @@ fn train(tag: &str, tuned: &str, starter: &Starter) -> Result<()> {
     Ok(())
 }
 
-/// Takes the snapshot `tag`.
+/// Makes the snapshot `tag`.
 fn create(tag: &str, at: &str, options: &[&str], stdin: &str, program: &[String]) -> Result<()> {
     let made = Command::new("snapshotter")
         .args(["create", "--tag", tag, "--at", at, "--stdin", stdin, "--timeout", "300"])

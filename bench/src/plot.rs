@@ -1,4 +1,4 @@
-//! Pictures: every case as bars, and what a start costs by heap, libraries and live instances.
+//! Draws pictures: every case as bars, and the time of a start by heap, libraries and live instances.
 
 use crate::measure::{Results, Row};
 use crate::report::series;

@@ -1,4 +1,4 @@
-//! Prepared instances: what a request to a pool takes to its first output.
+//! Prepared instances: measures a request to a pool up to its first output.
 
 use crate::start::{Starter, micros, settle};
 use anyhow::{Context, Result, bail};
@@ -22,8 +22,8 @@ impl Prepared {
         Ok(Prepared { pool, args: starter.words.iter().skip(2).cloned().collect(), stdin: starter.stdin.clone() })
     }
 
-    /// µs to the first output of one instance, which must write `wanted`. Others are being prepared neither before nor
-    /// meanwhile.
+    /// µs to the first output of one instance, which must write `wanted`. No other instance is being prepared at that
+    /// time.
     pub(crate) fn release(&self, wanted: &[u8]) -> Result<f64> {
         let begin = Instant::now();
         settle();
@@ -48,7 +48,7 @@ impl Prepared {
         output.truncate(got);
         reader.read_to_end(&mut output)?;
         if !child.wait()?.success() || output != wanted {
-            bail!("an instance of the pool did something else than the ordinary start");
+            bail!("an instance of the pool did not do the same as the ordinary start");
         }
         Ok(first)
     }

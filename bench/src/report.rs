@@ -99,7 +99,7 @@ fn costs(results: &Results) {
     }
 }
 
-/// The figures that say whether it is worth it, each a ratio of two that were measured in turns.
+/// The figures that decide, each a ratio of two that were measured in turns.
 fn ratios(results: &Results) {
     let row = |name: &str| results.rows.iter().find(|row| row.name == name);
     let mut lines: Vec<(String, f64)> = Vec::new();

@@ -8,7 +8,7 @@ use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-/// How to start something: words, standard input, when it counts as started.
+/// A way to start a program: words, standard input, and the event that counts as started.
 #[derive(Clone, Debug)]
 pub(crate) struct Starter {
     /// Program and arguments.
@@ -19,7 +19,7 @@ pub(crate) struct Starter {
     pub(crate) ready: Ready,
 }
 
-/// What the first output of a program is.
+/// The event that counts as the first output of a program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Ready {
     /// The first byte on standard output; the exit, if there is none.
@@ -28,12 +28,12 @@ pub(crate) enum Ready {
     Ping(u16),
 }
 
-/// What one start took.
+/// The times of one start.
 #[derive(Clone, Debug)]
 pub(crate) struct Started {
     /// µs to the first output.
     pub(crate) first: f64,
-    /// µs until the process has been reaped; none for a server, which is killed.
+    /// µs until the process has been reaped; `None` for a server, which is killed.
     pub(crate) exit: Option<f64>,
     /// Page faults of the process.
     pub(crate) faults: i64,
@@ -65,7 +65,7 @@ impl Starter {
         command.stdout(writer);
         let begin = Instant::now();
         let child = command.spawn().with_context(|| self.words.join(" "))?;
-        // The command holds the writing end, which must be closed for the end of the output to be seen.
+        // The command holds the writing end, which must be closed so that the output has an end.
         drop(command);
         let mut output = vec![0; 4096];
         let got = reader.read(&mut output)?;
@@ -91,8 +91,8 @@ impl Starter {
     }
 }
 
-/// Lets what was started before come to its end: a parent reaps its child, a pool prepares the next instance. This processor
-/// stays awake meanwhile: a sleep would add its waking up to what is measured next.
+/// Lets earlier work come to its end: a parent reaps its child, a pool prepares the next instance. This processor stays
+/// awake meanwhile, since a sleep would add its wake-up to the next measurement.
 pub(crate) fn settle() {
     let begin = Instant::now();
     while begin.elapsed() < Duration::from_millis(1) {
@@ -125,7 +125,7 @@ fn ping(port: u16, begin: Instant) -> Result<f64> {
     bail!("nothing answers on port {port}")
 }
 
-/// Waits for the end of `child`, which must be a success where `words` say what it is; its page faults.
+/// Waits for the end of `child`, which must be a success if there are `words`, which name it. Returns its page faults.
 fn reap(child: Child, words: Option<&[String]>) -> Result<i64> {
     let mut status = 0;
     // SAFETY: plain old data, filled by the call.

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-/// What many runs of one thing gave: microseconds, unless a field's name says otherwise.
+/// The results of many runs, in microseconds unless a field's name has another unit.
 #[derive(Clone, Copy, Debug, Default, Serialize)]
 pub(crate) struct Summary {
     /// Half of the runs gave less.

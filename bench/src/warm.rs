@@ -1,4 +1,4 @@
-//! Fork of a warm parent: what a start costs where a process that has everything in memory may stay alive.
+//! Fork of a warm parent: the time of a start if a process that has everything in memory may stay alive.
 //!
 //! The parent reads a byte from its standard input for every start, forks, and waits for its child before the next.
 
@@ -24,7 +24,7 @@ impl Warm {
         let parent =
             Command::new(program).args(args).stdin(input).stdout(writer).spawn().with_context(|| words.join(" "))?;
         let mut warm = Warm { parent, requests, output };
-        // Once uncounted: it answers when it has initialised.
+        // The first fork is not counted: the parent answers when it has initialised.
         warm.fork()?;
         Ok(warm)
     }

@@ -1,6 +1,6 @@
-//! What is compared across cases, in turns: the shortest starts with the floor; large heaps with small ones and pools with
-//! forks, without an ordinary start between them, which for a large heap writes all of it and leaves nothing of anybody
-//! else in the processor's caches.
+//! Comparisons across cases, measured in turns: the shortest starts with the floor, large heaps with small ones, and
+//! pools with forks. There is no ordinary start in between: with a large heap it writes all of that, and evicts all
+//! other data from the processor's caches.
 
 use crate::cases::{self, Case, Series};
 use crate::prepared::Prepared;
@@ -23,7 +23,7 @@ pub(crate) struct Warmed {
     pub(crate) fork: Summary,
 }
 
-/// Measures `runs` rounds; all cases have been measured before, so that their snapshots are there.
+/// Measures `runs` rounds; all cases have been measured before, so that their snapshots exist.
 pub(crate) fn measure(runs: u32) -> Result<Option<Warmed>> {
     let all = cases::all();
     let noop = all.iter().find(|case| case.name == cases::NOOP);

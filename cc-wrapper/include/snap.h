@@ -11,11 +11,11 @@
  *         return serve(argc, argv);
  *     }
  *
- * C99 and C++98 and later (also -ansi), gcc and clang, Linux. There is no library to link: a program that is started
- * in the ordinary way pays two failing system calls, and one for each function that it registers; one that only
- * includes this header pays nothing.
+ * The header works with C99 and C++98 and later (also -ansi), with gcc and clang, on Linux. There is no library to
+ * link. A program that is started in the ordinary way makes two failing system calls, and one for each function that
+ * it registers. A program that only includes this header pays nothing.
  *
- * The functions are for one thread at a time. They may be called from shared libraries, too.
+ * Only one thread at a time may call the functions. Shared libraries may call them, too.
  * Define SNAP_NO_STDIO for a program without <stdio.h>; snap_ready() then flushes nothing. A C++ program that has
  * called std::ios::sync_with_stdio(false) flushes its own streams first.
  */
@@ -43,9 +43,9 @@
 #define SNAP_OP_SECRET 2UL    /* a, b: address and length of memory that is never stored */
 #define SNAP_OP_HOOK 3UL      /* a: struct snap_hook to call in a restored instance */
 
-/* What is done in an instance before the program goes on; tools that warn of equal random numbers look at it. */
-#define SNAP_HOOKS_OWN 1U      /* functions of the program's choice are called */
-#define SNAP_HOOKS_LANGUAGE 2U /* the generators that its language brings are seeded anew */
+/* Actions in an instance before the program goes on. Tools that warn of equal random numbers read them. */
+#define SNAP_HOOKS_OWN 1U      /* the program calls functions of its choice */
+#define SNAP_HOOKS_LANGUAGE 2U /* the generators of its language are seeded anew */
 
 #ifdef __cplusplus
 extern "C" {
@@ -60,7 +60,7 @@ extern "C" {
 
 struct snap_hook;
 
-/* Filled at restore, before SNAP_OP_READY returns. */
+/* The loader fills it before SNAP_OP_READY returns. */
 struct snap_info {
     uint32_t size;     /* in: sizeof(struct snap_info) */
     uint32_t restored; /* 1 in a restored instance */
@@ -69,21 +69,21 @@ struct snap_info {
     char **envp;
     uint64_t generation;     /* different in every instance */
     uint64_t hooks;          /* in: a sum of SNAP_HOOKS_… */
-    struct snap_hook *first; /* what was registered by SNAP_OP_HOOK, in order, wherever in the program */
+    struct snap_hook *first; /* all hooks of the program, in order of registration */
 };
 
-/* A function that whoever marks the point calls in a restored instance. */
+/* A function that the code which marks the point calls in a restored instance. */
 struct snap_hook {
     struct snap_hook *next; /* set by the snapshotter */
     void (*fn)(void *);
     void *arg;
-    struct snap_info *info; /* in: to be filled, too; NULL: none */
+    struct snap_info *info; /* in: another structure to fill; NULL: none */
 };
 
-/* Everything below that ends in an underscore is private. One object per executable or shared library. */
+/* All names below that end in an underscore are private. Each executable or shared library has one object. */
 extern struct snap_info snapfn_info_ __attribute__((visibility("hidden")));
 
-/* C has no definition that is emitted where it is used and merged with its copies; the assembler does. `.ifndef`
+/* C has no definition that is emitted at its use and merged with its copies, but the assembler has one. `.ifndef`
  * keeps one copy per assembled file (the code may be inlined often, and LTO joins files), the group one per link. */
 #define SNAP_DEFINE_(section, align, label, body) \
     __asm__(".ifndef " label "\n"                 \
@@ -109,7 +109,7 @@ void _IO_list_unlock(void) __attribute__((weak));
 size_t __fpending(FILE *) SNAP_NOTHROW_;
 #endif
 
-/* Flushes every stream that something was written to. fflush(NULL) also takes the locks of all others, and a thread that
+/* Flushes every stream that has unwritten output. fflush(NULL) would also lock all other streams, and a thread that
  * waits for input has the lock of its stream until the input comes. */
 static __inline__ void snap_flush_(void) {
 #ifdef __GLIBC__
@@ -131,7 +131,7 @@ static __inline__ struct snap_info *snap_info_(void) {
     return &snapfn_info_;
 }
 
-/* Tells tools that read the file that the program marks a snapshot point: a note (name SNAPFN, type 1) in a loaded
+/* Marks the file, for tools that read it, as one that marks a snapshot point: a note (name SNAPFN, type 1) in a loaded
  * section, which `strip` keeps. The empty relocation keeps it through --gc-sections exactly as long as the code. */
 #define SNAP_MARK_()                                                                       \
     do {                                                                              \
@@ -142,7 +142,7 @@ static __inline__ struct snap_info *snap_info_(void) {
 
 /* Marks the snapshot point. Returns 0 in an ordinary run and while a snapshot is made, 1 in a restored instance,
  * after the functions of snap_on_restore() have run. While a snapshot is made it flushes stdio first, or every instance
- * would print again what was buffered. With musl, no other thread may wait for input in stdio then. Keeps errno. */
+ * would print the buffered text again. With musl, no other thread may wait for input in stdio then. Keeps errno. */
 static __inline__ int snap_ready(void) {
     struct snap_info *info = snap_info_();
     struct snap_hook *hook;
@@ -163,9 +163,9 @@ static __inline__ int snap_ready(void) {
     return info->restored != 0;
 }
 
-/* Has `fn(arg)` called in every restored instance, in the order of registration, before snap_ready() returns: to
- * reseed, reconnect, read a clock again. Where `fn` is in a shared library that is unloaded, it is not called. Returns
- * 0, or -1 without memory. Keeps errno otherwise. */
+/* Makes every restored instance call `fn(arg)`, in the order of registration, before snap_ready() returns: to reseed,
+ * reconnect, read a clock again. If `fn` is in a shared library that is unloaded, it is not called. Returns 0, or -1 if
+ * there is no memory. Keeps errno otherwise. */
 static __inline__ int snap_on_restore(void (*fn)(void *), void *arg) {
     int saved = errno;
     struct snap_hook *hook = (struct snap_hook *)malloc(sizeof *hook);
@@ -175,7 +175,7 @@ static __inline__ int snap_on_restore(void (*fn)(void *), void *arg) {
     hook->arg = arg;
     hook->info = snap_info_();
     hook->info->size = (uint32_t)sizeof *hook->info;
-    /* In an ordinary run nobody calls it. */
+    /* In an ordinary run no code calls it. */
     if (prctl(SNAP_PRCTL, SNAP_OP_HOOK, (unsigned long)hook, 0UL, 0UL) < 0) free(hook);
     errno = saved;
     return 0;
@@ -192,14 +192,14 @@ static __inline__ char **snap_envp(void) {
     return snap_info_()->envp;
 }
 
-/* A number that no other instance has; 0 in an ordinary run. Like arguments and environment, it is known in every
- * executable and shared library that has called snap_ready() or snap_on_restore() before the point. */
+/* A number that no other instance has; 0 in an ordinary run. Like arguments and environment, every executable and
+ * shared library has it that has called snap_ready() or snap_on_restore() before the point. */
 static __inline__ uint64_t snap_generation(void) {
     return snap_info_()->generation;
 }
 
-/* Keeps memory out of the snapshot; it is zero in every instance. Returns 1 where that was noted; 0 in an ordinary
- * run, and where [ptr, ptr + len) is empty or not all memory of the program. Keeps errno. */
+/* Keeps memory out of the snapshot; it is zero in every instance. Returns 1 if the snapshotter has recorded that; 0 in
+ * an ordinary run, and if [ptr, ptr + len) is empty or not all memory of the program. Keeps errno. */
 static __inline__ int snap_secret(const void *ptr, size_t len) {
     int saved = errno;
     int noted = prctl(SNAP_PRCTL, SNAP_OP_SECRET, (unsigned long)ptr, (unsigned long)len, 0UL) >= 0;

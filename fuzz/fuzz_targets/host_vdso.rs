@@ -1,4 +1,4 @@
-//! The host's vDSO: whatever it is, nothing outside of it is looked at or named.
+//! The host's vDSO: for any bytes, the code reads and names nothing outside of them.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

@@ -1,4 +1,4 @@
-//! Layers, compressed or not: nothing but the expected files comes out, and no more of them than their sizes.
+//! Layers, compressed or not: only the expected files come out, and no more bytes than their sizes.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

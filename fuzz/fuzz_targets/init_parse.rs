@@ -1,5 +1,5 @@
-//! Init data files. The checksum is put right first, so that the fuzzer reaches what lies behind it; a file that is
-//! accepted must be the very one that the writer makes of its contents.
+//! Init data files. The target corrects the checksum first, so that the fuzzer reaches the checks behind it. A file
+//! that is accepted must be the one that the writer makes of its contents.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

@@ -1,4 +1,4 @@
-//! Requests to a pool and to a prepared instance: what is accepted can be walked as it is there.
+//! Requests to a pool and to a prepared instance. An accepted one can be walked as the instance does.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
@@ -16,7 +16,7 @@ fuzz_target!(|data: &[u8]| {
             continue;
         }
         assert!(header.descriptors() <= DESCRIPTORS_MAX && header.strings <= STRINGS_MAX);
-        // As the instance does it: one string behind the other, from the first byte to the last.
+        // The instance walks one string behind the other, from the first byte to the last.
         let mut rest = strings;
         let mut count = 0;
         while count < header.argc + header.envc {

@@ -1,4 +1,5 @@
-//! Files of /proc. The kernel is trusted, but names of threads and paths are the program's; the first byte says which.
+//! Files of /proc. The kernel is trusted, but the program chooses names of threads and paths. The first byte selects
+//! the file.
 #![no_main]
 #![allow(dead_code, reason = "the snapshotter uses the rest")]
 

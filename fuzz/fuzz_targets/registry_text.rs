@@ -1,4 +1,4 @@
-//! What comes from registries, and their names: the first byte says what the rest is.
+//! Text from registries, and their names. The first byte selects the kind of the rest.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
@@ -47,6 +47,6 @@ fn check_reference(text: &str, default: Option<&str>) {
     assert!(reference.tag.is_some() || reference.digest.is_some());
     let tag = reference.tag.as_deref().unwrap_or(DEFAULT_TAG);
     assert!(!tag.is_empty() && tag.len() <= 128 && !tag.contains(['/', ':', '@']));
-    // The store keeps what was pulled under this name.
+    // The store records pulled images under this name.
     assert!(snapfn_store::Image::parse(&reference.to_string()).is_ok(), "{reference}");
 }

@@ -1,4 +1,5 @@
-//! The search for credentials, in any bytes: in order, without overlap, found again when cut out with their surroundings.
+//! The search for credentials, in any bytes. Findings are in order, without overlap, and found again when cut out with
+//! their surroundings.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
@@ -14,7 +15,7 @@ fuzz_target!(|data: &[u8]| {
         assert!(range.start >= end && range.start < range.end && range.end <= data.len() && !kind.is_empty());
         end = range.end;
     }
-    // Whatever lies before it.
+    // The result does not depend on the bytes before it.
     if let Some((kind, range)) = found.first() {
         let from = range.start.saturating_sub(1);
         let again = PATTERNS.find(&data[from..]);

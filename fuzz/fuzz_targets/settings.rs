@@ -1,4 +1,4 @@
-//! Files of the user: docker's credentials, our configuration, keys; and signatures. The first byte says which.
+//! Files of the user: docker's credentials, the configuration, keys; and signatures. The first byte selects the file.
 #![no_main]
 #![allow(dead_code, missing_debug_implementations, reason = "snaprepo uses the rest")]
 
@@ -46,7 +46,7 @@ fuzz_target!(|data: &[u8]| {
             Err(error) => assert!(error.to_string().len() < 400),
         },
         _ => {
-            // Nobody makes a signature by guessing.
+            // A guessed signature must not be valid.
             let key = PublicKey::parse_or_read(KEY).unwrap();
             assert_eq!(key.verify(b"snapfn image signature 1\n", &text), None);
         }

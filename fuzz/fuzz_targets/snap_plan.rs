@@ -1,6 +1,6 @@
-//! Plans. Sizes and checksum are put right first, so that the fuzzer reaches what lies behind them; a plan that is
-//! accepted must hold all that is promised of one. Half of the mutations are of records: a field set to a value at some
-//! border, a record copied, moved or removed.
+//! Plans. The target corrects sizes and checksum first, so that the fuzzer reaches the checks behind them. An accepted
+//! plan must keep all promises. Half of the mutations change records: they set a field to a value at a limit, or copy,
+//! move or remove a record.
 #![no_main]
 
 #[path = "../../crates/format/tests/common/contract.rs"]
@@ -60,7 +60,7 @@ impl Random {
     }
 }
 
-/// Table slots, and the size of what each holds.
+/// Table slots, and the size of the records of each.
 const SIZES: [(TableId, usize); 12] = [
     (TableId::Files, size_of::<File>()),
     (TableId::Ops, size_of::<Op>()),
@@ -106,9 +106,9 @@ fn table(data: &[u8], slot: usize) -> Option<(usize, u64)> {
     Some((u32_at(data, at)? as usize, u32_at(data, at + 4)?.into()))
 }
 
-/// Changes one record; the new size, or nothing where there is none to change.
+/// Changes one record. Returns the new size, or `None` if there is no record to change.
 fn mutate_records(data: &mut [u8], size: usize, max_size: usize, random: &mut Random) -> Option<usize> {
-    // Operations and descriptors are what has most rules.
+    // Operations and descriptors have the most rules.
     let which = [1, 1, 1, 4, 10, random.below(12) as usize][random.below(6) as usize];
     let (slot, record) = (SIZES[which].0 as usize, SIZES[which].1);
     let (start, count) = table(&data[..size], slot).filter(|(_, count)| *count > 0)?;

@@ -1,4 +1,4 @@
-//! snapcc's command line and response files: what is understood of it loses nothing, and quoting is undone exactly.
+//! snapcc's command line and response files: parsing loses nothing, and undoes quoting exactly.
 #![no_main]
 #![allow(dead_code, reason = "the driver uses the rest")]
 
@@ -54,7 +54,7 @@ fuzz_target!(|data: &[u8]| {
     let words: Vec<Word> = words.iter().enumerate().map(|(origin, text)| Word { text: text.clone(), origin }).collect();
     let plan = plan::plan(&words, count);
     assert!(plan.include_at.is_none_or(|at| at <= count));
-    // What comes before `--` is all that decides how the rest is read.
+    // Only the arguments before `--` decide how the rest is read.
     let is_end = |arg: &Arg<'_>| *arg == Arg::EndOfFlags;
     if parsed.iter().filter(|arg| is_end(arg)).count() == 1 && plan.include_at.is_some() {
         let at = plan.include_at.unwrap();

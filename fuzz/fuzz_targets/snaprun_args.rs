@@ -26,7 +26,7 @@ fn stack(args: &[&[u8]], env: &[&[u8]], aux: &[u8]) -> Stack {
     words.extend(addresses(&env));
     words.push(0);
     for pair in aux.as_chunks::<16>().0.iter().filter(|pair| pair[..8] != [0; 8]) {
-        // Addresses are the kernel's own: those are not followed here.
+        // These values are addresses of the kernel, which the target does not follow.
         let (kind, value) = pair.split_at(8);
         words.extend([kind, value].map(|word| u64::from_le_bytes(word.try_into().unwrap())));
     }
@@ -81,7 +81,7 @@ fuzz_target!(|data: &[u8]| {
     }
 });
 
-/// What is accepted of a name becomes plain path components, and prints to itself.
+/// An accepted name becomes plain path components, and prints to itself.
 fn check_name(text: &[u8]) {
     let ours = Target::of(text);
     match snapfn_store::Target::parse(OsStr::from_bytes(text)) {
@@ -109,7 +109,7 @@ fn plain(components: &[&str]) {
     }
 }
 
-/// An address that is accepted is shown as text that means the same.
+/// An accepted address prints to text with the same meaning.
 fn check_address(text: &[u8]) {
     let Some(spec) = Spec::parse(text) else { return };
     let Spec::Exact(address) = spec else { return };

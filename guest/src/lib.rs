@@ -14,9 +14,9 @@
 //! Started in the ordinary way, the same program is an ordinary program: [`ready`] returns `false` after two system calls
 //! that fail, and every other function does nothing.
 //!
-//! What the crate calls is the protocol of `<snap.h>` (FORMAT.md, "Protocol of the snapshot point"), so programs in Rust
-//! may be mixed with C, and hooks of both are called in one order. Linux only; on other systems the crate does not
-//! compile, so depend on it under `[target.'cfg(target_os = "linux")'.dependencies]`.
+//! The crate calls the protocol of `<snap.h>` (FORMAT.md, "Protocol of the snapshot point"), so a program may mix Rust
+//! and C, and hooks of both run in one order. Linux only; on other systems the crate does not compile, so depend on it
+//! under `[target.'cfg(target_os = "linux")'.dependencies]`.
 
 #[cfg(not(target_os = "linux"))]
 compile_error!("snapfn-guest needs Linux: depend on it under [target.'cfg(target_os = \"linux\")'.dependencies]");
@@ -29,11 +29,11 @@ use std::io::Write;
 /// Marks the snapshot point. Returns `true` in an instance, and `false` in an ordinary run and in the program that the
 /// snapshot is made of.
 ///
-/// Before the point it flushes Rust's and C's output streams, since every instance would print again what they still hold.
-/// In an instance it returns after the functions of [`on_restore`] have run. A second call changes nothing: it returns what
-/// the first one did.
+/// Before the point it flushes Rust's and C's output streams, since every instance would print again the text that they
+/// still hold. In an instance it returns after the functions of [`on_restore`] have run. A second call changes nothing
+/// and returns the result of the first one.
 pub fn ready() -> bool {
-    // An error here is one of the stream, which the program meets at its next write.
+    // An error is one of the stream, and the program gets it at its next write.
     let _ = std::io::stdout().flush();
     protocol::ready()
 }
@@ -47,10 +47,10 @@ pub fn on_restore(function: impl FnOnce() + Send + 'static) {
     protocol::on_restore(Box::new(function));
 }
 
-/// The arguments of this instance, the program's name first; in an ordinary run those of the process.
+/// The arguments of this instance, the program's name first. In an ordinary run they are those of the process.
 ///
-/// `std::env::args` keeps what the program was given when the snapshot was made: at a later point than `main` nobody knows
-/// where else the program keeps its arguments.
+/// `std::env::args` keeps the arguments of the program that the snapshot was made of: at a later point than `main`, the
+/// snapshotter cannot know where else the program keeps its arguments.
 pub fn args() -> impl ExactSizeIterator<Item = OsString> + DoubleEndedIterator {
     protocol::args().unwrap_or_else(|| std::env::args_os().collect()).into_iter()
 }
@@ -61,9 +61,9 @@ pub fn generation() -> Option<u64> {
     protocol::generation()
 }
 
-/// Keeps the bytes of `secret`, and every copy of them in the program's memory, out of the snapshot: an instance has zeros
-/// there. The bytes must stay where they are until the point. Returns whether the range was noted; `false` in an ordinary
-/// run and for an empty slice.
+/// Keeps the bytes of `secret`, and every copy of them in the program's memory, out of the snapshot: an instance has
+/// zeros there. The bytes must stay where they are until the point. Returns whether the range was recorded; `false` in
+/// an ordinary run and for an empty slice.
 pub fn secret(secret: &[u8]) -> bool {
     protocol::secret(secret)
 }

@@ -19,7 +19,7 @@ const OP_HOOK: c_ulong = 3;
 /// `struct snap_info` of `<snap.h>`: filled in an instance, before `OP_READY` returns.
 #[repr(C)]
 struct Info {
-    /// Bytes of the structure: set before it is registered.
+    /// Bytes of the structure. The program sets it before it registers the structure.
     size: u32,
     restored: u32,
     argc: i64,
@@ -40,11 +40,11 @@ struct Hook {
     info: *mut Info,
 }
 
-/// What the snapshotter registers, at an address that never changes.
+/// The registered structure, at an address that never changes.
 struct Registered(UnsafeCell<Info>);
 
-// SAFETY: the structure is written by the snapshotter and the loader, while no thread runs; the program only reads it, and
-// `size` has the same value whoever writes it.
+// SAFETY: the structure is written by the snapshotter and the loader, while no thread runs; the program only reads it,
+// and all writers of `size` write the same value.
 unsafe impl Sync for Registered {}
 
 static INFO: Registered = Registered(UnsafeCell::new(Info {
@@ -65,9 +65,9 @@ unsafe extern "C" {
     fn __errno_location() -> *mut c_int;
 }
 
-/// Asks the snapshotter; a negative number where there is none. Keeps `errno`.
+/// Asks the snapshotter. Returns a negative number if there is none. Keeps `errno`.
 fn call(operation: c_ulong, a: c_ulong, b: c_ulong) -> c_int {
-    // SAFETY: the kernel knows no such option, and the snapshotter writes to no memory but what is registered here. `errno`
+    // SAFETY: the kernel has no such option, and the snapshotter writes only to memory that is registered here. `errno`
     // is this thread's own.
     unsafe {
         let saved = *__errno_location();
@@ -89,9 +89,10 @@ fn register_info() {
     call(OP_INFO, INFO.0.get() as c_ulong, 0);
 }
 
-/// Tells tools that read the executable that the program marks a snapshot point: a note (name SNAPFN, type 1) that `strip`
-/// keeps. The empty relocation keeps it through `--gc-sections` exactly as long as the code that marks the point. Each object
-/// file has the name once (`.ifndef`), and each linked file (the group), so that copies of this code do no harm.
+/// Marks the executable, for tools that read it, as a program that marks a snapshot point: a note (name SNAPFN, type 1)
+/// that `strip` keeps. The empty relocation keeps it through `--gc-sections` exactly as long as the code that marks the
+/// point. Each object file has the name once (`.ifndef`), and each linked file (the group), so that copies of this code
+/// do no harm.
 #[inline(always)]
 #[allow(named_asm_labels)]
 fn mark() {
@@ -119,7 +120,7 @@ fn mark() {
     }
 }
 
-/// Marks the point; whether this is an instance.
+/// Marks the point. Returns whether this is an instance.
 #[inline(never)]
 pub(crate) fn ready() -> bool {
     mark();
@@ -129,7 +130,7 @@ pub(crate) fn ready() -> bool {
     if call(OP_READY, 0, 0) == 1 {
         let mut hook = info!(first);
         while !hook.is_null() {
-            // SAFETY: the snapshotter has linked hooks whose memory and function it has found mapped.
+            // SAFETY: the snapshotter links only hooks whose memory and function are mapped.
             unsafe {
                 let Hook { next, function, argument, .. } = hook.read();
                 function(argument);
@@ -145,14 +146,15 @@ type Function = Box<dyn FnOnce() + Send>;
 pub(crate) fn on_restore(function: Function) {
     let argument = Box::into_raw(Box::new(Some(function))).cast::<c_void>();
     let hook = Box::into_raw(Box::new(Hook { next: null_mut(), function: run, argument, info: INFO.0.get() }));
-    // Where the snapshotter has noted them, they stay for the rest of the process. In an ordinary run nobody calls them.
+    // If the snapshotter has recorded them, they stay for the rest of the process. In an ordinary run no code calls
+    // them.
     if call(OP_HOOK, hook as c_ulong, 0) < 0 {
-        // SAFETY: both were made above and nobody else knows them.
+        // SAFETY: both were made above, and no other code has them.
         drop(unsafe { (Box::from_raw(hook), Box::from_raw(argument.cast::<Option<Function>>())) });
     }
 }
 
-/// Calls the function behind `argument`, which [`on_restore`] has made, the first time.
+/// Calls the function behind `argument`, which [`on_restore`] has made, at the first call.
 unsafe extern "C" fn run(argument: *mut c_void) {
     // SAFETY: the argument of a hook is never freed, and hooks run one after the other in one thread.
     let function = unsafe { &mut *argument.cast::<Option<Function>>() };

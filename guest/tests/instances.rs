@@ -23,7 +23,7 @@ fn an_ordinary_run_is_an_ordinary_run() {
 fn an_instance_has_arguments_hooks_and_no_secret() {
     let workspace = Workspace::new();
     let exe = greet();
-    // No --at: the note in the executable tells where the point is.
+    // There is no --at: the note in the executable selects the point.
     workspace.created(&["--tag", "greet", "--", exe.to_str().unwrap(), "nobody"]);
     for (args, greetings) in [(&["greet"][..], ""), (&["greet", "you", "me"], "hello you\nhello me\n")] {
         let outcome = workspace.snaprun(args).run();

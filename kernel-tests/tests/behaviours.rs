@@ -39,7 +39,7 @@ fn check(name: &str, missing: Allowed) {
     };
     match probe.run() {
         Outcome::Works => {}
-        // A crash of the experiment is never how a behaviour is missing.
+        // A missing behaviour never shows as a crash of the experiment.
         Outcome::Missing(what) if allowed && !what.starts_with("the experiment") => {
             eprintln!("skipped: {name} is missing on this host ({what}): {}", probe.consequence);
         }

@@ -1,4 +1,4 @@
-//! docs/internals/kernel.md lists every probe, as the probes themselves describe themselves.
+//! docs/internals/kernel.md lists every probe, with the text of the probe itself.
 //!
 //! `SNAPFN_BLESS=1` writes the table anew.
 

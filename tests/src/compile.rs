@@ -1,4 +1,4 @@
-//! The compilers and the ways to link that a corpus program is built in.
+//! The compilers and linkages in which a corpus program is built.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -26,7 +26,7 @@ const VARIANTS: &[Variant] = &[
     Variant { name: "nopie", flags: &["-O2", "-no-pie", "-fno-pie"], musl: false },
     Variant { name: "musl-dynamic", flags: &["-O2"], musl: true },
     Variant { name: "musl-static", flags: &["-O2", "-static"], musl: true },
-    // The specs of musl-gcc know nothing of -static-pie: its start file and linker options are given by hand.
+    // The specs of musl-gcc lack -static-pie, so the command line names its start file and linker options.
     Variant {
         name: "musl-static-pie",
         flags: &[
@@ -56,7 +56,7 @@ impl Variant {
         self.name
     }
 
-    /// The compiler that `family` stands for here, which `SNAPFN_CC`/`SNAPFN_CXX` then name.
+    /// The compiler of `family` on this machine, for `SNAPFN_CC`/`SNAPFN_CXX`.
     #[must_use]
     pub fn compiler(self, family: &str, cxx: bool) -> &'static str {
         match (self.musl, family, cxx) {
@@ -76,7 +76,7 @@ impl Variant {
     }
 }
 
-/// Builds `program` and its libraries in `dir`; gives the executable.
+/// Builds `program` and its libraries in `dir`. Returns the executable.
 ///
 /// # Panics
 /// With the compiler's message.

@@ -23,21 +23,21 @@
 //! //! times: N                                            snapshots to take and compare (default: 1): for races
 //! ```
 //!
-//! A program that is refused goes on: after the message it prints what it prints in an ordinary run.
+//! A refused program goes on: after the message it prints the output of an ordinary run.
 
 use std::path::{Path, PathBuf};
 
-/// What instances of a program must be like, and what `create` must say.
+/// The required behaviour of instances, and the required message of `create`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub enum Verdict {
     /// Instances are the same as ordinary runs.
     #[default]
     Same,
-    /// There is no snapshot, and the message has all of these.
+    /// There is no snapshot, and the message has all of these texts.
     Refused(Vec<String>),
     /// One of the two.
     SameOrRefused(Vec<String>),
-    /// Instances are the same, or a note that `create` prints has all of these.
+    /// Instances are the same, or a note that `create` prints has all of these texts.
     SameOrNoted(Vec<String>),
 }
 
@@ -193,11 +193,11 @@ impl Program {
     }
 }
 
-/// The texts that a message must have. None at all would let any message pass.
+/// The texts that a message must have. An empty list is an error, since any message would pass.
 fn texts(value: &str) -> Result<Vec<String>, String> {
     let texts: Vec<String> = value.split('|').map(|text| text.trim().to_owned()).collect();
     if texts.iter().any(String::is_empty) {
-        return Err("TEXT | TEXT: what does the message have?".to_owned());
+        return Err("TEXT | TEXT: name the texts of the message".to_owned());
     }
     Ok(texts)
 }

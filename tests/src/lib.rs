@@ -1,13 +1,13 @@
-//! What the tests stand on: a scratch place with a store of its own ([`workspace`]), how a command is run and what it
-//! left behind ([`run`]), programs as a plain user has them ([`state`]), pools ([`pool`]), two stores and a registry
-//! between them ([`transport`]); and the oracle's parts: what a corpus program asks for ([`directives`]), how it is
-//! compiled ([`compile`]), and the comparison itself ([`trial`]).
+//! The base of the tests: a scratch place with a store of its own ([`workspace`]), commands and their results
+//! ([`run`]), programs of a plain user ([`state`]), pools ([`pool`]), and two stores with a registry between them
+//! ([`transport`]). The parts of the oracle are the directives of a corpus program ([`directives`]), its compilation
+//! ([`compile`]), and the comparison itself ([`trial`]).
 //!
 //! The statement that the oracle checks is `init + call == init + snapshot + restore + call`: standard output, standard
 //! error, exit status and files of an ordinary run are those of a restored one.
 //!
-//! A helper gives what it was asked for or fails the test at the line that called it. So none has a `Result` that every
-//! test would have to unwrap; a test that expects a failure looks at [`run::Outcome::status`].
+//! A helper returns its result or fails the test at the line that called it. So none returns a `Result` that every test
+//! would have to unwrap. A test that expects a failure checks [`run::Outcome::status`].
 
 pub mod compile;
 pub mod directives;
@@ -21,7 +21,7 @@ pub mod transport;
 pub mod trial;
 pub mod workspace;
 
-/// What was asked for, or a failure of the test that called, which says what was tried.
+/// Returns the value, or fails the calling test with the name of the action.
 #[track_caller]
 pub(crate) fn must<T, E: std::fmt::Display>(result: Result<T, E>, what: impl std::fmt::Display) -> T {
     match result {

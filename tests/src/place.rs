@@ -1,4 +1,4 @@
-//! Where the built binaries, the corpus and the scratch directories are.
+//! The places of the built binaries, the corpus and the scratch directories.
 
 use std::env;
 use std::os::unix::fs::PermissionsExt;
@@ -29,7 +29,7 @@ pub fn root() -> PathBuf {
     tests.parent().map(Path::to_owned).unwrap_or(tests)
 }
 
-/// One of our binaries.
+/// The path of one of the project's binaries.
 ///
 /// # Panics
 /// When it has not been built: a test that cannot find its subject must fail.
@@ -44,7 +44,8 @@ pub fn binary(name: &str) -> PathBuf {
     path
 }
 
-/// The C or C++ driver. Cargo cannot name a binary `snapc++`: it is a link to `snapcc`, made here where it is missing.
+/// The C or C++ driver. Cargo cannot name a binary `snapc++`: it is a link to `snapcc`, which this function makes if it
+/// is missing.
 #[must_use]
 pub fn driver(cxx: bool, scratch: &Path) -> PathBuf {
     let snapcc = binary("snapcc");
@@ -92,7 +93,7 @@ pub fn strict() -> bool {
     env::var_os("SNAPFN_STRICT_TESTS").is_some_and(|v| v == "1")
 }
 
-/// Says that a test cannot run here, which fails it where none may be left out.
+/// Prints why a test cannot run here. In strict mode, fails the test.
 ///
 /// # Panics
 /// Where [`strict`] says so.
@@ -104,7 +105,7 @@ pub fn skip(why: &str) {
 /// The distribution's own.
 pub const PYTHON: &str = "/usr/bin/python3";
 
-/// Whether it is there; else the test is skipped.
+/// Whether the tool is installed; else the test is skipped.
 #[must_use]
 pub fn has_python() -> bool {
     let is_there = Path::new(PYTHON).exists();

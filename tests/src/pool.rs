@@ -1,4 +1,4 @@
-//! A pool of prepared instances, as a plain user.
+//! A pool of prepared instances of a plain user.
 
 use std::path::PathBuf;
 use std::process::Child;
@@ -11,7 +11,7 @@ use crate::workspace::Workspace;
 /// `snaprun --pool`; killed when dropped.
 #[derive(Debug)]
 pub struct Pool {
-    /// Where it listens.
+    /// The socket on which it listens.
     pub socket: PathBuf,
     /// The pool.
     pub process: Child,
@@ -51,7 +51,7 @@ impl Pool {
         panic!("the pool does not listen");
     }
 
-    /// The processes that it has made and that still are.
+    /// The processes that it has made and that still exist.
     #[must_use]
     pub fn children(&self) -> Vec<u32> {
         let tasks = format!("/proc/{}/task", self.process.id());

@@ -1,7 +1,7 @@
 //! Programs that make random kernel state: `soak/random/random.c`, which is another program for each seed.
 //!
-//! Of each there is an ordinary run, a snapshot and an instance, as a plain user. An instance that prints anything else than
-//! the ordinary run is a silent difference; a program may be refused, if that is by name and the program goes on.
+//! Each gets an ordinary run, a snapshot and an instance, as a plain user. If an instance prints another output than
+//! the ordinary run, that is a silent difference. A program may be refused, if that is by name and the program goes on.
 
 use std::fmt;
 use std::ops::Range;
@@ -29,7 +29,7 @@ impl fmt::Display for Figures {
     }
 }
 
-/// What a program is, and what it prints in the ordinary way.
+/// A program, and its output in an ordinary run.
 struct Program<'a> {
     state: &'a State,
     exe: &'a str,

@@ -1,4 +1,4 @@
-//! Running one command to its end, with a limit, as a plain user without a capability to its name.
+//! Runs one command to its end, with a time limit, as a plain user without capabilities.
 
 use std::fmt;
 use std::fs::File;
@@ -14,7 +14,7 @@ use crate::must;
 /// The user and group of restored and ordinary runs when the tests run as root.
 pub const PLAIN_USER: u32 = 65534;
 
-/// No run of a corpus program takes as long as this, whatever else the machine does.
+/// The time limit of a run of a corpus program. It is long enough even on a loaded machine.
 const LIMIT: Duration = Duration::from_secs(60);
 
 /// A command to run.
@@ -28,7 +28,7 @@ pub struct Run {
     pub cwd: PathBuf,
     /// All of standard input.
     pub stdin: Vec<u8>,
-    /// Where standard input is kept as a file; a pipe without.
+    /// The file for standard input; without it, standard input is a pipe.
     pub stdin_file: Option<PathBuf>,
     /// Keep the privileges of the tests.
     pub privileged: bool,
@@ -58,7 +58,7 @@ impl Outcome {
         String::from_utf8_lossy(&self.stderr).into_owned()
     }
 
-    /// The same, of a command that must have ended with status 0.
+    /// The same, but the command must have ended with status 0.
     ///
     /// # Panics
     /// When it has not.
@@ -112,7 +112,7 @@ pub fn status_name(status: ExitStatus) -> String {
     }
 }
 
-/// Whether the tests themselves are privileged, so that runs have to drop something.
+/// Whether the tests themselves are privileged, so that runs must drop privileges.
 #[must_use]
 pub fn is_root() -> bool {
     std::fs::metadata("/proc/self").is_ok_and(|m| std::os::unix::fs::MetadataExt::uid(&m) == 0)
@@ -131,7 +131,7 @@ pub fn drop_privileges() -> Vec<String> {
 }
 
 impl Run {
-    /// The command line, as one could type it.
+    /// The command line in a form for the shell.
     #[must_use]
     pub fn shell(&self) -> String {
         let quoted = |s: &String| format!("'{}'", s.replace('\'', r"'\''"));
@@ -156,13 +156,13 @@ impl Run {
         let mut child = self.spawn_interactive();
         if let Some(mut pipe) = child.stdin.take() {
             let bytes = self.stdin.clone();
-            // A program that does not read its input closes the pipe: that is its right.
+            // A program may close the pipe without reading its input.
             thread::spawn(move || drop(pipe.write_all(&bytes)));
         }
         child
     }
 
-    /// Starts it with piped output and input; what goes into the latter is the caller's to write, unless it is a file.
+    /// Starts it with piped output and input. The caller writes the input, unless it is a file.
     ///
     /// # Panics
     /// When it cannot be started.
@@ -182,7 +182,7 @@ impl Run {
         must(command.spawn(), self.shell())
     }
 
-    /// Runs it to its end, whatever that is.
+    /// Runs it to its end, with any status.
     ///
     /// # Panics
     /// When it cannot be started, or does not end.

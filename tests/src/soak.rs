@@ -5,8 +5,8 @@
 //!            → perhaps rm, gc, verify → no process is left
 //!  the end   every tag still starts; gc without tags leaves an empty store; no temporary file, no shared memory
 //! ```
-//! Every step has a time limit. The same seed gives the same order; moments of kills are the machine's. The first thing
-//! that is not as it should be is a panic, before which cycle, seed and program are printed.
+//! Every step has a time limit. The same seed gives the same order; the moments of kills depend on the machine. The
+//! first fault is a panic, and before it the cycle, the seed and the program are printed.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -70,9 +70,9 @@ impl fmt::Display for Figures {
     }
 }
 
-/// Programs of `state/` that say the same in an ordinary run and in an instance. Not among them: what binds fixed
-/// addresses, what leaves System V objects to the next instance on purpose, what a plain user cannot look into, and
-/// what has links or FIFOs in the directory, which a reset of it does not bring back.
+/// Programs of `state/` that print the same in an ordinary run and in an instance. The list leaves out programs that
+/// bind fixed addresses, that leave System V objects to the next instance on purpose, that a plain user cannot read,
+/// and that have links or FIFOs in the directory, which a reset does not restore.
 const STATE: &[&str] = &[
     "attr_threads",
     "fd_deleted",
@@ -95,7 +95,7 @@ const STATE: &[&str] = &[
     "timer_kinds",
 ];
 
-/// Programs of the system that read their own program from standard input; those that are installed.
+/// Installed programs of the system that read their own program from standard input.
 const REAL: &[(&str, &[&str], &str)] = &[
     ("perl", &["-MPOSIX", "-MList::Util=sum", "-e", "local $/; eval <STDIN>"], "print sum(1..9), floor(2.5), \"\\n\""),
     ("gawk", &["BEGIN { for (i = 0; i < 999; i++) x[i] = i * i } { print NF, x[42] }"], "a b c\n"),
@@ -109,13 +109,13 @@ const REAL: &[(&str, &[&str], &str)] = &[
     ),
 ];
 
-/// A program at one point, and what its runs show.
+/// A program at one point, and the results of its runs.
 struct Subject {
     trial: Trial,
-    /// Compiled at first use; programs of the system are there.
+    /// The executable: it is compiled at first use, or is a program of the system.
     exe: Option<PathBuf>,
     expected: Option<Vec<Observed>>,
-    /// How long its last snapshot and instance took, for moments to kill at.
+    /// The times of its last snapshot and instance, from which the moments of kills are chosen.
     create: Duration,
     start: Duration,
 }
@@ -135,7 +135,7 @@ impl Subject {
 
 fn subjects() -> Vec<Subject> {
     let mut all = Vec::new();
-    // Left out is what is not the same in every instance, and what needs a command between the steps.
+    // The list leaves out programs that differ in every instance, and those that need a command between the steps.
     let is_plain =
         |program: &Program| program.verdict == Verdict::Same && program.before.is_none() && program.between.is_none();
     for program in corpus().into_iter().filter(is_plain) {
@@ -199,13 +199,13 @@ impl Random {
     }
 }
 
-/// Shared memory and message queues that anybody may see: names in /dev/shm, lines of /proc/sysvipc.
+/// Shared memory and message queues: names in /dev/shm, lines of /proc/sysvipc.
 fn shared_memory() -> Vec<String> {
     let mut all: Vec<String> =
         fs::read_dir("/dev/shm").into_iter().flatten().flatten().map(|entry| format!("{:?}", entry.path())).collect();
     for kind in ["shm", "msg", "sem"] {
         let text = fs::read_to_string(format!("/proc/sysvipc/{kind}")).unwrap_or_default();
-        // Kind, key and ID; the rest are times and counts.
+        // The line has kind, key and ID; the rest are times and counts.
         all.extend(text.lines().skip(1).map(|line| {
             let words: Vec<&str> = line.split_whitespace().take(2).collect();
             format!("{kind} {}", words.join(" "))
@@ -215,7 +215,7 @@ fn shared_memory() -> Vec<String> {
     all
 }
 
-/// Root sees only its own: other programs of the machine make and remove such objects meanwhile.
+/// As root, only own objects count: other programs of the machine make and remove such objects meanwhile.
 fn private_namespaces() {
     use nix::mount::{MsFlags, mount};
     use nix::sched::{CloneFlags, unshare};
@@ -240,7 +240,7 @@ struct Soak {
     subjects: Vec<Subject>,
 }
 
-/// What is being done, for the message of a panic.
+/// The current step, for the message of a panic.
 static NOW: Mutex<String> = Mutex::new(String::new());
 
 fn now(text: String) {
@@ -249,8 +249,7 @@ fn now(text: String) {
 
 /// Runs it.
 ///
-/// # Panics
-/// At the first thing that is not as it should be.
+/// # Panics At the first fault.
 #[must_use]
 pub fn run(options: &Options) -> Figures {
     let message = panic::take_hook();
@@ -300,7 +299,7 @@ impl Soak {
         Run { env, ..run }
     }
 
-    /// Compiles at first use, and learns what the runs show.
+    /// Compiles at first use, and records the results of ordinary runs.
     fn prepare(&mut self, index: usize) -> (String, Vec<Observed>) {
         let out = self.state.workspace.out();
         if !self.temporary().exists() {
@@ -368,7 +367,7 @@ impl Soak {
         self.no_process_is_left();
     }
 
-    /// Kills a snapshotter somewhere on its way: the tag is what it was, or the new snapshot, and nobody is left.
+    /// Kills a snapshotter at a random moment. The tag must be the old or the new one, and no process may be left.
     fn kill_snapshotter(&mut self, index: usize, args: &[String]) {
         let run = self.ours(self.state.command("snapshotter", &args.iter().map(String::as_str).collect::<Vec<_>>()));
         self.kill(run, self.subjects[index].create);
@@ -383,7 +382,7 @@ impl Soak {
         }
     }
 
-    /// Starts `run` and kills it within about `span`; whatever it has come to by then.
+    /// Starts `run` and kills it within about `span`. Returns its outcome.
     fn kill(&mut self, run: Run, span: Duration) {
         let moment = self.random.moment(span);
         let mut child = run.spawn();
@@ -422,8 +421,7 @@ impl Soak {
         assert!(count("snap") == named.len(), "{} snapshots after gc, but tags name {}", count("snap"), named.len());
     }
 
-    /// Every process that was started here has our store in its environment. Those that were killed may take a
-    /// moment to go.
+    /// Every process of this run has its store in the environment. Killed ones may need a moment to end.
     fn no_process_is_left(&self) {
         let store = format!("SNAPFN_STORE={}", self.state.workspace.store().display());
         let find = || {

@@ -16,15 +16,14 @@ pub const MUSL: &[&str] = &["-specs", "/usr/lib/x86_64-linux-musl/musl-gcc.specs
 pub struct State {
     /// The place.
     pub workspace: Workspace,
-    /// The binaries where every user may start them.
+    /// A directory with the binaries, in which every user may start them.
     bin: PathBuf,
 }
 
 impl Default for State {
     /// Makes the place.
     ///
-    /// # Panics
-    /// When it cannot be made, as all here: a test fails by panicking.
+    /// # Panics When it cannot be made, as all helpers: a test fails by panicking.
     #[track_caller]
     fn default() -> Self {
         let workspace = Workspace::new();
@@ -60,7 +59,7 @@ impl State {
         self.workspace.compile(name, &source, &flags)
     }
 
-    /// A command of ours, as the plain user in the working directory.
+    /// A command of the project, as the plain user in the working directory.
     #[must_use]
     pub fn command(&self, program: &str, args: &[&str]) -> Run {
         let program = self.bin.join(program).to_string_lossy().into_owned();

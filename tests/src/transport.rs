@@ -1,4 +1,4 @@
-//! Two stores and what goes between them: `snaprepo` as it is called, and a snapshot that is worth sending.
+//! Two stores and the transport between them: calls of `snaprepo`, and a snapshot with enough content.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -9,8 +9,8 @@ use tempfile::TempDir;
 use crate::workspace::Workspace;
 use crate::{must, place};
 
-/// A program whose state is made before `main`: a table that does not compress, and the time when it was made, which no
-/// second initialisation would give again.
+/// A program that makes its state before `main`: a table that cannot be compressed, and the time at which it was made,
+/// which a second initialisation would not give again.
 pub const PROGRAM: &str = include_str!("transport.c");
 
 /// A store with snapshots, and a directory for others.
@@ -36,8 +36,7 @@ impl Transport {
 
     /// Makes a snapshot `name` of [`PROGRAM`] with a table of `size` bytes.
     ///
-    /// # Panics
-    /// With what the compiler or the snapshotter says.
+    /// # Panics With the message of the compiler or the snapshotter.
     #[track_caller]
     pub fn snapshot(&self, name: &str, size: usize, seed: u32) {
         let flags = ["-O1".to_owned(), format!("-DSIZE={size}"), format!("-DSEED={seed}")];
@@ -46,13 +45,13 @@ impl Transport {
         self.workspace.created(&["--tag", name, "--", &exe]);
     }
 
-    /// A directory of the receiver's, not yet there.
+    /// A directory of the receiver, which does not exist yet.
     #[must_use]
     pub fn other(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
     }
 
-    /// `snaprepo ARGS…` with `store` as the store and nothing of the user's settings.
+    /// `snaprepo ARGS…` with `store` as the store and without the user's settings.
     #[must_use]
     pub fn command(&self, store: &Path, args: &[&str]) -> Command {
         let mut command = Command::new(place::binary("snaprepo"));
@@ -70,7 +69,7 @@ impl Transport {
         must(self.command(store, args).output(), "snaprepo")
     }
 
-    /// Runs it and gives its output; anything but success is a failure of the test.
+    /// Runs it and returns its output. The test fails unless it succeeds.
     ///
     /// # Panics
     /// When it does not succeed.
@@ -92,7 +91,7 @@ impl Transport {
         must(command.stdout(Stdio::null()).stderr(Stdio::null()).spawn(), "snaprepo")
     }
 
-    /// What `snaprun NAME world` prints with this store.
+    /// The output of `snaprun NAME world` with this store.
     ///
     /// # Panics
     /// When it does not end as the program does.
@@ -119,7 +118,7 @@ pub fn shown(output: &Output) -> String {
     format!("{}\n{}{}", output.status, text(&output.stdout), text(&output.stderr))
 }
 
-/// All files below `dir` with their content, but for what is named by its content anyway.
+/// All files below `dir` with their content, except files whose name is the digest of their content.
 #[must_use]
 pub fn names(dir: &Path) -> Vec<PathBuf> {
     let mut names = crate::workspace::tree(dir);

@@ -23,7 +23,7 @@ pub struct Trial {
     pub variant: Variant,
 }
 
-/// What a run printed and which files it left.
+/// The output of a run, and its files.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Observed {
     outcome: Outcome,
@@ -62,8 +62,8 @@ impl Trial {
         let mut trials = Vec::new();
         for name in &program.variants {
             let variant = must(Variant::named(name).ok_or_else(|| format!("no variant {name}")), &program.name);
-            // A second compiler is of interest for what it compiles; how the result is linked is the linker's affair,
-            // and musl-gcc is one compiler, whatever the families are.
+            // A second compiler matters for compilation only: the linker decides how the result is linked, and musl-gcc
+            // is one compiler for all families.
             let compiled_only = ["O0", "O2", "O3", "lto"].contains(&name.as_str());
             let families = if compiled_only { &program.cc[..] } else { &program.cc[..1] };
             for family in families {
@@ -76,7 +76,7 @@ impl Trial {
         trials
     }
 
-    /// One of these, always the same; of all programs together, every way to build and every kind of point is among them.
+    /// One of these, always the same. Over all programs, every way to build and every kind of point is among them.
     #[must_use]
     #[track_caller]
     pub fn one_of(program: &Program) -> Vec<Self> {
@@ -103,7 +103,7 @@ impl Trial {
         self.check_through(false);
     }
 
-    /// The same with instances that a pool has prepared.
+    /// Does the same with instances that a pool has prepared.
     ///
     /// # Panics
     /// As [`Trial::check`].
@@ -127,7 +127,7 @@ impl Trial {
         }
     }
 
-    /// Takes a snapshot and compares what its instances show, as far as the program's verdict asks for that.
+    /// Makes a snapshot and compares the results of its instances, by the program's verdict.
     #[track_caller]
     fn compare(&self, workspace: &Workspace, exe: &str, expected: &[Observed], pooled: bool) {
         self.prepare(workspace);
@@ -179,7 +179,7 @@ impl Trial {
         Run { argv, env: workspace.env(&[]), cwd: workspace.work(), ..Run::default() }.run().success();
     }
 
-    /// A program that was refused a snapshot prints what it prints without having been asked for one.
+    /// A refused program must print the same as without a request for a snapshot.
     #[track_caller]
     fn went_on(&self, workspace: &Workspace, exe: &str, created: &Outcome) {
         let (args, env) = (self.program.snap_args.clone(), self.program.snap_env.clone());
@@ -201,7 +201,7 @@ impl Trial {
         self.program.inputs.iter().map(|(name, content)| WorkFile::new(name, content)).collect()
     }
 
-    /// What each ordinary run shows after the snapshot point.
+    /// The results of each ordinary run after the snapshot point.
     #[track_caller]
     pub(crate) fn ordinary(&self, workspace: &Workspace, exe: &str) -> Vec<Observed> {
         let mut expected = Vec::new();
@@ -216,7 +216,7 @@ impl Trial {
         expected
     }
 
-    /// An instance that `command` and the arguments of `line` start shows what is expected.
+    /// Checks that an instance, started by `command` with the arguments of `line`, has the expected results.
     #[track_caller]
     pub(crate) fn restored(&self, workspace: &Workspace, command: Vec<String>, line: &RunLine, expected: &Observed) {
         let (run, restored) = self.one(workspace, command, line);
@@ -234,7 +234,7 @@ impl Trial {
         self.options().into_iter().chain([name]).collect()
     }
 
-    /// The arguments of `snapshotter` that make a snapshot and put it where `output` says.
+    /// The arguments of `snapshotter` that make a snapshot and write it to `output`.
     pub(crate) fn create(&self, output: [&str; 2], exe: &str) -> Vec<String> {
         let mut args = ["create", output[0], output[1], "--at", &self.at].map(str::to_owned).to_vec();
         for (name, value) in &self.program.snap_env {
@@ -246,7 +246,7 @@ impl Trial {
         args
     }
 
-    /// `command` with the arguments and everything else that `line` says.
+    /// `command` with the arguments and the other settings of `line`.
     pub(crate) fn command(&self, workspace: &Workspace, command: Vec<String>, line: &RunLine) -> Run {
         Run {
             argv: command.into_iter().chain(line.args.iter().cloned()).collect(),

@@ -9,19 +9,18 @@ use tempfile::TempDir;
 use crate::run::{self, Outcome, Run};
 use crate::{must, place};
 
-/// Directories and environment that one test has to itself.
+/// Directories and environment of one test.
 #[derive(Debug)]
 pub struct Workspace {
     dir: TempDir,
-    /// Where `snaprun` is started from; a copy where the build directory is closed to other users.
+    /// The directory of `snaprun`: a copy if the build directory is closed to other users.
     snaprun: PathBuf,
 }
 
 impl Workspace {
     /// Makes the directories; the working directory belongs to the plain user.
     ///
-    /// # Panics
-    /// When the file system refuses, as all here: a test fails by panicking.
+    /// # Panics When the file system refuses, as all helpers: a test fails by panicking.
     #[must_use]
     #[track_caller]
     pub fn new() -> Self {
@@ -73,7 +72,7 @@ impl Workspace {
         self.dir.path().join("store")
     }
 
-    /// Where standard input is kept when it is a regular file.
+    /// The file for standard input, if that is a regular file.
     #[must_use]
     pub fn stdin_file(&self) -> PathBuf {
         self.dir.path().join("inputs/stdin")
@@ -115,7 +114,7 @@ impl Workspace {
         self.command("snaprepo", args).run()
     }
 
-    /// One of our programs in the working directory, with the tests' own privileges.
+    /// One of the project's programs in the working directory, with the tests' own privileges.
     #[must_use]
     pub fn command(&self, program: &str, args: &[&str]) -> Run {
         let mut argv = vec![place::binary(program).to_string_lossy().into_owned()];
@@ -131,7 +130,7 @@ impl Workspace {
         Run { argv, env: self.env(&[]), cwd: PathBuf::from("/"), ..Run::default() }
     }
 
-    /// Compiles `source` with `snapcc FLAGS`; gives the executable.
+    /// Compiles `source` with `snapcc FLAGS`. Returns the executable.
     #[must_use]
     #[track_caller]
     pub fn compile(&self, name: &str, source: &str, flags: &[&str]) -> String {
@@ -156,8 +155,8 @@ impl Workspace {
         file
     }
 
-    /// Makes the working directory what `files` says and nothing else. Time stamps are kept equal, so that a program
-    /// that looks at them sees the same in both runs.
+    /// Gives the working directory exactly the content `files`. Time stamps are equal, so that a program that reads
+    /// them sees the same in both runs.
     #[track_caller]
     pub fn set_work(&self, files: &[WorkFile]) {
         for entry in must(fs::read_dir(self.work()), "working directory") {
@@ -197,8 +196,8 @@ impl Workspace {
         files
     }
 
-    /// The files of the store except those that the next attempt finds again: the lock, and complete splits of executables
-    /// and libraries, which are named by their content. Names, snapshots and temporary files are among what is listed.
+    /// The files of the store except those that the next attempt finds again: the lock, and complete splits of
+    /// executables and libraries, which are named by their content. The list has names, snapshots and temporary files.
     #[must_use]
     pub fn stored(&self) -> Vec<PathBuf> {
         let store = self.store();
@@ -249,7 +248,7 @@ impl WorkFile {
     }
 }
 
-/// All paths below `dir`, sorted: what a failed operation must leave as it was.
+/// All paths below `dir`, sorted. A failed operation must not change them.
 #[must_use]
 pub fn tree(dir: &Path) -> Vec<PathBuf> {
     let mut out = Vec::new();

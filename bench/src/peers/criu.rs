@@ -8,7 +8,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-/// Whether CRIU is there and its own check passes.
+/// Checks that CRIU is installed and that its own check passes.
 pub(super) fn usable() -> std::result::Result<(), String> {
     let check = Command::new("criu").arg("check").stdin(Stdio::null()).output();
     let output = check.map_err(|_| "it is not installed".to_owned())?;
@@ -26,7 +26,7 @@ pub(super) fn measure(dir: &Path, mib: u32, runs: u32) -> Result<Option<Summary>
         command.current_dir(dir).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         command
     };
-    // In a session of its own, so that it can be restored without the one of this terminal.
+    // The program has a session of its own, so that it can be restored without that of this terminal.
     let mut program = command("setsid").arg("../waiting").arg(mib.to_string()).spawn()?;
     let dumped = until(&mut program, &dir.join("ready")).and_then(|()| {
         let pid = program.id().to_string();
@@ -58,7 +58,7 @@ pub(super) fn measure(dir: &Path, mib: u32, runs: u32) -> Result<Option<Summary>
     Ok(Summary::of(&times))
 }
 
-/// Waits until `path` exists; and, where it is an answer, has content.
+/// Waits until `path` exists and, if it is an answer, has content.
 fn until(child: &mut Child, path: &Path) -> Result<()> {
     let begin = Instant::now();
     let content = path.ends_with("answer");

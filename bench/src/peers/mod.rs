@@ -1,4 +1,4 @@
-//! Other tools that start from a snapshot, where they are installed and may be used, for the C programs with a heap.
+//! Other tools that start from a snapshot, if they are installed and can be used, for the C programs with a heap.
 
 mod criu;
 mod wasmtime;
@@ -10,15 +10,15 @@ use serde::Serialize;
 use std::fs;
 use std::path::Path;
 
-/// What another tool needs to the first output.
+/// Another tool's times to the first output.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Peer {
     pub(crate) tool: String,
     pub(crate) first: Summary,
 }
 
-/// A tool: what it is called, whether it can be used here, and the times of so many starts with so many MiB of heap, in a
-/// directory of its own.
+/// A tool: its name, the check whether it can be used here, and the measurement of a number of starts with a number of
+/// MiB of heap, in a directory of its own.
 struct Tool {
     name: &'static str,
     usable: fn() -> std::result::Result<(), String>,
@@ -34,7 +34,7 @@ const TOOLS: [Tool; 2] = [
 pub(crate) struct Peers(Vec<&'static Tool>);
 
 impl Peers {
-    /// Looks for them and says which are left out, and why.
+    /// Finds the tools, and prints which are left out and why.
     pub(crate) fn find() -> Self {
         let usable =
             |tool: &&Tool| (tool.usable)().inspect_err(|why| eprintln!("  without {}: {why}", tool.name)).is_ok();

@@ -30,7 +30,7 @@ pub(super) fn measure(dir: &Path, mib: u32, runs: u32) -> Result<Option<Summary>
     Ok(Summary::of(&times?))
 }
 
-/// The program with so many MiB of heap, initialised and compiled, in `dir`.
+/// The program with that many MiB of heap, initialised and compiled, in `dir`.
 fn compiled(dir: &Path, mib: u32) -> Result<String> {
     let path = |name: &str| dir.join(name).to_string_lossy().into_owned();
     let [module, wizened, compiled] = ["heap.wasm", "wizened.wasm", "heap.cwasm"].map(path);

@@ -27,7 +27,7 @@ fn sources(sandbox: &Sandbox) {
     sandbox.write("plus.cc", "#include <iostream>\nint main() { std::cout << \"plus\\n\"; }\n");
 }
 
-/// What `configure` found, from its cache, without the names of the compilers themselves.
+/// The results of `configure`, from its cache, without the names of the compilers themselves.
 fn autoconf_cache(sandbox: &Sandbox, behind: bool) -> Vec<String> {
     let directory = sandbox.work(if behind { "behind" } else { "plain" });
     fs::create_dir(&directory).unwrap();
@@ -60,7 +60,7 @@ fn autoconf_and_libtool() {
     fs::create_dir(sandbox.work("aux")).unwrap();
     fs::create_dir(sandbox.work("m4")).unwrap();
     succeed(sandbox.command("autoreconf").args(["-i", "-f"]));
-    // Without automake nothing else copies this one.
+    // Without automake no other tool copies this one.
     if !sandbox.work("aux/install-sh").exists() {
         sandbox.script("aux/install-sh", "exit 1");
     }
@@ -92,7 +92,7 @@ fn cmake() {
     );
     let configure = |directory: &str, behind: bool| {
         succeed(with_compilers(&sandbox, "cmake", behind).args(["-S", ".", "-B", directory, "-G", "Unix Makefiles"]));
-        // What CMake found out about the compilers, without their paths and the directories they search.
+        // CMake's results about the compilers, without their paths and search directories.
         let mut found: Vec<String> = Vec::new();
         for version in fs::read_dir(sandbox.work(directory).join("CMakeFiles")).unwrap() {
             for name in ["CMakeCCompiler.cmake", "CMakeCXXCompiler.cmake"] {

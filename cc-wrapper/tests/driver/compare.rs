@@ -208,7 +208,7 @@ struct Outcome {
 
 fn outcome(sandbox: &Sandbox, mut command: Command, line: &str) -> Outcome {
     populate(sandbox);
-    // A shell's quoting is not needed beyond this one.
+    // The test needs no other quoting of a shell.
     let words = line.replace("'a b'", "a\u{1}b");
     command.args(words.split_whitespace().map(|word| word.replace('\u{1}', " ")));
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -242,7 +242,8 @@ fn differences(compiler: &str, plus: bool, rows: &[Row]) -> Vec<String> {
         let mut command = sandbox.command(if plus { "snapc++" } else { "snapcc" });
         command.env(if plus { "SNAPFN_CXX" } else { "SNAPFN_CC" }, compiler);
         if line.split(' ').any(|word| ["-v", "-frecord-gcc-switches", "h.h"].contains(&word)) {
-            // The output, the object file or (clang) the precompiled header names every directory, ours too.
+            // The output, the object file or (clang) the precompiled header names every directory, including the added
+            // one.
             command.env("SNAPFN_INCLUDE", "");
         }
         let mut ours = outcome(&sandbox, command, line);
@@ -278,7 +279,7 @@ fn differences(compiler: &str, plus: bool, rows: &[Row]) -> Vec<String> {
         };
         let mut differing = changed(&plain, &ours);
         if !differing.is_empty() {
-            // Some files hold times, addresses or random names; then the compiler differs from itself, too.
+            // Some files hold times, addresses or random names; then two runs of the compiler differ, too.
             let again = outcome(&sandbox, sandbox.command(compiler), line);
             let unstable = changed(&plain, &again);
             differing.retain(|file| !unstable.contains(file));

@@ -1,4 +1,4 @@
-//! `snapcc` beside the compilers that it stands in for.
+//! Compares `snapcc` with the compilers whose place it takes.
 #![allow(clippy::unwrap_used, reason = "all of this is a test, not only the functions that say so")]
 
 mod builds;

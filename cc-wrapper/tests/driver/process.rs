@@ -1,4 +1,4 @@
-//! Processes, signals, arguments and environment, seen from a compiler that is a script.
+//! Processes, signals, arguments and environment, as a compiler sees them that is a script.
 
 use crate::support::{Sandbox, compilers, have, succeed};
 use std::fs;
@@ -204,7 +204,7 @@ fn no_compiler_is_one_clear_line() {
     }
 }
 
-/// snapcc may stand in PATH under the name of the compiler that it runs.
+/// snapcc may be in PATH under the name of the compiler that it runs.
 #[test]
 fn snapcc_does_not_find_itself() {
     for compiler in compilers() {

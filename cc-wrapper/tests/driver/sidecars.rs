@@ -126,7 +126,7 @@ fn nothing_to_split_is_no_error() {
 fn a_splitter_that_cannot_write_leaves_the_executable() {
     for compiler in compilers() {
         let sandbox = sandbox();
-        // A directory with the name of the file: no privilege gets past that.
+        // A directory has the name of the file, which stops even a privileged process.
         fs::create_dir(sandbox.work("prog.code")).unwrap();
         let output = succeed(sandbox.snapcc(compiler).args(["m.c", "-o", "prog"]));
         assert!(output.stderr.is_empty());

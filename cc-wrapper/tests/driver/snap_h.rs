@@ -1,4 +1,4 @@
-//! `<snap.h>`: in an ordinary run, in a simulated restore, and where it is included but not used.
+//! `<snap.h>`: in an ordinary run, in a simulated restore, and included but not used.
 
 use crate::support::{Sandbox, compilers, have, stdout, succeed};
 use std::fs;
@@ -99,7 +99,7 @@ const OPTIONS: &[&str] = &[
     "-fvisibility=hidden -Os",
 ];
 
-/// Languages in the place of those that the other tests use.
+/// Languages in place of those that the other tests use.
 const STANDARDS: &[(&str, &str)] = &[("-std=c99", "-ansi"), ("-std=c99", "-std=gnu2x"), ("-std=c++98", "-std=c++20")];
 
 const WARNINGS: &str = "-Wall -Wextra -Werror -pedantic";
@@ -108,7 +108,7 @@ fn words(text: &str) -> Vec<&str> {
     text.split_whitespace().collect()
 }
 
-/// How often the mark is in a file, by a reader of notes that is not ours.
+/// How often the mark is in a file, by another reader of notes.
 fn marks(sandbox: &Sandbox, file: &str) -> usize {
     let notes = stdout(sandbox.command("readelf").args(["-nW", file]));
     assert!(!notes.contains("Warning"), "{notes}");
@@ -119,7 +119,7 @@ fn marks(sandbox: &Sandbox, file: &str) -> usize {
         .count()
 }
 
-/// Compiler, as the driver's variable, driver, and what selects a language.
+/// The compiler in the form of the driver's variable, the driver, and the flags that select a language.
 fn languages() -> Vec<(&'static str, &'static str, &'static str)> {
     let all = [
         ("gcc", "snapcc", "-std=c99 -D_GNU_SOURCE"),
@@ -240,7 +240,7 @@ fn including_without_using_adds_nothing() {
         for options in ["-O0", "-O2", "-O2 -fPIC"] {
             let sandbox = Sandbox::new();
             sandbox.write("with/m.c", "#include <snap.h>\nint main(void) { return 0; }\n");
-            // The same headers of the system, which may declare what a C++ compiler puts into its tables.
+            // The system's own headers, which may declare what a C++ compiler puts into its tables.
             sandbox.write("without/m.c", "int main(void) { return 0; }\n");
             let object = |side: &str| {
                 let mut command = driver(&sandbox, name, compiler);

@@ -47,7 +47,7 @@ impl Sandbox {
         file
     }
 
-    /// `program` in the working directory with an environment that is the same everywhere; `snapcc` and `snapc++`
+    /// `program` in the working directory, with an environment that is the same on all machines. `snapcc` and `snapc++`
     /// are those of the sandbox.
     pub(crate) fn command(&self, program: impl AsRef<OsStr>) -> Command {
         let own = self.path("bin").join(program.as_ref());
@@ -93,7 +93,7 @@ fn collect(directory: &Path, files: &mut BTreeMap<PathBuf, Vec<u8>>) {
     }
 }
 
-/// Whether every tool is there. A test without its tools says so, and fails under `SNAPFN_STRICT_TESTS=1`.
+/// Whether every tool is installed. If not, the function prints so, and fails under `SNAPFN_STRICT_TESTS=1`.
 pub(crate) fn have(tools: &[&str]) -> bool {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let missing: Vec<_> =
@@ -107,7 +107,7 @@ pub(crate) fn have(tools: &[&str]) -> bool {
     false
 }
 
-/// The compilers that are here, of those the tests know.
+/// The installed compilers, of those that the tests know.
 pub(crate) fn compilers() -> Vec<&'static str> {
     ["gcc", "clang"].into_iter().filter(|compiler| have(&[compiler])).collect()
 }

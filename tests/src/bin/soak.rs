@@ -36,7 +36,7 @@ fn main() -> ExitCode {
         eprintln!("{USAGE}");
         return ExitCode::from(2);
     };
-    // The workspace stays behind a failure, for a look at it; nothing that runs does.
+    // After a failure the workspace stays, so that a developer can look at it, but no process does.
     let message = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |about| {
         message(about);

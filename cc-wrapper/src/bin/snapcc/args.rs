@@ -4,7 +4,7 @@ use crate::flags::{Attach, Flag, lookup};
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 
-/// One parsed argument, or two where the value is an argument of its own.
+/// One parsed argument, or two if the value is an argument of its own.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Arg<'a> {
     /// A file, or `-` for standard input.
@@ -92,7 +92,7 @@ mod tests {
         out
     }
 
-    /// Any bytes, any flag of the table alone, any flag with something behind it, and what people write.
+    /// Any bytes, any flag of the table alone, any flag with more behind it, and usual arguments.
     fn word() -> impl Strategy<Value = OsString> {
         let listed = (0..FLAGS.len()).prop_map(|i| FLAGS[i].name.as_bytes().to_vec());
         let tail = proptest::collection::vec(any::<u8>(), 0..8);

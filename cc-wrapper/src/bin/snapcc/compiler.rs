@@ -8,7 +8,7 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use thiserror::Error;
 
-/// What the shell searches where PATH is not set.
+/// The search path of the shell if PATH is not set.
 const DEFAULT_PATH: &str = "/bin:/usr/bin";
 
 /// A compiler command, found.
@@ -16,7 +16,7 @@ const DEFAULT_PATH: &str = "/bin:/usr/bin";
 pub(crate) struct Compiler {
     /// The file to execute.
     pub(crate) file: PathBuf,
-    /// Its `argv[0]`, which is how it names itself in messages.
+    /// Its `argv[0]`, its name in its own messages.
     pub(crate) name: OsString,
     /// Arguments that are part of the command.
     pub(crate) args: Vec<OsString>,
@@ -69,7 +69,7 @@ pub(crate) fn find(argv0: &OsStr) -> Result<Compiler, FindError> {
     })
 }
 
-/// Why a program was not found; the last one that a search meets, `Missing` least of all.
+/// Why a program was not found: the last reason that a search meets, where `Missing` ranks last.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Failure {
     Missing,
@@ -77,8 +77,8 @@ enum Failure {
     Own,
 }
 
-/// Finds `program` as a shell would, but never snapcc itself, which may stand in PATH under the compiler's name.
-/// Returns the file and the `argv[0]` to give it.
+/// Finds `program` as a shell would, but never snapcc itself, which may be in PATH under the compiler's name. Returns
+/// the file and the `argv[0]` to give it.
 fn locate(program: &OsStr) -> Result<(PathBuf, OsString), Failure> {
     let own = fs::metadata("/proc/self/exe").ok();
     if program.as_bytes().contains(&b'/') {
@@ -92,8 +92,8 @@ fn locate(program: &OsStr) -> Result<(PathBuf, OsString), Failure> {
         let directory = if directory.is_empty() { OsStr::new(".") } else { OsStr::from_bytes(directory) };
         let file = Path::new(directory).join(program);
         match runnable(&file, own.as_ref()) {
-            // gcc looks for its parts beside the program that PATH has under its name. Where that is snapcc, it
-            // must be told the path of the one that was meant.
+            // gcc searches its parts beside the program that PATH has under its name. If that program is snapcc, gcc
+            // needs the path of its own file.
             Ok(()) if failure == Failure::Own => return Ok((file.clone(), file.into())),
             Ok(()) => return Ok((file, program.to_owned())),
             Err(Failure::Missing) => {}

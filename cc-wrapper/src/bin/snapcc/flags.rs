@@ -1,8 +1,8 @@
 //! The flags of gcc and clang whose shape or meaning matters to a driver in front of them.
 //!
-//! A flag that is not in the table stands alone and changes nothing here. So the table needs every flag whose value
-//! may be the *next* argument (or that value would be taken for a file or for another flag), and every flag that
-//! decides whether an executable is linked.
+//! A flag that is not in the table has no value and no effect on snapcc. So the table needs every flag whose value may
+//! be the *next* argument (or that value would count as a file or as another flag), and every flag that decides whether
+//! an executable is linked.
 
 /// How the value of a flag is attached to it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -13,7 +13,7 @@ pub(crate) enum Attach {
     Separate,
     /// The rest of the same argument, which may be empty.
     Joined,
-    /// The rest of the same argument or, where that is empty, the next one.
+    /// The rest of the same argument or, if that is empty, the next one.
     Either,
     /// The name goes on in the same argument and the value is the next one (`-Xarch_host -O2`).
     JoinedName,
@@ -22,11 +22,11 @@ pub(crate) enum Attach {
 /// What a flag means for the link.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Role {
-    /// Nothing; it is listed for its value.
+    /// None; the flag is listed because of its value.
     Value,
-    /// The compiler stops before it links, and what it reads is preprocessed (`-c`, `-E`, `-M`).
+    /// The compiler preprocesses its input and stops before it links (`-c`, `-E`, `-M`).
     Stop,
-    /// The compiler answers a question or shows what it would do, and reads no source.
+    /// The compiler prints information or the commands that it would run, and reads no source.
     Query,
     /// A link, but not of an executable (`-shared`, `-r`).
     NotExecutable,
@@ -223,7 +223,7 @@ pub(crate) static FLAGS: &[Flag] = {
     ]
 };
 
-/// The flag that `arg` spells: of all that fit, the one with the longest name.
+/// The flag that `arg` spells: the one with the longest name of all that fit.
 pub(crate) fn lookup(arg: &[u8]) -> Option<&'static Flag> {
     let mut prefix = arg;
     loop {

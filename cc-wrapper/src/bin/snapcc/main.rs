@@ -5,10 +5,10 @@
 //!                                                          └─ executable ────▶ child ─▶ output::examine ─▶ split
 //! ```
 //!
-//! The compiler always gets the arguments as they were written, with one directory for `<snap.h>` added where
-//! something is preprocessed. Everything that can go wrong beyond the compiler is silent unless it is asked for.
+//! The compiler always gets the arguments as they were written, plus one directory for `<snap.h>` if it preprocesses
+//! any file. Failures outside of the compiler are silent unless the user asks for them.
 #![cfg_attr(not(test), no_main)]
-// The harness brings the entry point of a test, so that of the driver is not there and nothing calls `run`.
+// In a test the harness has the entry point, so that of the driver is left out and no code calls `run`.
 #![cfg_attr(test, allow(dead_code))]
 
 mod args;
@@ -28,7 +28,8 @@ use std::io::Write;
 use std::path::Path;
 use sys::{Command, End};
 
-/// Where a child would come between the compiler and its caller, `SNAPFN_DISABLE=1` makes snapcc exec always.
+/// A child would come between the compiler and its caller. `SNAPFN_DISABLE=1` makes snapcc always execute the compiler
+/// itself.
 const DISABLE: &str = "SNAPFN_DISABLE";
 const STRICT: &str = "SNAPFN_STRICT";
 const VERBOSE: &str = "SNAPFN_VERBOSE";
@@ -44,7 +45,7 @@ fn run(mut args: Vec<OsString>) -> i32 {
         }
     };
 
-    // Of a command such as `ccache gcc -m32` only the flags belong to the compiler's command line.
+    // In a command such as `ccache gcc -m32`, only the flags belong to the compiler's command line.
     let leading = compiler.args.iter().take_while(|arg| !arg.as_encoded_bytes().starts_with(b"-")).count();
     let mut full = compiler.args;
     full.append(&mut args);
@@ -68,11 +69,11 @@ fn run(mut args: Vec<OsString>) -> i32 {
         Some(executable) if !is_set(DISABLE) => link(&command, Path::new(&executable)),
         _ => None,
     }
-    // No executable, or no child: then the compiler says itself what is wrong.
+    // Without an executable or a child, the compiler itself reports what is wrong.
     .unwrap_or_else(|| cannot_run(&compiler.name, command.exec()))
 }
 
-/// Links and splits; `None` where no child could be made.
+/// Links and splits; `None` if no child could be made.
 fn link(command: &Command, executable: &Path) -> Option<i32> {
     let before = Stamp::of(executable);
     let (end, held) = command.run().ok()?;
@@ -89,12 +90,12 @@ fn link(command: &Command, executable: &Path) -> Option<i32> {
         }
         End::Exit(status) => status,
     };
-    // A signal that came while the files were written ends us here, with both or none of them in place.
+    // A signal that came while the files were written ends snapcc here, with both or none of them in place.
     held.release();
     Some(status)
 }
 
-/// Splits what was linked and returns the exit status.
+/// Splits the linked file and returns the exit status.
 fn split(executable: &Path) -> i32 {
     match examine(executable) {
         Ok(Produced::Executable) => {}
@@ -150,12 +151,12 @@ fn cannot_run(compiler: &OsStr, error: std::io::Error) -> i32 {
     126
 }
 
-/// One line on standard error. There is nobody to tell where that fails.
+/// Prints one line on standard error. If that fails, there is no place left to report it.
 fn complain(what: &dyn Display) {
     let _ = writeln!(std::io::stderr(), "snapcc: {what}");
 }
 
-/// Whether a switch is on: set, and neither empty nor `0`.
+/// Whether a switch is on: it is set, and neither empty nor `0`.
 fn is_set(variable: &str) -> bool {
     env::var_os(variable).is_some_and(|value| !value.is_empty() && value != "0")
 }

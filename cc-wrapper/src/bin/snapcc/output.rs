@@ -1,11 +1,11 @@
-//! The file that a link produced, and what an earlier link left beside it.
+//! The file that a link produced, and the files of an earlier link beside it.
 
 use std::fs::{self, File, Metadata};
 use std::io;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::Path;
 
-/// What tells one version of a file from the next; a linker writes a new file or at least changes the times.
+/// The values that differ between two versions of a file; a linker writes a new file or at least changes the times.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Stamp([i64; 4], [u64; 3]);
 
@@ -18,12 +18,12 @@ impl Stamp {
     }
 }
 
-/// What a link left in its output file.
+/// The kind of file that a link produced.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Produced {
     /// An executable that can be split.
     Executable,
-    /// Nothing to split, and why.
+    /// There is no file to split, for this reason.
     Other(&'static str),
 }
 
@@ -33,10 +33,10 @@ const PT_DYNAMIC: u32 = 2;
 const PT_INTERP: u32 = 3;
 const DT_FLAGS_1: u64 = 0x6fff_fffb;
 const DF_1_PIE: u64 = 0x0800_0000;
-/// Far above what any linker writes; the dynamic section of a program with every library is a few KiB.
+/// More than any linker writes: the dynamic section of a program with every library is a few KiB.
 const MAX_DYNAMIC: u64 = 1 << 20;
 
-/// Looks at `file`, which a linker has just written.
+/// Examines `file`, which a linker has just written.
 pub(crate) fn examine(file: &Path) -> io::Result<Produced> {
     // A device or a pipe is not opened: that may block or have effects.
     if !fs::metadata(file)?.is_file() {
@@ -64,7 +64,7 @@ pub(crate) fn examine(file: &Path) -> io::Result<Produced> {
     }
 }
 
-/// Whether the ET_DYN file asks for an interpreter or says that it is a program (static-pie).
+/// Whether the ET_DYN file has an interpreter or the mark of a program (static-pie).
 fn is_program(file: &File, header: &[u8]) -> io::Result<bool> {
     let (offset, size, count) = (u64_at(header, 32), u16_at(header, 54), u16_at(header, 56));
     let mut table = vec![0; usize::from(size) * usize::from(count)];

@@ -1,4 +1,4 @@
-//! What a command line asks the compiler for, as far as snapcc must know it.
+//! The parts of a command line's meaning that snapcc must know.
 
 use crate::args::{Arg, parse};
 use crate::flags::Role;
@@ -10,12 +10,12 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 /// What to do about one command line.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Plan {
-    /// The file that a linked executable will be in; `None` where none is linked.
+    /// The file of the linked executable; `None` if none is linked.
     ///
-    /// What is linked can still be something else (a linker script may ask for a raw binary), so the produced file
-    /// has the last word.
+    /// The result can still be another kind of file (a linker script may make a raw binary), so the produced file
+    /// decides.
     pub(crate) executable: Option<OsString>,
-    /// Before which argument the include directory goes; `None` where nothing is preprocessed.
+    /// Index of the argument before which the include directory goes; `None` if no file is preprocessed.
     pub(crate) include_at: Option<usize>,
 }
 
@@ -25,7 +25,7 @@ const PREPROCESSED: &[&str] = &[
     "hp", "hpp", "hxx", "ixx", "m", "mm", "sx", "tcc",
 ];
 
-/// Suffixes of those that it precompiles instead of linking what they become.
+/// Suffixes of files that it precompiles and does not link.
 const HEADERS: &[&str] = &["H", "HPP", "h", "h++", "hh", "hp", "hpp", "hxx", "tcc"];
 
 /// Values of `-x` that are preprocessed, beside every `…-header`.
@@ -38,7 +38,7 @@ struct Kind {
     header: bool,
 }
 
-/// Reads the meaning of a command line whose response files are expanded; `written` is how many arguments it has.
+/// Reads the meaning of a command line whose response files are expanded. `written` is the number of its arguments.
 pub(crate) fn plan(words: &[Word], written: usize) -> Plan {
     let origin = Cell::new(0);
     let mut end_of_flags = None;
@@ -60,7 +60,7 @@ pub(crate) fn plan(words: &[Word], written: usize) -> Plan {
                 continue;
             }
             Arg::Other(_) => continue,
-            // The compiler will complain that the value is missing; an argument of ours must not become that value.
+            // The compiler will report that the value is missing; an added argument must not become that value.
             Arg::Dangling(_) => return Plan::default(),
             Arg::EndOfFlags => {
                 end_of_flags = Some(origin.get());
@@ -86,7 +86,7 @@ pub(crate) fn plan(words: &[Word], written: usize) -> Plan {
     }
     let linker = Linker::read(&linker);
     let executable = (linked || linker.inputs) && !stopped && !linker.stopped;
-    // The linker gets `-o` from the compiler first and from `-Wl` later, and takes the last one.
+    // The linker gets `-o` from the compiler first and from `-Wl` later, and uses the last one.
     let name = linker.output.or(output).unwrap_or_else(|| "a.out".into());
     Plan { executable: executable.then_some(name), include_at: preprocessed.then(|| end_of_flags.unwrap_or(written)) }
 }
@@ -106,9 +106,9 @@ fn kind(file: &OsStr, language: Option<&OsStr>) -> Kind {
     Kind { preprocessed: PREPROCESSED.contains(&suffix), header: HEADERS.contains(&suffix) }
 }
 
-/// What arguments for the linker say.
+/// The meaning of arguments for the linker.
 struct Linker {
-    /// They are there: gcc then links even with no file to link.
+    /// There are such arguments: gcc then links even without a file to link.
     inputs: bool,
     /// The compiler links nothing.
     stopped: bool,
@@ -273,7 +273,7 @@ mod tests {
     }
 
     proptest! {
-        /// A flag that stops the compiler does so wherever it stands among arguments that take no value.
+        /// A flag that stops the compiler does so at any place among arguments without a value.
         #[test]
         fn stop_flags_commute(before in 0usize..4, after in 0usize..4, flag in 0usize..6) {
             let flag = ["-c", "-S", "-E", "-M", "-shared", "-r"][flag];
@@ -281,7 +281,7 @@ mod tests {
             prop_assert_eq!(of(&line).executable, None);
         }
 
-        /// Where the directory goes is an argument that exists, or the end.
+        /// The directory goes before an existing argument, or to the end.
         #[test]
         fn include_index_is_in_range(words in proptest::collection::vec("-{0,2}[a-zA-Z.,=]{0,5}", 0..8)) {
             let args: Vec<OsString> = words.iter().map(OsString::from).collect();

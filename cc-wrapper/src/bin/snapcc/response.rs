@@ -1,6 +1,6 @@
 //! `@file` arguments, read as gcc reads them, to learn what a command line means.
 //!
-//! The compiler always gets the arguments as they were written; what is read here is only looked at.
+//! The compiler always gets the arguments as they were written; snapcc only reads the files.
 
 use std::ffi::{OsStr, OsString};
 use std::fs;
@@ -16,7 +16,7 @@ pub(crate) struct Word {
     pub(crate) origin: usize,
 }
 
-/// A response file that cannot be looked at without changing what the compiler will read.
+/// A response file that snapcc cannot read without changing what the compiler will read.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Opaque;
 
@@ -46,7 +46,7 @@ pub(crate) fn expand(args: &[OsString]) -> Result<Vec<Word>, Opaque> {
     Ok(words)
 }
 
-/// The content of the response file that `word` names; `None` where the word stands for itself.
+/// The content of the response file that `word` names; `None` if the word is an ordinary argument.
 fn read(word: &OsStr) -> Result<Option<Vec<u8>>, Opaque> {
     let Some(path) = word.as_bytes().strip_prefix(b"@").filter(|path| !path.is_empty()) else { return Ok(None) };
     let path = OsStr::from_bytes(path);

@@ -1,6 +1,6 @@
-//! The system calls that `std` does not offer without side effects.
+//! The system calls that `std` offers only with side effects.
 //!
-//! A drop-in must hand on what it was given. The runtime of `std` ignores SIGPIPE and opens closed standard
+//! A drop-in must pass on the state that it inherits. The runtime of `std` ignores SIGPIPE and opens closed standard
 //! descriptors before `main`, and its `Command` clears the signal mask and resets SIGPIPE in the child; the compiler
 //! would see all of that. So the entry point here is C's `main`, and programs are started by libc.
 #![allow(unsafe_code)]
@@ -53,7 +53,7 @@ impl Command {
         self.argv.iter().map(|arg| arg.as_ptr().cast_mut()).chain([ptr::null_mut()]).collect()
     }
 
-    /// Becomes the program; returns only where that failed.
+    /// Becomes the program; returns only if that failed.
     pub(crate) fn exec(&self) -> io::Error {
         let argv = self.pointers();
         // SAFETY: both are strings that outlive the call, argv ends with a null pointer.
@@ -62,9 +62,9 @@ impl Command {
         io::Error::last_os_error()
     }
 
-    /// Runs the program as a child that has our signal mask and dispositions, and waits for its end.
+    /// Runs the program as a child with the signal mask and dispositions of snapcc, and waits for its end.
     ///
-    /// Signals that would kill us are held back until [`Held::release`].
+    /// Signals that would kill snapcc are held back until [`Held::release`].
     pub(crate) fn run(&self) -> io::Result<(End, Held)> {
         let held = Held::block();
         let mut attributes = MaybeUninit::uninit();
@@ -104,7 +104,7 @@ pub(crate) enum End {
     Signal(c_int),
 }
 
-/// Signals that are held back while there is a child to look after or a file to finish.
+/// Signals that are held back while a child runs or a file is not finished.
 pub(crate) struct Held {
     before: libc::sigset_t,
     waited: libc::sigset_t,
@@ -122,7 +122,7 @@ impl Held {
         let mut waited = MaybeUninit::uninit();
         // SAFETY: every set and action is written before it is read; no handler is installed.
         unsafe {
-            // With SIGCHLD ignored the kernel would throw the exit status away (gcc resets it for the same reason).
+            // If SIGCHLD were ignored, the kernel would drop the exit status (gcc resets it for the same reason).
             libc::signal(libc::SIGCHLD, libc::SIG_DFL);
             libc::sigemptyset(waited.as_mut_ptr());
             libc::sigaddset(waited.as_mut_ptr(), libc::SIGCHLD);
@@ -140,8 +140,9 @@ impl Held {
         }
     }
 
-    /// Waits until `child` has ended. A signal that was sent to us alone is sent on; one from the terminal or to the
-    /// group has reached the child already, and a second one would catch gcc while it removes its temporary files.
+    /// Waits until `child` has ended. It forwards a signal that was sent only to snapcc. A signal from the terminal or
+    /// to the group has already reached the child, and a second one would stop gcc while it removes its temporary
+    /// files.
     fn wait(&self, child: libc::pid_t) -> io::Result<End> {
         let mut forward = None;
         loop {
@@ -193,8 +194,8 @@ impl Held {
     }
 }
 
-/// Dies of `signal`, so that the caller sees what it would have seen of the compiler. Returns the status of a shell
-/// for it where the signal does not kill.
+/// Dies of `signal`, so that the caller sees the end that the compiler would have had. If the signal does not kill,
+/// returns a shell's status for it.
 pub(crate) fn die_of(signal: c_int) -> c_int {
     // SAFETY: plain calls on this process, which has one thread.
     unsafe {
@@ -211,7 +212,7 @@ pub(crate) fn die_of(signal: c_int) -> c_int {
     128 + signal
 }
 
-/// Ends the process without running anything more of it.
+/// Ends the process without exit handlers.
 pub(crate) fn exit_now(status: c_int) -> ! {
     // SAFETY: `_exit` takes any status and does not return.
     unsafe { libc::_exit(status) }
