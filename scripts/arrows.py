@@ -25,7 +25,8 @@ GROUPS = [
 ]
 # What the tests of any package may use besides.
 TEST_HELPERS = {"snapfn-testkit", "snapfn-tests"}
-# Modules of a folder in layers, the lowest first; those of one layer do not use each other. Every module is in one layer.
+# Modules of a folder in layers, the lowest first; those of one layer do not use each other. Every module is in one
+# layer.
 LAYERS = {
     "loader/src": [["runtime"], ["boot", "restore"], ["start"]],
     "snapshotter/src": [

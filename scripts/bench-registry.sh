@@ -1,5 +1,6 @@
 #!/bin/bash
-# How fast a snapshot goes to a registry and back, and how much memory that takes, beside `skopeo copy` of the same image.
+# Measures how fast a snapshot goes to a registry and back, and the memory of both, beside `skopeo copy` of the same
+# image.
 # Usage: scripts/bench-registry.sh [MIB]     (default 1024; needs docker-registry, skopeo and python3)
 set -euo pipefail
 cd "$(dirname "$0")/.."

@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 """Chooses the inputs of a fuzz target that are kept in the repository: fuzz-corpus.py CONTROL-FILE DIRECTORY
 
-CONTROL-FILE is what libFuzzer's -merge=1 writes with -merge_control_file: its inputs, and what each of them reaches.
-Taken is, one after the other, the input that reaches most of what the others before it do not, per byte of its size; until
-there is nothing new, or enough.
+CONTROL-FILE is what libFuzzer's -merge=1 writes with -merge_control_file: its inputs, and the places that each reaches.
+The program selects one input after the other: the one that reaches most new places for each byte of its size. It stops
+when no input reaches a new place, or when there are enough.
 """
 
 import os

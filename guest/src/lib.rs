@@ -1,7 +1,7 @@
 //! The snapshot point for Rust programs.
 //!
-//! A program that loads files, builds tables or compiles patterns before it serves its first request does so once. It then
-//! marks the snapshot point, and every later start goes on from there:
+//! A program that loads files, builds tables or compiles patterns before it serves its first request does so once. It
+//! then marks the snapshot point, and every later start goes on from there:
 //!
 //! ```
 //! let table: Vec<u64> = (0..1000).map(|n| n * n).collect(); // whatever takes time
@@ -11,8 +11,8 @@
 //! println!("{restored} {} {}", name.is_some(), table.len());
 //! ```
 //!
-//! Started in the ordinary way, the same program is an ordinary program: [`ready`] returns `false` after two system calls
-//! that fail, and every other function does nothing.
+//! Started in the ordinary way, the same program is an ordinary program: [`ready`] returns `false` after two system
+//! calls that fail, and every other function does nothing.
 //!
 //! The crate calls the protocol of `<snap.h>` (FORMAT.md, "Protocol of the snapshot point"), so a program may mix Rust
 //! and C, and hooks of both run in one order. Linux only; on other systems the crate does not compile, so depend on it
@@ -38,9 +38,9 @@ pub fn ready() -> bool {
     protocol::ready()
 }
 
-/// Registers a function that every instance calls before [`ready`] returns there: to seed a generator, to connect again, to
-/// read a clock. Functions run in the order of registration, together with those that libraries register through
-/// `<snap.h>`. In an ordinary run the function is dropped.
+/// Registers a function that every instance calls before [`ready`] returns there: to seed a generator, to connect
+/// again, to read a clock. Functions run in the order of registration, together with those that libraries register
+/// through `<snap.h>`. In an ordinary run the function is dropped.
 ///
 /// A panic in the function ends the program, since there may be no Rust frame above it.
 pub fn on_restore(function: impl FnOnce() + Send + 'static) {

@@ -1,7 +1,8 @@
-//! The protocol of the snapshot point: `prctl` calls that only the snapshotter answers, and the structures that it fills.
+//! The protocol of the snapshot point: `prctl` calls that only the snapshotter answers, and the structures that it
+//! fills.
 //!
-//! Unsafe code is confined to this module. The structures are written from outside, between two instructions of the program
-//! and while all its threads are stopped, so every access to them is volatile.
+//! Unsafe code is confined to this module. The structures are written from outside, between two instructions of the
+//! program and while all its threads are stopped, so every access to them is volatile.
 #![allow(unsafe_code)]
 
 use std::cell::UnsafeCell;

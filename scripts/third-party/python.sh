@@ -1,6 +1,6 @@
 #!/bin/sh
-# Debian's own /usr/bin/python3, which no compiler of ours ever saw, with a set of large modules imported: from a snapshot
-# it answers like an ordinary start, and sees each instance's own arguments and environment.
+# Debian's own /usr/bin/python3, which snapcc has not compiled, with a set of large modules imported: an instance answers
+# like an ordinary start, and sees its own arguments and environment.
 . "$(dirname "$0")/common.sh"
 
 need python3
@@ -93,7 +93,7 @@ PY
 
 modules="json, re, asyncio, http.server, sqlite3, ssl, unittest"
 
-# --- at ready, through snap_info ---------------------------------------------------------------------------------------
+# --- at ready, through snap_info ---------------------------------------------------------------------------------
 cat >"$scratch/ready.py" <<PY
 import $modules, os, sys
 import snapfn, work
@@ -102,7 +102,7 @@ snapfn.ready()
 assert state[49999] == "49999"
 work.answer(sys.argv[1:], os.environ, sys.stdin.read())
 PY
-# --- at the first read of standard input ---------------------------------------------------------------------------------
+# --- at the first read of standard input ---------------------------------------------------------------------------
 cat >"$scratch/exec.py" <<'PY'
 import os
 # What /proc says is the instance's; `-c` and the program text are not among its arguments.

@@ -11,7 +11,8 @@ chmod 755 "$scratch"
 trap 'rm -rf "$SNAPFN_STORE" "$scratch"' EXIT
 cd "$scratch"
 
-# runtime NAME INPUT PROGRAM ARGS…: the same input to an ordinary start and to three instances. $allow is an option for both.
+# runtime NAME INPUT PROGRAM ARGS…: the same input to an ordinary start and to three instances. $allow is an option for
+# both.
 allow=
 runtime() {
     name=$1 input=$2
@@ -117,7 +118,8 @@ step "go: build" env HOME="$scratch" GOPATH="$scratch/gopath" GOCACHE="$scratch/
     sh -c 'cd go && go build -o prog .'
 runtime go 'some input' "$scratch/go/prog"
 
-# Where they are installed: engines with many threads and code generated at run time, in memory that is writable meanwhile.
+# Where they are installed: engines with many threads and code generated at run time, in memory that is writable
+# meanwhile.
 allow=--allow-wx
 if command -v node >/dev/null; then
     echo 'const s = require("fs").readFileSync(0, "utf8"); console.log("node", JSON.stringify(s))' >node.js

@@ -93,7 +93,8 @@ impl Cpu {
     fn openssl(self) -> Option<&'static str> {
         match self {
             Cpu::Native => None,
-            // ecx of leaf 1 in the upper half: PCLMULQDQ 1, XOP 11, FMA 12, MOVBE 22, AES 25, AVX 28, RDRAND 30; no leaf 7.
+            // ecx of leaf 1 in the upper half: PCLMULQDQ 1, XOP 11, FMA 12, MOVBE 22, AES 25, AVX 28, RDRAND 30; no
+            // leaf 7.
             Cpu::V2 => Some("~0x5240180200000000:0"),
             // Leaf 7, ebx: BMI1 3, AVX2 5, BMI2 8 stay.
             Cpu::V3 => Some("~0x4200080200000000:0x128"),

@@ -7,8 +7,8 @@
 #include <stdio.h>
 #include <string.h>
 
-/* Programs that write a title over their arguments take for granted that the strings of argv lie one behind the other, and
-   those of environ behind them. */
+/* Programs that write a title over their arguments take for granted that the strings of argv lie one behind the other,
+ * and those of environ behind them. */
 int main(int argc, char **argv) {
     extern char **environ;
     int apart = 0;

@@ -7,8 +7,8 @@
 #include <snap.h>
 #include <stdio.h>
 
-/* After snap_ready() the arguments are asked for: a program may have kept all sorts of things derived from the old ones,
-   which stay readable. */
+/* After snap_ready() the arguments are asked for: a program may have kept all sorts of things derived from the old
+ * ones, which stay readable. */
 static char **saved;
 
 int main(int argc, char **argv) {

@@ -7,8 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* The environment's vector kept as pointer and count, as two pointers and with a tag in its lowest bit: an instance with as
-   many variables has its own in the same place. */
+/* The environment's vector kept as pointer and count, as two pointers and with a tag in its lowest bit: an instance
+ * with as many variables has its own in the same place. */
 static struct { char **vector; size_t count; } span;
 static struct { char **begin, **end; } range;
 

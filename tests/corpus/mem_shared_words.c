@@ -17,8 +17,8 @@ static uintptr_t canary(void) {
     return word;
 }
 
-/* The environment is reached through words in memory that children will share, writable or not, as well. Data that equals the
- * canary is data: it stays what it was. */
+/* The environment is reached through words in memory that children will share, writable or not, as well. Data that
+ * equals the canary is data: it stays what it was. */
 int main(void) {
     uintptr_t *words = mmap(0, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     uintptr_t *sealed = mmap(0, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);

@@ -9,8 +9,8 @@
 #include <sys/time.h>
 #include <time.h>
 
-/* The point is marked in the inner of two handlers, the outer of which (a profiler on a stack of its own) has interrupted a
-   clock function: saved instruction pointers lie in frames on two stacks. */
+/* The point is marked in the inner of two handlers, the outer of which (a profiler on a stack of its own) has
+ * interrupted a clock function: saved instruction pointers lie in frames on two stacks. */
 static volatile int done, hits;
 
 static void inner(int signal) {

@@ -4,7 +4,8 @@
 #include <stdio.h>
 #include <string.h>
 
-/* A program that looks for the kernel's vDSO in its memory map, before the point and after it, and reads from what it finds. */
+/* A program that looks for the kernel's vDSO in its memory map, before the point and after it, and reads from what it
+ * finds. */
 static const char *find(void) {
     char line[512];
     const char *found = NULL;

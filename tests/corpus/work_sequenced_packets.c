@@ -18,7 +18,8 @@ static int state(int kind, int how, int pair[2]) {
     return 0;
 }
 
-/* At the end of its queue a socket whose peer has shut down reads as empty for ever; a message without bytes does once. */
+/* At the end of its queue, a socket whose peer has shut down reads as empty for ever. A message without bytes reads as
+ * empty once. */
 int main(void) {
     static const int kinds[] = {SOCK_STREAM, SOCK_SEQPACKET, SOCK_DGRAM};
     int pairs[3 * STATES][2];

@@ -1,5 +1,5 @@
-//! Faults between `snapfn-distribution` and a registry: whatever happens, the right bytes arrive or there is one error, and no
-//! store is ever damaged. `scripts/registry-faults.sh` makes more runs.
+//! Faults between `snapfn-distribution` and a registry: after any fault, the right bytes arrive or there is one error,
+//! and no store is ever damaged. `scripts/registry-faults.sh` makes more runs.
 //!
 //! `SNAPFN_FAULT_RUNS` is the number of runs, `SNAPFN_FAULT_SEED` the first seed.
 #![allow(clippy::unwrap_used)] // a test fails by panicking
@@ -33,7 +33,7 @@ fn repo(root: &Path) -> Repo {
         backoff: Duration::from_millis(2),
         longest_wait: Duration::from_millis(20),
         stall_timeout: Duration::from_millis(400),
-        // Blobs of several pieces, so that uploads are resumed inside.
+        // The blobs have several pieces, so that uploads are resumed inside.
         chunk_size: 256 << 10,
         ..ClientOptions::default()
     };
@@ -61,7 +61,7 @@ fn verify_all(root: &Path, seed: u64) {
     }
 }
 
-/// One line that says something.
+/// Checks that the error is one line with text.
 fn one_line(error: &impl std::fmt::Display, seed: u64) -> String {
     let text = error.to_string();
     assert!(!text.contains('\n') && text.len() > 20, "seed {seed}: {text}");
@@ -80,7 +80,7 @@ fn the_right_bytes_or_one_error() {
     let name = Ref::parse("fn").unwrap();
     let snapshot = sender.stores.resolve(&name).unwrap().blob.digest;
     let registry = DockerRegistry::start();
-    // How the runs ended, and the errors by their beginning, with one seed each.
+    // The ends of the runs, and the errors by their beginning, with one seed each.
     let (mut pushed, mut pulled, mut faults) = (0, 0, 0);
     let mut errors: BTreeMap<String, (u64, u64)> = BTreeMap::new();
     let mut count = |text: &str, seed: u64| {
@@ -118,7 +118,7 @@ fn the_right_bytes_or_one_error() {
             }
             Err(error) => {
                 count(&one_line(&error, seed), seed);
-                // What is there already is not in the way.
+                // Existing files are not in the way.
                 sender.push(&name, &image(&registry.host()), &options).unwrap().digest
             }
         };

@@ -1,7 +1,8 @@
-//! A registry that means harm gets nothing written outside the store, no unbounded memory, and one line of complaint.
+//! A hostile registry cannot make `snaprepo` write outside the store or use unbounded memory, and the result is one
+//! line of complaint.
 //!
-//! It serves an image that was honestly pushed to it, with one lie at a time. `snaprepo pull` runs as it is called, in an
-//! address space that does not suffice for what the lies promise.
+//! It serves an image that was honestly pushed to it, with one lie at a time. `snaprepo pull` runs in an address space
+//! that is too small for the sizes that the lies promise.
 #![allow(clippy::unwrap_used)] // a test fails by panicking
 
 use std::fs;
@@ -15,10 +16,10 @@ use snapfn_testkit::{Answer, Head, Hostile, digest, has_program, skip};
 use snapfn_tests::transport::{Transport, names, shown};
 
 const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
-/// The program, its threads' stacks and their arenas as they are reserved; not what a bomb unpacks to.
+/// Room for the program, its threads' stacks and their reserved arenas, but not for the contents of a bomb.
 const ADDRESS_SPACE: u64 = 1 << 30;
 
-/// The honest image, and where lies are tried.
+/// The honest image, and the place of the lies.
 struct Stage {
     transport: Transport,
     hostile: Hostile,
@@ -55,7 +56,7 @@ impl Stage {
         (command.output().unwrap(), store)
     }
 
-    /// Pulls `fn:TAG`: one line of complaint, or what is right all the same; nothing elsewhere in either case.
+    /// Pulls `fn:TAG`. The result is one line of complaint or the right files, and no file elsewhere in either case.
     #[track_caller]
     fn check(&self, tag: &str) -> bool {
         let (output, store) = self.pull(tag);
@@ -65,7 +66,7 @@ impl Stage {
             assert_eq!(self.transport.run(&store, "fn"), self.expected, "{tag}");
         } else {
             assert_eq!(output.status.code(), Some(1), "{tag}: {}", shown(&output));
-            // Lines of progress, and one of complaint, which steers no terminal.
+            // stderr has lines of progress and one of complaint, without control characters.
             let text = String::from_utf8_lossy(&output.stderr);
             let lines: Vec<&str> = text.lines().filter(|line| line.starts_with("snaprepo: ")).collect();
             assert!(lines.len() == 1 && text.lines().last() == Some(lines[0]), "{tag}: {text}");
@@ -108,7 +109,7 @@ impl Stage {
         zstd::decode_all(&self.hostile.get_blob(name).unwrap()[..]).unwrap()
     }
 
-    /// The image with another largest layer, digests all right: of its bytes, and of the tar in the configuration.
+    /// The image with another largest layer. The digests of its bytes, and of the tar in the configuration, are right.
     fn with_layer(&self, tag: &str, tar_digest: &str, compressed: &[u8], keep_annotations: bool) {
         let at = self.largest();
         let mut manifest = self.manifest.clone();
@@ -134,7 +135,7 @@ impl Stage {
     fn with_tar(&self, tag: &str, tar: &[u8]) {
         let compressed = zstd::encode_all(tar, 3).unwrap();
         self.with_layer(tag, &digest(tar), &compressed, false);
-        // Also with the index of the honest layer, which is not where it says.
+        // The same with the index of the honest layer, which is not at the named place.
         self.with_layer(&format!("{tag}-index"), &digest(tar), &compressed, true);
     }
 }
@@ -154,7 +155,7 @@ fn archives() {
     let precious = stage.outside.join("precious").to_string_lossy().into_owned();
     let escape = format!("{}{}", "../".repeat(30), &precious[1..]);
     let inside = "var/lib/snapfn/data/x";
-    // Before and after what the honest one has, and in its place.
+    // Entries before and after those of the honest layer, and in place of them.
     #[allow(clippy::type_complexity, reason = "cases: what is wrong, and the archive's entries")]
     let entries: Vec<(&str, Vec<(Entry<'_>, &[u8])>)> = vec![
         ("traversal", vec![(Entry::file(&escape, 4), b"evil")]),
@@ -204,7 +205,7 @@ fn bombs() {
         return;
     }
     let stage = Stage::new();
-    // Three gigabytes of zeroes in a hundred kilobytes.
+    // A hundred kilobytes unpack to three gigabytes of zeros.
     let mut header = Vec::new();
     tarball::append(&mut header, &Entry::file("var/lib/snapfn/data/x", 3 << 30), b"");
     let mut encoder = zstd::stream::write::Encoder::new(Vec::new(), 1).unwrap();
@@ -215,7 +216,7 @@ fn bombs() {
         stage.with_layer("bomb", &digest(b"unknown"), &bomb, keep);
         stage.refused("bomb");
     }
-    // A window of two gigabytes, which a decoder would have to keep.
+    // The window has two gigabytes, which a decoder would have to keep.
     let frame = [&[0x28, 0xb5, 0x2f, 0xfd, 0x00, 0xa8][..], &[0x01, 0x00, 0x00]].concat();
     stage.with_layer("window", &digest(b"unknown"), &frame, false);
     stage.refused("window");
@@ -230,7 +231,7 @@ fn bombs() {
         stage.put("config-size", &manifest);
         stage.refused("config-size");
     }
-    // Where the index lies, and how long it is.
+    // Lies about the place and the length of the index.
     let annotations = stage.manifest["layers"][stage.largest()]["annotations"].clone();
     for (name, value) in annotations.as_object().unwrap() {
         let text = value.as_str().unwrap_or_default();
@@ -265,7 +266,7 @@ fn documents() {
         stage.put(tag, &manifest);
         stage.refused(tag);
     }
-    // In the place of each field something else.
+    // Another value in place of each field.
     for (at, evil) in [
         ("/layers", json!([])),
         ("/layers", json!(vec![stage.manifest["layers"][0].clone(); 4000])),
@@ -284,7 +285,7 @@ fn documents() {
         stage.put("field", &manifest);
         stage.check("field");
     }
-    // In the index of the configuration: names, tags, digests, counts.
+    // Lies in the index of the configuration: names, tags, digests, counts.
     let label = |change: &dyn Fn(&mut Value)| {
         stage.with_config(
             stage.manifest.clone(),
@@ -338,16 +339,16 @@ fn answers() {
     stage.put("lies", &stage.manifest);
     let is = |part: &'static str| move |request: &Head| request.target().contains(part);
     let layer = stage.manifest["layers"][stage.largest()]["digest"].as_str().unwrap().to_owned();
-    // Bodies without an end. (What the client alone sees of such answers is tested with the client.)
+    // Bodies without an end. (The client's own tests cover such answers, too.)
     stage.hostile.rule(move |request| is("/blobs/")(request).then(|| Answer::Endless(Head::answer(200))));
     stage.refused("lies");
-    // Round and round, and to places that a registry has no business with.
+    // Redirects in a circle, and to places that a registry must not name.
     let own = format!("http://{}", stage.hostile.host());
     for to in [format!("{own}/v2/fn/blobs/{layer}"), "file:///etc/passwd".to_owned()] {
         stage.hostile.rule(move |request| request.is_blob_request().then(|| Answer::redirect(&to)));
         stage.refused("lies");
     }
-    // Other content than the digest says: one layer, each in its turn.
+    // One layer after the other has content that does not match its digest.
     stage.hostile.be_honest();
     let layers: Vec<String> =
         stage.manifest["layers"].as_array().unwrap().iter().map(|l| l["digest"].as_str().unwrap().to_owned()).collect();
@@ -358,7 +359,7 @@ fn answers() {
         wrong[middle] ^= 0x10;
         stage.hostile.blob_as(name, &wrong);
         let accepted = stage.check("lies");
-        // Some bytes are never fetched: those of the loader, and of the form for container engines.
+        // A pull never fetches the bytes of the loader and of the form for container engines.
         eprintln!("{name}: {}", if accepted { "not needed" } else { "noticed" });
         stage.hostile.blob_as(name, &right);
     }

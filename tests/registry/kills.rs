@@ -1,7 +1,7 @@
-//! `snaprepo push` and `pull` are killed at any moment: what is in the store is whole, what was complete moves no second
-//! time, and the end is the same as without.
+//! `snaprepo push` and `pull` are killed at any moment: every file in the store is whole, no complete layer moves a
+//! second time, and the end is the same as without kills.
 //!
-//! `SNAPFN_KILLS` is the number of kills; `scripts/registry-faults.sh` asks for more.
+//! `SNAPFN_KILLS` is the number of kills; `scripts/registry-faults.sh` makes more.
 #![allow(clippy::unwrap_used)] // a test fails by panicking
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -13,13 +13,13 @@ use std::time::{Duration, Instant};
 use snapfn_testkit::{DockerRegistry, Proxy, Record, is_available};
 use snapfn_tests::transport::{Transport, names};
 
-/// Bytes of the tables, which do not compress. The larger one begins like the smaller one.
+/// Bytes of the tables, which cannot be compressed. The larger one begins like the smaller one.
 const SIZE: usize = 24 << 20;
 const OLD_SIZE: usize = 14 << 20;
-/// A side is killed so often at most before it may come to its end.
+/// The most kills of a side before it may come to its end.
 const TURN: u64 = 6;
 
-/// One side of the transfers, with what it is told to do.
+/// One side of the transfers, with its command.
 struct Side<'a> {
     transport: &'a Transport,
     store: PathBuf,
@@ -27,10 +27,10 @@ struct Side<'a> {
 }
 
 impl Side<'_> {
-    /// Runs `snaprepo ARGS…` and kills it within `window`. Whether it came to its end before.
+    /// Runs `snaprepo ARGS…` and kills it within `window`. Returns whether it came to its end before.
     fn killed(&mut self, args: &[&str], window: Duration) -> bool {
         let mut child = self.transport.start(&self.store, args);
-        // More often early than late, so that there are many kills before the end is reached.
+        // Kills are more often early than late, so that there are many before the end.
         thread::sleep(window.mul_f64(fastrand::f64().powi(2)));
         let _ = child.kill();
         let status = child.wait().unwrap();
@@ -40,7 +40,8 @@ impl Side<'_> {
         status.success()
     }
 
-    /// What has a name is whole, and whatever else there is goes with a garbage collection, but for transfers to go on with.
+    /// Every file with a name is whole, and a garbage collection removes all other files except transfers that can go
+    /// on.
     fn check(&self) {
         if !self.store.exists() {
             return;
@@ -77,25 +78,25 @@ fn uploaded(record: &Record) -> Option<String> {
     path.contains("/blobs/uploads/").then(|| digest.trim_start_matches("%3A").trim_start_matches(':').to_owned())
 }
 
-/// Digest of the image that a tag stands for, as the registry keeps it.
+/// Digest of the image of a tag, as the registry stores it.
 fn tagged(registry: &DockerRegistry, repository: &str) -> Option<String> {
     let tags = registry.storage().join("docker/registry/v2/repositories").join(repository).join("_manifests/tags");
     fs::read_to_string(tags.join("v1/current/link")).ok()
 }
 
-/// How far each layer has come that was under way.
+/// Position of each layer that was under way.
 fn under_way(store: &Path) -> BTreeMap<String, u64> {
     let name = |path: &PathBuf| path.file_name().and_then(|name| name.to_str()).map(str::to_owned);
     let files = names(&store.join("transfers"));
     files.iter().filter_map(|path| Some((name(path)?, fs::metadata(path).ok()?.len()))).collect()
 }
 
-/// Pushes until it comes to its end. Returns how many blobs went up.
+/// Pushes until it comes to its end. Returns the number of blobs that were uploaded.
 fn push(side: &mut Side<'_>, image: &str, proxy: &Proxy, window: Duration, kills: u64) -> usize {
     let args = ["push", "fn", image, "--plain-http"];
     let mut complete = BTreeSet::new();
     loop {
-        // What an earlier run has left on its way counts for this one.
+        // Transfers of an earlier run count for this one.
         let before = proxy.records();
         complete.extend(before.iter().filter_map(uploaded));
         let done = match side.kills < kills {
@@ -119,7 +120,7 @@ fn pull(side: &mut Side<'_>, registry: &DockerRegistry, repository: &str, window
     let sizes = blobs(registry);
     let mut resumed = 0;
     loop {
-        // One proxy a run, so that what it has recorded is of that run.
+        // Each run has its own proxy, so that the records are those of the run.
         let proxy = Proxy::builder(&registry.host()).start();
         let image = format!("{}/{repository}:v1", proxy.host());
         let args = ["pull", &*image, "--tag", "fn", "--plain-http"];
@@ -159,7 +160,7 @@ fn killed_at_any_moment() {
     let _ = transport.good(&sender, &["push", "fn", &image("old"), "--plain-http"]);
     transport.snapshot("fn", SIZE, 5);
 
-    // What it is without kills, and how long it takes.
+    // The result and the time without kills.
     let begun = Instant::now();
     let _ = transport.good(&sender, &["push", "fn", &image("whole"), "--plain-http"]);
     let pushing = begun.elapsed();
@@ -172,7 +173,7 @@ fn killed_at_any_moment() {
     let mut up = Side { transport: &transport, store: sender.clone(), kills: 0 };
     let (mut pulled, mut blobs, mut resumed, mut rounds) = (0, 0, 0, 0);
     while up.kills + pulled < kills {
-        // Neither this repository nor a memory of others has anything.
+        // Neither this repository nor the record of others has a blob.
         let repository = format!("round/{rounds}");
         fs::remove_dir_all(sender.join("transfers")).unwrap();
         let proxy = Proxy::builder(&registry.host()).start();
@@ -199,7 +200,7 @@ fn killed_at_any_moment() {
         "{} kills of push and {pulled} of pull in {rounds} rounds: {blobs} blobs went up, none twice; {resumed} downloads went on",
         up.kills
     );
-    // Kills that all come too early or too late would show nothing.
+    // If all kills came too early or too late, the test would show nothing.
     assert!(blobs > 0, "nothing went up");
     assert!(resumed > 0 || pulled < 20, "no download of {pulled} went on");
 }

@@ -1,5 +1,4 @@
-//! What `snaprepo push` and `pull` show: bars on a terminal, lines elsewhere, the events of
-//! docs/howto/registry.md.
+//! The output of `snaprepo push` and `pull`: bars on a terminal, lines elsewhere, the events of docs/howto/registry.md.
 #![allow(clippy::unwrap_used)] // a test fails by panicking
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -14,7 +13,7 @@ use snapfn_tests::transport::{Transport, shown};
 /// Layers enough for a bar to move.
 const SIZE: usize = 8 << 20;
 
-/// Runs `snaprepo ARGS…` with a pseudo-terminal for all of its streams; the output is what a terminal would be sent.
+/// Runs `snaprepo ARGS…` with a pseudo-terminal for all of its streams; the output is what a terminal would get.
 fn on_a_terminal(transport: &Transport, store: &Path, args: &[&str], variables: &[(&str, &str)]) -> String {
     let inner = transport.command(store, args);
     let words: Vec<_> =
@@ -53,7 +52,7 @@ fn bars_are_for_terminals() {
     let dumb = pull("dumb", &[("TERM", "dumb")]);
     assert!(!shows_bars(&dumb) && !dumb.contains('\u{1b}') && dumb.contains("(part): "), "{dumb:?}");
 
-    // Without a terminal: a line for each layer, and nothing that moves a cursor.
+    // Without a terminal there is a line for each layer, and no sequence that moves a cursor.
     let elsewhere = transport.other("elsewhere");
     for (store, args) in [(&sender, vec!["push", "fn", &*image("v2")]), (&elsewhere, vec!["pull", &*image("v1")])] {
         let output = transport.snaprepo(store, &args);
@@ -80,7 +79,7 @@ fn documented() -> BTreeMap<String, BTreeSet<String>> {
     .collect()
 }
 
-/// The events on stdout, each compared with what is documented.
+/// The events on stdout, each compared with the documentation.
 fn events(output: &Output, documented: &BTreeMap<String, BTreeSet<String>>) -> Vec<Map<String, Value>> {
     assert!(output.status.success() && output.stderr.is_empty(), "{}", shown(output));
     let parse =
@@ -126,7 +125,7 @@ fn events_are_as_documented() {
     let sum = |events: &[Map<String, Value>], name: &str, field: &str| -> u64 {
         of(events, name).iter().map(|event| event[field].as_u64().unwrap()).sum()
     };
-    // What is said of the parts adds up to what is said of the whole.
+    // The figures of the parts add up to those of the whole.
     let layers = push.iter().find(|event| event["event"] == "layers").unwrap()["count"].as_u64().unwrap();
     assert_eq!(of(&push, "transferred").len() as u64, layers);
     let pushed = push.last().unwrap();
@@ -141,7 +140,7 @@ fn events_are_as_documented() {
     assert!(of(&pull, "started").iter().all(|event| event["direction"] == "download"));
     assert_eq!(of(&nothing, "stored").len(), of(&pull, "transferred").len());
 
-    // Trouble: each blob stalls on its way for longer than an event of progress waits, and one request is answered by another.
+    // Faults: each blob stalls for longer than the time between two events of progress, and one request gets an error.
     let slow = Proxy::builder(&registry.host())
         .faults(|head| match head.method() {
             "GET" if head.is_blob_request() => Some(Fault::StallAnswer(500, Duration::from_millis(800))),
@@ -177,7 +176,7 @@ fn events_are_as_documented() {
         retry[0]["what"].as_str().unwrap().contains("manifest") && retry[0]["why"].as_str().unwrap().contains("503")
     );
 
-    // All that was seen is documented, and the other way round.
+    // All seen events are documented, and all documented events were seen.
     let seen: BTreeSet<&str> = [&push, &again, &mounted, &pull, &nothing, &up, &down, &retried]
         .into_iter()
         .flatten()

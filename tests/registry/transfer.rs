@@ -31,7 +31,7 @@ fn a_snapshot_comes_back_the_same() {
     // Bit for bit: the snapshot's name is its digest.
     assert_eq!(snapshots(&sender), snapshots(&receiver));
 
-    // The program, its libraries and its sources gone: nothing but the store and snaprun.
+    // The program, its libraries and its sources are gone: there are only the store and snaprun.
     for file in snapfn_tests::workspace::tree(&transport.workspace.out()) {
         let _ = fs::remove_file(file);
     }
@@ -51,7 +51,7 @@ fn snaprun_fetches_what_is_not_there() {
     let registry = DockerRegistry::start();
     let image = format!("{}/team/fn:v1", registry.host());
     let _ = transport.good(&sender, &["push", "fn", &image]);
-    // Nothing of the program is left, nor of the store that it was pushed from.
+    // Neither the program nor the store that it was pushed from is left.
     for file in snapfn_tests::workspace::tree(&transport.workspace.out()) {
         let _ = fs::remove_file(file);
     }
@@ -70,7 +70,7 @@ fn snaprun_fetches_what_is_not_there() {
     );
     assert!(first.stderr.is_empty(), "stderr is the program's: {}", shown(&first));
 
-    // What cannot be pulled is one line, and exit status 125.
+    // A failed pull gives one line, and exit status 125.
     let nowhere = transport.other("nowhere");
     for (name, why) in [
         (format!("{}/team/none:v1", registry.host()), "not there"),
@@ -92,7 +92,7 @@ fn snaprun_fetches_what_is_not_there() {
     in_an_empty_root(&receiver, &image, &expected);
 }
 
-/// Starts it where nothing is but the store and snaprun.
+/// Starts it in a root that has only the store and snaprun.
 fn in_an_empty_root(store: &Path, name: &str, expected: &str) {
     if !has_program("bwrap") {
         skip("not installed: bubblewrap");
@@ -177,7 +177,7 @@ fn what_two_functions_share_is_sent_once() {
     let second = push("two", "same");
     let both: Vec<_> = complete(&first).intersection(&complete(&second)).cloned().collect();
     assert!(both.is_empty(), "sent twice: {both:?}");
-    // The loader, libc and ld.so are more than half of what one has beside its table.
+    // Without its table, more than half of an image is the loader, libc and ld.so.
     assert!(sent(&second) + 700_000 < sent(&first), "{} and then {} bytes", sent(&first), sent(&second));
     let again = push("two", "same");
     assert_eq!(sent(&again), 0, "nothing has changed");

@@ -1,5 +1,5 @@
-//! Initialisations that come to no snapshot: a clear error with the program's status and last output, no process and
-//! no file left behind.
+//! Initialisations that end without a snapshot. The error is clear, with the program's status and last output, and no
+//! process and no file is left.
 #![allow(clippy::unwrap_used)] // a test fails by panicking
 
 use std::fs::{self, DirEntry};
@@ -94,7 +94,7 @@ fn a_program_that_does_not_get_there_is_stopped_at_the_timeout() {
 #[test]
 fn children_of_a_failed_initialisation_are_not_left_stopped() {
     let workspace = Workspace::new();
-    // The child ends when its parent does: what must not happen is that it stays stopped or traced.
+    // The child ends when its parent does. It must not stay stopped or traced.
     let exe = program(
         &workspace,
         "int p[2]; pipe(p); if (!fork()) { close(p[1]); char c; read(p[0], &c, 1); _exit(0); } close(p[0]); exit(4);",
@@ -175,14 +175,14 @@ fn a_failure_leaves_the_name_as_it_was() {
     assert_eq!((run.status.as_str(), run.err().as_str()), ("0", ""));
 }
 
-/// A snapshot whose files are not all there could not be started: it gets no name, and the tag stays what it was.
+/// A snapshot without all of its files could not be started. It gets no name, and the tag stays as it was.
 #[test]
 fn what_was_written_is_looked_at_before_it_has_a_name() {
     let workspace = Workspace::new();
     let first = program(&workspace, "");
     assert_eq!(workspace.snapshotter(&["create", "--tag", "kept", "--", &first]).status, "0");
     let tag = || fs::read_link(workspace.store().join("refs/kept/latest")).unwrap();
-    // Large enough for its code segment files to be taken away while it is being written.
+    // The snapshot is so large that the test can remove its code segment files while it is being written.
     let body = "long *all = malloc(256 << 20); for (long i = 0; i < 32 << 20; i++) all[i] = i | 1;";
     let exe = program(&workspace, body);
     let (kept, before) = (tag(), workspace.stored());

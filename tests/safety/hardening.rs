@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use snapfn_tests::workspace::Workspace;
 
-/// Prints its own maps and status, behind a line that names each.
+/// A program that prints its own maps and status, behind a line that names each.
 const SHOW: &str = include_str!("hardening/show.c");
 
 /// A mapping: start, end, protection, name.
@@ -100,15 +100,14 @@ fn relro_is_read_only() {
             let last = |line: &String| line.split(' ').next_back().and_then(|word| word.parse::<u64>().ok());
             process.relro.iter().map(|line| last(line).unwrap()).collect::<Vec<_>>()
         };
-        // A static program's is protected by its own start-up code, up to glibc's rounding.
+        // A static program's start-up code protects its RELRO, up to glibc's rounding.
         assert_eq!(writable(&ordinary), writable(&instance), "{:?} {:?}", ordinary.relro, instance.relro);
         assert!(writable(&instance).iter().all(|pages| *pages == 0), "{:?}", instance.relro);
         assert!(!instance.relro.is_empty());
     }
 }
 
-/// Lines of /proc/self/status that tell of a process's rights and defences. Allowed differences, with the reason:
-/// none of these may differ.
+/// Lines of /proc/self/status about a process's rights and defences. None of these may differ.
 #[test]
 fn rights_and_defences_are_the_same() {
     const LINES: [&str; 22] = [
@@ -145,14 +144,14 @@ fn rights_and_defences_are_the_same() {
             }
         }
         assert!(compared.len() >= 15, "{compared:?}");
-        // Everything else in there is a number of this process (Pid, VmSize, ctxt_switches, …); a line that a newer kernel
-        // adds to one of them is in both.
+        // All other lines are numbers of this process (Pid, VmSize, ctxt_switches, …). If a newer kernel adds a line,
+        // both have it.
         let keys = |process: &Process| process.status.keys().cloned().collect::<BTreeSet<_>>();
         assert_eq!(keys(&ordinary), keys(&instance));
     }
 }
 
-/// What an instance has that an ordinary process has not: each mapping is of a kind on this list.
+/// Mappings that only an instance has: each must be of a kind on this list.
 #[test]
 fn every_mapping_of_an_instance_is_accounted_for() {
     for flags in BUILDS {
@@ -161,7 +160,7 @@ fn every_mapping_of_an_instance_is_accounted_for() {
             let allowed = match mapping.name.as_str() {
                 // Zeros, heap, stacks; the resident region's slots and frames.
                 "" | "[heap]" | "[stack]" | "[anon:" => true,
-                // The kernel's own, which no address in the program names (the vDSO's slots do).
+                // The kernel's own mappings, which no address in the program names (only the vDSO's slots do).
                 "[vdso]" | "[vvar]" | "[vvar_vclock]" | "[vsyscall]" => true,
                 // The snapshot and code segment files; the loader's copy of its code is gone.
                 name => {

@@ -27,7 +27,7 @@ fn small(workspace: &Workspace) -> PathBuf {
     workspace.snapshot("small", SMALL, &["-O1", "-static"], "ready")
 }
 
-/// The refusal: its code and one line that begins as all of them do.
+/// The refusal: its code and one line with the usual beginning.
 #[track_caller]
 fn refused(workspace: &Workspace, name: &str, code: &str) -> Outcome {
     let before = tree(&workspace.store());
@@ -80,7 +80,7 @@ fn things_that_are_no_files() {
     fs::create_dir(&dir).unwrap();
     refused(&workspace, &dir.to_string_lossy(), "126");
     refused(&workspace, "/dev/null", "126");
-    // Opening a FIFO that nobody writes to must not hang.
+    // Opening a FIFO without a writer must not hang.
     let fifo = path(&workspace, "fifo.snap");
     assert!(Command::new("mkfifo").arg(&fifo).status().unwrap().success());
     fs::set_permissions(&fifo, fs::Permissions::from_mode(0o666)).unwrap();
@@ -224,8 +224,8 @@ fn a_dry_run_prints_the_plan_and_starts_nothing() {
     assert!(outcome.out().lines().count() > 5 && !outcome.out().contains("restored"), "{outcome}");
 }
 
-/// Anybody who may write to the directory of an executable can put files beside it. Such files claim whatever they
-/// like: here the digest of the executable and that of their own code segment file, which is another program's.
+/// A user who may write to the directory of an executable can put files beside it. Such files may have any content:
+/// here the digest of the executable and that of their own code segment file, which is another program's.
 #[test]
 fn files_beside_an_executable_are_not_believed() {
     let workspace = Workspace::new();

@@ -1,6 +1,6 @@
-//! What must never happen: a start from what is damaged, foreign, somebody else's or not for this machine; a snapshot that
-//! gives secrets away; an instance that is less protected than an ordinary process, or equal to another one where it
-//! must not be. `SECURITY.md` names the test of each guarantee.
+//! Things that must never happen: a start from a file that is damaged, of another format, another user's or not for
+//! this machine; a snapshot with secrets; an instance that is less protected than an ordinary process, or that has the
+//! same random values as another one. `SECURITY.md` names the test of each guarantee.
 
 mod failures;
 mod hardening;

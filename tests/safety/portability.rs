@@ -1,4 +1,5 @@
-//! What a snapshot says that it needs, and hosts that lack it: refused by name, or the program started the ordinary way.
+//! The requirements of a snapshot, and hosts that lack one: a start is refused by name, or starts the program the
+//! ordinary way.
 #![allow(clippy::unwrap_used)] // a test fails by panicking
 
 use std::fs;
@@ -57,8 +58,8 @@ fn forge(workspace: &Workspace, file: &Path, change: impl Fn(&mut HostNeeds)) ->
     forged.to_string_lossy().into_owned()
 }
 
-/// Each feature that CPUID has works when it is tried; each that it lacks is refused by name (or works all the same, where
-/// a hypervisor only hides it). Never a crash.
+/// Each feature that CPUID reports works when it is tried. Each that it does not report is refused by name, or works if
+/// a hypervisor only hides it. There is never a crash.
 #[test]
 fn every_cpu_feature_is_tried() {
     let workspace = Workspace::new();
@@ -108,7 +109,7 @@ fn what_this_version_does_not_know_is_refused() {
     }
 }
 
-/// Registers that lie at the same place as here fit, whatever else a CPU has; those that lie elsewhere are refused by name.
+/// Registers that lie at the same place as on this CPU fit; those that lie elsewhere are refused by name.
 #[test]
 fn live_registers_must_lie_where_they_did() {
     let workspace = Workspace::new();
@@ -181,7 +182,7 @@ fn inspect_shows_the_requirements() {
         assert!(out.contains("NEEDS OF A HOST") && features.iter().all(|feature| out.contains(feature)), "{out}");
         assert!(out.contains("4 KiB pages") && out.contains("47 bits") && out.contains("Linux 4."), "{out}");
     }
-    // One whose needs are not this host's shows them all the same.
+    // `inspect` shows the requirements even if this host does not meet them.
     let forged = forge(&workspace, &file, |needs| (needs.kernel, needs.level, needs.cpu) = (99 << 16, 3, [1 << 63, 0]));
     let text = workspace.snapshotter(&["inspect", &forged]).out();
     for word in ["Linux 99.0", "x86-64-v3", "feature-63"] {
@@ -197,8 +198,8 @@ fn fallback_starts_the_program_the_ordinary_way() {
         let args: Vec<&str> = options.iter().copied().chain(["--fallback", name, "x", "y z"]).collect();
         workspace.snaprun(&args).run()
     };
-    // At main an instance has its own arguments in place of those that the snapshot was made with; later, they have
-    // shaped what is in memory, and the ordinary start needs them, too.
+    // At main an instance has its own arguments in place of those that the snapshot was made with. At a later point
+    // those have shaped the memory, and the ordinary start needs them, too.
     for (at, expected) in [("main", "ordinary x y z\n"), ("ready", "ordinary --made with x y z\n")] {
         let file = workspace.out().join("echo.snap");
         let text = file.to_string_lossy().into_owned();
@@ -211,7 +212,7 @@ fn fallback_starts_the_program_the_ordinary_way() {
         let forged = forge(&workspace, &file, |needs| needs.cpu = [1 << 63, 0]);
         let fallen = run(&forged, &[]);
         assert_eq!((fallen.status.as_str(), fallen.out().as_str(), fallen.err().as_str()), ("7", expected, ""), "{at}");
-        // Nothing that is wrong with the snapshot itself, or with its name.
+        // `--fallback` does not help if the snapshot itself, or its name, is wrong.
         fs::write(workspace.out().join("damaged.snap"), &fs::read(&file).unwrap()[..6000]).unwrap();
         assert_eq!(run(&workspace.out().join("damaged.snap").to_string_lossy(), &[]).status, "125");
         assert_eq!(run("no-such-name", &[]).status, "127");
@@ -235,7 +236,8 @@ fn uses_avx(places: &str) -> Vec<bool> {
         let disassembly = Command::new("objdump").arg("-d").args(range).arg(file).output().unwrap();
         let text = String::from_utf8(disassembly.stdout).unwrap();
         assert!(text.lines().count() > 20, "objdump shows nothing of {line}");
-        // Up to the padding behind the function's first part; the mnemonics of all VEX instructions begin with v.
+        // The search ends at the padding behind the function's first part. The mnemonics of all VEX instructions begin
+        // with v.
         text.lines().skip(7).filter_map(|line| line.split('\t').nth(2)).take(60).any(|code| code.starts_with('v'))
     };
     places.lines().map(uses).collect()
@@ -280,7 +282,8 @@ fn a_pinned_level_is_recorded_and_must_be_there() {
             assert_eq!(made.status, "0", "{made}");
             let needs = needs_of(&file);
             assert_eq!((needs.level, FeatureSet(needs.cpu)), (level, FeatureSet::level(level).unwrap()));
-            // Nothing is left in the threads' register state that lies elsewhere on other CPUs, unless libc has used AVX-512.
+            // The threads' register state has no component that lies elsewhere on other CPUs, unless libc has used
+            // AVX-512.
             assert!(level == 4 || needs.places.iter().all(|place| *place == 0), "{:?}", needs.places);
             assert_eq!(needs.flags, 0);
             let run = workspace.snaprun(&[&text, "a"]).run();
@@ -289,7 +292,7 @@ fn a_pinned_level_is_recorded_and_must_be_there() {
     }
 }
 
-/// Libraries in `glibc-hwcaps` directories are for their level: a pinned program does not get them, a snapshot with
+/// Libraries in `glibc-hwcaps` directories are for one level: a pinned program does not get them, and a snapshot with
 /// one needs that level.
 #[test]
 fn libraries_of_a_higher_level() {
@@ -356,7 +359,7 @@ fn relative_directories_of_the_user_are_ignored() {
     }
 }
 
-/// A store file that others can change decides what a process does: it is not used.
+/// A store file that others can change is not used, since it decides what a process does.
 #[test]
 fn store_files_that_others_may_write_to() {
     let workspace = Workspace::new();
@@ -372,7 +375,7 @@ fn store_files_that_others_may_write_to() {
                 fs::set_permissions(&path, fs::Permissions::from_mode(writable)).unwrap();
                 let refused = starts();
                 if refused.status == "7" {
-                    // Of the snapshot that was written to a file.
+                    // The same for a snapshot that was written to a file.
                     continue;
                 }
                 assert_eq!(refused.status, "125", "{refused}");
@@ -388,7 +391,7 @@ fn store_files_that_others_may_write_to() {
     if !snapfn_tests::run::is_root() {
         return;
     }
-    // Planted by another user: neither root, nor this one, nor the owner of the store.
+    // Another user has planted the file: neither root, nor this user, nor the owner of the store.
     let code = fs::read_dir(workspace.store().join("code")).unwrap().next().unwrap().unwrap().path();
     std::os::unix::fs::chown(&code, Some(4321), None).unwrap();
     let refused = starts();
@@ -396,7 +399,7 @@ fn store_files_that_others_may_write_to() {
     assert!(refused.err().contains("user 4321, who owns no store"), "{refused}");
     let error = opens().unwrap_err();
     assert!(error.exit_status() == 125 && error.to_string().contains("belongs to user 4321"), "{error}");
-    // A store that is that user's own is his to fill.
+    // That user may fill a store of his own.
     std::os::unix::fs::chown(workspace.store(), Some(4321), None).unwrap();
     assert_eq!(starts().status, "7");
     opens().unwrap();
@@ -405,7 +408,8 @@ fn store_files_that_others_may_write_to() {
     opens().unwrap_err();
 }
 
-/// A library that was updated since: named with both build-ids, in words and in JSON; the snapshot goes on with its own.
+/// If a library was updated since, `check` names it with both build-ids, in words and in JSON, and the snapshot still
+/// has its own.
 #[test]
 fn a_library_that_was_updated_is_named_by_its_build_ids() {
     let workspace = Workspace::new();

@@ -1,4 +1,4 @@
-//! What must not be in a snapshot is in no file of the store, wherever the program had it.
+//! Secrets are in no file of the store, wherever the program had them.
 #![allow(clippy::unwrap_used)] // a test fails by panicking
 
 use std::fs;
@@ -110,7 +110,7 @@ fn what_is_not_the_programs_memory_cannot_be_declared() {
     assert_eq!(outcome.out(), "1 1 1 all of it is to stay here\n", "{outcome}");
 }
 
-/// It is stored like any other, so that must be said.
+/// Such memory is stored like any other, so the output must report it.
 #[test]
 fn memory_kept_out_of_core_dumps_is_noted() {
     let workspace = Workspace::new();
@@ -127,7 +127,7 @@ fn memory_kept_out_of_core_dumps_is_noted() {
         let checked = workspace.snapshotter(&[&["check", "--at", "ready", "--", &exe], args].concat());
         assert!(checked.status == "0" && expected(&checked.out()), "{args:?}: {checked}");
     }
-    // Nobody has noted anything of a process that was started in the ordinary way.
+    // For a process that was started in the ordinary way, no secret has been recorded.
     let argv = vec![exe, "dd".to_owned(), "stay".to_owned()];
     let mut child = Run { argv, ..workspace.command("snapshotter", &[]) }.spawn_interactive();
     BufReader::new(child.stdout.as_mut().unwrap()).read_line(&mut String::new()).unwrap();
@@ -175,12 +175,12 @@ fn names_decide() {
         assert_eq!(workspace.snaprepo(&["gc"]).status, "0");
         (found, out)
     };
-    // In the file is also what only lay in the program's first environment block.
+    // The file also has the strings that were only in the program's first environment block.
     assert_eq!(run(&[], &[]), ([true, false, true], "- - -\n".to_owned()));
     assert_eq!(run(&["--scrub-env", "odd_*"], &[]).0, [true, false, false]);
     assert_eq!(run(&["--keep-env", "API_KEY"], &[]).0, [true, true, true]);
     assert_eq!(run(&["--no-scrub-env", "--scrub-env", "ODD*"], &[]).0, [true, true, false]);
-    // What the program sets itself stays, unless its name says that it is secret.
+    // A variable that the program itself sets stays, unless its name is that of a secret.
     assert_eq!(run(&[], &["ODD_NAME", "mine"]).1, "- - mine\n");
     let own = secret(34, 30);
     assert_eq!(run(&[], &["API_KEY", &own]).1, "- - -\n");
@@ -221,7 +221,7 @@ fn short_values_are_taken_out_of_the_environment_only() {
     assert_eq!(outcome.out(), "q7#Z 0\n", "{outcome}");
 }
 
-/// A program that goes wrong is worse than a fragment that stays.
+/// A broken program would be worse than a fragment that stays.
 #[test]
 fn other_text_that_shares_something_with_a_value_stays() {
     let workspace = Workspace::new();
@@ -233,7 +233,7 @@ fn other_text_that_shares_something_with_a_value_stays() {
         names.iter().zip(values).flat_map(|(name, value)| ["--env".to_owned(), format!("{name}={value}")]).collect();
     let made = create(&workspace, &env.iter().map(String::as_str).collect::<Vec<_>>(), &exe, &[]);
     assert_eq!(made.status, "0", "{made}");
-    // That the C library has "01234567" in it is nothing to speak of.
+    // The C library has "01234567", too, so the output does not report it.
     assert!(!made.err().contains("stored as it is"), "{made}");
     let outcome = workspace.snaprun(&["it"]).run();
     assert_eq!((outcome.status.as_str(), outcome.out().as_str()), ("0", "0000\n"), "{outcome}");
@@ -260,7 +260,7 @@ fn a_mapped_file_with_the_value_is_refused_and_the_program_keeps_its_secrets() {
     assert_eq!(made.status, "0", "{made}");
 }
 
-/// What a program has mapped of files that only their owner may read, its own among them, is not for all in the store.
+/// Copies of files that only their owner may read, the program's own among them, are not public in the store.
 #[test]
 fn copies_of_private_files_are_private() {
     use std::os::unix::fs::PermissionsExt;

@@ -1,4 +1,4 @@
-//! Unix sockets with a name, among people who mean harm: who serves one, and what happens to files of that name.
+//! Unix sockets with a name in a directory of hostile users: the user who serves one, and files with that name.
 #![allow(clippy::unwrap_used)] // a test fails by panicking
 
 use std::fs;
@@ -12,7 +12,8 @@ use snapfn_tests::place;
 use snapfn_tests::run::{Run, is_root};
 use snapfn_tests::workspace::{WorkFile, Workspace};
 
-/// Serves a socket as another user, and says what a client sends: bytes, and bytes of control messages.
+/// A program that serves a socket as another user, and prints the number of bytes, and of bytes of control messages,
+/// that a client sends.
 const STRANGER: &str = include_str!("sockets/stranger.c");
 
 #[test]
@@ -41,10 +42,10 @@ fn a_client_sends_nothing_to_a_stranger() {
     assert_eq!(rest, "0 0\n", "bytes and descriptors that the stranger got");
 }
 
-/// Binds a socket, sets its mode, and says in an instance what its file is.
+/// A program that binds a socket, sets its mode, and prints in an instance the type and mode of its file.
 const SERVER: &str = include_str!("sockets/server.c");
 
-/// Runs a command, and puts a link to another file in the place of its socket as soon as that is bound.
+/// Runs a command, and replaces its socket by a link to another file as soon as the socket is bound.
 const EXCHANGE: &str = include_str!("sockets/exchange.c");
 
 /// A snapshot `served` whose socket lies in the working directory: the socket.

@@ -13,7 +13,7 @@ use snapfn_tests::workspace::Workspace;
 
 const STARTS: usize = 150;
 
-/// A program that says which of two it is, in its code and in its memory.
+/// One of two programs, which prints its name from its code and from its memory.
 fn program(word: &str) -> String {
     format!(
         r#"
@@ -29,11 +29,11 @@ fn program(word: &str) -> String {
     )
 }
 
-/// A store below `out/` with a snapshot `fn` of a program that says `word`.
+/// A store below `out/` with a snapshot `fn` of a program that prints `word`.
 fn store(workspace: &Workspace, word: &str) -> PathBuf {
     let exe = workspace.compile(&format!("fn-{word}"), &program(word), &["-O1"]);
     let store = workspace.out().join(format!("store-{word}"));
-    // As the store of a test: whoever starts instances is another user.
+    // As in the store of a test, another user starts the instances.
     fs::create_dir(&store).unwrap();
     let mut create = workspace.command("snapshotter", &["create", "--share", "--tag", "fn", "--", &exe]);
     create.env = env(workspace, &store);
@@ -64,7 +64,7 @@ fn starts_while(workspace: &Workspace, store: &Path, change: impl Fn(usize) + Sy
     })
 }
 
-/// Puts a link of that target in the place of `at`, whatever that is, at once.
+/// Replaces `at`, of any type, by a link to that target, at once.
 fn relink(target: &Path, at: &Path) {
     let new = at.with_extension("new");
     let _ = fs::remove_file(&new);
@@ -76,8 +76,8 @@ fn only(outcome: &Outcome, words: &[&str]) -> bool {
     words.iter().any(|word| outcome.out() == format!("{word} {word}\n") && outcome.status == "7")
 }
 
-/// A root that is exchanged between the steps of a start (two versions of a deployment, say): tag, snapshot and code are
-/// of one of both, and never missing.
+/// The root is exchanged between the steps of a start (for example two versions of a deployment). Tag, snapshot and
+/// code belong to one of both, and are never missing.
 #[test]
 fn a_root_that_is_exchanged() {
     let workspace = Workspace::new();
@@ -113,8 +113,8 @@ fn planted(store: &Path, kind: &str, from: &[u8], to: &[u8]) -> PathBuf {
     dir
 }
 
-/// Links in the place of stored files, and of the directory that has them: they are refused and never followed, not
-/// even to files of an owner who is trusted.
+/// Links replace stored files, and the directory that has them. They are refused and never followed, not even to files
+/// of a trusted owner.
 #[test]
 fn links_in_the_place_of_files_and_directories() {
     let workspace = Workspace::new();
@@ -147,7 +147,7 @@ fn links_in_the_place_of_files_and_directories() {
         });
         refused_or_true(&outcomes);
         assert!(only(&start(&workspace, &store), &["true"]));
-        // And where nothing moves.
+        // The same without changes during the start.
         fs::rename(&dir, &aside).unwrap();
         symlink(&evil, &dir).unwrap();
         let refused = start(&workspace, &store);
@@ -157,11 +157,11 @@ fn links_in_the_place_of_files_and_directories() {
     }
 }
 
-/// Runs its arguments where `openat2` is answered with the error that the first names.
+/// A program that runs its arguments with a filter that makes `openat2` fail with the error that the first names.
 const WITHOUT_OPENAT2: &str = include_str!("store_races/without_openat2.c");
 
-/// Kernels before 5.6, and containers whose filter does not know `openat2`: instances start, and links in the place of
-/// stored files are refused there as well.
+/// On kernels before 5.6, and in containers whose filter does not know `openat2`, instances start, and links in place
+/// of stored files are refused as well.
 #[test]
 fn where_openat2_is_not_to_be_had() {
     let workspace = Workspace::new();
@@ -188,7 +188,7 @@ fn where_openat2_is_not_to_be_had() {
                 let outcome = started();
                 fs::rename(&held, &file).unwrap();
                 let refused = outcome.err().contains("is a symbolic link") && outcome.stdout.is_empty();
-                // Not each of the store's code segment files is one of this program.
+                // Some of the store's code segment files are not of this program.
                 assert!(refused || only(&outcome, &["true"]), "{errno}, {kind}: {outcome}");
                 refusals += usize::from(refused);
             }
@@ -197,9 +197,9 @@ fn where_openat2_is_not_to_be_had() {
     }
 }
 
-/// Files that become shorter while they are being opened and mapped: only their owner can do that. The start is refused
-/// in one line, or the instance meets a missing page and ends by SIGBUS (a system call that does fails with EFAULT); it
-/// never goes on with other content.
+/// Files become shorter while they are being opened and mapped, which only their owner can do. The start is refused in
+/// one line, or the instance meets a missing page and ends by SIGBUS (a system call that meets one fails with EFAULT).
+/// It never goes on with other content.
 #[test]
 fn files_that_are_cut_short() {
     let workspace = Workspace::new();
@@ -219,7 +219,7 @@ fn files_that_are_cut_short() {
             let outcome = Run { argv, env: workspace.env(&[]), cwd: "/".into(), ..Run::default() }.run();
             assert_ne!(outcome.status, "0", "whoever starts instances can cut {} short", file.display());
         }
-        // The file as its owner has it, who has given himself the right to write.
+        // The owner's file: the owner has given himself the right to write.
         let (whole, victim) = (file.with_extension("whole"), file.with_extension("victim"));
         fs::copy(file, &victim).unwrap();
         fs::set_permissions(&victim, fs::Permissions::from_mode(0o644)).unwrap();

@@ -1,6 +1,6 @@
-//! What an ordinary start would have new is new in every instance.
+//! Values that are new in an ordinary start are new in every instance.
 //!
-//! `SNAPFN_UNIQUE_INSTANCES` is the number of instances of each program, 200 without it; `scripts/uniqueness.sh` runs
+//! `SNAPFN_UNIQUE_INSTANCES` is the number of instances of each program (default: 200); `scripts/uniqueness.sh` runs
 //! 1,000.
 #![allow(clippy::unwrap_used)] // a test fails by panicking
 
@@ -14,7 +14,7 @@ use snapfn_tests::workspace::Workspace;
 
 const MUSL: &str = "/usr/lib/x86_64-linux-musl/musl-gcc.specs";
 
-/// Before the source, where the linker would drop a library that nothing has asked for yet.
+/// These flags come before the source, where the linker would drop a library that no object needs yet.
 const LINKED: &[&str] = &["-O2", "-Wl,--no-as-needed", "-lcrypto"];
 
 fn count() -> usize {
@@ -75,7 +75,7 @@ fn openssl() {
     all_differ(&workspace, "openssl", &["public", "private"]);
 }
 
-/// OpenSSL tells a new process by its ID. In another PID namespace an instance can have the very ID of the snapshot.
+/// OpenSSL detects a new process by its ID. In another PID namespace an instance can have the ID of the snapshot.
 /// `flags` are those with which openssl.c is compiled.
 fn openssl_as_the_snapshot(workspace: &Workspace, flags: &[&str]) {
     if !is_root() {
@@ -125,7 +125,7 @@ fn openssl_with_the_process_id_of_the_snapshot() {
 
 const ARCHIVE: &str = "/usr/lib/x86_64-linux-gnu/libcrypto.a";
 
-/// Before the source, where the linker would take nothing from an archive that nothing has asked for yet.
+/// These flags come before the source, where the linker would use nothing from an archive that no object needs yet.
 const FROM_ARCHIVE: &[&str] = &["-O2", "-u", "RAND_bytes", "-u", "RAND_priv_bytes", ARCHIVE];
 
 #[test]
@@ -152,7 +152,7 @@ fn openssl_hidden_in_a_library() {
     openssl_as_the_snapshot(&workspace, &[&own[..], &["-O2", "-Wl,--no-as-needed", &library]].concat());
 }
 
-/// As packages bring along a copy of their own.
+/// Some packages bring a copy of their own.
 #[test]
 fn openssl_under_another_name() {
     let Ok(mut library) = std::fs::read("/usr/lib/x86_64-linux-gnu/libcrypto.so.3") else {
@@ -252,7 +252,7 @@ fn known_generators_without_a_hook_are_named() {
     assert_eq!(notes(&["-O2", "-DREADY", "-DHOOK"], source), [false, false], "a hook");
 }
 
-/// `snapfn.ready()` seeds Python's own generators; of others, `snapfn.on_restore` tells.
+/// `snapfn.ready()` seeds Python's own generators; `snapfn.on_restore` is for others.
 #[test]
 fn known_generators_in_python_are_named() {
     if !has_python() {

@@ -1,5 +1,5 @@
-//! Memory that is writable and executable at once (W+X): whoever can write to it decides what the program does, so it takes
-//! a word of the user's, `--allow-wx`, wherever such a snapshot is made, started or taken in.
+//! Memory that is writable and executable at once (W+X). An attacker who can write to it decides what the program does,
+//! so the user must give `--allow-wx` to make, start or pull such a snapshot.
 #![allow(clippy::unwrap_used)] // a test fails by panicking
 
 use std::fs;
@@ -17,8 +17,8 @@ use snapfn_tests::run::Outcome;
 use snapfn_tests::transport::{Transport, shown};
 use snapfn_tests::workspace::Workspace;
 
-/// Exits with 6, by code that was written after the snapshot point. Has a page that cannot be read, too (MADV_GUARD_INSTALL,
-/// where the kernel knows it), which a refusal must get past.
+/// A program that exits with 6, by code that it writes after the snapshot point. It also has a page that cannot be read
+/// (MADV_GUARD_INSTALL, if the kernel has it), which a refusal must survive.
 const JIT: &str = include_str!("writable_code/jit.c");
 
 /// A snapshot of [`JIT`] in the store and in a file.
@@ -64,8 +64,8 @@ fn create_and_check_refuse_it_by_range() {
     assert_eq!(workspace.stored(), before);
 }
 
-/// What no single mapping shows: a file that is writable at one place and executable at another, and a personality by which
-/// whatever is readable is executable. Both programs run code that they write after the point.
+/// Cases that no single mapping shows: a file that is writable at one place and executable at another, and a
+/// personality that makes all readable memory executable. Both programs run code that they write after the point.
 #[test]
 fn one_file_mapped_twice_and_implied_execution_count() {
     let workspace = Workspace::new();
@@ -98,7 +98,7 @@ fn a_snapshot_says_so_and_is_started_with_the_option_only() {
         }
         let run = workspace.snaprun(&["--allow-wx", name]).run();
         assert_eq!(run.status, "6", "{run}");
-        // What is printed runs nothing.
+        // Printing the plan runs no code.
         let dry = workspace.snaprun(&["--dry-run", name]).run();
         assert!(dry.status == "0" && dry.out().contains(" rwx "), "{dry}");
         let checked = workspace.snapshotter(&["check", name]);
@@ -108,7 +108,7 @@ fn a_snapshot_says_so_and_is_started_with_the_option_only() {
     assert_eq!(timed.status, "6", "{timed}");
     is_refused(&workspace.snaprun(&["--timing", "jit"]).run());
 
-    // A snapshot without such memory needs no option, and says nothing.
+    // A snapshot without such memory needs no option, and the output does not mention it.
     let quiet = workspace.compile("quiet", "int main(void) { return 3; }", &["-O1"]);
     let made = workspace.snapshotter(&["create", "--tag", "quiet", "--", &quiet]);
     assert!(made.status == "0" && !made.err().contains("writable"), "{made}");
@@ -177,7 +177,7 @@ fn the_c_library() {
     assert!(String::from_utf8_lossy(&output.stdout).contains("SNAPFN_ALLOW_WX"), "{}", shown(&output));
 }
 
-/// Files of the transport's receiver, by what they are.
+/// Files of the transport's receiver, by kind.
 fn entries(store: &Path, kind: &str) -> usize {
     fs::read_dir(store.join(kind)).map_or(0, Iterator::count)
 }
@@ -198,7 +198,7 @@ fn images_are_pulled_and_started_with_the_option_only() {
         "a container has what the pusher has: {shows}"
     );
 
-    // The configuration says it: no layer is fetched.
+    // The configuration announces it: no layer is fetched.
     let pull = ["pull", &image, "--plain-http"];
     let asked = registry.requests().len();
     let refused = transport.snaprepo(&receiver, &pull);
@@ -212,7 +212,7 @@ fn images_are_pulled_and_started_with_the_option_only() {
     assert!(!fetched.iter().any(|request| layers.iter().any(|layer| request.path().contains(layer))));
     assert_eq!(entries(&receiver, "refs") + entries(&receiver, "snap"), 0);
 
-    // A configuration that does not say it: the snapshot itself does, before it has a name in the store.
+    // If the configuration does not announce it, the snapshot itself does, before it has a name in the store.
     let name = manifest["config"]["digest"].as_str().unwrap().to_owned();
     let mut config: Value = serde_json::from_slice(&registry.get_blob(&name).unwrap()).unwrap();
     let label = &mut config["config"]["Labels"][INDEX_LABEL];
@@ -232,7 +232,7 @@ fn images_are_pulled_and_started_with_the_option_only() {
         assert!(shown(&refused).contains("--allow-wx"), "{}", shown(&refused));
         assert_eq!(entries(&lied_to, "refs") + entries(&lied_to, "snap") + entries(&lied_to, "pulled"), 0);
     }
-    // Nor does a snapshot get a tag that is there already.
+    // A snapshot that is already in the store gets no tag either.
     let _ = transport.good(&lied_to, &["pull", &image, "--plain-http", "--tag", "allowed", "--allow-wx"]);
     assert_eq!(transport.snaprepo(&lied_to, &pull_lie).status.code(), Some(1));
     assert_eq!(entries(&lied_to, "refs"), 1);
@@ -241,7 +241,7 @@ fn images_are_pulled_and_started_with_the_option_only() {
     fs::create_dir_all(&settings).unwrap();
     let plain = format!("[registry.\"{}\"]\nplain-http = true\n", registry.host());
     fs::write(settings.join("config.toml"), plain).unwrap();
-    // `snaprun REF` hands the option over, and wants it for what is there, too.
+    // `snaprun REF` passes the option on, and needs it for a pulled image, too.
     let start = |options: &[&str]| {
         let mut command = Command::new(place::binary("snaprun"));
         command

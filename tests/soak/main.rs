@@ -1,5 +1,5 @@
-//! A short soak: as `scripts/soak.sh` and `scripts/random-state.sh` run it for hours. The seed is another one each day, so
-//! that time widens what is tried; a failure names it.
+//! A short version of the soak that `scripts/soak.sh` and `scripts/random-state.sh` run for hours. Each day has another
+//! seed, so that more is tried over time. A failure names the seed.
 
 #![allow(clippy::unwrap_used, reason = "a test panics where it fails")]
 
@@ -11,7 +11,7 @@ fn today() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs() / 86_400
 }
 
-/// `scripts/random-state.sh` goes on for longer. Most programs must come to an instance, or little is tried.
+/// `scripts/random-state.sh` runs longer. Most programs must come to an instance, or the test tries little.
 #[test]
 fn programs_with_random_state() {
     let first = today() * 1000;

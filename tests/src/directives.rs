@@ -17,9 +17,9 @@
 //! //! refused: TEXT | TEXT                                `create` refuses by name: its message has every TEXT
 //! //! same-or-refused: TEXT | TEXT                        instances are the same, or that
 //! //! same-or-noted: TEXT | TEXT                          instances are the same, or a note of `create` has every TEXT
-//! //! before: COMMAND                                     for the shell, in the working directory, before each ordinary
-//! //!                                                     run and before `create`
-//! //! between: COMMAND                                    likewise, before each instance
+//! //! before: COMMAND                                     the shell runs it in the working directory before each
+//! //!                                                     ordinary run and before `create`
+//! //! between: COMMAND                                    the same before each instance
 //! //! times: N                                            snapshots to take and compare (default: 1): for races
 //! ```
 //!

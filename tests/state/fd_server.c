@@ -1,5 +1,6 @@
-/* A server: one TCP socket, on IPv4 and where there is it IPv6, one Unix socket. The port goes to the file `port`. Every
- * instance answers one connection on each socket that is asked for in its arguments (t, u), says where that is, and ends. */
+/* A server: one TCP socket, on IPv4 and where there is it IPv6, one Unix socket. The port goes to the file `port`.
+ * Every instance answers one connection on each socket that is asked for in its arguments (t, u), says where that is,
+ * and ends. */
 #include "fd_check.h"
 #include <arpa/inet.h>
 #include <netinet/in.h>

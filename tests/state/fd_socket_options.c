@@ -1,4 +1,5 @@
-/* Every option of a socket that can be set and read, set to another value than a new socket has, where this kernel takes it. */
+/* Every option of a socket that can be set and read, set to another value than a new socket has, where this kernel
+ * takes it. */
 #include "fd_check.h"
 #include <netinet/in.h>
 #include <netinet/tcp.h>

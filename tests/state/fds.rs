@@ -1,5 +1,5 @@
-//! Descriptors: each program prepares its state, calls `snap_ready()` and checks itself. Snapshots are made and started
-//! by a plain user without capabilities, as whoever owns the files.
+//! Descriptors: each program prepares its state, calls `snap_ready()` and checks itself. A plain user without
+//! capabilities, who owns the files, makes and starts the snapshots.
 #![allow(clippy::unwrap_used)] // a test fails by panicking
 
 use std::fs;
@@ -98,7 +98,7 @@ fn numbers_that_cross() {
     holds("fd_numbers");
 }
 
-/// Everything that is in the way is named at once, with the remedy; the program goes on and misses nothing.
+/// The refusal names all obstacles at once, with the remedy, and the program goes on unchanged.
 #[test]
 fn refusals_leave_the_program_alone() {
     let state = State::new();
@@ -169,7 +169,7 @@ fn server() -> (State, u16) {
     (state, port)
 }
 
-/// What an instance says when it has begun to serve.
+/// The line that an instance prints when it has begun to serve.
 fn serves(child: &mut Child) -> String {
     let mut line = String::new();
     BufReader::new(child.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
@@ -221,7 +221,7 @@ fn a_tcp_socket_can_become_a_unix_socket_and_keep_its_address() {
     serves(&mut child);
     assert!(answer(UnixStream::connect(&path).unwrap()).starts_with("unix"));
     assert_eq!(finish(child).status, "0");
-    // Without --bind: where it was.
+    // Without --bind the address is the one at the snapshot.
     let mut child = state.command("snaprun", &["server", "t"]).spawn();
     assert_eq!(serves(&mut child), format!("at ipv4 {port}"));
     assert_eq!(answer(TcpStream::connect(("127.0.0.1", port)).unwrap()), format!("ipv4 {port}"));
@@ -264,7 +264,7 @@ fn sockets_are_handed_in_by_name_address_and_order() {
     let (own, other) = (path("server.sock"), path("other.sock"));
     let new = free_port().to_string();
     fs::remove_file(&own).unwrap();
-    // By order; by address, in another order; by name, where nothing else fits.
+    // The sockets match by order, by address in another order, or by name if nothing else fits.
     let named = format!("unknown:{port}");
     for (names, at, unix) in [
         ("", [new.as_str(), other.as_str()], &other),

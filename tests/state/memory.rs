@@ -3,7 +3,7 @@
 
 use snapfn_tests::workspace::Workspace;
 
-/// Compiles with both C libraries; an ordinary run and a restored one, as a plain user, must both be content.
+/// Compiles with both C libraries. An ordinary run and a restored one, as a plain user, must both succeed.
 fn holds(name: &str, source: &str, flags: &[&str]) {
     for musl in [false, true] {
         let workspace = Workspace::new();
@@ -38,7 +38,7 @@ fn guard_pages_of_every_kind_of_memory() {
     holds("guards", include_str!("mem_guards.c"), &["-O1"]);
 }
 
-/// Ten GiB of which one page is written: neither the file nor an instance holds more than a little.
+/// The program has ten GiB, of which it writes one page. Both the file and an instance must be small.
 #[test]
 fn a_sparse_reservation_costs_nothing() {
     let workspace = Workspace::new();
@@ -59,7 +59,7 @@ fn blocked_threads_go_on() {
     holds("threads", include_str!("thread_blocked.c"), &["-O1", "-pthread"]);
 }
 
-/// As the kernel itself does after any preemption.
+/// An instance goes on at the abort handler, as the kernel does after any preemption.
 #[test]
 fn a_restartable_sequence_is_aborted() {
     holds("rseq", include_str!("thread_rseq.c"), &["-O1", "-pthread"]);

@@ -1,6 +1,6 @@
 //! Signals, timers and attributes of a process: programs in `state/` that prepare something, call `snap_ready()` and
 //! check themselves, each in an ordinary run, in an instance with the tests' own rights, and in one of a plain user
-//! without a capability to its name.
+//! without capabilities.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test panics where it fails")]
 
@@ -61,7 +61,7 @@ impl Program {
         Run { argv, privileged, ..self.workspace.snaprun(&[]) }.run()
     }
 
-    /// Every way to run it says `ok`; the last one is given `last`.
+    /// Every way to run it prints `ok`; the last one gets `last`.
     fn checks_itself(&self, args: &[&str], last: &[&str]) {
         let ok = |how: &str, outcome: Outcome| {
             assert_eq!((outcome.out().as_str(), outcome.status.as_str()), ("ok\n", "0"), "{how}\n{outcome}");
@@ -90,7 +90,7 @@ fn pending_signals() {
 
 #[test]
 fn blocked_system_calls() {
-    // The last instance removes what the kernel keeps for all of them.
+    // The last instance removes the kernel's objects, which all of them share.
     Program::new("sig_restart", &[]).checks_itself(&[], &["remove"]);
 }
 
@@ -144,7 +144,8 @@ fn generations() {
     }
 }
 
-/// What the snapshotter was told to ignore is not the program's doing; what an instance's starter ignores is ignored.
+/// A signal that only the snapshotter ignores is not ignored in the program. A signal that an instance's starter
+/// ignores is ignored.
 #[test]
 fn ignored_signals_are_inherited_from_the_starter() {
     let program = Program::new("sig_inherited", &[]);
@@ -163,7 +164,7 @@ fn timers() {
     checks_itself("timer_kinds");
 }
 
-/// Where the kernel cannot be told the ID of a timer, it is found by counting.
+/// If the kernel accepts no ID for a timer, the loader makes timers until it gets that ID.
 #[test]
 fn timers_without_a_way_to_choose_their_ids() {
     let program = Program::new("timer_kinds", &[]);
@@ -200,7 +201,8 @@ fn thread_attributes() {
     checks_itself("attr_threads");
 }
 
-/// A starter that may use some CPUs only is obeyed; where it may not use those that a thread has chosen, its own stay.
+/// An instance uses only CPUs that its starter may use. If the starter may use none of those that a thread has chosen,
+/// the thread has the starter's.
 #[test]
 fn cpus_of_the_starter() {
     if std::thread::available_parallelism().map_or(1, |cpus| cpus.get()) < 2 {
@@ -232,7 +234,7 @@ fn process_group() {
     Program::new("attr_session", &[]).checks_itself(&["group"], &[]);
 }
 
-/// What an instance has no right to is refused by name, and the program goes on to its end.
+/// State that an instance has no right to is refused by name, and the program goes on to its end.
 #[test]
 fn what_cannot_be_restored_is_refused() {
     let program = Program::new("attr_refused", &[]);
@@ -258,7 +260,7 @@ fn what_cannot_be_restored_is_refused() {
     }
 }
 
-/// Only whoever has the right to it can start such an instance.
+/// Only a starter with that right can start such an instance.
 #[test]
 fn rights_of_the_starter() {
     if !is_root() {
@@ -308,7 +310,7 @@ fn its_own_executable() {
     says(program.instance(wrapper, &[], &[], true), "own_exe\nhelper\n", "0");
 }
 
-/// A snapshot from a host that has been up for longer than this one.
+/// The snapshot is from a host with a longer uptime than this one.
 #[test]
 fn clocks_do_not_run_backwards_in_a_time_namespace() {
     let program = Program::new("time_clocks", &[]);

@@ -1,5 +1,5 @@
-//! What no instance can have is refused by name, all of it at once, before anything is written; the program does not
-//! notice. `check` says the same of a program and of a running process without taking a snapshot.
+//! State that no instance can have is refused by name, all of it at once, before anything is written, and the program
+//! does not notice. `check` reports the same about a program and a running process without taking a snapshot.
 #![allow(clippy::unwrap_used)] // a test fails by panicking
 
 use std::fs;
@@ -10,7 +10,7 @@ use std::time::Instant;
 use snapfn_tests::run::{Outcome, Run, finish, is_root};
 use snapfn_tests::state::{MUSL, State};
 
-/// What `refused.c` holds; words of the message: which one, what it is, what to do.
+/// The state that `refused.c` holds, with words of the message: which one, what it is, what to do.
 const KINDS: &[(&str, &[&str])] = &[
     ("tcp", &["descriptor 4", "connected to 127.0.0.1:", "close the connection"]),
     ("tcp6", &["connected to [::1]:", "close the connection"]),
@@ -82,7 +82,7 @@ const KINDS: &[(&str, &[&str])] = &[
     ("first-thread", &["process: ", "its first thread has ended", "wait for the other threads"]),
 ];
 
-/// Needs rights that the plain user has not got, which the snapshotter then has, too.
+/// These cases need rights that a plain user does not have; the snapshotter then has them, too.
 const NEEDS_ROOT: &[&str] = &[
     "bpf",
     "fanotify",
@@ -128,7 +128,7 @@ fn every_kind_is_refused_by_name_and_the_program_goes_on() {
     assert!(missing.len() < KINDS.len() / 2, "{missing:?}");
 }
 
-/// What only a call tells is accepted by its name; the note says what instances lack.
+/// If only a call reports the state, `--accept` names the call, and a note says what instances lack.
 #[test]
 fn the_effect_of_a_call_can_be_accepted() {
     let state = State::new();
@@ -144,7 +144,8 @@ fn the_effect_of_a_call_can_be_accepted() {
     assert!(wrong.status != "0" && wrong.err().contains("name of a system call"), "{wrong}");
 }
 
-/// A program that is refused goes on, and is named; with `--end` it is ended, since it may hold what the next try needs.
+/// A refused program goes on, and the message names its PID. With `--end` it is ended, since it may hold resources that
+/// the next try needs.
 #[test]
 fn a_refused_program_goes_on_or_is_ended() {
     let state = State::new();
@@ -190,7 +191,7 @@ fn check_of_a_program_takes_no_snapshot_and_leaves_nothing() {
     }
 }
 
-/// `program` as the plain user, when it has said "ready".
+/// Starts `program` as the plain user, and returns when it has printed "ready".
 fn running(state: &State, command: &[&str]) -> Child {
     let argv = command.iter().map(|&word| word.to_owned()).collect();
     let run = Run { argv, ..state.command("snapshotter", &[]) };
@@ -215,15 +216,15 @@ fn state_of(pid: &str) -> (String, String) {
 }
 
 /// SIGKILL ends the snapshotter at a random moment, many times, while the process waits in every way, computes, makes
-/// short sleeps, or is stopped. The process notices nothing, and nothing of the snapshotter stays in it.
-/// `SNAPFN_KILLS` says how often.
+/// short sleeps, or is stopped. The process does not notice, and the snapshotter leaves nothing in it. `SNAPFN_KILLS`
+/// is the number of kills.
 #[test]
 fn a_kill_of_the_snapshotter_does_the_process_no_harm() {
     let kills: u32 = std::env::var("SNAPFN_KILLS").map_or(60, |text| text.parse().unwrap());
     let state = State::new();
     let exe = state.compile("check_running", &["-pthread"]);
     let mut random = std::process::id();
-    // A stop signal by itself ends some calls with EINTR, which a busy process does not make.
+    // A stop signal itself ends some calls with EINTR; a busy process does not make those.
     for (words, is_stopped) in [(&[][..], false), (&["busy"], false), (&["busy"], true)] {
         let mut child = running(&state, &[&[exe.as_str()], words].concat());
         let pid = child.id().to_string();
@@ -256,7 +257,7 @@ fn a_kill_of_the_snapshotter_does_the_process_no_harm() {
     }
 }
 
-/// Threads blocked in every way and connected sockets: looked at ten times, none of them notices.
+/// The program has threads blocked in every way and connected sockets. After ten checks none of them has noticed.
 #[test]
 fn a_running_process_is_looked_at_and_goes_on() {
     for flags in [&["-pthread"][..], MUSL] {
@@ -278,7 +279,7 @@ fn a_running_process_is_looked_at_and_goes_on() {
     }
 }
 
-/// One that is stopped stays so, and one under a debugger is not taken from it.
+/// A stopped process stays stopped, and a process under a debugger stays with the debugger.
 #[test]
 fn a_stopped_process_stays_stopped() {
     let state = State::new();

@@ -1,4 +1,4 @@
-//! The support table in the documentation: no cell is empty, and every test that a row names is there and is run.
+//! The support table in the documentation: no cell is empty, and every test that a row names exists and runs.
 #![allow(clippy::unwrap_used)] // a test fails by panicking
 
 use std::fs;

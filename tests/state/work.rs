@@ -1,5 +1,5 @@
-//! The work of the snapshotter follows what a program has in memory and has opened, never what it has reserved. Bytes,
-//! memory and system calls are counted, since a time says little on a machine that does something else as well.
+//! The work of the snapshotter follows the program's memory in use and its descriptors, never its reserved memory. The
+//! tests count bytes, memory and system calls, since times are unreliable on a loaded machine.
 #![allow(clippy::unwrap_used)] // a test fails by panicking
 
 use std::fs;
@@ -12,7 +12,7 @@ use snapfn_tests::state::State;
 struct Cost {
     /// Bytes that it has read.
     read: u64,
-    /// KiB that it had in memory at most.
+    /// The most KiB that it had in memory.
     resident: u64,
 }
 
@@ -28,7 +28,7 @@ fn cost(state: &State, exe: &str, kind: &str, count: &str) -> Cost {
     let of = |file: &str| fs::read_to_string(format!("/proc/{}/{file}", child.id())).unwrap_or_default();
     let start = Instant::now();
     let mut resident = 0;
-    // What was read is told up to the end and beyond, what was in memory only before.
+    // The kernel reports bytes read up to the end and later, but memory only before the end.
     while !of("stat").contains(") Z ") {
         resident = number(&of("status"), "VmHWM:").unwrap_or(resident);
         assert!(start.elapsed() < Duration::from_secs(120), "{kind} {count} does not end");
@@ -61,7 +61,7 @@ fn a_secret_that_is_declared_again_costs_nothing() {
     assert!(often.resident < once.resident + (64 << 10), "{once:?} {often:?}");
 }
 
-/// Which descriptors are duplicates is found in order of the kernel's comparison, not by comparing each with each.
+/// Duplicates are found by the order of the kernel's comparison, not by comparing each descriptor with each.
 #[test]
 fn comparisons_of_descriptors_are_few() {
     let state = State::new();
@@ -79,6 +79,6 @@ fn comparisons_of_descriptors_are_few() {
     let text = fs::read_to_string(counts).unwrap();
     let line = text.lines().find(|line| line.ends_with("kcmp")).unwrap();
     let calls: u64 = line.split_whitespace().nth(3).unwrap().parse().unwrap();
-    // Three standard streams, and the places of a search among 900.
+    // The limit covers three standard streams, and a binary search among 900.
     assert!((900..900 * 15).contains(&calls), "{text}");
 }

@@ -1,4 +1,4 @@
-//! Tools that know nothing of us read a snapshot file: gdb, readelf, eu-readelf.
+//! gdb, readelf and eu-readelf, which know nothing of snapfn, read a snapshot file.
 #![allow(clippy::unwrap_used)] // a test fails by panicking
 
 use std::path::{Path, PathBuf};
@@ -18,7 +18,7 @@ const PROGRAM: &str = r#"
     __attribute__((noinline)) int outermost(int depth) { return middle(depth + 1) + 1; }
     int main(void) { text = strdup("text on the heap"); return outermost(40) == 0; }"#;
 
-/// Standard output of a tool that must be silent on standard error; `None` where it is not installed.
+/// Standard output of a tool that must be silent on standard error; `None` if it is not installed.
 fn tool(program: &str, args: &[&str]) -> Option<String> {
     if !has_program(program) {
         assert!(!strict(), "no {program}");

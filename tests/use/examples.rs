@@ -1,4 +1,4 @@
-//! Every example's `run.sh` works as it stands.
+//! Every example's `run.sh` works.
 #![allow(clippy::unwrap_used)] // a test fails by panicking
 
 use std::process::Command;
@@ -42,10 +42,10 @@ fn python() {
     run("python");
 }
 
-/// What Python makes of entries that are odd, doubled or without a value.
+/// Python's view of entries that are odd, doubled or without a value.
 #[test]
 fn python_takes_the_environment_as_at_an_ordinary_start() {
-    // No library makes such a vector, so it is made by hand.
+    // No library makes such a vector, so the test does.
     const EXECVE: &str = r#"if 1:
         import ctypes, sys
         def vector(words):

@@ -1,5 +1,5 @@
-//! `<snap.h>` and the protocol behind it: functions that are called in every instance, and structures that are filled, in
-//! executables and libraries, also where a snapshot is taken of an instance.
+//! `<snap.h>` and the protocol behind it: functions that every instance calls, and structures that the loader fills, in
+//! executables and libraries, and in snapshots of instances.
 #![allow(clippy::unwrap_used)] // a test fails by panicking
 
 use std::collections::BTreeSet;
@@ -19,7 +19,7 @@ fn hooks_run_in_order_before_ready_returns() {
     }
 }
 
-/// A library that registers functions, and one that only the program's own code knows of.
+/// A library that registers functions, and one that only the program's own code knows.
 const LIBRARY: &str = r#"
     #include <snap.h>
     #include <stdio.h>
@@ -28,8 +28,8 @@ const LIBRARY: &str = r#"
     }
     void attach(char *who) { snap_on_restore(renew, who); }"#;
 
-/// Whoever marks the point calls the functions of all, in one order: those of libraries that are linked, opened by name, or
-/// seen by nobody else; and generation and arguments are known in each.
+/// The code that marks the point calls the functions of all libraries, in one order: libraries that are linked, opened
+/// by name, or private to other code. Each of them has generation and arguments.
 #[test]
 fn hooks_of_all_libraries_run_in_order() {
     let source = include_str!("hooks/libraries.c");
@@ -53,8 +53,9 @@ fn hooks_of_all_libraries_run_in_order() {
     assert_eq!(outcome.out(), format!("{called}sixth in linked 1 x\nagain 1\n"), "{outcome}");
 }
 
-/// Generation and arguments of snapshots of an instance, in the executable and in a library: where the second point is no
-/// `snap_ready()`, and where it is a second one. A hook that was registered before the first point is called at the second.
+/// Generation and arguments of snapshots of an instance, in the executable and in a library. The second point is no
+/// `snap_ready()` in one case, and a second one in the other. A hook that was registered before the first point is
+/// called at the second.
 #[test]
 fn snapshots_of_an_instance_have_their_own_generation_everywhere() {
     let library = r#"
@@ -94,7 +95,7 @@ fn snapshots_of_an_instance_have_their_own_generation_everywhere() {
     }
 }
 
-/// A function whose library is gone is not called, and nothing is written to what lies in its place.
+/// A function whose library is gone is not called, and later memory at its place is not written to.
 #[test]
 fn hooks_of_an_unloaded_library_are_forgotten() {
     let other = r#"
@@ -138,7 +139,7 @@ fn hooks_of_an_unloaded_library_are_forgotten() {
     assert_eq!(outcome.out(), "ready 1\n", "{outcome}");
 }
 
-/// At another point, and where nobody has a structure with the list, hooks are not called, which is said.
+/// At another point, or if no code has a structure with the list, hooks are not called, and `create` reports that.
 #[test]
 fn hooks_that_nobody_calls_are_noted() {
     let source = r#"
@@ -165,7 +166,7 @@ fn hooks_that_nobody_calls_are_noted() {
     }
 }
 
-/// A structure that cannot be filled is refused by name, one that is gone is forgotten; the program goes on.
+/// A structure that cannot be filled is refused by name, and one that is gone is forgotten. The program goes on.
 #[test]
 fn structures_that_cannot_be_filled() {
     let source = include_str!("hooks/unfilled.c");
@@ -186,7 +187,7 @@ fn structures_that_cannot_be_filled() {
     assert_eq!(outcome.out(), "ready 1\n", "{outcome}");
 }
 
-/// Only memory that is really taken away takes hooks along, and never those of others.
+/// Only memory that is really unmapped removes hooks, and only those in it.
 #[test]
 fn hooks_whose_memory_is_taken_away() {
     let source = include_str!("hooks/taken_away.c");
@@ -226,7 +227,8 @@ fn lists_of_hooks_are_those_of_the_last_point() {
     assert_eq!(outcome.out(), "ready 1\n", "{outcome}");
 }
 
-/// A function that registers itself again is called once in every instance, also while a snapshot of an instance is made.
+/// A function that registers itself again is called once in every instance, even while a snapshot of an instance is
+/// made.
 #[test]
 fn hooks_that_register_hooks() {
     let source = include_str!("hooks/registers.c");
@@ -235,7 +237,7 @@ fn hooks_that_register_hooks() {
     assert_eq!(workspace.snaprun(&["first"]).run().out(), "1\n");
     let snaprun = place::binary("snaprun");
     workspace.created(&["--tag", "second", "--at", "ready", "--", snaprun.to_str().unwrap(), "first"]);
-    // Once in the instance that the snapshot was taken of, which has registered it once more, and now both.
+    // It ran once in the instance that the snapshot was taken of, which has registered it once more; now both run.
     assert_eq!(workspace.snaprun(&["second"]).run().out(), "3\n");
 }
 
@@ -249,7 +251,7 @@ fn what_cannot_be_a_hook_or_a_structure_to_fill_is_an_error() {
     assert_eq!(outcome.out(), "called 1\ncalled 1\n14 22 22 14 14 14 0 22 22 0 22 22 1\n", "{outcome}");
 }
 
-/// Python's helper calls what modules in C have registered, before what was registered in Python.
+/// Python's package calls functions that modules in C have registered before those that were registered in Python.
 #[test]
 fn hooks_of_modules_in_c_are_called_by_python() {
     if !has_python() {

@@ -18,7 +18,7 @@ use snapfn_tests::workspace::Workspace;
 
 const PROGRAM: &str = include_str!("host/program.c");
 
-/// The snapshot file; programs and files are found by it without any variable.
+/// The snapshot file, by which the library finds programs and files without a variable.
 fn snapshot(workspace: &Workspace) -> Snapshot {
     let exe = workspace.compile("host", PROGRAM, &["-O2"]);
     workspace.created(&["--tag", "host", "--", &exe]);
@@ -121,7 +121,7 @@ fn failures_are_told_from_the_programs_own_status() {
     let missing = snapshot.command().current_dir("/nonexistent").spawn();
     assert!(matches!(missing, Err(Error::System { .. })), "{missing:?}");
     assert!(matches!(snapshot.command().arg("a\0b").spawn(), Err(Error::Text(_))));
-    // A file whose plan is damaged after it was opened: snaprun refuses, and says so here.
+    // The plan of the file is damaged after it was opened: snaprun refuses it, and the library returns the message.
     let path = workspace.out().join("damaged.snap");
     std::fs::copy(std::fs::canonicalize(workspace.store().join("refs/host/latest")).unwrap(), &path).unwrap();
     Command::new("chmod").arg("644").arg(&path).status().unwrap();
@@ -139,7 +139,7 @@ fn failures_are_told_from_the_programs_own_status() {
 fn instances_of_a_pool_are_all_different() {
     let workspace = Workspace::new();
     let pool = Pool::new(&snapshot(&workspace), 4).unwrap();
-    // By column: a canary is a random word whose lowest byte is zero, and equals it where that is zero anyway.
+    // Values are compared by column: a canary is a random word whose lowest byte is zero, so two may have equal bytes.
     let mut columns = vec![BTreeSet::new(); 5];
     for _ in 0..20 {
         let output = pool.command().arg("unique").output().unwrap();
@@ -161,7 +161,7 @@ fn prepared_instances_keep_no_descriptors_of_the_host() {
     let output =
         |mut command: snapfn::Command| String::from_utf8(command.arg("descriptors").output().unwrap().stdout).unwrap();
     assert_eq!(output(pool.command()), "0\n");
-    // An ordinary child has it, as after any fork and execve.
+    // An ordinary child has the descriptor, as after any fork and execve.
     assert_ne!(output(snapshot.command()), "0\n");
     drop(inherited);
 }
@@ -227,7 +227,7 @@ fn a_pool_that_is_killed_leaves_nothing() {
     let socket = pool.socket.to_string_lossy().into_owned();
     let running = workspace.snaprun(&["--from", &socket, "wait"]).spawn();
     let client = running.id();
-    // The parked ones and the one that runs.
+    // The parked instances and the running one.
     let mut children = pool.children();
     while children.len() < 4 || !is_waiting(client) {
         sleep(Duration::from_millis(10));
@@ -244,13 +244,13 @@ fn a_pool_that_is_killed_leaves_nothing() {
     }
 }
 
-/// A zombie that nobody reaps here (an orphan in a container without an init) is not alive.
+/// A zombie without a parent that reaps it (an orphan in a container without an init) is not alive.
 fn is_alive(pid: u32) -> bool {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
     stat.rsplit(')').next().and_then(|rest| rest.split_whitespace().next()).is_some_and(|state| state != "Z")
 }
 
-/// Whether a client has been told of its instance: it waits in poll for both.
+/// Whether a client knows its instance: it then waits in poll for both.
 fn is_waiting(pid: u32) -> bool {
     std::fs::read_dir(format!("/proc/{pid}/fd")).is_ok_and(|fds| {
         fds.flatten().any(|fd| std::fs::read_link(fd.path()).is_ok_and(|to| to.to_string_lossy().contains("signalfd")))
@@ -312,7 +312,8 @@ fn hostile_clients_do_no_harm() {
         Vec::new(),
         header(1, 7, 1, 0, 100)[..20].to_vec(),
     ];
-    // As the pool's own user: any other is kept away by the socket's mode, and root would be refused by its user ID.
+    // The client runs as the pool's own user: the socket's mode keeps others away, and root would be refused by its
+    // user ID.
     let talk = r#"
 import socket, sys
 s = socket.socket(socket.AF_UNIX); s.connect(sys.argv[1])

@@ -15,7 +15,7 @@ fn two_hundred_instances_at_once() {
     let workspace = Workspace::new();
     let exe = workspace.compile("many", PROGRAM, &["-O2"]);
     workspace.created(&["--tag", "many", "--at", "ready", "--", &exe, "0"]);
-    // No input yet, so that every instance waits in fgets() with its memory changed.
+    // There is no input yet, so every instance waits in fgets() with its memory changed.
     let mut children: Vec<_> = (0..COUNT)
         .map(|id| {
             let run = workspace.snaprun(&["many", &id.to_string()]);
@@ -30,7 +30,7 @@ fn two_hundred_instances_at_once() {
     assert_eq!(pids.len(), COUNT);
     for (id, mut input) in inputs.into_iter().enumerate().rev() {
         use std::io::Write;
-        // One that failed at its start has closed the pipe: its output below says why.
+        // An instance that failed at its start has closed the pipe; its output below has the reason.
         let _ = writeln!(input, "line for {id}");
     }
     for (id, child) in children.into_iter().enumerate() {
@@ -56,7 +56,7 @@ fn instances_differ_in_what_must_be_random() {
             return 0;
         }"#;
     workspace.snapshot("random", source, &["-O2"], "ready");
-    // By column: a canary is a random word whose lowest byte is zero, and equals it where that is zero anyway.
+    // Values are compared by column: a canary is a random word whose lowest byte is zero, so two may have equal bytes.
     let mut columns = vec![BTreeSet::new(); 4];
     for _ in 0..20 {
         let outcome = workspace.snaprun(&["random"]).run();
@@ -110,8 +110,8 @@ fn the_working_directory_is_the_instances_unless_the_snapshot_names_one() {
     assert_eq!(workspace.snaprun(&["where"]).run().out(), "/usr\n");
 }
 
-/// A program without a C library has its stack pointer at the argument vectors, which an instance that is to be dumped again has
-/// in a mapping of its own: there must be a stack in front of them.
+/// A program without a C library has its stack pointer at the argument vectors, which an instance that will be
+/// snapshotted again has in a mapping of its own. There must be a stack in front of them.
 #[test]
 fn a_snapshot_of_an_instance_without_a_c_library() {
     let workspace = Workspace::new();

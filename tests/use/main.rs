@@ -1,4 +1,4 @@
-//! What one does with snapshots: many instances, pools, hooks, variants, training, debuggers, the examples.
+//! Uses of snapshots: many instances, pools, hooks, variants, training, debuggers, the examples.
 
 mod debuggers;
 mod examples;

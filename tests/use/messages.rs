@@ -1,4 +1,4 @@
-//! Mistakes that people make: each message says what to do.
+//! Mistakes of users: each message says what to do.
 #![allow(clippy::unwrap_used)] // a test fails by panicking
 
 use std::fs;
@@ -26,7 +26,7 @@ fn write(workspace: &Workspace, name: &str, text: &str, mode: u32) -> String {
     path.to_string_lossy().into_owned()
 }
 
-/// The mistake is to start a program where its snapshot belongs: shorter or longer than a page, a script or an ELF file.
+/// The user starts a program in place of its snapshot: a file shorter or longer than a page, a script or an ELF file.
 #[test]
 fn a_file_of_another_kind_is_no_snapshot() {
     let workspace = Workspace::new();

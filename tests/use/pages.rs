@@ -1,9 +1,9 @@
-//! docs/start/ten-minutes.md is run as it stands: every command, with the output that the page shows.
+//! The test runs every command of docs/start/ten-minutes.md and compares the output with the page's.
 //!
-//! A block ```` ```c NAME ```` is the content of that file, ```` ```c NAME, main ```` its new content from `main` on. In a
-//! block ```` ```console ```` a shell runs each line `$ COMMAND`, which must print the lines below it: `…` in a line stands
-//! for any text, a line of `…` alone for any lines. `console other host` has a directory and a store of its own, and none
-//! of the files of the first host.
+//! A block ```` ```c NAME ```` is the content of that file, ```` ```c NAME, main ```` its new content from `main` on.
+//! In a block ```` ```console ```` a shell runs each line `$ COMMAND`, which must print the lines below it: `…` in a
+//! line stands for any text, a line of `…` alone for any lines. `console other host` has a directory and a store of its
+//! own, and none of the files of the first host.
 #![allow(clippy::unwrap_used)] // a test fails by panicking
 
 use std::fs;
@@ -78,7 +78,7 @@ fn shows(patterns: &[String], lines: &[&str]) -> bool {
 
 /// Runs the commands in one shell, and compares what each prints.
 fn run(commands: &[(String, Vec<String>)], dir: &Path, registry: &str) {
-    // Between two outputs is a line of this byte; the status goes on to the next command.
+    // A line of this byte separates two outputs. The status goes on to the next command.
     const MARK: &str = "\u{1}";
     let mut script = String::new();
     for (command, _) in commands {
@@ -130,7 +130,7 @@ fn ten_minutes() {
             }
             Step::Commands(false, commands) => run(commands, &hosts[0], &registry.host()),
             Step::Commands(true, commands) => {
-                // The other host has never seen the program.
+                // The other host does not have the program.
                 if hosts[0].exists() {
                     fs::remove_dir_all(&hosts[0]).unwrap();
                 }

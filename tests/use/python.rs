@@ -1,4 +1,4 @@
-//! The Python package: standard streams and the end of a program are, in an instance, those of an ordinary run.
+//! The Python package: in an instance, the standard streams and the end of a program are those of an ordinary run.
 #![allow(clippy::unwrap_used)] // a test fails by panicking
 
 use std::collections::BTreeMap;
@@ -37,8 +37,8 @@ impl Program {
         Some(Self { workspace, script, environment })
     }
 
-    /// Runs a shell command in which `$P` is the program, started in the ordinary way or as an instance: what it prints,
-    /// and the files that it leaves in the working directory.
+    /// Runs a shell command in which `$P` is the program, started in the ordinary way or as an instance. Returns its
+    /// output and the files that it leaves in the working directory.
     fn run(&self, command: &str, is_instance: bool) -> (String, BTreeMap<PathBuf, Vec<u8>>) {
         let work = self.workspace.work();
         for entry in fs::read_dir(&work).unwrap() {
@@ -83,7 +83,7 @@ fn content(path: &Path) -> Vec<u8> {
     }
 }
 
-/// Files that nobody closes, threads, `atexit`, destructors, and every kind of status.
+/// Files that are never closed, threads, `atexit`, destructors, and every kind of status.
 #[test]
 fn a_program_ends_as_in_an_ordinary_run() {
     let Some(program) = Program::new("end.py", &[]) else { return };
@@ -130,8 +130,8 @@ fn standard_streams_are_those_of_each_start() {
     }
 }
 
-/// What AWS names its hooks: before a snapshot the last one first, after a restore in order; neither in an ordinary run.
-/// The time zone is that of each start.
+/// The hooks with AWS's names: before a snapshot the last one runs first, after a restore they run in order, and in an
+/// ordinary run none does. The time zone is that of each start.
 #[test]
 fn hooks_run_before_the_snapshot_and_after_a_restore() {
     let Some(program) = Program::new("hooks.py", &[]) else { return };

@@ -1,4 +1,4 @@
-//! What looks at the speed of a start, `snaprun --timing` and `snapshotter train`. No test asserts a time.
+//! Tests `snaprun --timing` and `snapshotter train`. No test asserts a time.
 #![allow(clippy::unwrap_used)] // a test fails by panicking
 
 use snapfn_tests::workspace::Workspace;
@@ -34,7 +34,7 @@ fn timing_tells_of_every_phase_and_changes_nothing_else() {
         "leave",
     ];
     assert!(wanted.iter().all(|phase| phases.contains_key(*phase)) && phases.len() == wanted.len(), "{json}");
-    // All of the time is accounted for: the phases are its parts, each rounded to a tenth.
+    // The phases add up to the whole time, each rounded to a tenth.
     let sum: f64 = phases.values().map(|us| us.as_f64().unwrap()).sum();
     assert!((sum - report["total_us"].as_f64().unwrap()).abs() <= 1.0, "{json}");
     assert_eq!(report["status"], 7);
@@ -99,7 +99,7 @@ fn training_that_cannot_run_leaves_nothing() {
     assert_eq!(workspace.stored(), before);
 }
 
-/// Tells whether the functions that it calls are bound: whether their slots lead out of the program.
+/// A program that prints whether the functions that it calls are bound: whether their slots lead out of the program.
 const SLOTS: &str = include_str!("tuning/slots.c");
 
 #[test]
@@ -121,7 +121,7 @@ fn functions_of_the_program_are_bound_unless_it_is_to_stay_lazy() {
     }
 }
 
-/// Writes the protections of the mappings that hold its headers, its code and its constants.
+/// A program that prints the protections of the mappings that hold its headers, its code and its constants.
 const SEGMENTS: &str = include_str!("tuning/segments.c");
 
 #[test]

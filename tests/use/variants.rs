@@ -64,7 +64,7 @@ fn every_variant_is_used_and_has_its_own_layout() {
     let inspected: serde_json::Value = serde_json::from_str(&inspected).unwrap();
     assert_eq!(inspected["variants"], json["variants"]);
     assert_eq!(inspected["variant_sizes"].as_array().unwrap().len(), VARIANTS);
-    // The library and its pools take any of them at every start, too.
+    // The library and its pools pick any of them at every start, too.
     let options = SnapshotOptions::new().store(workspace.store()).loader(place::binary("snaprun"));
     let snapshot = options.open("many").unwrap();
     let pool = PoolOptions::new(2).rest(Duration::ZERO).build(&snapshot).unwrap();
@@ -72,7 +72,7 @@ fn every_variant_is_used_and_has_its_own_layout() {
         let outputs = (0..100).map(|_| start().output().unwrap().stdout);
         assert_eq!(outputs.collect::<BTreeSet<_>>().len(), VARIANTS);
     }
-    // Replaced by a single one: one link and no set.
+    // A single snapshot replaces them: there is one link and no set.
     create("many", "1");
     let addresses: BTreeSet<_> = (0..10).map(|_| places(&workspace, "many")).collect();
     assert_eq!(addresses.len(), 1);

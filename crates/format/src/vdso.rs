@@ -150,7 +150,8 @@ mod tests {
         strings_first: bool,
     }
 
-    /// A vDSO of the kind that a kernel has: headers, dynamic section, symbols, hash tables; function i at 0x800 + 16 i.
+    /// A vDSO of the kind that a kernel has: headers, dynamic section, symbols, hash tables; function i at 0x800 + 16
+    /// i.
     fn image(made: Made<'_>) -> Vec<u8> {
         let mut strings = vec![0u8];
         let mut symbols = vec![0u8; 24];

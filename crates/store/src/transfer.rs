@@ -1,7 +1,7 @@
 //! Files on their way to or from a registry. They are kept so that a transfer that was cut short can go on.
 //!
 //! ```text
-//!  transfers/<name>     part of a blob of a registry, a session of an upload, …; locked by the process that works on it
+//!  transfers/<name>     part of a blob, session of an upload, …; the process that works on it holds a lock
 //! ```
 //! These files are not trusted: a process that resumes a transfer checks its content. Garbage collection removes
 //! transfers that no process has used for a week.

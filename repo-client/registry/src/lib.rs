@@ -32,7 +32,8 @@
 //! if client.head_blob(&image.repository, &digest)?.is_none() {
 //!     client.upload_blob(&image.repository, &digest, blob.len() as u64, &blob.to_vec(), None)?;
 //! }
-//! let manifest = client.manifest(&image.repository, &image.target(), &["application/vnd.oci.image.manifest.v1+json"])?;
+//! let accepted = ["application/vnd.oci.image.manifest.v1+json"];
+//! let manifest = client.manifest(&image.repository, &image.target(), &accepted)?;
 //! println!("{}", manifest.digest);
 //! # Ok(()) }
 //! ```

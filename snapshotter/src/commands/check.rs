@@ -2,7 +2,8 @@
 //! output.
 //!
 //! ```text
-//!  check [NAME]                    examine::check   host, snapshot, installed, package: can snapshots be made and started here
+//!  check [NAME]                    examine::check   host, snapshot, installed, package: whether this host can make and
+//!                                                   start snapshots
 //!  check --pid PID, -- PROGRAM     make::blockers   what stands in the way of one
 //! ```
 

@@ -1,9 +1,9 @@
 //! The clocks of a program under the snapshotter: plain system calls, without the kernel's vDSO.
 //!
-//! A snapshot holds no code of the host's vDSO, so no thread, signal frame or return address may lie in it at the point.
-//! The slots of the synthetic vDSO lead to plain system calls until an instance starts, and the kernel's own image is
-//! unmapped before the program's first instruction: a program that looks for `[vdso]` in /proc/self/maps finds none, as on
-//! a kernel that was started with `vdso=0`, and keeps no address of it.
+//! A snapshot holds no code of the host's vDSO, so no thread, signal frame or return address may lie in it at the
+//! point. The slots of the synthetic vDSO lead to plain system calls until an instance starts, and the kernel's own
+//! image is unmapped before the program's first instruction: a program that looks for `[vdso]` in /proc/self/maps finds
+//! none, as on a kernel that was started with `vdso=0`, and keeps no address of it.
 //!
 //! If the kernel has sealed the image (CONFIG_MSEAL_SYSTEM_MAPPINGS, Linux 6.16), it stays mapped. `dump::code` then
 //! refuses a program that is in it.

@@ -12,8 +12,8 @@ use snapfn_format::snap::{REGS, TIMEOUT_MILLISECONDS, TIMEOUT_TIMESPEC, reg};
 pub(crate) struct Entered {
     pub(crate) number: u64,
     pub(crate) at: u64,
-    /// Its relative timeout. It is read at the entry, since the kernel may write to the same memory when a stop ends the
-    /// wait: `nanosleep(&t, &t)`, as `sleep` of C libraries makes it.
+    /// Its relative timeout. It is read at the entry, since the kernel may write to the same memory when a stop ends
+    /// the wait: `nanosleep(&t, &t)`, as `sleep` of C libraries makes it.
     whole: Option<u64>,
 }
 

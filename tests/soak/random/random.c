@@ -1,6 +1,7 @@
-/* A program by its seed: `random SEED [STEPS]` makes that many kinds of kernel state in random order, calls snap_ready(),
- * and prints what it finds of each. Nothing that is printed differs between two ordinary runs of one seed, so an instance
- * that prints anything else is wrong. What the getters say is also compared with what they said just before the point.
+/* A program by its seed: `random SEED [STEPS]` makes that many kinds of kernel state in random order, calls
+ * snap_ready(), and prints what it finds of each. Nothing that is printed differs between two ordinary runs of one seed, so an
+ * instance that prints anything else is wrong. What the getters say is also compared with what they said just before
+ * the point.
  *
  *   step.h      random numbers, the steps, what is printed
  *   files.h     files, descriptors, pipes, sockets, epoll and the like

@@ -97,7 +97,8 @@ pub const STEP_HANG_UP: u32 = 11;
 pub const STEP_WATCH: u32 = 12;
 /// [`FdStep::kind`]: adds the record `a` to an epoll set: events `b`, user data `c`.
 pub const STEP_EPOLL: u32 = 13;
-/// [`FdStep::kind`]: takes a lock again: `a` = `LOCK_…` and, in the upper half, F_RDLCK or F_WRLCK; from `b`, `c` bytes.
+/// [`FdStep::kind`]: takes a lock again: `a` = `LOCK_…` and, in the upper half, F_RDLCK or F_WRLCK; from `b`, `c`
+/// bytes.
 pub const STEP_LOCK: u32 = 14;
 /// [`FdStep::kind`]: takes a lease of type `a`.
 pub const STEP_LEASE: u32 = 15;

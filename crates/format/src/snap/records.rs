@@ -396,8 +396,8 @@ record! {
 
 /// [`Setting::kind`]: `prctl(which, a, b)`.
 pub const SETTING_PRCTL: u32 = 1;
-/// The only options of [`SETTING_PRCTL`]; all take integers: PR_SET_PDEATHSIG, DUMPABLE, KEEPCAPS, TSC, SECUREBITS, MCE_KILL,
-/// CHILD_SUBREAPER, NO_NEW_PRIVS, THP_DISABLE, SPECULATION_CTRL, IO_FLUSHER, MDWE, MEMORY_MERGE.
+/// The only options of [`SETTING_PRCTL`]; all take integers: PR_SET_PDEATHSIG, DUMPABLE, KEEPCAPS, TSC, SECUREBITS,
+/// MCE_KILL, CHILD_SUBREAPER, NO_NEW_PRIVS, THP_DISABLE, SPECULATION_CTRL, IO_FLUSHER, MDWE, MEMORY_MERGE.
 pub const PRCTL_OPTIONS: [u32; 13] = [1, 4, 8, 26, 28, 33, 36, 38, 41, 53, 57, 65, 67];
 /// [`Setting::kind`]: `setrlimit(which, {a, b})`; raises above the caller's hard limit only as far as the kernel
 /// allows.

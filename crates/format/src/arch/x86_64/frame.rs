@@ -1,4 +1,5 @@
-//! The signal frame that a thread starts from (`struct rt_sigframe`, arch/x86/include/uapi/asm/sigcontext.h), by offset.
+//! The signal frame that a thread starts from (`struct rt_sigframe`, arch/x86/include/uapi/asm/sigcontext.h), by
+//! offset.
 //!
 //! ```text
 //!    0  pretcode            8  ucontext: flags, link, alternate stack (16, 24, 32)
