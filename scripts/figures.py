@@ -236,12 +236,62 @@ def address_space():
     return drawing.svg()
 
 
+CURVES = dict(BARS) | {"fork of a warm parent": "#e69f00"}
+
+
+def scaling():
+    """A panel for each parameter, with a curve for each way to start; both axes are logarithmic."""
+    title, panels = "", []
+    for place, keyword, rest in statements("scaling.txt"):
+        if keyword == "title":
+            title = rest
+        elif keyword == "panel":
+            panels.append((rest, []))
+        elif keyword == "curve" and panels:
+            name, *points = parts(rest)
+            color = CURVES.get(name) or fail(f"{place}: there is no curve {name}")
+            panels[-1][1].append((color, [tuple(map(float, point.split())) for point in points]))
+        else:
+            fail(f"{place}: {keyword} is not understood here")
+    wide, top, bottom = 350, 96, 316
+    drawing = Drawing(14 + wide * len(panels), 352, title)
+    drawing.text(14, 26, title, 15, bold=True)
+    x = 14
+    for name, color in CURVES.items():
+        if any(color == curve for _, curves in panels for curve, _ in curves):
+            drawing.box(x, 40, 11, 11, color)
+            drawing.text(x + 16, 50, name, 12, QUIET)
+            x += 40 + 7 * len(name)
+    for number, (name, curves) in enumerate(panels):
+        left, right = 14 + number * wide + 46, (number + 1) * wide - 14
+        # Whole powers of ten lie around all points. The value 0 lies at the beginning of the axis.
+        most = max(x for _, points in curves for x, _ in points)
+        times = [y for _, points in curves for _, y in points]
+        low, high = math.floor(math.log10(min(times))), math.ceil(math.log10(max(times)))
+        across = lambda value: left + math.log10(max(value, 1)) / math.log10(most) * (right - left)
+        up = lambda value: bottom - (math.log10(value) - low) / max(high - low, 1) * (bottom - top)
+        drawing.text(left, 80, name, 13, bold=True)
+        for power in range(low, high + 1):
+            drawing.line([(left, up(10.0**power)), (right, up(10.0**power))])
+            drawing.text(left - 6, up(10.0**power) + 4, f"{10.0**power:g}", 11, QUIET, "end")
+        for value in sorted({x for _, points in curves for x, _ in points}):
+            drawing.line([(across(value), top), (across(value), bottom)])
+            drawing.text(across(value), bottom + 18, f"{value:g}", 11, QUIET, "middle")
+        for color, points in curves:
+            drawing.line([(across(x), up(y)) for x, y in points], color, 2)
+            for x, y in points:
+                drawing.box(across(x) - 3, up(y) - 3, 6, 6, color, radius=3)
+    return drawing.svg()
+
+
 def main():
     arguments = argparse.ArgumentParser(description="Draws the figures of the documentation from text.")
     arguments.add_argument("--check", action="store_true", help="write nothing; fail if a figure is not current")
     check = arguments.parse_args().check
     stale = []
-    for name, draw in [("starts", starts), ("create-to-start", create_to_start), ("address-space", address_space)]:
+    for name, draw in [
+        ("starts", starts), ("create-to-start", create_to_start), ("address-space", address_space), ("scaling", scaling),
+    ]:
         path = FIGURES / f"{name}.svg"
         drawn = draw()
         if not check:

@@ -62,7 +62,7 @@ pub(crate) const PROBES: &[Probe] = &[
         Level::RestoreNeeds,
         "4.17 and later",
         "a restore never replaces a mapping that is already there",
-        "an older kernel takes the address for a hint; the loader compares the address and fails, never overwrites",
+        "an older kernel treats the address as a hint; the loader compares the address and fails, never overwrites",
         fixed_noreplace,
     ),
     Probe::new(
@@ -70,7 +70,7 @@ pub(crate) const PROBES: &[Probe] = &[
         Level::RestoreNeeds,
         "all with 4-level page tables or more",
         "the ranges of the address-space plan can be mapped",
-        "something else lives there (a sanitizer, an emulator); nothing can be restored",
+        "another mapping is there (a sanitizer, an emulator); nothing can be restored",
         plan_ranges,
     ),
 ];

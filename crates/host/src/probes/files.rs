@@ -57,7 +57,7 @@ pub(crate) const PROBES: &[Probe] = &[
         "dontneed-brings-file-back",
         Level::Optional,
         "all",
-        "allocators take MADV_DONTNEED for a way to get zeroes; on pages mapped from a snapshot it is not",
+        "allocators use MADV_DONTNEED to get zeros; on pages mapped from a snapshot it gives the file's bytes",
         "nothing: heap pages need no special care here",
         dontneed_brings_file_back,
     ),

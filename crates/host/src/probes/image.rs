@@ -38,7 +38,7 @@ pub(crate) const PROBES: &[Probe] = &[
         "execveat-path-descriptor",
         Level::Optional,
         "3.19 and later",
-        "a program is executed by the very file that was split, whatever its name points to by then",
+        "a program is executed by the very file that was split, even if its name points to another file by then",
         "the program is executed by name; replacing it at that moment goes unnoticed",
         execveat_descriptor,
     ),

@@ -38,7 +38,7 @@ pub(crate) const PROBES: &[Probe] = &[
         Level::Optional,
         "2.6.30 and later; without room for AMX tiles from 5.16 on",
         "shows why an area must end with its last live component, and not be as long as the processor's",
-        "nothing: longer areas are taken, too",
+        "nothing: longer areas are accepted, too",
         sigreturn_long_xstate,
     ),
     Probe::new(

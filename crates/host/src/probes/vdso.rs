@@ -24,7 +24,7 @@ pub(crate) const PROBES: &[Probe] = &[
         Level::Optional,
         "6.0 and later have DT_GNU_HASH; some builds lack DT_HASH",
         "shows through which tables a lookup in the vDSO may go",
-        "nothing: the lookup takes whichever table there is",
+        "nothing: the lookup uses the table that is there",
         vdso_hash_tables,
     ),
     Probe::new(
