@@ -14,7 +14,7 @@ import subprocess
 import sys
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
-# What is built in release mode and started by the tests: the same list as `build_release` in lib.sh.
+# Programs that are built in release mode and started by the tests: the same list as `build_release` in lib.sh.
 PROGRAMS = ["snapfn-loader", "snapshotter", "snapcc", "snaprepo", "snapfn", "snapfn-capi"]
 TESTS = "snapfn-tests"
 

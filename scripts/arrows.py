@@ -14,7 +14,7 @@ import subprocess
 import sys
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
-# From what all stand on to what nobody stands on. Every package of the workspace is in one group.
+# From the packages that all others use to those that none uses. Every package of the workspace is in one group.
 GROUPS = [
     ["snapfn-format", "snapfn-guest"],
     ["snapfn-store", "snapfn-split", "snapfn-host"],
@@ -23,7 +23,7 @@ GROUPS = [
     ["snapfn-loader", "snapshotter", "snapcc", "snaprepo"],
     ["snapfn-testkit", "snapfn-kernel-tests", "snapfn-tests", "snapfn-bench"],
 ]
-# What the tests of any package may use besides.
+# Packages that the tests of any package may also use.
 TEST_HELPERS = {"snapfn-testkit", "snapfn-tests"}
 # Modules of a folder in layers, the lowest first; those of one layer do not use each other. Every module is in one
 # layer.

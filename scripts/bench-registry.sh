@@ -19,7 +19,7 @@ cleanup() {
 }
 trap cleanup EXIT
 
-# A quarter each: numbers in order, noise, text, zeros.
+# The content is a quarter each of numbers in order, noise, text and zeros.
 cat >"$work/fn.c" <<'C'
 #include <snap.h>
 #include <stdio.h>
@@ -71,7 +71,7 @@ echo "snapshot of $mib MiB"
 measure "push" "$bin/snaprepo" push fn "$image:1"
 measure "push again, nothing to send" "$bin/snaprepo" push fn "$image:2"
 SNAPFN_STORE=$work/there measure "pull" "$bin/snaprepo" pull "$image:1"
-# Six times as slow as the rest together: small snapshots only.
+# This is six times as slow as the rest together, so it is measured for small snapshots only.
 [ "$mib" -gt 256 ] || measure "push, gzip" "$bin/snaprepo" push fn "$image:gz" --compression gzip
 measure "skopeo copy to a directory" skopeo copy --src-tls-verify=false "docker://$image:1" "dir:$work/dir"
 measure "skopeo copy to another repository" skopeo copy --dest-tls-verify=false "dir:$work/dir" "docker://127.0.0.1:$port/other/fn:1"

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Ordinary starts against starts from a snapshot: see usage below.
+# Measures ordinary starts against starts from a snapshot: see usage below.
 set -eu
 . "$(dirname "$0")/lib.sh"
 
@@ -7,22 +7,22 @@ usage() {
     cat <<'TEXT'
 Usage: scripts/bench.sh [OPTIONS] [WORD…]
 
-Measures ordinary starts, starts from a snapshot and forks of a warm parent in turns, and prints medians with their
-spread, what each start costs the kernel, and ratios. With WORDs only the cases whose names contain one of them. Run it
-on a machine that has nothing else to do. CRIU, and wasmtime with Wizer (and clang for wasm32-wasi), are measured, too, where
-they are installed and may be used.
+Measures ordinary starts, starts from a snapshot and forks of a warm parent in turns. Prints medians with their spread,
+the kernel's work for each start, and ratios. WORDs select the cases whose names contain one of them. Run it on a
+machine without other load. It also measures CRIU, and wasmtime with Wizer (and clang for wasm32-wasi), if they are
+installed and can be used.
 
-  --runs N      measured starts of each kind; default 60, a quarter of it where a start takes more than 100 ms
-  --seconds S   how long starts per second are counted; default 2
+  --runs N      measured starts of each kind; default 60, a quarter of it if a start takes more than 100 ms
+  --seconds S   time for which starts per second are counted; default 2
   --live N      live instances beside which the next is started (repeatable); default 1, 100, 1000, 5000
   --json FILE   write all figures to FILE
   --svg DIR     write pictures into DIR
-  --quick       one round of each with few instances: shows that everything can be measured
+  --quick       one round of each with few instances, to see that everything can be measured
   -h, --help    this text
 TEXT
 }
 
-# Paths are meant from where the caller is.
+# Paths begin at the caller's directory.
 absolute() {
     case $1 in
         /*) echo "$1" ;;
@@ -117,7 +117,7 @@ redis-cli -p "$(cat redis.port)" save >/dev/null
 redis-cli -p "$(cat redis.port)" shutdown nosave || true
 wait $server || true
 
-# Compiles what is not yet.
+# Compiles programs that are not compiled yet.
 for program in noop modules numeric; do
     /usr/bin/python3 "$program.py" <request.py >/dev/null
 done

@@ -15,9 +15,9 @@ import sys
 import tomllib
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
-# Crates that may become part of snaprun and snapboot; proc macros and their own dependencies leave nothing in it.
+# Crates that may become part of snaprun and snapboot. Proc macros and their own dependencies leave no code in them.
 LOADER = {"snapfn-loader", "snapfn-format", "thiserror", "zerocopy"}
-# So many crates may be there in more than one version.
+# The most crates that may be there in more than one version.
 MOST_DUPLICATES = 25
 
 
@@ -143,7 +143,7 @@ def main():
     print(f"{len(data['packages'])} packages, {len(duplicates)} in more than one version: as deny.toml wants them")
     if shutil.which("cargo-deny"):
         checks = ["licenses", "bans", "sources"]
-        # Where somebody has fetched the database of advisories.
+        # The database of advisories, if a user has fetched it.
         cargo_home = pathlib.Path(os.environ.get("CARGO_HOME", pathlib.Path.home() / ".cargo"))
         if any(cargo_home.glob("advisory-db*/*")):
             checks.append("advisories")

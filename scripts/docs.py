@@ -18,7 +18,7 @@ LINK = re.compile(r"!?\[(?:[^\[\]]|\[[^\]]*\])*\]\(([^)\s]+)\)")
 HEADING = re.compile(r"#{1,6}\s+(.*)")
 CODE = re.compile(r"(`+)(.+?)\1")
 PAGE = re.compile(r"\bdocs/[\w./-]+\.(?:md|svg|1)\b")
-# What has changed may speak of files that are no longer there.
+# The list of changes may name files that no longer exist.
 HISTORY = "CHANGELOG.md"
 
 
@@ -54,7 +54,7 @@ def braces(path):
 
 def broken_links(pages, present):
     for page, text in pages.items():
-        # A link may go over two lines. What is code is no link.
+        # A link may go over two lines. Code has no links.
         prose = "\n".join("" if code else line for _, line, code in lines(text))
         prose = CODE.sub(lambda span: "" if "](" in span[0] else span[0], prose)
         for link in LINK.finditer(prose):

@@ -31,7 +31,7 @@ def choose(reached):
     sizes = {name: os.path.getsize(name) for name in reached}
     left, seen, total = dict(reached), set(), 0
     while left and total < MOST_BYTES:
-        # A byte more or less is no reason for a file more.
+        # A byte more or less does not justify another file.
         best = max(left, key=lambda name: (len(left[name] - seen) / (sizes[name] + 4096), name))
         if not left[best] - seen:
             return

@@ -11,10 +11,10 @@ usage() {
 Usage: scripts/fuzz.sh [SECONDS [TARGET…]]
        scripts/fuzz.sh --minimize [TARGET…]
 
-Runs each fuzz target (default: all) for so many seconds (default: 60), from the inputs in fuzz/corpus/TARGET and those
+Runs each fuzz target (default: all) for SECONDS (default: 60), from the inputs in fuzz/corpus/TARGET and those
 that earlier runs have found (target/fuzz/corpus). An input that crashes a target is kept in target/fuzz/artifacts.
 
-  --minimize  replace fuzz/corpus/TARGET by few and small inputs that reach most of what all that were found do
+  --minimize  replace fuzz/corpus/TARGET by few and small inputs that reach most of the code that all inputs reach
   -h, --help  this text
 TEXT
 }
@@ -32,13 +32,13 @@ for tool in cargo g++ gcc; do
     command -v "$tool" >/dev/null || { echo "fuzz.sh: $tool is missing (apt-get install build-essential, rustup.rs)" >&2; exit 1; }
 done
 
-# First inputs that are files of the project, or made anew: valid ones of the kind that a target reads.
+# First inputs: files of the project or new ones, each valid for its target.
 seed() {
     case $1 in
     init_parse) cp crates/format/tests/golden/*.init "$2" ;;
     snap_plan) cp crates/format/tests/golden/*.meta "$2" ;;
     proc_files)
-        # The first byte says which file it is.
+        # The first byte selects the file.
         for file in smaps status stat; do
             case $file in smaps) kind=0 ;; status) kind=1 ;; stat) kind=2 ;; esac
             { printf "\\00$kind"; head -c 8000 "/proc/self/$file"; } >"$2/$file"
@@ -62,9 +62,9 @@ RUSTFLAGS="-Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 \
 -Cllvm-args=-sanitizer-coverage-trace-compares -Ccodegen-units=1 --cfg fuzzing" \
     cargo build --manifest-path fuzz/Cargo.toml --locked --release --target "$host" --target-dir "$work"
 
-# What libFuzzer says of all inputs decides which of them are kept in the repository.
+# libFuzzer's record of all inputs decides which of them the repository keeps.
 minimize() {
-    # Its inputs look like credentials, at which scanners of repositories stop.
+    # Its inputs look like credentials, which scanners of repositories report.
     [ "$1" != scan_patterns ] || return 0
     control=$work/$1.control
     rm -rf "$control" "$work/merged"

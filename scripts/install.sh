@@ -1,8 +1,7 @@
 #!/bin/sh
-# Installs snapfn: binaries, header, man pages, completions. See usage below.
-#
-# What is installed is recorded in PREFIX/libexec/snapfn/manifest, so that --uninstall, and a later version that has
-# other files, remove exactly that. Every file is put in place by a rename: a running program keeps the old one.
+# Installs snapfn: binaries, header, man pages, completions. See usage below. PREFIX/libexec/snapfn/manifest lists the
+# installed files, so that --uninstall, and a later version with other files, remove exactly those. Every file is put in
+# place by a rename, so a running program keeps the old one.
 set -eu
 umask 022
 
@@ -10,13 +9,13 @@ usage() {
     cat <<'TEXT'
 Usage: scripts/install.sh [--prefix DIR] [--uninstall]
 
-  --prefix DIR   where to install: default /usr/local, or ~/.local if you are not root
-  --uninstall    remove what was installed there
+  --prefix DIR   directory to install into: default /usr/local, or ~/.local if you are not root
+  --uninstall    remove the files that were installed there
   -h, --help     this text
 
 Environment:
   DESTDIR           prepended to every path, for packaging
-  CARGO_TARGET_DIR  where the build is, default target/; missing release binaries are built
+  CARGO_TARGET_DIR  directory of the build, default target/; missing release binaries are built
 TEXT
 }
 
@@ -59,13 +58,13 @@ esac
 dest=${DESTDIR:-}$prefix
 manifest=$dest/libexec/snapfn/manifest
 
-# The files of a manifest, one relative path a line; nothing that would lead out of the prefix.
+# The files of a manifest, one relative path a line, without paths that would lead out of the prefix.
 listed() {
     [ -f "$1" ] || return 0
     grep -v -e '^/' -e '^$' -e '\(^\|/\)\.\.\(/\|$\)' "$1" || true
 }
 
-# Removes directories of ours that are empty now.
+# Removes the installed directories that are empty now.
 prune() {
     for dir in libexec/snapfn include/snapfn; do
         rmdir "$dest/$dir" 2>/dev/null || true
@@ -93,7 +92,7 @@ for binary in $binaries; do
     break
 done
 
-# Everything is made in a stage first: what fails, fails before the prefix is touched.
+# Everything is made in a stage first, so that a failure comes before a change of the prefix.
 stage=$(mktemp -d)
 temp=
 trap 'rm -rf -- "$stage" ${temp:+"$temp"}' EXIT
@@ -145,7 +144,7 @@ put() {
 old=$(listed "$manifest")
 printf '%s\n%s\n' "$files" "$old" | LC_ALL=C sort -u | grep . >"$stage/libexec/snapfn/manifest"
 put libexec/snapfn/manifest
-# No name of ours has a blank or a wildcard in it.
+# No installed name has a blank or a wildcard.
 set -f
 for file in $files; do
     put "$file" || fail "cannot install $dest/$file"

@@ -1,5 +1,5 @@
-# Shared by quickstart.sh, test.sh and bench.sh; sourced, not run.
-# shellcheck shell=sh disable=SC2034 # the variables are for those who source it
+# quickstart.sh, test.sh and bench.sh source this file.
+# shellcheck shell=sh disable=SC2034 # the variables are for the scripts that source it
 
 root=$(CDPATH='' cd -- "$(dirname -- "$0")/.." && pwd)
 cd "$root" || exit
@@ -23,7 +23,8 @@ die() {
     exit 1
 }
 
-# need_packages PACKAGE...: Debian packages to have. Root installs what is missing, anybody else is told.
+# need_packages PACKAGE...: Debian packages that must be installed. Root installs the missing ones; for others it prints
+# them.
 need_packages() {
     command -v dpkg-query >/dev/null || {
         echo "$self: not a Debian system: the tools of these packages must be there: $*" >&2
@@ -38,7 +39,7 @@ need_packages() {
     mkdir -p "$target"
     log=$target/apt.log
     echo "installing$missing"
-    # The lists of a new machine are empty or old, so the second try is with new ones.
+    # The lists of a new machine are empty or old, so the second try uses new ones.
     # shellcheck disable=SC2086
     apt_install $missing >"$log" 2>&1 || {
         apt-get update -q >>"$log" 2>&1 && apt_install $missing >>"$log" 2>&1
@@ -53,7 +54,7 @@ apt_install() {
 }
 
 # need_rust COMPONENT...: a Rust compiler that is new enough, and components of it (`cargo fmt`, `cargo clippy`). Rust
-# comes from rustup where rustup is installed, else, for root, from Debian.
+# comes from rustup if that is installed, else, for root, from Debian.
 need_rust() {
     command -v cargo >/dev/null || PATH=$PATH:${CARGO_HOME:-${HOME:-/root}/.cargo}/bin
     wanted=$(sed -n 's/^rust-version = "\(.*\)"/\1/p' Cargo.toml)
@@ -89,8 +90,8 @@ then run this script again."
 }
 
 # install_debian_rust PACKAGE...: Debian's own compiler. Its updates bring a current one as rustc-web, since browsers
-# need it, while the package rustc stays as old as the release. Installs nothing where apt offers no version that is
-# new enough, and removes nothing: rustc-web and an older rustc exclude each other.
+# need it, while the package rustc stays as old as the release. Installs nothing if apt offers no version that is new
+# enough, and removes nothing: rustc-web and an older rustc exclude each other.
 install_debian_rust() {
     [ "$(id -u)" = 0 ] && command -v apt-cache >/dev/null || return 1
     mkdir -p "$target"
@@ -115,12 +116,12 @@ is_rust_new_enough() {
         is_new_enough "$(rustc --version 2>/dev/null | sed -n 's/^rustc \([0-9.]*\).*/\1/p')"
 }
 
-# is_new_enough VERSION: whether it is the version in $wanted, or a later one; none is not.
+# is_new_enough VERSION: whether it is the version in $wanted or a later one; an empty VERSION is not.
 is_new_enough() {
     [ -n "$1" ] && [ "$(printf '%s\n%s\n' "$wanted" "$1" | sort -V | head -n 1)" = "$wanted" ]
 }
 
-# The programs, in release mode; the C++ driver is a link to the C driver, which looks at its own name.
+# Builds the programs in release mode. The C++ driver is a link to the C driver, which checks its own name.
 build_release() {
     cargo build --release --locked -p snapfn-loader -p snapshotter -p snapcc -p snaprepo -p snapfn -p snapfn-capi || return
     ln -sfn snapcc "$bin/snapc++"

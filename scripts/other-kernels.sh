@@ -1,5 +1,5 @@
 #!/bin/sh
-# Snapshots made here, started on another kernel and on other CPUs, in software emulation: see usage below.
+# Starts snapshots of this machine on another kernel and other CPUs, in software emulation: see usage below.
 set -eu
 . "$(dirname "$0")/lib.sh"
 
@@ -7,13 +7,13 @@ usage() {
     cat <<'TEXT'
 Usage: scripts/other-kernels.sh [--kernel VMLINUZ] [CPU…]
 
-Makes snapshots on this machine (dynamic, static and Python; pinned to x86-64-v2, to v3, and native) and starts them under
-QEMU's software emulation with Debian's kernel, on each CPU: those that fit must give the result of an ordinary run,
-those that do not must be refused by the name of what is missing, or fall back. Also compares the time of clock calls in
-an instance with that in an ordinary process there.
+Makes snapshots on this machine (dynamic, static and Python; pinned to x86-64-v2, to v3, and native). Starts them in
+QEMU's software emulation with Debian's kernel, on each CPU. A snapshot that fits must give the result of an ordinary
+run. Any other must be refused by the name of the missing feature, or fall back. Also compares the time of clock calls
+in an instance with that in an ordinary process there.
 
   --kernel F  a kernel image; default: Debian's newest linux-image-*-cloud-amd64, downloaded, not installed
-  CPU         as qemu-system-x86_64 -cpu knows them; default Nehalem and Haswell
+  CPU         a CPU of qemu-system-x86_64 -cpu; default Nehalem and Haswell
   -h, --help  this text
 TEXT
 }
@@ -54,7 +54,7 @@ for variable in $(env | sed -n 's/^\(SNAPFN_[A-Z_]*\)=.*/\1/p'); do
 done
 export PATH="$bin:$PATH"
 
-# Uses string functions, prints its arguments and what a clock call costs.
+# The program uses string functions, and prints its arguments and the time of a clock call.
 cat >"$work/probe.c" <<'C'
 #include <snap.h>
 #include <stdio.h>
@@ -103,7 +103,7 @@ for level in $levels; do
     make_snapshot "python-$level" --cpu "$level" --at syscall:read:0 -- \
         /usr/bin/python3 -c 'import sys, json, hashlib, re, zlib; exec(sys.stdin.read())'
 done
-# What the fallback starts: the program is at the same place there.
+# The fallback starts this program, which has the same path there.
 mkdir -p "$root$work"
 cp "$work/static" "$root$work/static"
 
@@ -134,7 +134,7 @@ chmod 755 "$root/init"
 result='result 69000 0 69999 a b'
 python_result="result $(python3 -c 'import hashlib; print(hashlib.sha256(b"x" * 1000).hexdigest()[:8])') [1]"
 failed=
-# judge CPU LOG: each start must have ended in one of the two ways, and the pinned one well where the CPU has its level.
+# judge CPU LOG: each start must have ended in one of the two ways, and the pinned one well if the CPU has its level.
 judge() {
     grep -q '^@@ end' "$2" || { echo "  did not come to its end"; tail -n 20 "$2"; return 1; }
     sed -n "s/.*@@ kernel \\(.*\\)/  kernel \\1/p" "$2"

@@ -1,5 +1,5 @@
 #!/bin/sh
-# From a fresh Debian 12 machine to programs that start from snapshots, and what that saves: see usage below.
+# Takes a fresh Debian 12 machine to programs that start from snapshots, and measures the gain: see usage below.
 set -eu
 . "$(dirname "$0")/lib.sh"
 
@@ -7,10 +7,10 @@ usage() {
     cat <<'TEXT'
 Usage: scripts/quickstart.sh [--out DIR] [--runs N]
 
-Installs what is missing (as root), builds snapfn, takes snapshots of a C function, of Debian's sqlite3 and of
+Installs missing packages (as root), builds snapfn, takes snapshots of a C function, of Debian's sqlite3 and of
 Debian's python3, starts them, and measures ordinary starts against starts from the snapshot.
 
-  --out DIR   where the store and everything else goes; default target/quickstart
+  --out DIR   directory of the store and all other files; default target/quickstart
   --runs N    measured starts of each kind; default 40
   -h, --help  this text
 
@@ -94,8 +94,8 @@ cat <<TEXT
   Everything is in $out, $(($(date +%s) - began)) s after the start. To go on there:
     export PATH="$bin:\$PATH" SNAPFN_STORE="$out/store"
     snaprun packages sqlite3 /usr/bin/python3
-    snapshotter inspect packages   # what is in the snapshot
-    snaprun --dry-run packages     # what a start does, one operation per line
+    snapshotter inspect packages   # the content of the snapshot
+    snaprun --dry-run packages     # the plan of a start, one operation per line
     snaprepo ls
   A program of your own: snapcc -O2 fn.c -o fn && snapshotter create -- ./fn && snaprun fn
   To install: scripts/install.sh     Examples: examples/     How it works: ARCHITECTURE.md

@@ -12,5 +12,5 @@ case ${1:-} in
         ;;
 esac
 export SNAPFN_BIN="$bin"
-# Whoever starts this in the background or with nohup has these ignored, which programs would inherit.
+# In the background or under nohup these signals are ignored, and programs would inherit that.
 exec env --default-signal=HUP,INT,QUIT cargo run --quiet --locked -p snapfn-tests --bin random-state -- "$@"

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Many random faults between snapfn and a registry, and many kills; see usage below.
+# Makes many random faults between snapfn and a registry, and many kills: see usage below.
 set -eu
 . "$(dirname "$0")/lib.sh"
 
@@ -11,8 +11,8 @@ Pushes and pulls a snapshot through a proxy that cuts connections, stalls, corru
 429, 500 and 503, ignores ranges, expires tokens and redirects. Every run must end with the right bytes or with one
 clear error, and no store may be damaged at any time. A run is its seed: run 17 alone is --runs 1 --seed 17.
 
-Then pushes and pulls are killed at random moments. After each kill the store must verify, and a garbage collection leave
-nothing behind; what was complete must not move again, and the end must be the same image and the same snapshot.
+Then it kills pushes and pulls at random moments. After each kill the store must verify, and a garbage collection must
+leave no rest. Complete layers must not move again, and the end must be the same image and the same snapshot.
 
   --runs N    number of runs (default 500)
   --seed S    seed of the first run (default 1)

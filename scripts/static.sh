@@ -1,5 +1,5 @@
 #!/bin/sh
-# Programs that run on hosts with another C library: see usage below.
+# Builds programs that run on hosts with another C library: see usage below.
 set -eu
 . "$(dirname "$0")/lib.sh"
 
@@ -7,12 +7,12 @@ usage() {
     cat <<'TEXT'
 Usage: scripts/static.sh [--out DIR] [--profile PROFILE] [--check]
 
-Builds snapshotter, snaprepo, snapcc and snappool as static programs, and puts them beside snaprun and snapboot, which
-always are, into one directory. They run on any Linux for x86-64, whatever C library it has, and in containers.
+Builds snapshotter, snaprepo, snapcc and snappool as static programs, and puts them into one directory with snaprun and
+snapboot, which always are static. They run on any Linux for x86-64, with any C library, and in containers.
 
-  --out DIR          where the programs go; default target/static
-  --profile PROFILE  how cargo builds all but snaprun and snapboot; default release; dev is quicker, for a check
-  --check            afterwards, make and start a snapshot in a root that holds nothing but these programs (needs
+  --out DIR          directory of the programs; default target/static
+  --profile PROFILE  cargo's profile for all except snaprun and snapboot; default release; dev is quicker, for a check
+  --check            afterwards, make and start a snapshot in a root that holds only these programs (needs
                      bubblewrap)
   -h, --help         this text
 
@@ -40,8 +40,8 @@ need_packages gcc libc6-dev binutils
 need_rust
 cargo build --release --locked -p snapfn-loader
 
-# With --target the flags are for these programs alone, and not for build scripts and procedural macros, which the
-# compiler loads as shared libraries.
+# With --target the flags do not apply to build scripts and procedural macros, which the compiler loads as shared
+# libraries.
 triple=x86_64-unknown-linux-gnu
 RUSTFLAGS="${RUSTFLAGS:-} -C target-feature=+crt-static" cargo build --profile "$profile" --locked --target "$triple" --workspace \
     --bin snapshotter --bin snaprepo --bin snapcc --bin snappool

@@ -1,8 +1,8 @@
 #!/bin/sh
-# Everything that must hold before a change goes in: see usage below.
+# Runs every check that a change must pass: see usage below.
 set -u
-# Whoever starts this in the background or with nohup has signals ignored, which tests would inherit; a shell cannot
-# undo that, so it begins once more.
+# In the background or under nohup signals are ignored, and tests would inherit that. A shell cannot undo it, so the
+# script starts itself once more.
 [ -n "${SNAPFN_DEFAULT_SIGNALS:-}" ] || exec env --default-signal=HUP,INT,QUIT SNAPFN_DEFAULT_SIGNALS=1 sh "$0" "$@"
 . "$(dirname "$0")/lib.sh"
 
@@ -10,7 +10,7 @@ usage() {
     cat <<'TEXT'
 Usage: scripts/test.sh [--quick | --fast [--since REVISION]] [--strict]
 
-Installs what is missing (as root), builds snapfn and runs every check: format, lints, documentation, all tests (among
+Installs missing packages (as root), builds snapfn and runs every check: format, lints, documentation, all tests (among
 them the corpus: ordinary run = run from a snapshot), fuzz targets, installation, Lua, SQLite and Python from Debian.
 
   --quick     format, lints and tests only
@@ -40,7 +40,7 @@ while [ $# -gt 0 ]; do
     esac
     shift
 done
-# Settings of the one who calls must not change what is tested.
+# The caller's settings must not change what is tested.
 for variable in $(env | sed -n 's/^\(SNAPFN_[A-Z_]*\)=.*/\1/p'); do
     unset "$variable"
 done
@@ -50,8 +50,8 @@ logs=$target/test-logs
 mkdir -p "$logs" || die "cannot write to $target"
 passed=0 failed=0 failures=''
 
-# phase NAME COMMAND...: runs it with its output in a log; the end of the log is shown when it fails. Counts as one
-# check, unless the command has counted for itself (`counted`).
+# phase NAME COMMAND...: runs it with its output in a log, and prints the end of the log if it fails. It counts as one
+# check, unless the command has counted itself (`counted`).
 phase() {
     name=$1
     shift
@@ -160,7 +160,7 @@ phase figures scripts/figures.py --check
 phase dependencies scripts/dependencies.py
 phase arrows scripts/arrows.py
 
-# Golden files are added, never changed: what an earlier version has written must still be read.
+# Golden files are added, never changed: the files of an earlier version must stay readable.
 golden() (
     cd "$root/crates/format/tests/golden" || exit
     sha256sum --strict --check SHA256SUMS || exit
@@ -194,16 +194,16 @@ show=200 phase tests tests
 
 [ "$quick" = no ] || finish
 
-# Coverage-guided, a few seconds a target: the parsers of everything that comes from outside.
+# The fuzz targets, coverage-guided, a few seconds each: the parsers of all input from outside.
 phase fuzz scripts/fuzz.sh 4
 
-# What install.sh puts into a prefix works there, without the source tree, and --uninstall leaves nothing behind.
+# The files that install.sh puts into a prefix work there, without the source tree, and --uninstall leaves none.
 installation() (
     set -e
     dir=$(mktemp -d)
     trap 'rm -rf "$dir"' EXIT
     scripts/install.sh --prefix "$dir/usr"
-    # As a new user has it: no settings, the store in the home directory.
+    # A new user has no settings, and the store in the home directory.
     unset SNAPFN_BIN CARGO_TARGET_DIR
     export PATH="$dir/usr/bin:$PATH" HOME="$dir" XDG_DATA_HOME=
     cp examples/hello/hello.c examples/argv/wordfreq.cc "$dir"
@@ -229,13 +229,13 @@ installation() (
 )
 phase installation installation
 
-# Static programs work where there is no C library.
+# Static programs work without a C library.
 phase static scripts/static.sh --out "$target/static-check" --profile dev --check
 
-# Everything can be measured; what it gives is not looked at.
+# Everything can be measured; the figures are not checked.
 phase bench scripts/bench.sh --quick no-op "16 MiB" "10 libraries" lua sqlite "python3, no-op" redis
 
-# Programs that others wrote, from Debian: built by their own build systems with snapcc, or as they are.
+# Programs from Debian: built by their own build systems with snapcc, or unchanged.
 for script in scripts/third-party/*.sh; do
     name=$(basename "$script" .sh)
     [ "$name" = common ] || phase "$name" sh "$script"

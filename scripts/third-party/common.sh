@@ -1,5 +1,5 @@
-# Shared by the scripts next to it; sourced, not run.
-# SNAPFN_BIN names the directory of our binaries, SNAPFN_THIRD_PARTY the one for downloads and builds.
+# The scripts beside this file source it. SNAPFN_BIN names the directory of snapfn's binaries, SNAPFN_THIRD_PARTY the one
+# for downloads and builds.
 
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
@@ -14,7 +14,7 @@ cache=$(cd "$cache" && pwd)
 export PATH="$bin:$PATH"
 failures=0
 
-# Instances are started as another user, so snapshots are for all.
+# Another user starts the instances, so snapshots are for all.
 snapshotter() {
     [ "$1" != create ] || { shift; set -- create --share "$@"; }
     command snapshotter "$@"
@@ -25,10 +25,10 @@ die() {
     exit 1
 }
 
-# The C++ driver is a link to the C driver, which looks at its own name.
+# The C++ driver is a link to the C driver, which checks its own name.
 [ -e "$bin/snapc++" ] || ln -sf snapcc "$bin/snapc++" || die "cannot make $bin/snapc++"
 
-# need PACKAGE...: Debian packages to have; installed by root, named otherwise.
+# need PACKAGE...: Debian packages that must be installed. Root installs them; for others it prints the names.
 need() {
     missing=
     for package in "$@"; do
@@ -43,7 +43,7 @@ need() {
     } || die "cannot install:$missing (see $cache/apt.log)"
 }
 
-# apt-get with lists, cache and sources of its own: the host's configuration is only read for its mirrors.
+# apt-get with lists, cache and sources of its own: it reads the host's configuration only for its mirrors.
 private_apt() {
     apt-get -q -o "Dir::Etc::SourceList=$cache/apt/sources.list" -o Dir::Etc::SourceParts=/dev/null \
         -o "Dir::State=$cache/apt/state" -o Dir::State::status=/var/lib/dpkg/status \
@@ -77,7 +77,7 @@ source_package() {
     echo "$unpacked"
 }
 
-# step TEXT COMMAND...: runs it with its output in a log that is shown when it fails.
+# step TEXT COMMAND...: runs it with its output in a log, and prints the log if it fails.
 step() {
     text=$1
     shift
@@ -90,7 +90,7 @@ step() {
     fi
 }
 
-# same TEXT EXPECTED ACTUAL: a mismatch is shown, counted, and fails the script at its end.
+# same TEXT EXPECTED ACTUAL: prints and counts a mismatch, which fails the script at its end.
 same() {
     if [ "$2" = "$3" ]; then
         echo "ok    $1"
@@ -100,7 +100,7 @@ same() {
     fi
 }
 
-# as_plain COMMAND...: without any privilege, like an instance in production.
+# as_plain COMMAND...: runs it without any privilege, like an instance in production.
 as_plain() {
     if [ "$(id -u)" = 0 ]; then
         setpriv --reuid=65534 --regid=65534 --clear-groups --bounding-set=-all --inh-caps=-all -- "$@"

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Images that `snaprepo push` has put into Debian's docker-registry, in the hands of others: skopeo inspects and copies
+# Images that `snaprepo push` has put into Debian's docker-registry work with other programs: skopeo inspects and copies
 # them, podman runs them, with and without user, capabilities and a writable root.
 . "$(dirname "$0")/common.sh"
 
@@ -24,7 +24,7 @@ log: { level: info }
 storage: { filesystem: { rootdirectory: $scratch/storage }, delete: { enabled: true } }
 http: { addr: "127.0.0.1:0" }
 YML
-# It takes settings from REGISTRY_... variables, for one of which REGISTRY_AUTH_FILE would be taken.
+# It reads settings from REGISTRY_... variables, and would read REGISTRY_AUTH_FILE as one.
 env -i PATH="$PATH" setpriv --pdeathsig KILL docker-registry serve "$scratch/registry.yml" >"$scratch/registry.log" 2>&1 &
 registry=$!
 tries=0
@@ -73,7 +73,7 @@ for compression in zstd gzip; do
         "oci:$scratch/layout:v1" "docker://$copy"
     same "$compression: digest" "$(skopeo inspect --tls-verify=false --format '{{.Digest}}' "docker://$image")" \
         "$(skopeo inspect --tls-verify=false --format '{{.Digest}}' "docker://$copy")"
-    # An engine's copy is as good as ours.
+    # An engine's copy works like the original.
     (
         export SNAPFN_STORE="$scratch/store"
         step "$compression: pull of the copy" snaprepo pull "$copy" --tag fn --plain-http
@@ -82,11 +82,11 @@ for compression in zstd gzip; do
     ) || failures=$((failures + 1))
 done
 
-# --- on top of another image, whose files the program reads after its start ---
-# The base is as others build it: gzip layers, an image for each architecture, and a list of them.
+# --- on top of another image, whose files the program reads after its start --- The base has the usual form: gzip
+# layers, an image for each architecture, and a list of them.
 layout=$scratch/base
 mkdir -p "$layout/blobs/sha256"
-# blob TYPE FILE: has it in the layout; prints what a descriptor says of it.
+# blob TYPE FILE: adds it to the layout, and prints its descriptor.
 blob() {
     digest=$(sha256sum "$2" | cut -d' ' -f1)
     cp "$2" "$layout/blobs/sha256/$digest"
@@ -137,8 +137,8 @@ step "base: push" sh -c "snaprepo push reader $based --base $base --plain-http -
 same "base: layers mounted, not copied" 1 "$(grep '"event":"mounted"' "$scratch/push.json" | grep -c '"kind":"base"')"
 step "base: skopeo inspect" skopeo inspect --tls-verify=false "docker://$based"
 
-# --- podman ---
-# Root only: it gets a mount namespace of its own, with a cgroup2 in it, for hosts with the older hierarchy.
+# --- podman --- Only root can do this: podman gets a mount namespace of its own, with a cgroup2 in it, for hosts with
+# the older hierarchy.
 can_mount() {
     [ "$(id -u)" = 0 ] && unshare -m sh -c 'mount -t cgroup2 none /sys/fs/cgroup' 2>/dev/null
 }
@@ -149,13 +149,13 @@ if ! can_mount; then
     finish
     exit 0
 fi
-# engine ARGUMENT...: podman, with what it keeps below the scratch directory.
+# engine ARGUMENT...: podman, with its files below the scratch directory.
 engine() {
     # shellcheck disable=SC2016 # the inner shell's variables
     unshare -m sh -c 'mount -t cgroup2 none /sys/fs/cgroup && exec podman "$@"' sh \
         --root "$scratch/podman" --runroot "$scratch/podman-run" --storage-driver=vfs --cgroup-manager=cgroupfs "$@"
 }
-# run IMAGE OPTION...: what its container prints, and the exit status.
+# run IMAGE OPTION...: the output of its container, and the exit status.
 run() {
     which=$1
     shift

@@ -1,6 +1,6 @@
 #!/bin/sh
 # Lua 5.4 from Debian's source package, built by its own build system with CC=snapcc: its own check, checks of the
-# language, and an interpreter with its modules loaded that runs the script named on its command line.
+# language, and an interpreter with its modules loaded that runs the script on its command line.
 . "$(dirname "$0")/common.sh"
 
 need build-essential autoconf automake libtool libreadline-dev dpkg-dev

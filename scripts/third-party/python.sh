@@ -105,7 +105,7 @@ PY
 # --- at the first read of standard input ---------------------------------------------------------------------------
 cat >"$scratch/exec.py" <<'PY'
 import os
-# What /proc says is the instance's; `-c` and the program text are not among its arguments.
+# /proc shows the instance's values; `-c` and the program text are not among its arguments.
 arguments = [os.fsdecode(a) for a in open("/proc/self/cmdline", "rb").read().split(b"\0")[1:-1]]
 if arguments[:2] == ["-B", "-c"]:
     del arguments[:3]

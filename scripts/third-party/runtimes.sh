@@ -1,6 +1,7 @@
 #!/bin/sh
-# Debian's own language runtimes, none of them built by us: initialised up to the point where each reads its program
-# from standard input, then run as a plain user with no capabilities. The answer must be that of an ordinary start.
+# Debian's own language runtimes, none of them built with snapcc: initialised up to the point where each reads its
+# program from standard input, then run as a plain user with no capabilities. The answer must be that of an ordinary
+# start.
 . "$(dirname "$0")/common.sh"
 
 need perl ruby php-cli tcl gawk python3 golang-go
@@ -11,8 +12,8 @@ chmod 755 "$scratch"
 trap 'rm -rf "$SNAPFN_STORE" "$scratch"' EXIT
 cd "$scratch"
 
-# runtime NAME INPUT PROGRAM ARGS…: the same input to an ordinary start and to three instances. $allow is an option for
-# both.
+# runtime NAME INPUT PROGRAM ARGS…: gives the same input to an ordinary start and to three instances. $allow is an
+# option for both.
 allow=
 runtime() {
     name=$1 input=$2
@@ -41,7 +42,7 @@ list(pool.map(lambda x: barrier.wait(), range(4)))
 exec(sys.stdin.read())'
 
 # A running asyncio loop with a thread pool and a pending timer; Python's side of the protocol names the loop again,
-# which asyncio would take for another process's.
+# since asyncio would treat it as another process's.
 cp -r "$root/python/src/snapfn" .
 cat >loop.py <<'PY'
 import asyncio, sys, snapfn
@@ -118,8 +119,7 @@ step "go: build" env HOME="$scratch" GOPATH="$scratch/gopath" GOCACHE="$scratch/
     sh -c 'cd go && go build -o prog .'
 runtime go 'some input' "$scratch/go/prog"
 
-# Where they are installed: engines with many threads and code generated at run time, in memory that is writable
-# meanwhile.
+# If they are installed: engines with many threads and code generated at run time, in memory that is writable meanwhile.
 allow=--allow-wx
 if command -v node >/dev/null; then
     echo 'const s = require("fs").readFileSync(0, "utf8"); console.log("node", JSON.stringify(s))' >node.js

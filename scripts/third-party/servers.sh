@@ -1,5 +1,5 @@
 #!/bin/sh
-# Debian's redis-server and nginx, taken while they listen, and several instances of each at once on ports of their own,
+# Debian's redis-server and nginx, snapshotted while they listen, with several instances of each at once on other ports,
 # each with its own memory, as a plain user with no capabilities.
 . "$(dirname "$0")/common.sh"
 
@@ -10,7 +10,7 @@ mkdir -p "$scratch/redis" "$scratch/www"
 chmod -R 755 "$scratch"
 started=
 cleanup() {
-    # What was started in the background may be the parent of what became the program.
+    # The process in the background may be the parent of the one that became the program.
     for pid in $started; do
         # shellcheck disable=SC2046
         kill "$pid" $(cat "/proc/$pid/task/$pid/children" 2>/dev/null) 2>/dev/null || true
@@ -26,7 +26,7 @@ start() {
     started="$started $!"
 }
 
-# until_true COMMAND…: at most ten seconds.
+# until_true COMMAND…: repeats it until it succeeds, for at most ten seconds.
 until_true() {
     tries=0
     until "$@" >/dev/null 2>&1; do

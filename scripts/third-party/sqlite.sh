@@ -11,16 +11,16 @@ cd "$build"
 if [ ! -e .built ]; then
     step "sqlite: configure" env CC=snapcc "$source/configure" --disable-readline --enable-fts5 --enable-load-extension \
         --disable-amalgamation "CFLAGS=-O1 -g"
-    # One job a processor; the checks' programs are linked here as well.
+    # There is one job a processor. The checks' programs are linked here as well.
     step "sqlite: make" make -j"$(nproc)" sqlite3 fuzzcheck sessionfuzz testfixture
     touch .built
 fi
-# What libtool puts here is a shell script around the program.
+# libtool puts a shell script around the program here.
 shell=$build/.libs/sqlite3
 export LD_LIBRARY_PATH="$build/.libs"
 [ -e "$shell.code" ] && [ -e "$shell.init" ] || die "snapcc wrote no .code and .init for the sqlite3 shell"
 step "sqlite: make fuzztest" make fuzztest
-# The test programs do not like root: they expect that a read-only file cannot be written.
+# The test programs must not run as root: they expect that a read-only file cannot be written.
 tests="select1 select2 join insert update delete trans index expr func where json101 fts3aa rtree1 window1 with1 savepoint"
 chown -R 65534:65534 . 2>/dev/null || true
 run_tests() {
@@ -49,7 +49,7 @@ step "sqlite: snapshot of 100,000 rows in memory" \
 query() {
     expected=$(printf '%s\n' "$1" | (cd / && as_plain "$shell" -batch -init "$SNAPFN_STORE.sql" :memory:) 2>&1 && echo "status 0" || echo "status $?")
     actual=$(printf '%s\n' "$1" | as_plain snaprun sqlite 2>&1 && echo "status 0" || echo "status $?")
-    # What the shell says while it reads its -init file belongs to the initialisation.
+    # The shell's output while it reads its -init file belongs to the initialisation.
     expected=$(printf '%s\n' "$expected" | grep -v '^-- Loading resources from ')
     same "sqlite: $1" "$expected" "$actual"
 }
