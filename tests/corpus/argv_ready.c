@@ -7,8 +7,8 @@
 #include <snap.h>
 #include <stdio.h>
 
-/* After snap_ready() the arguments are asked for: a program may have kept all sorts of things derived from the old
- * ones, which stay readable. */
+/* The program reads its arguments after snap_ready(). A program may have kept values derived from the old ones, so the
+ * old ones stay readable. */
 static char **saved;
 
 int main(int argc, char **argv) {

@@ -4,7 +4,7 @@
 #include <string.h>
 #include <sys/prctl.h>
 
-/* What AVX-512 adds, live across the snapshot point: zmm16-31 and mask registers. */
+/* The registers of AVX-512 are live across the snapshot point: zmm16-31 and mask registers. */
 static unsigned char in[16][64] __attribute__((aligned(64))), out[16][64] __attribute__((aligned(64)));
 
 #define LOAD(n, r) "vmovdqa64 " #n "*64(%[in]), %%zmm" #r "\n"

@@ -8,7 +8,7 @@
 #include <stdio.h>
 #include <string.h>
 
-/* glibc gives constructors the arguments and the environment, which keep them in all sorts of ways: Rust's standard
+/* glibc passes the arguments and the environment to constructors, which keep them in various ways. Rust's standard
  * library does so in every program. */
 static int before = 1, count, behind = 2;
 static long wide;

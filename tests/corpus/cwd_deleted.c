@@ -9,7 +9,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-/* The working directory has no name any more: it has no path and takes no files, but one can still look at it. */
+/* The working directory has been deleted: it has no path, and no file can be made in it, but the program can still read
+ * it. */
 
 static const char *result(int value) {
     return value >= 0 ? "good" : errno == ENOENT ? "ENOENT" : "another error";

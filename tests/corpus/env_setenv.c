@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* What the program set or unset since its start stays so; all else is the instance's. */
+/* Variables that the program set or unset since its start stay so; all others are the instance's. */
 static char put[] = "PUT=program";
 static const char *show(const char *name) { return getenv(name) ? getenv(name) : "(unset)"; }
 

@@ -8,7 +8,7 @@
 #include <stdio.h>
 #include <string.h>
 
-/* Faults of the instance are its own: no handler of ours gets in between. */
+/* Faults of the instance are its own: snaprun leaves no handler in it. */
 int main(int argc, char **argv) {
     (void)argc;
     if (snap_ready()) argv = snap_argv();

@@ -9,7 +9,7 @@
 #include <stdio.h>
 #include <string.h>
 
-/* Relocated constants are read-only after start, in the instance as well. */
+/* Relocated constants are read-only after the start, in the instance too. */
 static int one(void) { return 1; }
 static int two(void) { return 2; }
 static int (*const table[])(void) __attribute__((used, section(".data.rel.ro"))) = {one, two};

@@ -5,8 +5,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-/* The point is marked by a child, which the snapshotter has let go; the program itself never marks one. No snapshot is
- * taken, of neither, and both go on. */
+/* A child marks the point, and the snapshotter does not trace children; the program itself never marks one. The
+ * snapshotter makes no snapshot of either, and both go on. */
 int main(void) {
     pid_t pid = fork();
     if (pid == 0) {

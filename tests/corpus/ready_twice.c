@@ -3,7 +3,7 @@
 #include <snap.h>
 #include <stdio.h>
 
-/* Only the first mark is the snapshot point; nobody listens to later ones. */
+/* Only the first mark is the snapshot point; later ones have no effect. */
 int main(void) {
     int count = 0;
     for (int i = 0; i < 5; i++) {

@@ -6,7 +6,7 @@
 #include <stdio.h>
 #include <sys/mman.h>
 
-/* More than fits between the places where nothing of an instance may lie. */
+/* It is more than fits between the places that an instance's memory cannot use. */
 int main(void) {
     char *memory = mmap(NULL, 32UL << 40, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     snap_ready();

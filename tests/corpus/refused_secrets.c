@@ -6,7 +6,7 @@
 
 static char memory[40000];
 
-/* Without a bound the snapshotter would keep what is in each of them. */
+/* Without a bound the snapshotter would keep the content of each of them. */
 int main(void) {
     int refused = 0;
     for (int i = 0; i < 20000; i++) refused += !snap_secret(memory + 2 * i, 1);

@@ -22,7 +22,7 @@ static int counts(void *unused) {
     return 0;
 }
 
-/* Its child is nobody's child here: the process between ends at once. */
+/* Its child has no parent here, since the process between the two ends at once. */
 static int leaves(void *unused) {
     (void)unused;
     return clone(counts, stacks[1] + sizeof stacks[1], CLONE_VM | CLONE_FILES, NULL) < 0;

@@ -9,7 +9,7 @@
 #include <string.h>
 #include <unistd.h>
 
-/* Built a table, then waits for its input: stopped at the entry of the read. */
+/* The program builds a table, then waits for its input: the snapshotter stops it at the entry of the read. */
 int main(void) {
     char *table = malloc(256);
     for (int i = 0; i < 256; i++) table[i] = (char)(i == ' ' || i == '\n');

@@ -4,7 +4,7 @@
 #include <stdio.h>
 #include <unistd.h>
 
-/* What is buffered at a system call that is no snap_ready() is part of the state. */
+/* Output that is buffered at a point that is a system call, not snap_ready(), is part of the state. */
 int main(void) {
     printf("buffered ");
     getppid();

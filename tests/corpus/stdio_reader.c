@@ -16,8 +16,8 @@ static void *reads(void *unused) {
     return fgets(line, sizeof line, input) ? (void *)1L : NULL;
 }
 
-/* A thread waits for input, and holds the lock of its stream, when another one marks the point. What was written to
- * other streams is flushed all the same, once. */
+/* A thread waits for input, and holds the lock of its stream, when another one marks the point. snap_ready() still
+ * flushes the output of other streams, once. */
 int main(void) {
     int ends[2];
     pthread_t reader;

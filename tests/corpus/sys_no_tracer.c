@@ -5,7 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
-/* Nobody traces an instance, and its state in /proc is that of any process. */
+/* No process traces an instance, and its state in /proc is that of any process. */
 int main(void) {
     snap_ready();
     char line[256];

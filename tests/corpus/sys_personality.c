@@ -7,7 +7,7 @@
 #include <sys/prctl.h>
 #include <sys/resource.h>
 
-/* How the snapshot was made leaves no trace: personality, limits, dumpability, no new privileges. */
+/* The snapshotter leaves no trace in personality, limits, dumpability and no-new-privileges. */
 int main(void) {
     snap_ready();
     struct rlimit r;

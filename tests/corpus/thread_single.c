@@ -6,7 +6,7 @@
 #include <snap.h>
 #include <stdio.h>
 
-/* What a program of one thread uses of the thread library. */
+/* A program of one thread uses functions of the thread library. */
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 static int initialised;
 static void init(void) { initialised++; }

@@ -9,7 +9,7 @@
 #include <time.h>
 #include <unistd.h>
 
-/* Threads are nearly always inside a clock function when the first one marks the point. */
+/* Threads are nearly always inside a clock function when the first thread marks the point. */
 static volatile int stop, wrong;
 static volatile long turns[4];
 

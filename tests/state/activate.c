@@ -1,4 +1,4 @@
-/* activate NAMES PORT|PATH... -- COMMAND... runs COMMAND with listening sockets, as systemd's socket activation does. */
+/* activate NAMES PORT|PATH... -- COMMAND... runs COMMAND with listening sockets, as socket activation of systemd. */
 #include <arpa/inet.h>
 #include <netinet/in.h>
 #include <stdio.h>

@@ -1,4 +1,4 @@
-/* What prctl has changed of the CPU for this thread: the time stamp counter, and speculation. */
+/* Settings of the CPU that prctl changed for this thread: the time stamp counter, and speculation. */
 #define _GNU_SOURCE
 #include <sys/prctl.h>
 #include "check.h"

@@ -1,4 +1,4 @@
-/* What a process may change of itself without rights: limits, prctl settings, personality, directories, scores. */
+/* Attributes that a process may change without rights: limits, prctl settings, personality, directories, scores. */
 #define _GNU_SOURCE
 #include <fcntl.h>
 #include <signal.h>

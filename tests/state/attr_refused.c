@@ -1,4 +1,4 @@
-/* Does what its argument says, which not every instance can, and goes on to its end if there is no snapshot. */
+/* Does as its argument says, which not every instance can, and goes on to its end if there is no snapshot. */
 #define _GNU_SOURCE
 #include <pthread.h>
 #include <sched.h>

@@ -1,4 +1,4 @@
-/* What each thread has of its own: name, nice value, policy, CPUs, timer slack, I/O priority. */
+/* Attributes of each thread: name, nice value, policy, CPUs, timer slack, I/O priority. */
 #define _GNU_SOURCE
 #include <pthread.h>
 #include <sched.h>

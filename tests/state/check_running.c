@@ -1,5 +1,5 @@
-/* A process that somebody looks at: threads blocked in every way, connected sockets, data in flight. It says "ready",
- * waits for a byte on standard input, and then checks that nothing of it has been disturbed.
+/* A process that `check --pid` examines: threads blocked in every way, connected sockets, data in flight. It prints
+ * "ready", waits for a byte on standard input, and then checks that its state is unchanged.
  *
  * With an argument a thread also makes short sleeps all the time. No calls wait then that any stop ends with EINTR. */
 #define _GNU_SOURCE
@@ -28,7 +28,7 @@ static double now(void) {
     return (double)time.tv_sec + (double)time.tv_nsec / 1e9;
 }
 
-/* The whole second, in one call that no signal of ours ends. */
+/* One call sleeps the whole second; no signal of the snapshotter ends it. */
 static void *sleeps(void *unused) {
     for (int turn = 0; turn < 3; turn++) {
         struct timespec second = {1, 0};
@@ -126,7 +126,7 @@ static void *sleeps_often(void *unused) {
 
 static volatile unsigned long spins;
 
-/* All registers but the stack pointer, and the flags, hold what they were given. */
+/* All registers but the stack pointer, and the flags, keep their values. */
 static void *computes(void *unused) {
     while (!*(volatile int *)&done) {
         unsigned long wrong = 0;

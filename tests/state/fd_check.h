@@ -1,4 +1,5 @@
-/* What the descriptor programs share: each prepares, calls snap_ready(), checks itself, and says what is wrong. */
+/* Functions that the descriptor programs share: each prepares, calls snap_ready(), checks itself, and prints what is
+ * wrong. */
 #ifndef FD_CHECK_H
 #define FD_CHECK_H
 #ifndef _GNU_SOURCE

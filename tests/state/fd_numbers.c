@@ -1,4 +1,4 @@
-/* Standard streams that the program has moved, swapped or closed; numbers that others might need on the way. */
+/* Standard streams that the program has moved, swapped or closed, and numbers that the loader might use meanwhile. */
 #include "fd_check.h"
 
 int main(void) {

@@ -1,5 +1,5 @@
-/* Holds what cannot be carried beside what can. There is no snapshot, and the program does not notice the attempt:
- * nothing in flight is lost or moved. It says so in the file `survived`. */
+/* Holds descriptors that a snapshot cannot carry beside descriptors that it can. There is no snapshot, and the program
+ * does not notice the attempt: data in flight is not lost or moved. The program reports this in the file `survived`. */
 #include "fd_check.h"
 #include <arpa/inet.h>
 #include <netinet/in.h>

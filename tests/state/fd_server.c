@@ -1,6 +1,6 @@
-/* A server: one TCP socket, on IPv4 and where there is it IPv6, one Unix socket. The port goes to the file `port`.
- * Every instance answers one connection on each socket that is asked for in its arguments (t, u), says where that is,
- * and ends. */
+/* A server with one TCP socket, on IPv4 and where available IPv6, and one Unix socket. The program writes the port to
+ * the file `port`. Every instance answers one connection on each socket that its arguments name (t, u), prints the
+ * address, and ends. */
 #include "fd_check.h"
 #include <arpa/inet.h>
 #include <netinet/in.h>

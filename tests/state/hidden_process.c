@@ -1,4 +1,4 @@
-/* What the kernel keeps of a process and tells nobody: registrations for membarrier, locking of later memory. */
+/* State of a process that the kernel reports nowhere: registrations for membarrier, locking of later memory. */
 #define _GNU_SOURCE
 #include <linux/membarrier.h>
 #include <stdint.h>

@@ -1,4 +1,4 @@
-/* What madvise and mlock have said of memory is said again: the flags that the kernel shows are the same. */
+/* The loader repeats madvise and mlock: the flags that the kernel shows are the same. */
 #define _GNU_SOURCE
 #include <stdint.h>
 #include <sys/mman.h>
@@ -47,7 +47,7 @@ int main(void) {
     int restored = snap_ready();
 
     for (int i = 0; i < COUNT; i++) {
-        /* Stored pages are those of the page cache, whatever was said of huge ones. */
+        /* Stored pages are those of the page cache, also where the program advised huge pages. */
         int is_kept = !restored || kinds[i].advice != MADV_NOHUGEPAGE;
         if (said[i] && is_kept && strstr(flags_of(areas[i]), kinds[i].flag) == NULL) {
             printf("%s is missing in %s\n", kinds[i].flag, flags);

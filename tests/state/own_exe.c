@@ -1,4 +1,4 @@
-/* What an instance finds by /proc/self/exe: prints the last part of that link, and what the program says that is started by it. */
+/* Prints the last part of the link /proc/self/exe, and the output of the program that it starts by that link. */
 #define _GNU_SOURCE
 #include <stdlib.h>
 #include <string.h>
@@ -19,7 +19,7 @@ int main(int argc, char **argv) {
     CHECK(readlink("/proc/self/exe", path, sizeof path - 1) > 0);
     printf("%s\n", strrchr(path, '/') + 1);
     fflush(stdout);
-    /* Without a child, nobody has the program mapped any more who could say what it was. */
+    /* Without a child, no process has the program mapped any more. */
     pid_t child = getenv("DIRECT") ? 0 : fork();
     CHECK(child >= 0);
     if (child == 0) {

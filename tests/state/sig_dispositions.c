@@ -55,7 +55,7 @@ int main(void) {
     snap_ready();
 
     for (signo = 1; signo <= 64; signo++) {
-        /* 32 and 33 are the C library's; whoever started us may have had them ignored. */
+        /* 32 and 33 are the C library's; the starter of this program may have ignored them. */
         if (signo == SIGKILL || signo == SIGSTOP || signo == 32 || signo == 33) continue;
         after = look(signo);
         if (memcmp(&after, &before[signo], sizeof after)) {

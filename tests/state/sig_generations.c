@@ -1,5 +1,5 @@
-/* Snapshots of instances: what was left of a timeout, timers, pending signals and attributes go from each generation
- * to the next, and the threads find their registers as they left them in the first. */
+/* Snapshots of instances: the rest of a timeout, timers, pending signals and attributes go from each generation to the
+ * next. The threads find their registers as they left them in the first. */
 #define _GNU_SOURCE
 #include <pthread.h>
 #include <signal.h>

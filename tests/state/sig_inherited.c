@@ -1,4 +1,4 @@
-/* Prints which of four signals are ignored: what was inherited is the starter's, what the program has set stays. */
+/* Prints which of four signals are ignored: inherited dispositions are the starter's, the program's own stay. */
 #include <signal.h>
 #include <stdio.h>
 #include <snap.h>

@@ -1,6 +1,6 @@
 /* Threads blocked in system calls that a stop interrupts: none of them sees it. Endless calls go on until they are
- * woken; calls with a timeout end by it, and meanwhile their timeout is what was left, with nothing of the program's
- * memory or registers changed. */
+ * woken. Calls with a timeout end by it; meanwhile their timeout is the rest of it, and the program's memory and
+ * registers are unchanged. */
 #define _GNU_SOURCE
 #include <linux/futex.h>
 #include <poll.h>
@@ -129,7 +129,7 @@ static void *thread(void *argument) {
     sigaddset(&set, SIGUSR2);
     if (call->run == do_sigsuspend) sigaddset(&set, SIGUSR1);
     pthread_sigmask(SIG_BLOCK, &set, NULL);
-    /* Also tells the main thread that it may look for us in the call. */
+    /* It also signals the main thread that it may look for this thread in the call. */
     __atomic_store_n(&call->tid, (int)syscall(SYS_gettid), __ATOMIC_SEQ_CST);
     return (void *)call->run();
 }

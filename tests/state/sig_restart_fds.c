@@ -1,4 +1,4 @@
-/* Threads blocked on descriptors: a stop makes some of these calls answer EINTR, which nobody sees. */
+/* Threads blocked on descriptors: a stop makes some of these calls return EINTR, which no thread sees. */
 #define _GNU_SOURCE
 #include <poll.h>
 #include <pthread.h>

@@ -1,5 +1,5 @@
-/* What the C library knows of its threads is right in an instance: joining one that runs, one that had ended already,
- * one that is cancelled; signals to one thread; and gettid() is what the kernel says. */
+/* The C library's records of its threads are right in an instance. The program joins a thread that runs, one that had
+ * ended already, and one that it cancels; it sends signals to one thread; and gettid() equals the kernel's number. */
 #define _GNU_SOURCE
 #include <pthread.h>
 #include <signal.h>

@@ -55,7 +55,7 @@ int main(void) {
     snap_ready();
 
     stop = 1;
-    /* If nothing has led it out yet, no signal may be what does: it is joined as it is. */
+    /* If the thread is still in its sequence, no signal may lead it out, so the program joins it without one. */
     CHECK(pthread_join(thread, NULL) == 0);
     CHECK(aborts > 0);
     puts("ok");

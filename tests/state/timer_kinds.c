@@ -1,4 +1,4 @@
-/* Interval timers, alarm and POSIX timers: the same IDs and intervals, no more time than was left, and they fire. */
+/* Interval timers, alarm and POSIX timers have the same IDs and intervals, no more time than was left, and fire. */
 #define _GNU_SOURCE
 #include <pthread.h>
 #include <semaphore.h>

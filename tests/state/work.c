@@ -1,4 +1,4 @@
-/* work KIND COUNT: much that costs nothing as long as nobody looks at all of it. */
+/* work KIND COUNT: holds much that costs nothing as long as no program reads all of it. */
 #define _GNU_SOURCE
 #include <fcntl.h>
 #include <sys/mman.h>

@@ -1,5 +1,5 @@
-/* Runs its arguments as a command on a kernel that is older in one respect: prctl(PR_TIMER_CREATE_RESTORE_IDS) of Linux
- * 6.15 is not known. */
+/* Runs its arguments as a command on a kernel that is older in one respect: it has no
+ * prctl(PR_TIMER_CREATE_RESTORE_IDS), which is of Linux 6.15. */
 #include <linux/filter.h>
 #include <linux/seccomp.h>
 #include <stddef.h>

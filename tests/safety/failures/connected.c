@@ -1,4 +1,4 @@
-/* Holds a connected socket as descriptor 77. */
+/* The program holds a connected socket as descriptor 77. */
 #include <arpa/inet.h>
 #include <snap.h>
 #include <stdio.h>

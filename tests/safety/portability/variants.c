@@ -1,4 +1,4 @@
-/* Prints where functions are that libc chooses by the CPU, relative to the beginning of libc. */
+/* The program prints the places of functions that libc chooses by the CPU, relative to the beginning of libc. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <stdio.h>

@@ -71,7 +71,7 @@ int main(int argc, char **argv) {
     if (!snap_ready()) return 0;
     char in_pipe[300] = "", in_pair[300] = "", wanted[300];
     if (read(ends[0], in_pipe, sizeof in_pipe - 1) != (ssize_t)n || read(pair[1], in_pair, sizeof in_pair - 1) != (ssize_t)n) return 4;
-    /* Not in the file, but the instance's own may be in its environment. */
+    /* The value is not in the file, but the instance may have its own in its environment. */
     char *own = getenv("MY_TOKEN");
     printf("own=%s declared=%d heap=%d odd=%c%c%c mapped=%d pipe=%d\n", own ? own : "none", declared[0], heap[0], odd[0],
            odd[n + 1], odd[2 * n + 2], mapped[(2 << 20) - n / 2], in_pipe[0]);

@@ -7,7 +7,7 @@
 int main(int argc, char **argv) {
     char *pages = mmap(0, 5 * 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     madvise(pages, 5 * 4096, MADV_NOHUGEPAGE);
-    /* One is never written, one cannot be read. */
+    /* The last page is never written, the one before it cannot be read. */
     memset(pages, 'x', 4 * 4096);
     mprotect(pages + 3 * 4096, 4096, PROT_NONE);
     if (argv[1][0] == 'd') madvise(pages, 5 * 4096, MADV_DONTDUMP);

@@ -1,4 +1,4 @@
-/* Has a secret in a variable, in declared memory, and in a file that it maps if it is given one. */
+/* The program has a secret in a variable, in declared memory, and in the file of its argument, which it maps. */
 #include <fcntl.h>
 #include <snap.h>
 #include <stdio.h>

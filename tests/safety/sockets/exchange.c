@@ -1,4 +1,4 @@
-/* Runs a command, and puts a link to another file in the place of its socket as soon as that is bound. */
+/* Runs a command, and replaces its socket by a link to another file as soon as the socket is bound. */
 #include <signal.h>
 #include <sys/ptrace.h>
 #include <sys/syscall.h>

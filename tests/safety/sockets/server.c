@@ -1,4 +1,4 @@
-/* Binds a socket, sets its mode, and says in an instance what its file is. */
+/* Binds a socket, sets its mode, and prints in an instance the kind of its file. */
 #include <snap.h>
 #include <stdio.h>
 #include <string.h>

@@ -1,4 +1,4 @@
-/* Serves a socket as another user, and says what a client sends: bytes, and bytes of control messages. */
+/* Serves a socket as another user, and prints how much a client sends: bytes, and bytes of control messages. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

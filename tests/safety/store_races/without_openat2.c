@@ -1,4 +1,4 @@
-/* Runs its arguments where `openat2` is answered with the error that the first names. */
+/* Runs a command with `openat2` failing with the error that the first argument names. */
 #include <errno.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>

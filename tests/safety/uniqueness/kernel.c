@@ -1,4 +1,4 @@
-/* What comes from the kernel or from the loader, drawn before the snapshot and after. */
+/* Random values of the kernel and of the loader, drawn before the snapshot and after. */
 #define _GNU_SOURCE
 #include <pthread.h>
 #include <snap.h>

@@ -1,4 +1,4 @@
-/* Memory that the kernel empties in a child or under pressure, by several advices and in several kinds of mappings. */
+/* Memory that the kernel empties in a child or under pressure, with several kinds of advice and mappings. */
 #define _GNU_SOURCE
 #include <snap.h>
 #include <stdio.h>

@@ -1,4 +1,4 @@
-/* Exits with 6, by code that was written after the snapshot point. Has a page that cannot be read, too. */
+/* The program exits with 6, by code that it writes after the snapshot point. It also has a page that cannot be read. */
 #define _GNU_SOURCE
 #include <snap.h>
 #include <stdio.h>

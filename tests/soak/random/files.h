@@ -214,7 +214,7 @@ static void use_timer_descriptor(struct step *step) {
 
 static const struct kind timer_descriptor = {"timerfd", 0, 0, make_timer_descriptor, look_timer_descriptor, use_timer_descriptor};
 
-/* A line of /proc/self/fdinfo that begins so. */
+/* The line of /proc/self/fdinfo that begins with the text. */
 static void look_info(int fd, const char *key) {
     char path[64], line[256];
     snprintf(path, sizeof path, "/proc/self/fdinfo/%d", fd);
@@ -289,7 +289,7 @@ static const struct kind memory_file = {"memfd", 0, 0, make_memory_file, look_me
 
 static int make_watch(struct step *step) {
     step->fd = inotify_init1(IN_NONBLOCK | (one_in(2) ? IN_CLOEXEC : 0));
-    /* A directory of its own, where nothing else happens. */
+    /* The step's own directory, which no other step changes. */
     snprintf(step->path, sizeof step->path, "watched%u", count);
     return step->fd >= 0 && mkdir(step->path, 0755) == 0 &&
            (step->a = inotify_add_watch(step->fd, step->path, one_in(2) ? IN_CREATE : IN_ALL_EVENTS)) >= 0;
@@ -316,7 +316,7 @@ static int make_file_lock(struct step *step) {
     return fcntl(step->fd, one_in(2) ? F_OFD_SETLK : F_SETLK, &range) == 0;
 }
 
-/* Another process tells what it sees: the one that closes a file loses its locks on it. */
+/* Another process checks the locks, since a process that closes a file loses its locks on it. */
 static void use_file_lock(struct step *step) {
     fflush(stdout);
     pid_t pid = fork();

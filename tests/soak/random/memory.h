@@ -1,4 +1,4 @@
-/* Memory: what lies in it, who may do what with it, and what the kernel was told of it. */
+/* Memory: content, protection, and advice to the kernel. */
 #include <malloc.h>
 
 enum { PAGE = 4096 };
@@ -21,7 +21,7 @@ static void look_range(const unsigned char *at, size_t len) {
             static const char *const told[] = {"sr", "rr", "dc", "dd", "hg", "mg", "lo"};
             char flags[64] = "";
             for (unsigned i = 0; i < sizeof told / sizeof *told; i++) if (strstr(line + 8, told[i])) strcat(strcat(flags, " "), told[i]);
-            /* Neighbours may be one mapping or two: only what a page is like counts. */
+            /* Neighbours may be one mapping or two: only the attributes of a page count. */
             static char last[96];
             static unsigned long until;
             char now[96];
@@ -34,7 +34,7 @@ static void look_range(const unsigned char *at, size_t len) {
     if (maps) fclose(maps);
     for (size_t i = 0; i < len; i += PAGE) {
         unsigned char seen[PAGE];
-        /* The kernel tells of a page that cannot be read by an error. */
+        /* A write(2) from a page that cannot be read fails. */
         int ends[2];
         if (pipe2(ends, O_CLOEXEC)) return;
         ssize_t n = write(ends[1], at + i, PAGE);
@@ -49,7 +49,7 @@ static void look_mapping(struct step *step) {
 
 static const struct kind shared;
 
-/* Takes write access away from some pages, and some pages away at the end. */
+/* Protects some pages, and unmaps the last one. */
 static void carve(struct step *step) {
     static const int protections[] = {PROT_READ, PROT_NONE, PROT_READ | PROT_EXEC};
     unsigned char *at = step->at;

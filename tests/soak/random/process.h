@@ -1,4 +1,4 @@
-/* What the kernel and the C library keep of a process. */
+/* State that the kernel and the C library keep of a process. */
 #include <fenv.h>
 #include <limits.h>
 #include <sys/prctl.h>
@@ -7,7 +7,7 @@
 
 static int make_file_mask(struct step *step) {
     (void)step;
-    /* The owner keeps all rights: what is made later is used. */
+    /* The owner keeps all rights, since later steps use the files that they make. */
     umask(below(0100));
     return 1;
 }
@@ -21,7 +21,7 @@ static void look_file_mask(struct step *step) {
 
 static const struct kind file_mask = {"umask", 1, 0, make_file_mask, look_file_mask, NULL};
 
-/* Last of what uses relative names: it goes to a directory in which the earlier names do not exist. */
+/* This is the last step that uses relative names: it goes to a directory in which the earlier names do not exist. */
 static int make_working_directory(struct step *step) {
     snprintf(step->path, sizeof step->path, "directory%u", count);
     return count == 0 && mkdir(step->path, 0777) == 0 && chdir(step->path) == 0;

@@ -1,14 +1,14 @@
 /* A program by its seed: `random SEED [STEPS]` makes that many kinds of kernel state in random order, calls
- * snap_ready(), and prints what it finds of each. Nothing that is printed differs between two ordinary runs of one seed, so an
- * instance that prints anything else is wrong. What the getters say is also compared with what they said just before
- * the point.
+ * snap_ready(), and prints the state of each. The output of two ordinary runs of one seed is the same, so an instance
+ * that prints anything else is wrong. The program also compares the results of getters with those just before the
+ * point.
  *
  *   step.h      random numbers, the steps, what is printed
  *   files.h     files, descriptors, pipes, sockets, epoll and the like
  *   memory.h    mappings, advice, protection, the heap
  *   process.h   signals, timers, attributes, limits, the C library's own state
  *   threads.h   threads that wait, mutexes that are held
- *   refused.h   what no instance can have
+ *   refused.h   state that no instance can have
  */
 #define _GNU_SOURCE
 #include <snap.h>

@@ -1,4 +1,4 @@
-/* What no instance can have: the programs that hold it must be refused by name. */
+/* State that no instance can have: the snapshotter must refuse the program and name the state. */
 #include <sys/syscall.h>
 
 static int make_refused_connection(struct step *step) {

@@ -24,9 +24,9 @@ struct step {
 struct kind {
     const char *name;
     int is_once, is_refused;
-    /* Makes it; 0 where this machine or an earlier step does not let it. */
+    /* Makes it; returns 0 where this machine or an earlier step prevents it. */
     int (*make)(struct step *);
-    /* Tells by note() what getters say; changes nothing. */
+    /* Prints by note() what getters return; changes nothing. */
     void (*look)(struct step *);
     /* Uses it and prints what happens. */
     void (*use)(struct step *);
@@ -74,7 +74,7 @@ static unsigned long sum(const void *from, size_t len) {
 static char *text;
 static size_t used;
 
-/* One line of what a getter says. */
+/* One line of a getter's result. */
 __attribute__((format(printf, 1, 2))) static void note(const char *format, ...) {
     va_list args;
     va_start(args, format);
@@ -139,7 +139,7 @@ static const char *name_of(int error) {
     }
 }
 
-/* What reading all that can be read gives. */
+/* A text of all bytes that can be read. */
 static void drain(int fd) {
     static unsigned char bytes[1 << 17];
     size_t all_bytes = 0;

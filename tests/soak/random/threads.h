@@ -53,7 +53,7 @@ static int make_waiting_thread(struct step *step) {
     if (pipe2(waiter->ends, O_CLOEXEC) || pthread_create(&waiter->thread, NULL, wait_somehow, waiter)) return 0;
     snprintf(name, sizeof name, "waiter %u", below(1000));
     pthread_setname_np(waiter->thread, name);
-    /* Until it sleeps, where it will be found. */
+    /* Waits until the thread sleeps in its call. */
     for (int i = 0; i < 2000; i++) {
         char path[64], line[300] = "";
         snprintf(path, sizeof path, "/proc/self/task/%d/stat", waiter->tid);

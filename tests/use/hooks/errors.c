@@ -1,4 +1,4 @@
-/* The calls behind <snap.h> with what cannot be a hook or a structure. */
+/* The calls behind <snap.h> with arguments that cannot be a hook or a structure. */
 #define _GNU_SOURCE
 #include <snap.h>
 #include <stdio.h>

@@ -1,4 +1,4 @@
-/* Three hooks, and what is known in each. */
+/* Three hooks, and the values that each can read. */
 #include <snap.h>
 #include <stdio.h>
 static void hook(void *arg) {

@@ -1,4 +1,4 @@
-/* Does what its first argument says after the snapshot point. */
+/* Does as its first argument says after the snapshot point. */
 #include <snap.h>
 #include <fcntl.h>
 #include <signal.h>

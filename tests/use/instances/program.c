@@ -1,4 +1,4 @@
-/* Prints and exits with what its arguments and its input say, from memory that the initialisation filled. */
+/* Prints and exits with values that its arguments and its input select from memory that the initialisation filled. */
 #include <snap.h>
 #include <stdio.h>
 #include <stdlib.h>

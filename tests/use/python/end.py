@@ -1,4 +1,4 @@
-"""Ends in the way that the first argument names; everything else that it leaves behind must be the same in both runs."""
+"""Ends in the way that the first argument names; all else that it leaves behind must be the same in both runs."""
 
 import atexit
 import gzip

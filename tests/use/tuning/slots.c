@@ -1,4 +1,4 @@
-/* Tells whether the functions that it calls are bound: whether their slots lead out of the program. */
+/* Prints whether the functions that it calls are bound: whether their slots lead out of the program. */
 #include <elf.h>
 #include <link.h>
 #include <stdio.h>
