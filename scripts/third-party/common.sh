@@ -1,5 +1,5 @@
-# The scripts beside this file source it. SNAPFN_BIN names the directory of snapfn's binaries, SNAPFN_THIRD_PARTY the one
-# for downloads and builds.
+# The scripts beside this file source it. SNAPFN_BIN names the directory of snapfn's binaries, SNAPFN_THIRD_PARTY the
+# one for downloads and builds.
 
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)

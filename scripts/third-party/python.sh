@@ -1,6 +1,6 @@
 #!/bin/sh
-# Debian's own /usr/bin/python3, which snapcc has not compiled, with a set of large modules imported: an instance answers
-# like an ordinary start, and sees its own arguments and environment.
+# Debian's own /usr/bin/python3, which snapcc has not compiled, with a set of large modules imported: an instance
+# answers like an ordinary start, and sees its own arguments and environment.
 . "$(dirname "$0")/common.sh"
 
 need python3

@@ -1,7 +1,7 @@
 //! `snaprun` executed as /proc/self/exe by a child of an instance: starts the instance's program.
 //!
-//! A program that executes this link means itself. In an instance the link names `snaprun`, unless the starter may change
-//! it. The child of the instance has the instance's snapshot nowhere, but its parent still maps it.
+//! A program that executes this link means itself. In an instance the link names `snaprun`, unless the starter may
+//! change it. The child of the instance has the instance's snapshot nowhere, but its parent still maps it.
 #![allow(unsafe_code)] // execve
 
 use super::open::Snapshot;

@@ -1,8 +1,8 @@
 //! Attributes of the process that the program itself has changed.
 //!
-//! What it has inherited belongs to whoever starts an instance. The snapshotter is the one who started the program,
-//! so its own attributes tell which is which; credentials may change at `execve` and are compared with those found
-//! right after it. What no plain user could restore is refused.
+//! Inherited attributes are those of an instance's starter. The snapshotter started the program, so an attribute that
+//! equals the snapshotter's own is inherited. Credentials may change at `execve`, so they are compared with those found
+//! right after it. An attribute that no plain user could restore is refused.
 
 use super::capabilities;
 use super::hidden;
@@ -79,7 +79,7 @@ const SPECULATION_KINDS: [i32; 3] = [PR_SPEC_STORE_BYPASS, PR_SPEC_INDIRECT_BRAN
 fn own_prctl(pair: &Pair, argument: u64) -> Option<u64> {
     let mut value = 0i32;
     let argument = if pair.answer == Answer::Int { &raw mut value as u64 } else { argument };
-    // SAFETY: options that only tell; the address is that of a live local.
+    // SAFETY: these options only read settings; the address is that of a live local.
     let result = unsafe { libc::prctl(pair.get, argument, 0, 0, 0) };
     match pair.answer {
         _ if result < 0 => None,
@@ -88,7 +88,7 @@ fn own_prctl(pair: &Pair, argument: u64) -> Option<u64> {
     }
 }
 
-/// `None` where this kernel or the program's rights do not tell: it can't have been set then.
+/// `None` where this kernel or the program's rights do not let it be read: the program cannot have set it then.
 fn remote_prctl(scratch: &Scratch<'_>, pair: &Pair, argument: u64) -> Option<u64> {
     match pair.answer {
         Answer::Value => scratch.value(libc::SYS_prctl, &[pair.get as u64, argument, 0, 0, 0]).ok(),
@@ -109,7 +109,7 @@ fn setting(pair: &Pair, value: u64) -> Setting {
     Setting { kind: SETTING_PRCTL, which: pair.set as u32, a, b }
 }
 
-/// What a thread's `prctl` settings are, as settings.
+/// A thread's `prctl` settings.
 fn thread_settings(scratch: &Scratch<'_>, main: bool) -> Vec<(&'static str, Setting)> {
     let mut found = Vec::new();
     for pair in PAIRS.iter().filter(|pair| main || pair.per_thread) {
@@ -126,7 +126,7 @@ fn thread_settings(scratch: &Scratch<'_>, main: bool) -> Vec<(&'static str, Sett
     for which in SPECULATION_KINDS.map(|which| which as u64) {
         let value = remote_prctl(scratch, &SPECULATION, which);
         if let Some(value) = value.filter(|value| Some(*value) != own_prctl(&SPECULATION, which)) {
-            // Bit 0 only tells that it may be set.
+            // Bit 0 only means that it may be set.
             let set = Setting { kind: SETTING_PRCTL, which: SPECULATION.set as u32, a: which, b: value & !1 };
             found.push((SPECULATION.name, set));
         }
@@ -181,8 +181,8 @@ pub(super) fn gather(
     Ok(settings)
 }
 
-/// What can be told of a running process: nobody has it make system calls. `tids` are its tasks, the main thread first,
-/// `stopped` those that are stopped.
+/// The attributes of a running process that can be read without its making system calls. `tids` are its tasks, the main
+/// thread first, `stopped` those that are stopped.
 pub(super) fn check(
     tracer: &Tracer,
     tids: &[Tid],
@@ -337,7 +337,7 @@ fn check_personality(settings: &[Setting], allow_wx: bool, blockers: &mut Vec<Bl
     }
 }
 
-/// What only /proc tells: personality, OOM score, core dump filter.
+/// Attributes that only /proc shows: personality, OOM score, core dump filter.
 fn files(pid: Tid, tids: &[Tid], settings: &mut Vec<Setting>, blockers: &mut Vec<Blocker>) {
     const ADDR_COMPAT_LAYOUT: u64 = 0x0200000;
     let read = |process: &str, file: &str| fs::read_to_string(format!("/proc/{process}/{file}")).ok();

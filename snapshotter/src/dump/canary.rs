@@ -1,10 +1,10 @@
 //! Copies of the stack canary, which is new in every instance: that of each thread's TLS block, and those in live
 //! frames.
 //!
-//! A word of the program's own data may have the same value: it stays. What tells a frame is its return address: the
-//! compilers put the canary above all variables, and above it come only saved registers, padding and the return
-//! address. So it is also found on the stacks of suspended coroutines, wherever they lie. As far as the unwind tables
-//! lead, a frame has a canary only if its function checks one.
+//! A word of the program's own data may have the same value: it stays. A return address identifies a frame: the
+//! compilers put the canary above all variables, and above it lie only saved registers, padding and the return address.
+//! So canaries on the stacks of suspended coroutines are found, too. Where unwind tables describe a frame, it has a
+//! canary only if its function checks one.
 //!
 //! ```text
 //!  variables │ canary │ padding, saved registers │ return address
@@ -25,7 +25,7 @@ use std::ops::Range;
 const NEAR_LIVE: usize = 32;
 /// The same elsewhere.
 const NEAR: usize = 24;
-/// Words behind it in which any address of code will do: functions that nobody calls (handlers, coroutines) return to
+/// Words behind it in which any address of code counts: functions that no code calls (handlers, coroutines) return to
 /// code that no call precedes.
 const ENTERED: usize = 12;
 const WORD: u64 = 8;
@@ -122,7 +122,7 @@ impl Frames<'_> {
     }
 
     /// Whether the word at `addr` is a canary of `frame`: the function checks one, and has not saved a register of its
-    /// caller's there. What else it holds of the same value cannot be told apart.
+    /// caller there. Another word of the frame with the same value counts as a canary, too.
     fn is_its_canary(&self, frame: &Frame, addr: u64) -> bool {
         !frame.saved.contains(&addr) && functions::may_check(self.tracer, self.vmas, frame.pc)
     }

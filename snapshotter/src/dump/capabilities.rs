@@ -2,17 +2,17 @@
 
 use caps::Capability;
 
-/// What `now` has lost and gained against `before`, both as masks: `lost CAP_CHOWN, CAP_KILL; gained CAP_SYSLOG`.
+/// The difference between the masks `before` and `now` in words: `lost CAP_CHOWN, CAP_KILL; gained CAP_SYSLOG`.
 pub(super) fn difference(before: u64, now: u64) -> String {
     let parts = [("lost", before & !now), ("gained", now & !before)];
     let parts = parts.iter().filter(|(_, set)| *set != 0).map(|(what, set)| format!("{what} {}", names(*set)));
     parts.collect::<Vec<_>>().join("; ")
 }
 
-/// The capabilities of a set by name; those that this version does not know, by number.
+/// The capabilities of a set by name; one that this version does not know, by number.
 fn names(set: u64) -> String {
     let mut known: Vec<Capability> = caps::all().into_iter().filter(|one| set & one.bitmask() != 0).collect();
-    // All of them are no list that anybody reads.
+    // A list of all of them is too long to read.
     if known.len() > 5 {
         return format!("{} capabilities", set.count_ones());
     }

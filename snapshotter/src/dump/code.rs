@@ -1,8 +1,8 @@
-//! Where threads go on: in code that an instance has, too.
+//! Checks that threads go on in code that an instance has, too.
 //!
-//! A thread's instruction pointer is in its registers, that of what a signal handler has interrupted in the handler's
-//! frame. Both must lie in code that is stored. What is executable and not stored is the kernel's vDSO; a program under the
-//! snapshotter has none (`tracee::clocks`), unless the kernel has sealed it.
+//! A thread's instruction pointer is in its registers; the one of the code that a signal handler has interrupted is in
+//! the handler's frame. Both must lie in code that is stored. The only executable memory that is not stored is the
+//! kernel's vDSO. A program under the snapshotter has none (`tracee::clocks`), unless the kernel has sealed it.
 
 use super::refuse::Blocker;
 use super::threads::ThreadState;
@@ -14,7 +14,7 @@ use snapfn_format::snap::{PROT_EXEC, reg};
 const SEGMENTS: u64 = 0x002b_0000_0000_0033;
 /// Words between the saved instruction pointer and the segments, the flags in between.
 const RIP_BEFORE_SEGMENTS: usize = 2;
-/// Bytes of a stack that are looked through for frames.
+/// Bytes of a stack that are searched for frames.
 const REACH: u64 = 8 << 20;
 const REMEDY: &str = "make the snapshot on a kernel without CONFIG_MSEAL_SYSTEM_MAPPINGS, or keep threads from reading \
     clocks at the snapshot point";
@@ -34,7 +34,7 @@ fn saved_pointers(words: &[u64]) -> impl Iterator<Item = u64> {
 /// Adds a blocker for each thread that goes on, or whose handler returns, in code that is not stored.
 pub(super) fn check(tracer: &Tracer, vmas: &[Vma], threads: &[ThreadState], blockers: &mut Vec<Blocker>) {
     let foreign = foreign(tracer, vmas);
-    // A process that runs already is looked at as if it had been started here, where it has no vDSO.
+    // A process that runs already is examined as if the snapshotter had started it, so its vDSO counts as absent.
     if foreign.is_empty() || !tracer.spawned.is_ours {
         return;
     }

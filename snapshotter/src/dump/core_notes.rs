@@ -104,9 +104,9 @@ pub(super) fn build(
 
 /// The XSAVE area for debuggers.
 ///
-/// gdb up to 13 knows the area of Intel's CPUs up to protection keys, and takes it for that of all: of AMD's, which has
-/// protection keys right behind AVX, it says that it is too small, of one with room for AMX tiles that its size is
-/// unexpected (of the kernel's own core files, too). The first is given up to AVX, whose place is the same everywhere, the
+/// gdb up to 13 assumes for all CPUs the area of Intel's up to protection keys. Of AMD's, which has protection keys
+/// right behind AVX, it reports that it is too small; of one with room for AMX tiles it reports an unexpected size (of
+/// the kernel's own core files, too). So the first is written up to AVX, whose place is the same on all CPUs, and the
 /// second up to protection keys. Can go when no distribution has gdb 13 any more.
 fn xstate(raw: &[u8]) -> Cow<'_, [u8]> {
     const INTEL_PKRU: std::ops::Range<usize> = 2688..2696;

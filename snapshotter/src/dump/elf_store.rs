@@ -13,10 +13,10 @@ use std::ops::Range;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
-/// Larger files that are no ELF are not copied: the pages that the program sees go into the snapshot.
+/// Larger files that are not ELF are not copied: the pages that the program has mapped go into the snapshot.
 const DATA_FILE_MAX: u64 = 256 << 20;
 
-/// A file of the store that stands for one of the host.
+/// A file of the store that replaces one of the host.
 #[derive(Clone, Debug)]
 pub(crate) struct StoredFile {
     pub(crate) digest: Digest,
@@ -39,7 +39,7 @@ pub(crate) struct StoredFile {
 #[derive(Debug)]
 pub(crate) struct ElfStore {
     transaction: Transaction,
-    /// By original path; `None`: cannot be stored, its pages go into the snapshot.
+    /// By original path; `None`: the file cannot be stored, its pages go into the snapshot.
     by_path: HashMap<PathBuf, Option<StoredFile>>,
     /// From the path in the store back to the original.
     originals: HashMap<PathBuf, PathBuf>,
@@ -54,7 +54,7 @@ impl ElfStore {
         ElfStore { transaction, by_path: HashMap::new(), originals: HashMap::new() }
     }
 
-    /// The stored file that stands for what is mapped as `path` with that inode. `None`: there is none.
+    /// The stored file that replaces the file mapped as `path` with that inode. `None`: there is none.
     pub(crate) fn lookup(&mut self, path: &Path, inode: u64) -> Option<StoredFile> {
         if let Some(original) = self.originals.get(path) {
             return self.by_path.get(original).cloned().flatten();
@@ -127,8 +127,8 @@ impl ElfStore {
         writer.commit()
     }
 
-    /// Splits an ELF file. What lies beside it under the names that snapcc gives is not looked at: anybody may have put it
-    /// there, and to find out whether it is what the splitter makes takes the very split.
+    /// Splits an ELF file. Files beside it under the names that snapcc uses are not read: any user may have put them
+    /// there, and only the same split could check them.
     fn split(&self, elf: &Path) -> Result<ElfFiles, TraceError> {
         let file = open_file(elf).map_err(|error| read_error(elf, error))?;
         let split = split_open(&file, elf).map_err(|error| read_error(elf, error))?;
@@ -208,7 +208,7 @@ impl ElfSource for ElfStore {
             span: span(&files.header),
         };
         self.originals.insert(files.code.clone(), elf.to_owned());
-        // What an earlier snapshot maps stays the file that it is, even where the host has another by now.
+        // A file that an earlier snapshot maps stays as it is, even where the host has another by now.
         self.by_path.entry(elf.to_owned()).or_insert(Some(stored));
         Ok(files)
     }

@@ -1,6 +1,7 @@
 //! Functions by an address in them, from the unwind tables of the mapped ELF files, and whether they check a canary.
 //!
-//! What is not understood counts as checking one: a copy of the canary in its frame is then renewed.
+//! A function that this module does not understand counts as one that checks a canary: a copy in its frame is then
+//! renewed.
 
 use crate::tracee::Tracer;
 use crate::tracee::maps::Vma;
@@ -28,7 +29,7 @@ const RSP: u64 = 7;
 const NOP: u8 = 0;
 const ADVANCE: [Range<u8>; 2] = [0x02..0x05, 0x40..0x80];
 
-/// How a function deals with the canary at `fs:0x28`.
+/// How a function uses the canary at `fs:0x28`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Accesses {
     loads: usize,
@@ -49,8 +50,7 @@ impl Accesses {
         found
     }
 
-    /// GCC compares with memory, clang loads it once more to compare. A function that never compares has no use for a
-    /// copy.
+    /// GCC compares with memory, clang loads it once more to compare. A function that never compares needs no copy.
     fn checks(self) -> bool {
         self.compares > 0 || self.loads > 1
     }
@@ -61,7 +61,7 @@ pub(super) fn reads_canary(code: &[u8]) -> bool {
     Accesses::count(code) != Accesses::default()
 }
 
-/// Whether the function at `pc` compares a copy of the canary, as far as can be known.
+/// Whether the function at `pc` compares a copy of the canary; true where this is unknown.
 pub(super) fn may_check(tracer: &Tracer, vmas: &[Vma], pc: u64) -> bool {
     let checks = || {
         let code = whole_function(&tracer.memory, vmas, pc).ok().flatten()?;

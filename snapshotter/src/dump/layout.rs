@@ -1,4 +1,4 @@
-//! Where everything lies in the snapshot file. Nothing is read or written here.
+//! The places of all parts in the snapshot file. This module reads and writes nothing.
 //!
 //! ```text
 //!  meta (ELF header, plan) │ program headers │ core notes │ page runs in ascending order of address │ open files
@@ -32,7 +32,7 @@ pub(super) struct Run {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct OpenFile<'a> {
     pub(super) file: &'a File,
-    /// What of the file is stored as zeros.
+    /// The ranges of the file that are stored as zeros.
     pub(super) blank: &'a [Range<u64>],
     /// Where the bytes begin in the file.
     pub(super) start: u64,
@@ -92,7 +92,7 @@ fn flags(prot: u16) -> u32 {
     u32::from(prot & PROT_READ) << 2 | u32::from(prot & PROT_WRITE) | u32::from(prot & PROT_EXEC) >> 2
 }
 
-/// Lays the file out: `tables` get their offsets, `notes` are those for debuggers.
+/// Lays the file out and sets the offsets in `tables`; `notes` are those for debuggers.
 pub(super) fn layout<'a>(
     image: &Image,
     tables: &PlanTables,

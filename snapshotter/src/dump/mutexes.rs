@@ -1,6 +1,6 @@
 //! Held mutexes name their owner by TID, which is new in every instance.
 //!
-//! Found in two ways: along each thread's robust list, and by shape in all stored memory:
+//! This module finds them in two ways: along each thread's robust list, and by shape in all stored memory:
 //!
 //! ```text
 //!  glibc pthread_mutex_t    lock:u32  count:u32 │ owner:u32  nusers:u32 │ kind:u32  spins:u32 │ prev │ next
@@ -115,7 +115,7 @@ fn musl_shape(words: [u64; 5]) -> Option<Shape> {
     Some(if kind & PI != 0 { Shape::Inheriting { owner } } else { Shape::Musl { owner } })
 }
 
-/// Refuses held priority-inheritance mutexes in `ranges`, where there is no image to look for them in.
+/// Refuses held priority-inheritance mutexes in `ranges`, where there is no image to search.
 pub(super) fn check(
     tracer: &Tracer,
     ranges: &[(u64, u64)],
@@ -126,7 +126,7 @@ pub(super) fn check(
     check_shape(tracer, ranges, &tids, shape_of(threads), blockers)
 }
 
-/// As [`check`], of threads whose C library is not known.
+/// As [`check`], for threads whose C library is unknown.
 pub(super) fn check_any(
     tracer: &Tracer,
     ranges: &[(u64, u64)],
@@ -210,7 +210,7 @@ pub(super) fn find(tracer: &Tracer, image: &Image, threads: &[ThreadState]) -> R
     for (index, thread) in threads.iter().enumerate() {
         robust(tracer, thread, index, &mut owners);
     }
-    // What others have mapped, too, is not the program's alone to change.
+    // Other processes have mapped this memory, too, so an instance must not change it.
     let stored = image.stored_ranges();
     let is_stored = |addr: u64| stored.iter().any(|range| range.contains(&addr));
     for owner in owners.iter().filter(|owner| !is_stored(owner.addr)) {
@@ -338,7 +338,7 @@ mod tests {
     #[test]
     fn data_that_is_no_held_mutex() {
         assert_eq!(glibc_shape(words(0, 0, 77, 1, 2)), None);
-        // A plain one and an adaptive one, which look at no owner: a record of a job is like the first.
+        // A plain one and an adaptive one, which check no owner: a record of a job is like the first.
         assert_eq!(glibc_shape(words(1, 0, 77, 1, 0)), None);
         assert_eq!(glibc_shape(words(1, 0, 77, 1, 3)), None);
         assert_eq!(glibc_shape(words(1, 0, 77, 1, 0x5000)), None);

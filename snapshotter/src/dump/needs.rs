@@ -9,8 +9,8 @@ use snapfn_format::requirements::{self, COMMON_STATE, OLDEST_KERNEL};
 use snapfn_format::snap::{HOST_XSAVE_RESOLVER, HostNeeds, PlanTables, live_state};
 use snapfn_host::requirements::{cpu_name, this_host, xstate_size};
 
-/// Adds the record. Features are those that code *can* have been selected for: of what the program has looked at there
-/// is no trace.
+/// Adds the record. Features are those that code *can* have been selected for: the features that the program has read
+/// leave no trace.
 pub(super) fn add(tables: &mut PlanTables, tracer: &Tracer, image: &Image, threads: &[ThreadState], cpu: Cpu) {
     let host = this_host();
     let mut features = cpu.features(&host);

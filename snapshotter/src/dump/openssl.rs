@@ -22,11 +22,11 @@ use zerocopy::IntoBytes;
 /// Words between the first pointer and the process ID, at most.
 const REACH: usize = 24;
 const POINTERS: usize = 4;
-/// Words that tell it, with its own.
+/// Words that identify it, its own included.
 const TAIL: usize = 3;
 const STRENGTHS: [u32; 3] = [128, 192, 256];
 const MAX_REQUEST: u64 = 1 << 16;
-/// Words that are looked at in one piece.
+/// Words that are read in one piece.
 const PIECE: usize = 1 << 17;
 
 /// Code of programs and libraries, a range for each.
@@ -67,7 +67,7 @@ pub(super) fn remembered_pids(tracer: &Tracer, vmas: &[Vma], image: &Image) -> R
             if at + 8 * count as u64 == range.end {
                 break;
             }
-            // The next piece begins early enough to see a whole generator.
+            // The next piece begins early enough to contain a whole generator.
             at += 8 * (count - REACH - TAIL) as u64;
         }
     }

@@ -1,4 +1,4 @@
-//! What cannot be carried: all reasons at once, each with what it is and the remedy.
+//! State that a snapshot cannot carry: all reasons at once, each with its subject, description and remedy.
 
 use super::verify::VerifyError;
 use crate::tracee::maps::{self, Vma};
@@ -17,7 +17,7 @@ use thiserror::Error;
 /// One reason not to take a snapshot.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub(crate) struct Blocker {
-    /// Which one: `descriptor 5`, `memory 7f…-7f…`, `child 123`.
+    /// The holder of the state: `descriptor 5`, `memory 7f…-7f…`, `child 123`.
     pub(crate) subject: String,
     /// What it is.
     pub(crate) what: String,
@@ -84,7 +84,7 @@ pub(super) fn memory_map(pid: Tid) -> Result<Vec<Vma>, DumpError> {
     }
 }
 
-/// Calls whose effect nobody can ask for and no instance can have.
+/// Calls whose effect the kernel does not report and no instance can have.
 pub(super) fn calls(tracer: &Tracer, accepted: &[String], blockers: &mut Vec<Blocker>) {
     for finding in tracer.ledger.findings() {
         if finding.only_noted || finding.is_accepted(accepted) {
@@ -99,8 +99,9 @@ pub(super) fn calls(tracer: &Tracer, accepted: &[String], blockers: &mut Vec<Blo
     }
 }
 
-/// What other processes have to do with the program: one that a task of it traces would be traced by nobody, and one that
-/// shares its memory or its descriptors changes them while they are looked at, and has no counterpart in an instance.
+/// Refuses processes that depend on the program. A process that a task of it traces would have no tracer in an
+/// instance. A process that shares its memory or its descriptors changes them while the snapshotter reads them, and is
+/// missing in an instance.
 pub(super) fn others(program: Tid, tids: &[Tid], blockers: &mut Vec<Blocker>) {
     for entry in std::fs::read_dir("/proc").into_iter().flatten().flatten() {
         let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse::<Tid>().ok()) else { continue };

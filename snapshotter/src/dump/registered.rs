@@ -1,4 +1,5 @@
-//! What the program has registered for its instances: the loader must be able to fill it, and somebody to call it.
+//! Structures and hooks that the program has registered for its instances: the loader must be able to fill or call
+//! them.
 
 use super::refuse::Blocker;
 use crate::tracee::Tracer;
@@ -6,9 +7,10 @@ use crate::tracee::maps::{self, Vma};
 use crate::tracee::protocol::{HOOK_LEN, MAX_SECRETS};
 use snapfn_format::snap::{PROT_EXEC, PROT_READ, PROT_WRITE, Patch};
 
-/// Adds a blocker for each `struct snap_info` that the loader could not fill, and for each hook that could not be called.
+/// Adds a blocker for each `struct snap_info` that the loader could not fill, and for each hook that could not be
+/// called.
 pub(super) fn check(tracer: &Tracer, vmas: &[Vma], blockers: &mut Vec<Blocker>) {
-    // Shared memory of a file is the file's.
+    // Shared memory of a file belongs to the file.
     let own = |vma: &Vma, protection| vma.prot & protection != 0 && !(vma.shared && vma.has_file());
     let mut block = |subject, what: &str, remedy| blockers.push(Blocker { subject, what: what.to_owned(), remedy });
     if tracer.registered.has_too_many_secrets {

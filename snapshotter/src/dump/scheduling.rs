@@ -1,4 +1,4 @@
-//! How a thread is scheduled, where the program has changed it.
+//! The scheduling of a thread, where the program has changed it.
 
 use super::refuse::Blocker;
 use crate::tracee::ptrace::Tid;
@@ -50,7 +50,7 @@ fn affinity(tid: Tid) -> io::Result<Vec<u8>> {
 
 #[allow(unsafe_code)] // prctl
 fn own_timer_slack() -> u64 {
-    // SAFETY: an option that only tells.
+    // SAFETY: this option only reads a setting.
     u64::try_from(unsafe { libc::prctl(PR_GET_TIMERSLACK as i32, 0, 0, 0, 0) }).unwrap_or(0)
 }
 

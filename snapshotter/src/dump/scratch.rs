@@ -1,4 +1,4 @@
-//! System calls in the tracee that answer through memory: the unused work area of the resident region.
+//! System calls in the tracee that return results in memory: the unused work area of the resident region.
 
 use crate::tracee::remote::Remote;
 use crate::tracee::{Frozen, TraceError, Tracer};

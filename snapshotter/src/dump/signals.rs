@@ -10,7 +10,7 @@ const SIG_DFL: u64 = 0;
 const SIG_IGN: u64 = 1;
 const SI_TKILL: i32 = -6;
 
-/// A pending signal: index of its thread (`u32::MAX`: the process's) and what the handler will be told.
+/// A pending signal: index of its thread (`u32::MAX`: the process's) and the handler's siginfo.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Pending {
     pub(super) thread: u32,
@@ -18,9 +18,9 @@ pub(super) struct Pending {
     pub(super) info: SigInfo,
 }
 
-/// Dispositions that the program has set. What it has inherited (ignored signals, all others the default) is the
-/// business of whoever starts an instance; the kernel keeps neither flags nor mask over `execve`, so an inherited
-/// disposition is told from one that the program has set to the same handler.
+/// Dispositions that the program has set. Inherited ones (ignored signals, all others the default) are those of an
+/// instance's starter. The kernel keeps neither flags nor mask over `execve`, so an inherited disposition differs from
+/// one that the program has set to the same handler.
 pub(super) fn dispositions(tracer: &Tracer, scratch: &Scratch<'_>) -> Result<Vec<SigAction>, TraceError> {
     let inherited = tracer.spawned.initial.set("SigIgn");
     let mut actions = Vec::new();
@@ -62,8 +62,8 @@ pub(super) fn queued(tracer: &Tracer, tid: Tid, thread: u32) -> Result<Vec<Pendi
     Ok(queue)
 }
 
-/// Refuses what an instance has no right to send: nobody can direct a signal with the kernel's codes at another
-/// thread.
+/// Refuses a signal that an instance has no right to send: no process can direct a signal with the kernel's codes at
+/// another thread.
 pub(super) fn check(pending: &[Pending], tids: &[Tid], blockers: &mut Vec<Blocker>) {
     for signal in pending.iter().filter(|signal| signal.thread != u32::MAX && signal.thread != 0) {
         let code = signal.info.word(8);

@@ -1,4 +1,4 @@
-//! Threads: registers, XSAVE area, signal state, and what the kernel remembers of each.
+//! Threads: registers, XSAVE area, signal state, and the kernel's other records of each.
 
 use super::refuse::{Blocker, DumpError};
 use super::scheduling;
@@ -48,7 +48,7 @@ fn live_state(raw: &[u8]) -> u64 {
 }
 
 const PKRU: u64 = 1 << 9;
-/// What the kernel gives a new process: no access by any key but 0.
+/// The value that the kernel gives a new process: no access by any key but 0.
 const PKRU_DEFAULT: u32 = 0x5555_5554;
 
 /// An XSAVE area in the form of a signal frame: the kernel's software bytes at 464 (`_fpx_sw_bytes`), a magic
@@ -167,7 +167,7 @@ fn thread(
     for (to, from) in record.comm.iter_mut().take(15).zip(comm.iter().take_while(|b| **b != b'\n')) {
         *to = *from;
     }
-    // A TLS block of the ABI begins with its own address; what Go has there is a part of its own thread structure.
+    // A TLS block of the ABI begins with its own address; Go has a part of its own thread structure there.
     let is_tls_block = fs_base != 0 && tracer.memory.read_u64(fs_base).is_ok_and(|own| own == fs_base);
     let canary = if is_tls_block { tracer.memory.read_u64(fs_base + CANARY).unwrap_or(0) } else { 0 };
     if record.rseq != 0 {

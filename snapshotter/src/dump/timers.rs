@@ -10,7 +10,7 @@ use snapfn_format::snap::{TIMER_ITIMER, TIMER_POSIX, Timer};
 const CLOCK_THREAD_CPUTIME_ID: i32 = 3;
 const REMEDY: &str = "delete the timer before the snapshot point, or use CLOCK_MONOTONIC";
 
-/// The clock as an instance names it; `None`: it belongs to something that an instance has not got.
+/// The clock as an instance names it; `None`: it belongs to a device or a thread that an instance lacks.
 ///
 /// Clocks of CPU time have the inverted PID or TID in their upper bits (0: the caller's own), then the bit for a
 /// thread's.
@@ -19,7 +19,7 @@ fn portable_clock(clock: i32, pid: Tid, threads: usize) -> Option<i32> {
     const KIND: i32 = 3;
     const CLOCKFD: i32 = 3;
     if clock >= 0 {
-        // Which thread's is not told.
+        // The kernel does not report which thread's it is.
         return (clock != CLOCK_THREAD_CPUTIME_ID || threads == 1).then_some(clock);
     }
     let owner = !(clock >> 3);
@@ -29,9 +29,9 @@ fn portable_clock(clock: i32, pid: Tid, threads: usize) -> Option<i32> {
 
 const ITIMER_REAL: u32 = 0;
 
-/// What is left of the interval timer of real time. While its SIGALRM is pending, a periodic one is not armed: the kernel
-/// arms it again when the signal is taken. An instance gets the pending signal, and the timer in that same state: it
-/// expires at once, which adds nothing to the signal.
+/// The rest of the interval timer of real time. While its SIGALRM is pending, a periodic one is not armed: the kernel
+/// arms it again when the program receives the signal. An instance gets the pending signal, and the timer in the same
+/// state: it expires at once, which adds no second signal.
 fn armed(remaining: u64, interval: u64) -> u64 {
     const SHORTEST: u64 = 1000;
     if interval > 0 { remaining.max(SHORTEST) } else { remaining }
@@ -75,7 +75,7 @@ pub(super) fn check(tracer: &Tracer, tids: &[Tid], blockers: &mut Vec<Blocker>) 
     Ok(())
 }
 
-/// All timers, with what is left of them now.
+/// All timers, with the time that is left of them now.
 pub(super) fn gather(
     tracer: &Tracer,
     tids: &[Tid],

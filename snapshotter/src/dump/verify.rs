@@ -1,4 +1,4 @@
-//! Reads a snapshot file back as a start does, before the file gets its name in the store.
+//! Reads a snapshot file as a start does, before the file gets its name in the store.
 
 use snapfn_format::snap::{FILE_CODE, FILE_DATA, Plan, peek_header};
 use snapfn_format::{FormatError, PAGE};
@@ -17,8 +17,8 @@ pub(crate) enum VerifyError {
     File { kind: Kind, digest: Digest, path: String, what: String },
 }
 
-/// Validates header and plan in `writer` with the reader that decides what is started, and looks for each file that the
-/// plan names: `size_of` gives the size of the store's.
+/// Validates header and plan in `writer` with the loader's reader, and checks each file that the plan names: `size_of`
+/// returns its size in the store.
 pub(crate) fn verify(
     writer: &BlobWriter,
     size_of: impl Fn(Kind, Digest) -> Result<Option<u64>, StoreError>,

@@ -36,8 +36,8 @@ pub const STUB_FINISH: u64 = CODE + 0x10;
 /// As [`STUB_FINISH`], but in between it stores a time stamp of the processor at the address in r12 (`snaprun
 /// --timing`). Its first byte is [`MOV_EAX`]. If the byte is another one, the page is older than the stub.
 pub const STUB_FINISH_TIMED: u64 = CODE + 0x240;
-/// As [`STUB_FINISH`], but in between it calls `prctl(PR_SET_MM, PR_SET_MM_MAP, r13)`, which makes the program's own file
-/// that of /proc/self/exe, and `close(r14)`, and it opens the gate at r12. Its first byte is [`MOV_EAX`] as well.
+/// As [`STUB_FINISH`], but in between it calls `prctl(PR_SET_MM, PR_SET_MM_MAP, r13)`, which makes the program's own
+/// file that of /proc/self/exe, and `close(r14)`, and it opens the gate at r12. Its first byte is [`MOV_EAX`] as well.
 pub const STUB_FINISH_EXE: u64 = CODE + 0x280;
 /// `clone` as a function. The new thread goes on at [`STUB_THREAD`]. It never executes an instruction of the loader,
 /// which may be unmapped before the thread is first scheduled.

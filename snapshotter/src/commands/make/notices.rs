@@ -1,12 +1,12 @@
-//! Sentences that several commands print of a snapshot.
+//! Sentences that several commands print about a snapshot.
 
-/// How to start the snapshot `name`, which may have memory that is writable and executable at once.
+/// The command that starts the snapshot `name`, which may have memory that is writable and executable at once.
 pub(super) fn how_to_start(name: &str, writable_code: bool) -> String {
     let option = if writable_code { "--allow-wx " } else { "" };
     format!("start it with: snaprun {option}{name}")
 }
 
-/// What is to be said of `bytes` of memory that the program keeps out of core dumps, if there are any.
+/// The notice about `bytes` of memory that the program keeps out of core dumps, if there are any.
 pub(super) fn dontdump(bytes: u64) -> Option<String> {
     (bytes > 0).then(|| {
         format!(
@@ -17,7 +17,7 @@ pub(super) fn dontdump(bytes: u64) -> Option<String> {
     })
 }
 
-/// What is to be said of `count` hooks that nobody calls, if there are any.
+/// The notice about `count` hooks that the program never calls, if there are any.
 pub(super) fn uncalled(count: usize) -> Option<String> {
     (count > 0).then(|| {
         format!(

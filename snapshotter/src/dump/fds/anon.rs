@@ -4,7 +4,7 @@ use super::open::OpenFd;
 use super::{Gathering, Refusal, epoll, inotify, kernel, unreadable};
 use snapfn_format::snap::*;
 
-/// Objects that are refused: what /proc calls them, what they are, the remedy.
+/// Objects that are refused: their name in /proc, their description, the remedy.
 const REFUSED: &[(&str, &str, &str)] = &[
     ("[io_uring]", "an io_uring", "set it up after the snapshot point, or tell the program to use epoll"),
     ("[userfaultfd]", "a userfaultfd", "open it after the snapshot point"),

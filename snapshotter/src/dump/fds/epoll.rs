@@ -1,4 +1,4 @@
-//! Epoll sets. Whether an edge has been reported already is not to be seen from outside: it is reported once more.
+//! Epoll sets. The kernel does not show whether an edge has been reported already, so an instance reports it once more.
 
 use super::open::OpenFd;
 use super::{Gathering, Refusal, kernel};

@@ -1,5 +1,5 @@
-//! Inotify watches. The kernel tells inodes, not paths, and only the privileged may open a file by its inode: so the
-//! path is looked for, in the places where a program watches.
+//! Inotify watches. The kernel reports inodes, not paths, and only a privileged process may open a file by its inode.
+//! So the snapshotter searches for the path in the places where a program watches.
 
 use super::open::OpenFd;
 use super::{Gathering, Refusal, kernel, unreadable};
@@ -11,7 +11,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-/// Directory entries that are looked at for one watch.
+/// Directory entries that are read for one watch.
 const LIMIT: usize = 200_000;
 
 pub(super) fn gather(gathering: &mut Gathering<'_>, open: &OpenFd) -> Result<(), Refusal> {

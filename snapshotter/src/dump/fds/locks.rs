@@ -1,4 +1,4 @@
-//! What hangs on an open file description besides the file: locks, leases, the owner that gets its signals.
+//! Attributes of an open file description: locks, leases, the owner that gets its signals.
 
 use super::open::OpenFd;
 use super::{Gathering, Refusal, kernel, unreadable};

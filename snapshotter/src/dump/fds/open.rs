@@ -21,14 +21,14 @@ pub(super) const O_WRONLY: u32 = 1;
 pub(super) const O_DIRECT: u32 = 0o40000;
 pub(super) const O_PATH: u32 = 0o10000000;
 
-/// A descriptor of the program, or one in flight that we have received a duplicate of.
+/// A descriptor of the program, or one in flight of which the snapshotter has received a duplicate.
 #[derive(Debug)]
 pub(super) struct OpenFd {
     /// The process that has it, and its number there.
     pub(super) at: (Tid, u32),
     /// Its number in the plan.
     pub(super) key: u32,
-    /// What its link in /proc says.
+    /// The target of its link in /proc.
     pub(super) target: PathBuf,
     /// Flags for `open`.
     pub(super) flags: u32,
@@ -43,7 +43,7 @@ pub(super) struct OpenFd {
 }
 
 impl OpenFd {
-    /// Reads what /proc tells of descriptor `at`, which the plan will know as `key`.
+    /// Reads the entries of descriptor `at` in /proc; the plan will call it `key`.
     pub(super) fn read(at: (Tid, u32), key: u32) -> io::Result<Self> {
         let (pid, fd) = at;
         let link = format!("/proc/{pid}/fd/{fd}");
@@ -93,7 +93,7 @@ impl OpenFd {
         duplicate(self.at.0, self.at.1)
     }
 
-    /// The same file opened once more for reading: an open file description of our own.
+    /// The same file opened once more for reading: a new open file description.
     pub(super) fn reopen(&self) -> io::Result<File> {
         use std::os::unix::fs::OpenOptionsExt;
         let path = format!("/proc/{}/fd/{}", self.at.0, self.at.1);

@@ -11,7 +11,7 @@ use std::os::fd::OwnedFd;
 /// A message: its bytes, and the keys of the descriptors passed along.
 type Queued = (Vec<u8>, Vec<u32>);
 
-/// A Unix socket with a peer, of whatever kind.
+/// A Unix socket with a peer, of any type.
 struct Connected {
     info: kernel::UnixInfo,
     queue: Vec<Queued>,
@@ -21,8 +21,9 @@ struct Connected {
 #[derive(Default)]
 pub(super) struct Queues(HashMap<u64, Connected>);
 
-/// Reads the queues of all connected Unix sockets. Descriptors found in flight are added to `all`, and looked into. Of a
-/// process that is not `is_ours`, only the first message: for the next ones the socket's peek offset has to be set.
+/// Reads the queues of all connected Unix sockets. Descriptors found in flight are added to `all`, and examined. Of a
+/// process that is not `is_ours`, only the first message is read: for the next ones the socket's peek offset would have
+/// to be set.
 pub(super) fn queues(all: &mut Vec<OpenFd>, is_ours: bool, refused: &mut HashMap<u32, Refusal>) -> Queues {
     let mut out = Queues::default();
     let mut at = 0;
@@ -37,7 +38,7 @@ pub(super) fn queues(all: &mut Vec<OpenFd>, is_ours: bool, refused: &mut HashMap
         if sockets::nature(&fd).is_none_or(|(family, ..)| family != libc::AF_UNIX as u32) {
             continue;
         }
-        // Without sock_diag nobody can tell who the peer is: the sockets module then refuses by name.
+        // Without sock_diag the peer is unknown: the sockets module then refuses the socket.
         let Some(info) = kernel::unix_info(inode as u32).ok().filter(|info| info.peer.is_some()) else { continue };
         let key = open.key;
         let queue = if is_ours { queue(&fd, all) } else { first(&fd, all) };
@@ -158,7 +159,7 @@ fn pair(
     by_inode: &HashMap<u64, &OpenFd>,
 ) -> Result<(), Refusal> {
     let Some(end) = queues.0.get(&open.file().1) else { return Ok(()) };
-    let fd = open.duplicate().map_err(unreadable("the socket cannot be looked at"))?;
+    let fd = open.duplicate().map_err(unreadable("the socket cannot be read"))?;
     sockets::filter(&fd)?;
     let peer_inode = u64::from(end.info.peer.unwrap_or(0));
     let peer = by_inode.get(&peer_inode).copied();
@@ -171,7 +172,7 @@ fn pair(
     }
     let nature = sockets::nature(&fd).unwrap_or_default();
     let other_key = peer.map_or_else(|| gathering.temporary(), |peer| peer.key);
-    let other_fd = peer.map(OpenFd::duplicate).transpose().map_err(unreadable("the socket cannot be looked at"))?;
+    let other_fd = peer.map(OpenFd::duplicate).transpose().map_err(unreadable("the socket cannot be read"))?;
     other_fd.as_ref().map_or(Ok(()), sockets::filter)?;
     if let Some(other) = other_fd.as_ref().filter(|other| !unnamed(other)) {
         let name = kernel::socket_name(other).unwrap_or_default();
@@ -186,7 +187,7 @@ fn pair(
     if let Some(other) = &other_fd {
         sockets::options(gathering, other_key, other, nature);
     }
-    // What waits at one end was sent by the other.
+    // The messages that wait at one end are from the other.
     refill(gathering, other_key, &end.queue);
     if let Some(other) = peer.and_then(|_| queues.0.get(&peer_inode)) {
         refill(gathering, open.key, &other.queue);

@@ -1,4 +1,4 @@
-//! Pipes and FIFOs with what is in flight in them.
+//! Pipes and FIFOs with the data in flight in them.
 
 use super::open::{O_DIRECT, O_RDONLY, O_WRONLY, OpenFd};
 use super::{Gathering, Refusal, kernel, unreadable};
@@ -64,7 +64,7 @@ fn pipe(gathering: &mut Gathering<'_>, group: &[&OpenFd]) -> Result<(), Refusal>
     let (size, content) = content(group[0], packets)?;
     let end = |access| group.iter().find(|open| open.access() == access).copied();
     let (reader, writer) = (end(O_RDONLY), end(O_WRONLY));
-    // An end that nobody has is made all the same, and closed when everything is in place.
+    // An end that no process has is made too, and closed when everything is in place.
     let mut keys = [0; 2];
     for (key, open) in keys.iter_mut().zip([reader, writer]) {
         *key = open.map_or_else(|| gathering.temporary(), |open| open.key);

@@ -1,4 +1,4 @@
-//! What memory cannot be carried, by the kernel's flags and by what stands behind it.
+//! Refuses memory that cannot be carried, by the kernel's flags and by the file or device behind it.
 
 use super::is_ours;
 use super::regions::Backings;
@@ -9,7 +9,7 @@ use crate::tracee::maps::Vma;
 use snapfn_format::layout::{LOADER_END, LOADER_START};
 use snapfn_format::snap::{PROT_EXEC, PROT_WRITE};
 
-/// VmFlags that say nothing a restore must repeat, or that are looked at elsewhere ("gd", "lo", "lf", "dp").
+/// VmFlags that a restore need not repeat, or that other code handles ("gd", "lo", "lf", "dp").
 const PLAIN_FLAGS: &[&str] = &[
     "rd", "wr", "ex", "sh", "mr", "mw", "me", "ms", "gd", "ac", "nr", "sd", "mm", "ar", "sf", "nl", "dw", "lo", "lf",
     "gu", "dp",
@@ -25,7 +25,7 @@ pub(super) const ADVICE_FLAGS: &[(&str, u64)] = &[
     ("mg", 12), // MADV_MERGEABLE
     ("wf", super::parts::MADV_WIPEONFORK),
 ];
-/// VmFlags that are refused: flag, what it is, remedy.
+/// VmFlags that are refused: flag, description, remedy.
 const REFUSED_FLAGS: &[(&str, &str, &str)] = &[
     ("io", "memory of a device", "close the device before the snapshot point"),
     ("pf", "memory of a device", "close the device before the snapshot point"),
@@ -47,8 +47,9 @@ const PROT_WX: u16 = PROT_WRITE | PROT_EXEC;
 const WX_REMEDY: &str =
     "turn the JIT compiler off, take write access away before the snapshot point, or accept it with --allow-wx";
 
-/// Files that are mapped shared, writable at one place and executable at another: what is written there may be executed
-/// here. Any two files count, since two paths may lead to one, and only paths are in a snapshot.
+/// Files that are mapped shared, writable at one place and executable at another: bytes that the program writes at the
+/// first may be executed at the second. Any two files count, since two paths may lead to one, and only paths are in a
+/// snapshot.
 fn check_double_mappings(vmas: &[Vma], tracer: &Tracer, blockers: &mut Vec<Blocker>) {
     // Shared memory without a file is made anew, and mapped once.
     let is_file = |vma: &&Vma| vma.shared && vma.inode != 0 && vma.name != "/dev/zero" && !is_ours(tracer, vma);

@@ -12,14 +12,14 @@ use std::collections::BTreeSet;
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 
-/// Zero pages between two stored pages that are stored, too: a page costs less than two more mappings.
+/// So many zero pages between two stored pages are stored, too: a page costs less than two more mappings.
 const CLOSE_HOLES: u64 = 64;
 /// So many pages are read into one anonymous mapping where two would be needed otherwise.
 const FEW: u64 = 4;
 /// Memory that is zero in a child process; zero in an instance, too.
 pub(super) const MADV_WIPEONFORK: u64 = 18;
 
-/// What the classification of every region needs to know.
+/// Facts that the classification of every region needs.
 pub(super) struct Context<'a> {
     pub(super) tracer: &'a Tracer,
     /// Stack pointer of the main thread.
@@ -60,15 +60,15 @@ fn widen(mut runs: Vec<(u64, u64)>, pages: u64, to_the_end: bool) -> Vec<(u64, u
     runs
 }
 
-/// Whether the pages of `runs` are cheaper to read than to map as `mapped`: reading a page costs about what copying it at
-/// its first write does, and every further mapping costs as much as another page.
+/// Whether the pages of `runs` are cheaper to read than to map as `mapped`: reading a page costs about what copying it
+/// at its first write does, and every further mapping costs as much as another page.
 fn are_few(runs: &[(u64, u64)], mapped: &[Part]) -> bool {
     let mappings = mapped.iter().filter(|part| part.content != Content::Read).count();
     mappings > 1 && runs.iter().map(|(first, last)| last - first).sum::<u64>() <= FEW
 }
 
-/// Stores the read-only data of small images, so that it makes one mapping with what ld.so has relocated behind it. `parts`
-/// are in ascending order.
+/// Stores the read-only data of small images, so that it makes one mapping with what ld.so has relocated behind it.
+/// `parts` are in ascending order.
 pub(super) fn join_small_constants(parts: &mut Vec<Part>, areas: &[Area]) {
     join(parts, areas, |constants, relocated| {
         let joins = matches!(constants.content, Content::File(..))
@@ -80,8 +80,8 @@ pub(super) fn join_small_constants(parts: &mut Vec<Part>, areas: &[Area]) {
     });
 }
 
-/// Makes one mapping of consecutive pages of a file of which some are code, executable as a whole, as linkers laid programs
-/// out before `-z separate-code`. `parts` are in ascending order.
+/// Makes one mapping of consecutive pages of a file of which some are code, executable as a whole, as linkers laid
+/// programs out before `-z separate-code`. `parts` are in ascending order.
 pub(super) fn join_segments(parts: &mut Vec<Part>, areas: &[Area]) {
     join(parts, areas, |first, second| {
         let (Content::File(file, offset), Content::File(next, next_offset)) = (first.content, second.content) else {
@@ -96,7 +96,7 @@ pub(super) fn join_segments(parts: &mut Vec<Part>, areas: &[Area]) {
     });
 }
 
-/// Makes one of each two adjacent parts without attributes of their own for which `joined` tells the content and protection
+/// Joins each two adjacent parts without attributes of their own for which `joined` returns the content and protection
 /// of both.
 fn join(parts: &mut Vec<Part>, areas: &[Area], joined: impl Fn(&Part, &Part) -> Option<(Content, u16)>) {
     let plain = |part: &Part| {
@@ -130,7 +130,7 @@ impl Region {
         (self.end - self.start) / PAGE
     }
 
-    /// The state of all pages where only guards are known.
+    /// The runs of all pages where only guards are known.
     fn without_guards(&self) -> Vec<Run> {
         let mut runs = Vec::new();
         let mut at = self.start;
@@ -174,7 +174,7 @@ impl Context<'_> {
         }
     }
 
-    /// A growing mapping: its live pages read in. What lies below the red zone of the main thread is dead.
+    /// A growing mapping: its live pages are read in. Bytes below the red zone of the main thread are dead.
     fn stack_parts(&self, region: &Region, area: usize) -> Result<Vec<Part>, DumpError> {
         let mut first = 0;
         if (region.start..region.end).contains(&self.main_sp) {
@@ -323,7 +323,7 @@ impl Context<'_> {
             region.area.guards.iter().any(|range| range.contains(&addr))
         };
         for_pages(self.tracer, region.start, end, runs.as_deref(), |index, page| {
-            // Behind a guard is the file: what was written there has gone with it.
+            // Behind a guard is the file: the kernel has dropped what the program wrote there.
             while guard(classes.len() as u64) {
                 classes.push(Content::File(file, offset + classes.len() as u64 * PAGE));
             }
@@ -333,8 +333,8 @@ impl Context<'_> {
             while let Ok(count @ 1..) = opened.read_at(&mut expected[done..], at + done as u64) {
                 done += count;
             }
-            // Behind a read-only segment's own bytes, its last page shows what follows in the file: the start of
-            // .data, which nobody reads there and which the code segment file lacks.
+            // Behind a read-only segment's own bytes, its last page shows the next bytes of the file: the start of
+            // .data. No program reads it there, and the code segment file lacks it.
             let relative = base.map(|base| region.start + index * PAGE - base);
             let is_code = relative.is_some_and(|at| stored.code.iter().any(|range| range.contains(&at)));
             for hole in stored.holes.iter().filter(|_| is_code) {
@@ -366,7 +366,7 @@ impl Context<'_> {
     }
 }
 
-/// What is found in a region's pages, by page index in ascending order.
+/// Findings in a region's pages, by page index in ascending order.
 #[derive(Debug, Default)]
 struct Stored {
     /// Not zero.
@@ -378,7 +378,7 @@ struct Stored {
     beyond: u64,
 }
 
-/// Takes the guard pages out of runs that were closed over them.
+/// Removes the guard pages from runs that were closed over them.
 fn split_at(runs: Vec<(u64, u64)>, guards: &BTreeSet<u64>) -> Vec<(u64, u64)> {
     let mut out = Vec::new();
     for (first, last) in runs {
@@ -450,7 +450,7 @@ mod tests {
         let shape: Vec<_> = small.iter().map(|part| (part.addr / PAGE, part.len / PAGE, part.content)).collect();
         assert_eq!(shape, [(1, 1, file(1)), (2, 3, Content::Map), (5, 1, Content::Map)]);
 
-        // Not those of large ones, not across a gap, not where the kernel was told something of them.
+        // Parts of large images, across a gap, or with advice to the kernel stay separate.
         for (constants, areas) in [
             ((0, 9, 1, file(0)), &areas),
             ((0, 1, 1, file(0)), &areas),

@@ -1,4 +1,4 @@
-//! From VMAs to regions: adjacent memory that is treated alike.
+//! From VMAs to regions: adjacent memory of the same treatment.
 
 use super::check::ADVICE_FLAGS;
 use super::{Area, AreaKind, HostFile, Image, guards, is_ours};
@@ -18,7 +18,7 @@ pub(super) enum Kind {
     File(usize, u64, Option<u64>),
     /// Zero or stored.
     Private,
-    /// Shared with a file of the host, or with a descriptor: not looked into.
+    /// Shared with a file of the host, or with a descriptor: its content is not read.
     Host(usize, u64),
     Descriptor(u32, u64),
 }
@@ -33,15 +33,15 @@ pub(super) struct Region {
     pub(super) has_file: bool,
     /// Its last pages lie behind the end of the file: an access is SIGBUS.
     pub(super) cut: bool,
-    /// Nothing of it is in memory or swapped: all zero, if anonymous.
+    /// None of its pages is in memory or swapped: all zero, if anonymous.
     pub(super) untouched: bool,
 }
 
-/// What stands behind shared memory.
+/// The object behind shared memory.
 pub(super) enum Backing {
-    /// Not shared, or read only: treated like private memory.
+    /// Not shared, or read-only: treated like private memory.
     Private,
-    /// Shared with nobody but this process: anonymous, or a deleted file without a descriptor.
+    /// Only this process has it: anonymous, or a deleted file without a descriptor.
     Anonymous,
     /// A file that can be mapped again.
     Path,
@@ -52,11 +52,11 @@ pub(super) enum Backing {
 /// A device and an inode.
 type FileId = ((u32, u32), u64);
 
-/// What is known of all shared memory of the program, gathered once: it may have many mappings and descriptors.
+/// Facts about all shared memory of the program, gathered once: it may have many mappings and descriptors.
 pub(super) struct Backings {
-    /// By inode: what the descriptors of files were opened as, in ascending order of their numbers.
+    /// By inode: the paths under which the descriptors of files were opened, in ascending order of their numbers.
     descriptors: HashMap<u64, Vec<(u32, String)>>,
-    /// Starts of shared areas that show bytes of their file which another one shows, too.
+    /// Starts of shared areas that map bytes of their file which another one maps, too.
     twice: HashSet<u64>,
 }
 
@@ -79,7 +79,7 @@ impl Backings {
         Backings { descriptors, twice: files.into_values().flat_map(shown_twice).collect() }
     }
 
-    /// How shared memory can be brought back; an error says what is in the way and what to do.
+    /// The way to restore shared memory; an error names the obstacle and the remedy.
     pub(super) fn of(&self, vma: &Vma) -> Result<Backing, (String, &'static str)> {
         if !vma.shared || !vma.has_file() {
             return Ok(Backing::Private);
@@ -105,7 +105,8 @@ impl Backings {
                 "unmap one of the two before the snapshot point",
             ));
         }
-        // Which of its pages there are is not told: another process may have written to some that this one never touched.
+        // The kernel does not report which of its pages exist: another process may have written to some that this one
+        // never touched.
         if vma.end - vma.start > SHARED_MAX {
             let what =
                 format!("{} GiB of shared memory, all of which would have to be read", (vma.end - vma.start) >> 30);
@@ -115,7 +116,7 @@ impl Backings {
     }
 }
 
-/// More shared memory in one piece is not looked through.
+/// More shared memory in one piece is not read.
 const SHARED_MAX: u64 = 16 << 30;
 
 /// Of ranges of one file (start, end, address), the addresses of those that overlap another one.

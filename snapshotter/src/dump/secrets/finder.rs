@@ -1,35 +1,36 @@
 //! Finding copies of secrets in bytes, whole or in part.
 //!
-//! A freed copy has lost its first 16 bytes to malloc's lists, one in a chunk that was cut up has less. So a secret is
-//! looked for by those pieces that are unmistakable, and what is around one is part of the copy as far as it agrees with
-//! the secret. A secret without such pieces could have been thought of by anybody: it is looked for as a whole, and where
-//! it is a part of a longer word, that word is none of it.
+//! A freed copy has lost its first 16 bytes to malloc's lists; one in a chunk that was cut up has lost more. So the
+//! finder searches for the unmistakable pieces of a secret, and the bytes around one are part of the copy as far as
+//! they agree with the secret. A secret without such pieces may occur in other data by chance: the finder searches for
+//! the whole of it, and an occurrence within a longer word does not count.
 
 use super::pieces::{SMALL, distinct, unmistakable};
 use aho_corasick::{AhoCorasick, BuildError, MatchKind};
 use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 
-/// Fewer bytes of memory declared by `snap_secret()` than these are not looked for elsewhere.
+/// Memory of fewer bytes that `snap_secret()` declares is not searched for in other places.
 pub(crate) const MIN_RANGE: usize = 8;
-/// Shorter values of environment variables are not looked for: they would be found where they mean something else.
+/// Shorter values of environment variables are not searched for: other data may equal them by chance.
 pub(crate) const MIN_VALUE: usize = 6;
-/// Bytes with zeros among them, as binary keys may have, are looked for from this length on: less could be a pointer.
+/// Bytes with zeros among them, as binary keys may have, are searched for from this length on: fewer could be a
+/// pointer.
 const MIN_BINARY: usize = 12;
 /// "aaaaaaaa" is everywhere.
 const MIN_DISTINCT: usize = 4;
-/// Longer secrets are looked for by a piece at every 8th byte only, which still covers whole copies.
+/// Longer secrets are searched for by a piece at every 8th byte only, which still covers whole copies.
 const LONG: usize = 512;
-/// Of what is looked for as a whole, as many bytes have to agree.
+/// Of a secret that is searched for as a whole, so many bytes have to agree.
 const MAX_WHOLE: usize = 4096;
 /// Of a still longer secret, only this much.
 const MAX: usize = 1 << 20;
 /// Bytes searched at a time.
 const CHUNK: usize = 1 << 20;
-/// A piece that a secret has more often than this is looked for at its first places.
+/// A piece that a secret has more often than this is searched for at its first places.
 const MAX_PLACES: usize = 16;
 
-/// A secret, and how it is spoken of.
+/// A secret, and its name in messages.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Secret {
     pub(super) name: String,
@@ -50,14 +51,14 @@ struct Place {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Role {
-    /// Nobody else can have it.
+    /// Other data cannot contain it.
     Unmistakable,
-    /// Counts unless it is a part of a longer word.
+    /// It counts unless it is a part of a longer word.
     Word,
 }
 
-/// What is looked for of a secret, as ranges of its bytes, with what a whole copy is and how it counts. `public` are pieces
-/// that others have as well.
+/// The patterns of a secret, as ranges of its bytes, each with the range of a whole copy and how it counts. `public`
+/// are pieces that other data has as well.
 fn patterns(bytes: &[u8], min: usize, public: &HashSet<Vec<u8>>) -> Vec<(Range<usize>, Range<usize>, Role)> {
     let mut found = Vec::new();
     let mut start = 0;
@@ -95,7 +96,7 @@ pub(super) struct Finder {
     secrets: Vec<Vec<u8>>,
     /// By pattern.
     places: Vec<Vec<Place>>,
-    /// What a register can hold of a secret.
+    /// The pieces of secrets that fit into a register.
     registers: HashSet<[u8; SMALL]>,
     /// No copy is longer.
     longest: usize,
@@ -128,7 +129,7 @@ fn is_part_of_word(bytes: &[u8], range: &Range<usize>, more: [bool; 2]) -> bool 
 }
 
 impl Finder {
-    /// `None` when there is nothing to look for. `public`: pieces that prove nothing.
+    /// `None` when there is nothing to search for. `public`: pieces that prove nothing.
     pub(super) fn new(secrets: &[Secret], public: &HashSet<Vec<u8>>) -> Result<Option<Self>, BuildError> {
         let mut places: HashMap<&[u8], Vec<Place>> = HashMap::new();
         let mut registers = HashSet::new();

@@ -28,8 +28,8 @@ const DEFAULTS: &[&str] = &[
     "MYSQL_PWD",
     "AWS_*",
 ];
-/// What the defaults match and is no secret: words that a program has in other places for other reasons, or paths. To
-/// look for their values would take those away.
+/// Names that the defaults match but that hold no secret: words that a program has in other places for other reasons,
+/// or paths. Searching for their values would blank those.
 const PUBLIC: &[&str] = &[
     "AWS_REGION",
     "AWS_DEFAULT_REGION",
@@ -63,7 +63,7 @@ fn matches(pattern: &[u8], name: &[u8]) -> bool {
     }
 }
 
-/// A pattern as the user has written it; an error says why it matches no name.
+/// A pattern as the user has written it; an error states why it matches no name.
 pub(crate) fn pattern(text: &str) -> Result<String, String> {
     match text.chars().find(|c| c.is_whitespace() || "=[]{}".contains(*c)) {
         _ if text.is_empty() => Err("no variable has an empty name".to_owned()),
@@ -108,8 +108,8 @@ impl SecretNames {
         self.keep.iter().any(|pattern| matches(pattern.as_bytes(), name))
     }
 
-    /// What the user may want to know of `variables` (name and value): passwords that stay in the snapshot, and choices
-    /// that concern none of them.
+    /// Notices about `variables` (name and value): passwords that stay in the snapshot, and choices that match none of
+    /// them.
     pub(super) fn notes(&self, variables: &[(&[u8], &[u8])]) -> Vec<String> {
         let is_url = |name: &[u8]| ["*_URL", "*_URI"].iter().any(|pattern| matches(pattern.as_bytes(), name));
         let is_open = |name: &[u8]| self.defaults && is_url(name) && !self.is_kept(name) && !self.is_secret(name);

@@ -1,16 +1,16 @@
-//! Which pieces of a secret nobody else can have written, so that they betray a copy of which only a part is left.
+//! Finds the pieces of a secret that other data cannot contain, so that they prove a copy of which only a part is left.
 //!
-//! What free() or a partial overwrite has left of a copy cannot be told from other data by its place, only by its bytes.
+//! The rest of a copy after free() or a partial overwrite differs from other data by its bytes only, not by its place.
 //! `01234567`, `2024-01-`, `password` or the name of a host are parts of secrets, too, but a program has them for other
-//! reasons, and would go wrong without them. So only what looks drawn at random counts, by an estimate of how much each
-//! byte tells given the one before it: little within a word, a number or a row such as `abcd`, much where letters and
-//! digits, or small and capital letters, follow one another without a rule.
+//! reasons, and would fail without them. So only pieces that look random count. An estimate of the information of each
+//! byte, given the one before it, decides: it is low within a word, a number or a row such as `abcd`, and high where
+//! letters and digits, or small and capital letters, follow one another without a rule.
 
 use std::collections::HashSet;
 use std::ops::Range;
 
-/// Lengths of pieces in bytes, and how many bits they must tell. A longer piece may tell less per byte: it is unlikelier
-/// that chance makes a word of it.
+/// Lengths of pieces in bytes, and the bits of information that they must have. A longer piece may have less per byte:
+/// chance is less likely to make a word of it.
 const PIECES: [(usize, u32); 3] = [(SMALL, 28), (12, 37), (16, 44)];
 /// The shorter length of pieces, and what a register holds.
 pub(super) const SMALL: usize = 8;
@@ -44,7 +44,7 @@ fn class(byte: u8, text: bool) -> Class {
     }
 }
 
-/// How much `next` tells behind `last`, in bits, roughly.
+/// The information of `next` behind `last`, in bits, roughly.
 fn bits(last: u8, next: u8, text: bool) -> u32 {
     use Class::{Binary, Digit, Lower, Mark, Upper};
     match (class(last, text), class(next, text)) {
@@ -56,7 +56,7 @@ fn bits(last: u8, next: u8, text: bool) -> u32 {
     }
 }
 
-/// Whether it looks drawn at random. Dates, times, addresses and versions have few letters.
+/// Whether it looks random. Dates, times, addresses and versions have few letters.
 fn is_random(piece: &[u8], text: bool) -> bool {
     let Some((_, least)) = PIECES.iter().find(|(len, _)| *len == piece.len()) else { return false };
     let told = 3 + piece.windows(2).map(|two| bits(two[0], two[1], text)).sum::<u32>();

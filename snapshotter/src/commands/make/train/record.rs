@@ -1,5 +1,5 @@
-//! Runs an instance and records the pages that it writes: private pages that are its own at its first output, or when it is
-//! about to end.
+//! Runs an instance and records the pages that it writes: private pages that are its own at its first output, or when
+//! it is about to end.
 #![allow(unsafe_code)] // pre_exec
 
 use crate::tracee::ptrace::{self, Stop};
@@ -31,7 +31,7 @@ pub(super) struct Start<'a> {
 /// What a start is judged by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub(super) enum Until {
-    /// The first bytes that it writes, to whatever descriptor but standard error; else its end.
+    /// The first bytes that it writes to a descriptor other than standard error; else its end.
     Output,
     /// Its end.
     Exit,
@@ -49,7 +49,7 @@ impl Start<'_> {
         Ok(command)
     }
 
-    /// How long a start takes that nobody watches.
+    /// The time that a start takes without a tracer.
     pub(super) fn time(&self, snapshot: &Path) -> io::Result<Duration> {
         let mut command = self.command(snapshot)?;
         command.stdout(Stdio::piped());
@@ -67,17 +67,17 @@ impl Start<'_> {
     }
 }
 
-/// What one run has written, and how it ended.
+/// The pages that one run has written, and how it ended.
 #[derive(Debug)]
 pub(super) struct Recorded {
     /// Page addresses.
     pub(super) written: BTreeSet<u64>,
-    /// Exit status, or 128 + signal; nothing where the time was up.
+    /// Exit status, or 128 + signal; `None` where the time was up.
     pub(super) status: Option<i32>,
 }
 
-/// Runs `snapshot` once under ptrace. Where the program has not ended after `timeout`, what it has written by then counts,
-/// and it is killed.
+/// Runs `snapshot` once under ptrace. A program that has not ended after `timeout` is killed, and the pages that it has
+/// written by then count.
 pub(super) fn run(start: &Start<'_>, snapshot: &Path, plan: &Plan<'_>, timeout: Duration) -> io::Result<Recorded> {
     let mut command = start.command(snapshot)?;
     // SAFETY: one system call between fork and execve.
@@ -131,7 +131,7 @@ pub(super) fn run(start: &Start<'_>, snapshot: &Path, plan: &Plan<'_>, timeout: 
     Ok(Recorded { written, status: (!cut).then_some(status) })
 }
 
-/// Whether the tracee is about to write something that is none of its complaints.
+/// Whether the tracee is about to write to another descriptor than standard error.
 fn is_output(pid: i32) -> io::Result<bool> {
     const WRITES: [i64; 7] = [
         libc::SYS_write,

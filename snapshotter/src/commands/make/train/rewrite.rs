@@ -1,4 +1,4 @@
-//! The same snapshot with other operations: tables grow, so the page runs move. Nothing of the pages is looked at.
+//! The same snapshot with other operations: tables grow, so the page runs move. The content of pages is not read.
 
 use crate::commands::examine::source::{ExamineError, Snapshot};
 use crate::dump::{VerifyError, verify};
@@ -21,7 +21,7 @@ pub(super) enum RewriteError {
     Read(#[from] ExamineError),
     #[error(transparent)]
     Store(#[from] StoreError),
-    #[error("its program headers are not laid out as ours; make the snapshot again")]
+    #[error("its program headers are not laid out as this version does; make the snapshot again")]
     Layout,
     #[error(transparent)]
     Verify(#[from] VerifyError),
