@@ -1,4 +1,4 @@
-//! Socket addresses: what `--bind` and LISTEN_FDNAMES say, and how an address is shown.
+//! Socket addresses: those of `--bind` and LISTEN_FDNAMES, and their text form.
 
 use crate::runtime::print::Text;
 use core::fmt;
@@ -18,7 +18,7 @@ pub struct Address {
 }
 
 impl Address {
-    /// The bytes that the kernel takes.
+    /// The bytes of the address as the kernel expects them.
     pub fn bytes(&self) -> &[u8] {
         self.bytes.get(..usize::from(self.len)).unwrap_or_default()
     }
@@ -63,7 +63,7 @@ impl Address {
         }
     }
 
-    /// Somewhere that only this machine reaches, in the family of `bytes`: where sockets go that no `--bind` is left for.
+    /// An address that only this machine reaches, in the family of `bytes`: for sockets that no `--bind` is left for.
     pub fn aside(bytes: &[u8]) -> Option<Self> {
         match parse(bytes) {
             Known::Inet(IpAddr::V4(_), _) => Some(Address::inet(Ipv4Addr::LOCALHOST.into(), 0)),
@@ -72,7 +72,7 @@ impl Address {
         }
     }
 
-    /// An IPv4 address as an IPv6 socket takes it.
+    /// An IPv4 address in the form of an IPv6 socket.
     pub fn mapped(&self) -> Option<Self> {
         match parse(self.bytes()) {
             Known::Inet(IpAddr::V4(ip), port) => Some(Address::inet(ip.to_ipv6_mapped().into(), port)),
@@ -169,7 +169,7 @@ impl Spec {
         }
     }
 
-    /// Whether a socket bound to `bytes` is meant.
+    /// Whether it names a socket bound to `bytes`.
     pub fn matches(&self, bytes: &[u8]) -> bool {
         match (self, parse(bytes)) {
             (Spec::Port(port), Known::Inet(_, of)) => *port == of,
@@ -216,7 +216,7 @@ impl Binds {
         Self::parse(text).is_some()
     }
 
-    /// Adds `OLD=NEW`; false where that is none, or too many.
+    /// Adds `OLD=NEW`; false where the text has another form or the list is full.
     pub fn add(&mut self, text: &[u8]) -> bool {
         let Some(pair) = Self::parse(text) else { return false };
         let Some(slot) = self.list.get_mut(self.count) else { return false };

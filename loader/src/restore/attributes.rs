@@ -1,7 +1,7 @@
 //! Attributes that the program has changed: limits, `prctl` settings, scheduling, names, session.
 //!
-//! They come at three moments: before the threads are made, which inherit most of them; per thread; and at the very
-//! end those that would hinder the restore itself (limits, a process that is not dumpable, memory that denies
+//! The loader sets them at three moments: before it makes the threads, which inherit most of them; per thread; and at
+//! the very end those that would hinder the restore itself (limits, a process that is not dumpable, memory that denies
 //! executable pages).
 
 use super::RestoreError;
@@ -53,7 +53,7 @@ pub(super) fn raise_limits(plan: &Plan<'_>) {
     }
 }
 
-/// What threads inherit, and what is the process's own.
+/// Sets the attributes that threads inherit, and those of the process.
 ///
 /// # Safety
 /// All mappings are made.
@@ -61,7 +61,7 @@ pub(super) unsafe fn early<'a>(plan: &Plan<'a>) -> Result<(), RestoreError<'a>> 
     for setting in plan.settings.iter().filter(|setting| !is_late(setting)) {
         let Setting { kind, which, a, b } = *setting;
         match kind {
-            // Merging equal pages is the one option here that needs a capability and is mere advice.
+            // Merging equal pages needs a capability, and is only advice: the one such option here.
             SETTING_PRCTL if which == PR_SET_MEMORY_MERGE => {
                 // SAFETY: integers only.
                 let _ = unsafe { sys::prctl(which, a, b, 0, 0) };
@@ -98,10 +98,10 @@ pub(super) unsafe fn early<'a>(plan: &Plan<'a>) -> Result<(), RestoreError<'a>> 
     Ok(())
 }
 
-/// What would be in the way of the restore.
+/// Sets the attributes that would hinder the restore.
 ///
 /// # Safety
-/// Nothing is left to be done but the jump.
+/// The jump is the only step left.
 pub(super) unsafe fn late<'a>(plan: &Plan<'a>) -> Result<(), RestoreError<'a>> {
     for setting in plan.settings.iter().filter(|setting| is_late(setting)) {
         let Setting { kind, which, a, b } = *setting;
@@ -114,7 +114,7 @@ pub(super) unsafe fn late<'a>(plan: &Plan<'a>) -> Result<(), RestoreError<'a>> {
             unsafe { sys::prctl(which, a, b, 0, 0) }
                 .map_err(|errno| RestoreError::Attribute("prctl option", which, errno))?;
         } else if set_limit(which, [a, b]).is_err() {
-            // Not allowed to raise the hard limit: keep it, and bring the soft one as near as it goes.
+            // Without the right to raise the hard limit: keep it, and set the soft one to the lower of both.
             let hard = limit(which)[1].min(b);
             set_limit(which, [a.min(hard), hard])
                 .map_err(|errno| RestoreError::Attribute("setrlimit of resource", which, errno))?;
@@ -134,7 +134,8 @@ fn set_sid() {
     }
 }
 
-/// What a new thread inherits from its maker: set to the next thread's before it is made, to the main thread's last.
+/// Sets the attributes that a new thread inherits from its maker: to the next thread's before it is made, to the main
+/// thread's last.
 #[derive(Debug)]
 pub(super) struct Inherited {
     comm: [u8; 16],
@@ -156,8 +157,7 @@ impl Inherited {
         }
         if self.timer_slack != thread.timer_slack {
             self.timer_slack = thread.timer_slack;
-            // 0 stands for the default: what the starter had.
-            // SAFETY: integers only.
+            // 0 stands for the default: the starter's value. SAFETY: integers only.
             let _ = unsafe { sys::prctl(PR_SET_TIMERSLACK, u64::from(self.timer_slack), 0, 0, 0) };
         }
     }
@@ -165,8 +165,8 @@ impl Inherited {
 
 /// Lets the thread `tid`, which has its starter's CPUs, run on those of them that are in `wanted`.
 ///
-/// A starter that restricts the program (a container, taskset) is obeyed as by a program that it executes, which inherits its
-/// mask. If none of the CPUs is left, that mask stays.
+/// The mask of a starter that restricts the program (a container, taskset) limits an instance, as it limits a program
+/// that the starter executes. If none of the CPUs is left, that mask stays.
 #[cold]
 #[inline(never)]
 fn restrict(tid: u64, wanted: &[u8]) {
@@ -203,7 +203,7 @@ pub(super) unsafe fn thread<'a>(plan: &Plan<'a>, index: usize, tid: u32) -> Resu
         call(nr::SCHED_SETSCHEDULER, [tid, u64::from(policy), &raw const priority as u64, 0, 0, 0])
             .map_err(|errno| RestoreError::Attribute("scheduling policy", policy & !SCHED_RESET_ON_FORK, errno))?;
         if priority == 0 {
-            // Lowering it below the starter's needs a right that the starter may lack: it is then left alone.
+            // Lowering it below the starter's needs a right that the starter may lack: it then stays as it is.
             let _ = call(nr::SETPRIORITY, [PRIO_PROCESS, tid, i64::from(thread.nice as i32) as u64, 0, 0, 0]);
         }
     }

@@ -68,7 +68,7 @@ pub(super) unsafe fn map<'a>(plan: &Plan<'a>, sources: &Sources<'_>) -> Result<(
                     };
                     match op.flags & OP_DROPPABLE {
                         0 => map(sharing),
-                        // Before Linux 6.11 there is no such type. Memory that is never emptied serves as well.
+                        // Before Linux 6.11 there is no such type. Memory that is never emptied does, too.
                         _ => map(sys::MAP_DROPPABLE).or_else(|_| map(sys::MAP_PRIVATE)),
                     }
                     .map_err(|errno| error("mmap", op, errno))?;
@@ -83,8 +83,8 @@ pub(super) unsafe fn map<'a>(plan: &Plan<'a>, sources: &Sources<'_>) -> Result<(
     Ok(())
 }
 
-/// Ranges of pages that the program is known to write: they are taken with one system call instead of a page fault each
-/// (and a second one for those that are read first).
+/// Ranges of pages that the program will write, by its training: one system call populates them instead of a page fault
+/// each (and a second one for those that are read first).
 struct Ahead {
     /// As `struct iovec`.
     ranges: [[u64; 2]; Self::MAX],
@@ -108,7 +108,7 @@ impl Ahead {
         }
     }
 
-    /// Failures cost time later, nothing else.
+    /// A failure only costs time later.
     #[inline(never)]
     fn populate(&mut self) {
         /// This process itself, where a pidfd is expected.
@@ -121,8 +121,9 @@ impl Ahead {
         }
         // SAFETY: populating changes no content; ranges of mappings that the plan itself made.
         unsafe {
-            // Symptom: EBADF or EINVAL. Before Linux 6.14 there is no PIDFD_SELF, and process_madvise takes less advice.
-            // So there is a call for each range then, which is still less than the faults. Goes when 6.14 is the oldest.
+            // Symptom: EBADF or EINVAL. Before Linux 6.14 there is no PIDFD_SELF, and process_madvise takes less
+            // advice. So there is a call for each range then, which is still less than the faults. Goes when 6.14 is
+            // the oldest.
             if sys::raw(nr::PROCESS_MADVISE, args).is_err() {
                 for [addr, len] in ranges {
                     let _ = sys::madvise(*addr, *len, MADV_POPULATE_WRITE);
@@ -146,7 +147,7 @@ unsafe fn read<'a>(fd: i32, op: &Op) -> Result<(), RestoreError<'a>> {
     Ok(())
 }
 
-/// Maps what the descriptors stand for, once they are there.
+/// Maps the files of descriptors, once those are restored.
 ///
 /// # Safety
 /// As [`map`]; all descriptors have been restored.
@@ -165,7 +166,7 @@ const MADV_DONTFORK: u64 = 10;
 const MADV_WIPEONFORK: u64 = 18;
 const MADV_GUARD_INSTALL: u64 = 102;
 
-/// What must come after the last write: protections, advice, locks.
+/// Sets everything that must come after the last write: protections, advice, locks.
 ///
 /// # Safety
 /// No patch is pending.
@@ -181,7 +182,7 @@ pub(super) unsafe fn protect<'a>(plan: &Plan<'a>) -> Result<(), RestoreError<'a>
                 OP_ADVISE if matches!(op.offset, MADV_DONTFORK | MADV_WIPEONFORK | MADV_GUARD_INSTALL) => {
                     sys::madvise(op.addr, op.len, op.offset).map_err(|errno| error("madvise", op, errno))?;
                 }
-                // Other advice is advice: a kernel that does not know it runs the program all the same.
+                // Other advice may fail: a kernel that does not know it runs the program, too.
                 OP_ADVISE if !op.populates() => drop(sys::madvise(op.addr, op.len, op.offset)),
                 OP_LOCK => {
                     sys::mlock2(op.addr, op.len, op.offset).map_err(|errno| error("mlock", op, errno))?;

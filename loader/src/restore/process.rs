@@ -1,4 +1,4 @@
-//! What the kernel keeps per process and every restore sets: memory layout, working directory, umask; and the executable.
+//! Restores the state per process that every snapshot has: memory layout, working directory, umask; and the executable.
 
 use super::RestoreError;
 use super::instance::Vectors;
@@ -10,7 +10,7 @@ use snapfn_format::snap::*;
 /// The memory layout that /proc shows; its executable stays.
 pub(super) fn layout(plan: &Plan<'_>, vectors: &Vectors) -> MmMap {
     let p = &plan.header.process;
-    // A title that the program has written over its own strings is what others see.
+    // A title that the program has written over its own strings is visible in /proc.
     let titled = |kind| plan.settings.iter().find(|setting| setting.kind == kind).map(|setting| (setting.a, setting.b));
     let (arg_start, arg_end) = titled(SETTING_ARGUMENTS).unwrap_or((vectors.arg_start, vectors.arg_end));
     let (env_start, env_end) = titled(SETTING_ENVIRONMENT).unwrap_or((vectors.env_start, vectors.env_end));
@@ -49,11 +49,12 @@ pub(super) unsafe fn apply<'a>(plan: &Plan<'a>, vectors: &Vectors) -> Result<(),
     Ok(())
 }
 
-/// The program's own file, where an instance can have it as /proc/self/exe and the program asks for that: open, and at a number
-/// that the program does not have.
+/// The program's own file, where an instance can have it as /proc/self/exe and the program asks for that: open, and at
+/// a number that the program does not have.
 ///
-/// The kernel lets a process change that link with CAP_CHECKPOINT_RESTORE (Linux 5.9) or CAP_SYS_ADMIN in its user namespace.
-/// Any other instance keeps the loader's, and so does one whose page of stubs is too old to have the one at `stub`.
+/// The kernel lets a process change that link with CAP_CHECKPOINT_RESTORE (Linux 5.9) or CAP_SYS_ADMIN in its user
+/// namespace. Any other instance keeps the loader's, and so does one whose page of stubs is too old to have the one at
+/// `stub`.
 ///
 /// # Safety
 /// The plan's image is mapped.

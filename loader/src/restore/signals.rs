@@ -23,7 +23,7 @@ const CODE: usize = 8;
 const PID: usize = 16;
 const UID: usize = 20;
 
-/// Dispositions that are not what the starter's are.
+/// Sets dispositions that differ from the starter's.
 ///
 /// # Safety
 /// All signals are blocked until the frames are loaded.
@@ -41,7 +41,7 @@ fn word(info: &[u8; 128], at: usize) -> i32 {
     info.get(at..at + 4).and_then(|bytes| bytes.try_into().ok()).map_or(0, i32::from_le_bytes)
 }
 
-/// Queues what was pending, in order. What the program had sent to itself names its new PID as the sender.
+/// Queues the pending signals, in order. Those that the program had sent to itself name its new PID as the sender.
 ///
 /// A process may send any siginfo to itself, but a thread to another one only codes below 0 other than SI_TKILL; that
 /// one `tgkill` makes (the snapshotter refuses the rest).

@@ -7,7 +7,8 @@ use snapfn_format::snap::*;
 
 const SECOND: u64 = 1_000_000_000;
 const SIGEV_THREAD_ID: u32 = 4;
-/// Without PR_TIMER_CREATE_RESTORE_IDS, IDs are counted up from 0 in a fresh process: timers are made and deleted until the wanted one comes.
+/// Without PR_TIMER_CREATE_RESTORE_IDS, IDs count up from 0 in a fresh process: this makes and deletes timers until the
+/// wanted ID comes.
 const MAX_ATTEMPTS: u32 = 1 << 17;
 
 fn call(number: usize, args: [u64; 6]) -> sys::Result<usize> {

@@ -143,7 +143,7 @@ pub(super) fn remove_watch(number: i32, watch: u64) -> Result<()> {
     call(nr::INOTIFY_RM_WATCH, [fd(number), watch, 0, 0, 0, 0]).map(drop)
 }
 
-/// Reads whatever there is to be read without waiting.
+/// Reads all that can be read without waiting.
 pub(super) fn drain(number: i32) {
     let mut buffer = [0u8; 4096];
     while let Ok(1..) = call(nr::READ, [fd(number), buffer.as_mut_ptr() as u64, buffer.len() as u64, 0, 0, 0]) {}
@@ -206,7 +206,7 @@ pub(super) fn shutdown(number: i32, how: u64) -> Result<()> {
     call(nr::SHUTDOWN, [fd(number), how, 0, 0, 0, 0]).map(drop)
 }
 
-/// Sends one message with the descriptors `rights`: how many bytes of a stream went.
+/// Sends one message with the descriptors `rights`; returns how many bytes of a stream it has sent.
 pub(super) fn send(number: i32, data: &[u8], rights: impl Iterator<Item = i32>) -> Result<usize> {
     let mut control = [0u64; 2 + RIGHTS_MAX.div_ceil(2)];
     let mut count = 0;
@@ -246,7 +246,7 @@ pub(super) fn own_pid() -> u64 {
     call(nr::GETPID, [0; 6]).unwrap_or(0) as u64
 }
 
-/// The soft limit of open files becomes `soft`, or the hard one; what it was.
+/// Sets the soft limit of open files to `soft`, or to the hard one; returns the earlier one.
 pub(super) fn file_limit(soft: Option<u64>) -> u64 {
     const RLIMIT_NOFILE: u64 = 7;
     let mut limit = [0u64; 2];

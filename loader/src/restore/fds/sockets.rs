@@ -1,8 +1,8 @@
-//! Sockets without a peer: where they are bound is the starter's to say.
+//! Sockets without a peer: the starter may choose their addresses.
 //!
-//! In this order: a socket that the starter hands in (LISTEN_FDS), `--bind`, the address at the snapshot. Where several
-//! sockets match one `--bind` (a server that listens on IPv4 and IPv6), the first one of the new address's family gets
-//! it; the others go to a free port of the loopback address, since two can't share one address.
+//! The first of these that exists counts: a socket that the starter passes (LISTEN_FDS), `--bind`, the address at the
+//! snapshot. Where several sockets match one `--bind` (a server that listens on IPv4 and IPv6), the first one of the
+//! new address's family gets it; the others get a free port of the loopback address, since two can't share one address.
 
 use super::super::RestoreError;
 use super::{Context, calls, unix_file};
@@ -103,7 +103,7 @@ fn choose(plan: &Plan<'_>, binds: Option<&Binds>, index: usize) -> Choice {
     }
 }
 
-/// Finds the sockets of the starter that stand for sockets of the plan, and takes them out of the way.
+/// Finds the sockets of the starter that stand for sockets of the plan, and moves them to other numbers.
 pub(super) fn take_handed<'a>(context: &Context<'a, '_>, initial: &InitialStack) -> Result<Handed, RestoreError<'a>> {
     let mut handed = Handed::NONE;
     let number = |name: &[u8]| core::str::from_utf8(initial.getenv(name)?).ok()?.parse::<u32>().ok();
@@ -156,7 +156,7 @@ pub(super) fn take_handed<'a>(context: &Context<'a, '_>, initial: &InitialStack)
     }
     for name in [b"LISTEN_PID" as &[u8], b"LISTEN_FDS", b"LISTEN_FDNAMES"] {
         if let Some(value) = initial.getenv(name) {
-            // They are not for the program, whose descriptors from 3 on are others.
+            // The variables are not for the program, whose descriptors from 3 on are others.
             let start = value.as_ptr() as u64 - name.len() as u64 - 1;
             // SAFETY: the first letter of a string of this process's own environment.
             unsafe { memory::write_bytes(start, b"_") };
@@ -166,7 +166,7 @@ pub(super) fn take_handed<'a>(context: &Context<'a, '_>, initial: &InitialStack)
 }
 
 impl<'a> Context<'a, '_> {
-    /// Makes a socket of that family, type and protocol, or takes the one that the starter hands in.
+    /// Makes a socket of that family, type and protocol, or uses the one that the starter passes.
     pub(super) fn socket(
         &self,
         index: usize,

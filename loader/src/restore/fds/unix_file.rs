@@ -1,5 +1,5 @@
-//! Unix sockets with a name in the file system. Whoever may write to the directory can exchange names at any moment, so
-//! what is done to a file is done to an open one, or to an entry of an open directory.
+//! Unix sockets with a name in the file system. Any user who may write to the directory can exchange names at any
+//! moment, so this module changes only open files, or entries of an open directory.
 
 use super::calls;
 use crate::restore::address;
@@ -9,13 +9,13 @@ use core::ffi::CStr;
 const AF_UNIX: u64 = 1;
 const S_IFMT: u32 = 0o170000;
 const S_IFSOCK: u32 = 0o140000;
-/// Mode of a new socket, which `bind` takes for the file, less the umask.
+/// Mode of a new socket, which `bind` uses for the file, less the umask.
 const SOCKET_MODE: u64 = 0o777;
-/// Opens a name, whatever it stands for, without any effect on that.
+/// Opens a name without any effect on the file behind it.
 const LOOK: u32 = sys::O_PATH | sys::O_NOFOLLOW | sys::O_CLOEXEC;
 
-/// Binds `socket` to `at`, where it gets `mode` (0: that of the umask). A file that is left over there from a socket of
-/// this user is replaced.
+/// Binds `socket` to `at`, where it gets `mode` (0: that of the umask). It replaces a file that is left there from a
+/// socket of this user.
 pub(super) fn bind(socket: i32, kind: u64, at: &[u8], mode: u64) -> sys::Result<()> {
     let Some(name) = address::unix_path(at) else { return calls::bind(socket, at) };
     let result = with_mode(socket, mode, || calls::bind(socket, at));
@@ -25,7 +25,7 @@ pub(super) fn bind(socket: i32, kind: u64, at: &[u8], mode: u64) -> sys::Result<
     result
 }
 
-/// The mode is set before the file has a name: afterwards the name might stand for another file.
+/// The mode is set before the file has a name: later the name might mean another file.
 fn with_mode(socket: i32, mode: u64, bind: impl FnOnce() -> sys::Result<()>) -> sys::Result<()> {
     if mode == 0 {
         return bind();
@@ -34,15 +34,15 @@ fn with_mode(socket: i32, mode: u64, bind: impl FnOnce() -> sys::Result<()>) -> 
     let umask = sys::umask(0);
     let result = bind();
     sys::umask(umask);
-    // That of the descriptor is as it was: only the file's has been asked for.
+    // The descriptor's mode is as before: only the file's was to change.
     calls::set_mode(socket, SOCKET_MODE).and(result)
 }
 
-/// Removes the file of a socket of this user that nobody serves any more. Whatever else has that name stays, and so does
-/// another user's socket.
+/// Removes the file of a socket of this user that no process serves any more. Any other file of that name stays, and so
+/// does another user's socket.
 ///
-/// The entry is removed from the directory that was opened. Who can exchange it at the last moment may remove it as well,
-/// and where only owners may (sticky), he cannot exchange what is this user's.
+/// The entry is removed from the directory that was opened. A user who can exchange it at the last moment may remove it
+/// as well. Where only owners may (sticky), other users cannot exchange this user's file.
 fn remove_stale(kind: u64, name: &[u8]) -> sys::Result<bool> {
     let mut path = [0u8; address::ADDRESS_MAX];
     let Some(slot) = path.get_mut(..name.len()) else { return Ok(false) };
@@ -74,7 +74,7 @@ fn is_ours(stat: Stat) -> bool {
     stat.mode & S_IFMT == S_IFSOCK && stat.uid == sys::geteuid()
 }
 
-/// Whether nobody serves the socket whose file is open.
+/// Whether no process serves the socket whose file is open.
 fn is_refused(kind: u64, file: i32) -> bool {
     let Ok(probe) = calls::socket(AF_UNIX, kind, 0) else { return false };
     let answer = calls::with_proc_path(file, |path| {

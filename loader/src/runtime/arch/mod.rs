@@ -1,5 +1,5 @@
-//! The instructions of this architecture: system calls, threads, signal frames, the jump into the program, probes of the CPU.
-//! What they have in common with files is in `snapfn_format::arch`.
+//! The instructions of this architecture: system calls, threads, signal frames, the jump into the program, probes of
+//! the CPU. `snapfn_format::arch` has the definitions that files contain, too.
 #![allow(unsafe_code)] // instructions
 
 #[cfg(target_arch = "x86_64")]

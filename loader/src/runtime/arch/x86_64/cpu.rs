@@ -1,9 +1,9 @@
-//! Whether this host can run what the snapshot's code was selected for, without `CPUID`.
+//! Checks without `CPUID` whether this host has the CPU features that the snapshot's code was selected for.
 //!
-//! `CPUID` traps in a virtual machine (several microseconds each), so features are tried instead: one instruction
-//! each, with a SIGILL handler that goes on behind it. That takes two system calls for the handler and nothing that
-//! could be stale: no file, no record of an earlier check, also after a virtual machine has moved to another CPU.
-//! Where a hypervisor only hides a feature from `CPUID`, the instruction works, and so does the snapshot.
+//! `CPUID` traps in a virtual machine (several microseconds each), so this module tries features instead: one
+//! instruction each, with a SIGILL handler that goes on behind it. That needs two system calls for the handler, and no
+//! file or record of an earlier check, which could be stale after a virtual machine has moved to another CPU. Where a
+//! hypervisor only hides a feature from `CPUID`, the instruction works, and so does the snapshot.
 #![allow(unsafe_code)] // executes instructions that the CPU may not have, installs a signal handler
 
 use super::{nr, xcr0};
@@ -51,7 +51,7 @@ impl fmt::Display for Unfit {
     }
 }
 
-/// SIGILL at a probe: on with the address in r8.
+/// SIGILL at a probe: goes on at the address in r8.
 #[unsafe(naked)]
 extern "C" fn go_on() {
     // rdx is the ucontext; its registers begin at 40 with r8, rip is the 17th.
@@ -88,7 +88,7 @@ macro_rules! runs {
     }};
 }
 
-/// Tries feature `number`. Features that are only a hint are not asked for.
+/// Tries feature `number`. Features that are only a hint are not tried.
 fn has(number: u8, area: &mut Area) -> bool {
     match number {
         0 => runs!(area, "haddps xmm0, xmm0"),
@@ -104,14 +104,14 @@ fn has(number: u8, area: &mut Area) -> bool {
         XSAVE => runs!(area, "xor ecx, ecx", "xgetbv"),
         11 => runs!(area, "vmovaps xmm0, xmm0"),
         12 => runs!(area, "vcvtph2ps xmm0, xmm0"),
-        // Slow where they are there (up to a microsecond), so they are taken for granted here: a program falls back on
-        // getrandom where they fail. `create` and `check` look at CPUID.
+        // They are slow where they exist (up to a microsecond), so the loader assumes them: a program falls back on
+        // getrandom where they fail. `create` and `check` read CPUID.
         13 | 19 => true,
         14 => runs!(area, "vfmadd132ss xmm0, xmm0, xmm0"),
         15 => runs!(area, "andn eax, eax, eax"),
         16 => runs!(area, "vpbroadcastd xmm0, xmm0"),
         17 => runs!(area, "rorx eax, eax, 1"),
-        // An older CPU takes it for bsr, which gives the index of the highest bit instead.
+        // An older CPU executes it as bsr, which gives the index of the highest bit instead.
         18 => runs!(area, "mov eax, 1", "lzcnt ecx, eax", "cmp ecx, 31", "jne 4f"),
         20 => runs!(area, "adcx eax, ecx"),
         21 => runs!(area, "sha256msg1 xmm0, xmm0"),
@@ -153,7 +153,7 @@ pub fn check(plan: &Plan<'_>) -> Result<(), Unfit> {
     let result = examine(plan);
     if installed {
         let ours = &mut [0; 4];
-        // SAFETY: what was there before: the default, or to ignore the signal.
+        // SAFETY: this is the earlier disposition: the default, or to ignore the signal.
         let _ = unsafe { sigaction(SIGILL, &before, ours) };
     }
     result
@@ -161,7 +161,7 @@ pub fn check(plan: &Plan<'_>) -> Result<(), Unfit> {
 
 fn examine(plan: &Plan<'_>) -> Result<(), Unfit> {
     let area = &mut Area(MaybeUninit::uninit());
-    // SAFETY: the instruction has just been seen to work.
+    // SAFETY: the instruction has just worked.
     let xcr0 = if has(XSAVE, area) { unsafe { xcr0() } } else { xstate::LEGACY };
     if let Some(needs) = plan.needs {
         let mut missing = FeatureSet::default();
@@ -180,17 +180,17 @@ fn examine(plan: &Plan<'_>) -> Result<(), Unfit> {
     misfit.map_or(Ok(()), |misfit| Err(Unfit::Other(misfit)))
 }
 
-/// Whether this CPU has register state `component`, which is enabled, at `place` of an XSAVE area: it is told to save that
-/// component and nothing else.
+/// Whether this CPU has register state `component`, which is enabled, at `place` of an XSAVE area: the CPU saves only
+/// that component.
 fn lies(component: u32, place: u32) -> bool {
-    /// More than any CPU's area has; what is there could then lie at any place of it.
+    /// This is more than any CPU's area has, so a component could lie at any place of it.
     const ROOM: u32 = 32 << 10;
-    // What is saved may happen to be what was there, but not both times.
+    // The saved bytes may equal the earlier ones by chance, but not both times.
     place <= ROOM - 8
         && [0x5a5a_5a5a, 0xa5a5_a5a5].into_iter().any(|fill: u32| {
             let (before, at): (u32, u32);
-            // SAFETY: the area lies below everything on the stack that is in use, and an assembler block may use the stack; the
-            // kernel extends it there. The CPU has XSAVE, and only writes to the area.
+            // SAFETY: the area lies below everything on the stack that is in use, and an assembler block may use the
+            // stack; the kernel extends it there. The CPU has XSAVE, and only writes to the area.
             unsafe {
                 asm!(
                     "lea rdi, [rsp - 128 - {room}]",

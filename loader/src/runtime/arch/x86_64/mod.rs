@@ -87,7 +87,7 @@ pub unsafe fn xcr0() -> u64 {
     u64::from(high) << 32 | u64::from(low)
 }
 
-/// What a new thread needs besides its frame; passed in registers that `clone` keeps.
+/// Values that a new thread needs besides its frame, in registers that `clone` keeps.
 #[derive(Clone, Copy, Debug)]
 pub struct ThreadStart {
     /// Address of [`snapfn_format::snap::resident::STUB_CLONE`].
@@ -170,7 +170,7 @@ pub fn timestamp() -> u64 {
 /// `path`, `argv` and `envp` as `execve` wants them; `stamp` is writable.
 pub unsafe fn spawn_exec(path: u64, argv: u64, envp: u64, stamp: u64) -> crate::runtime::sys::Result<u32> {
     let result: usize;
-    // SAFETY: the child shares this stack and does not touch it: everything it needs is in registers.
+    // SAFETY: the child shares this stack and does not touch it: all that it needs is in registers.
     unsafe {
         asm!(
             "syscall",
@@ -208,8 +208,8 @@ pub unsafe fn spawn_exec(path: u64, argv: u64, envp: u64, stamp: u64) -> crate::
     crate::runtime::sys::check(result).map(|pid| pid as u32)
 }
 
-/// Jumps to the resident stub that unmaps `[base, base + len)` (the loader) and loads the frame at `sp - 8`. The stub that
-/// takes a time stamp puts it to `stamp`.
+/// Jumps to the resident stub that unmaps `[base, base + len)` (the loader) and loads the frame at `sp - 8`. The stub
+/// that reads a time stamp writes it to `stamp`.
 ///
 /// # Safety
 /// The frame must be complete; nothing of the loader is used afterwards.
@@ -229,7 +229,8 @@ pub unsafe fn finish(stub: u64, sp: u64, base: u64, len: u64, stamp: u64) -> ! {
     }
 }
 
-/// As [`finish`], through the stub that also makes `exe_fd` of `map` the process's executable, closes it, and opens the gate.
+/// As [`finish`], through the stub that also makes `exe_fd` of `map` the process's executable, closes it, and opens the
+/// gate.
 ///
 /// # Safety
 /// As [`finish`]; `map` lies in memory that stays.
