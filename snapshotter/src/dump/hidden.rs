@@ -194,11 +194,16 @@ fn has_own_terminal(pid: Tid) -> bool {
 
 /// Where memory has a policy of its own, as /proc/PID/numa_maps tells.
 fn bound_memory(pid: Tid) -> Vec<String> {
-    let text = fs::read_to_string(format!("/proc/{pid}/numa_maps")).unwrap_or_default();
+    bound_ranges(&fs::read_to_string(format!("/proc/{pid}/numa_maps")).unwrap_or_default())
+}
+
+/// The ranges of a numa_maps file whose policy matters. OpenBLAS asks for `local`, which is where a process without any
+/// policy gets its memory, too.
+fn bound_ranges(text: &str) -> Vec<String> {
     let bound = |line: &str| {
         let mut words = line.split_whitespace();
         let (address, policy) = (words.next()?, words.next()?);
-        (policy != "default").then(|| address.to_owned())
+        (!matches!(policy, "default" | "local")).then(|| address.to_owned())
     };
     text.lines().filter_map(bound).collect()
 }
@@ -251,5 +256,17 @@ fn same(a: Tid, b: Tid, kind: i32) -> Option<bool> {
         0 => Some(true),
         1.. => Some(false),
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn memory_is_bound_unless_its_policy_is_where_a_process_gets_memory_anyway() {
+        let maps =
+            "7f027dfff000 default\n7f027e800000 local anon=3\n7f028631c000 bind:0 anon=1\n7f0286320000 prefer:0\n";
+        assert_eq!(bound_ranges(maps), ["7f028631c000", "7f0286320000"]);
     }
 }
