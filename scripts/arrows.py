@@ -20,7 +20,7 @@ GROUPS = [
     ["snapfn-store", "snapfn-split", "snapfn-host"],
     ["snapfn", "snapfn-registry", "snapfn-image", "snapfn-scan"],
     ["snapfn-distribution", "snapfn-capi"],
-    ["snapfn-loader", "snapshotter", "snapcc", "snaprepo"],
+    ["snapfn-loader", "snapshotter", "snapcc", "snaprepo", "snapfn-launcher"],
     ["snapfn-testkit", "snapfn-kernel-tests", "snapfn-tests", "snapfn-bench"],
 ]
 # Packages that the tests of any package may also use.

@@ -123,6 +123,6 @@ is_new_enough() {
 
 # Builds the programs in release mode. The C++ driver is a link to the C driver, which checks its own name.
 build_release() {
-    cargo build --release --locked -p snapfn-loader -p snapshotter -p snapcc -p snaprepo -p snapfn -p snapfn-capi || return
+    cargo build --release --locked -p snapfn-loader -p snapshotter -p snapcc -p snaprepo -p snapfn -p snapfn-capi -p snapfn-launcher || return
     ln -sfn snapcc "$bin/snapc++"
 }

@@ -1,4 +1,5 @@
-//! The Python package: in an instance, the standard streams and the end of a program are those of an ordinary run.
+//! The Python package: in an instance, the standard streams and the end of a program are those of an ordinary run; and
+//! `snapfn run` gives what an ordinary run gives, whatever has changed since the snapshot was made.
 #![allow(clippy::unwrap_used)] // a test fails by panicking
 
 use std::collections::BTreeMap;
@@ -141,4 +142,215 @@ fn hooks_run_before_the_snapshot_and_after_a_restore() {
         let (text, _) = program.run(&format!("TZ={zone} $P"), false);
         assert_eq!(text, format!("exit status: 0\nbefore:\nafter:\nzone {hours}\n"));
     }
+}
+
+/// A program in a virtual environment of its own, for `snapfn run`.
+struct Installed {
+    workspace: Workspace,
+    python: PathBuf,
+}
+
+impl Installed {
+    /// None where this machine has no Python.
+    fn new() -> Option<Self> {
+        if !has_python() {
+            return None;
+        }
+        let workspace = Workspace::new();
+        let environment = workspace.work().join("venv");
+        let made = Command::new(PYTHON).args(["-m", "venv", "--without-pip"]).arg(&environment).output().unwrap();
+        assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+        Some(Self { python: environment.join("bin/python3"), workspace })
+    }
+
+    fn packages(&self) -> PathBuf {
+        let mut versions = fs::read_dir(self.workspace.work().join("venv/lib")).unwrap();
+        versions.next().unwrap().unwrap().path().join("site-packages")
+    }
+
+    fn copy(&self, name: &str) {
+        fs::copy(place::tests().join("use/python").join(name), self.workspace.work().join(name)).unwrap();
+    }
+
+    /// Runs a shell command in the working directory, in which `$P` starts Python or `snapfn run`: status and output.
+    fn shell(&self, command: &str, is_snapfn: bool) -> (String, String, String) {
+        let python = self.python.display();
+        let start = match is_snapfn {
+            true => format!("{} run --make never --python {python}", place::binary("snapfn").display()),
+            false => python.to_string(),
+        };
+        self.command(command, &start)
+    }
+
+    fn command(&self, command: &str, start: &str) -> (String, String, String) {
+        let output = Command::new("sh")
+            .args(["-c", command])
+            .current_dir(self.workspace.work())
+            .env_clear()
+            .envs(self.workspace.env(&[]))
+            .env("SNAPFN_PYTHON_PACKAGE", place::root().join("python/src/snapfn"))
+            .env("PYTHONDONTWRITEBYTECODE", "1")
+            .env("HOME", self.workspace.work())
+            .env("SITE", self.packages())
+            .env("P", start)
+            .output()
+            .unwrap();
+        let print = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        (output.status.to_string(), print(&output.stdout), print(&output.stderr))
+    }
+
+    /// Makes the snapshot of a program by its first run.
+    #[track_caller]
+    fn create(&self, program: &str) {
+        let start = format!("{} create --python {}", place::binary("snapfn").display(), self.python.display());
+        let (status, _, errors) = self.command(&format!("$P {program}"), &start);
+        assert!(errors.contains("snapfn: snapshot python-"), "{status}\n{errors}");
+    }
+}
+
+/// What a program sees of its start, and how it ends, are those of an ordinary run.
+#[test]
+fn snapfn_run_is_an_ordinary_run() {
+    const TERMINAL: &str = "python3 -c 'if 1:
+        import os, pty, subprocess, sys
+        master, slave = pty.openpty()
+        os.write(master, b\"typed\\n\")
+        status = subprocess.run(sys.argv[1:], stdin=slave, stdout=slave, stderr=slave, timeout=50).returncode
+        print(status, os.read(master, 1000))' $P program.py input";
+    let Some(installed) = Installed::new() else { return };
+    installed.copy("program.py");
+    installed.create("program.py exit none");
+    installed.create("-m program exit none");
+    assert_eq!(installed.shell("$P program.py where", true).1, "snaprun\n");
+    for command in [
+        "$P program.py args 1 --x 'a b'",
+        "cd /; $P \"$OLDPWD/./program.py\"",
+        "ln -s program.py link; $P link args; rm link",
+        "$P program.py args <&-",
+        "$P program.py args >&-",
+        "echo text | $P program.py stdin",
+        "$P program.py input </dev/null",
+        TERMINAL,
+        "$P program.py raise 2>&1",
+        "$P program.py exit none",
+        "$P program.py exit text",
+        "$P program.py exit 300",
+        "$P program.py interrupt",
+        "$P program.py term",
+        "$P program.py closed | head -n 2",
+        "$P program.py full >/dev/full",
+        "TZ=UTC-5 $P program.py tz",
+        "LC_ALL=C PYTHONIOENCODING=latin1 $P program.py args",
+        "$P program.py processes",
+        "$P program.py threads",
+        "$P program.py hook",
+        "$P program.py hook 2",
+        "$P program.py pickle",
+        "$P missing.py",
+        "$P -m program args",
+    ] {
+        let ordinary = installed.shell(command, false);
+        assert_eq!(installed.shell(command, true), ordinary, "{command}");
+    }
+}
+
+/// Each change of what a snapshot was made of is noticed, a file that was only touched is not, and the result is right.
+#[test]
+fn a_stale_snapshot_is_reported_and_the_result_is_right() {
+    let Some(installed) = Installed::new() else { return };
+    let setup =
+        "cd $SITE && mkdir lib && echo 'from . import part, data' >lib/__init__.py && echo 'VALUE = 1' >lib/part.py &&
+        echo 'import os; TEXT = open(os.path.dirname(__file__) + \"/text\").read()
+try: MORE = open(os.path.expanduser(\"~/more.conf\")).read()
+except OSError: MORE = None
+MODE = os.environ.get(\"LIB_MODE\")' >lib/data.py && echo one >lib/text";
+    let (status, _, errors) = installed.shell(setup, false);
+    assert_eq!((&*status, &*errors), ("exit status: 0", ""));
+    let script = "import lib.part, lib.data, own, json\n\
+                  print(lib.part.VALUE, lib.data.TEXT, lib.data.MORE, lib.data.MODE, own.OWN, json.dumps(1))\n";
+    fs::write(installed.workspace.work().join("app.py"), script).unwrap();
+    fs::write(installed.workspace.work().join("own.py"), "OWN = 1\n").unwrap();
+    installed.create("app.py");
+
+    // What is done, whether the snapshot is stale then (None: another environment, for which there is none), how it is
+    // undone. Contents that come back make it fresh again.
+    for (change, is_stale, undo) in [
+        ("true", Some(false), "true"),
+        ("echo 'VALUE = 2' >$SITE/lib/part.py", Some(true), "echo 'VALUE = 1' >$SITE/lib/part.py"),
+        ("echo 'VALUE = 22' >$SITE/lib/part.py", Some(true), "echo 'VALUE = 1' >$SITE/lib/part.py"),
+        ("touch $SITE/lib/part.py", Some(false), "true"),
+        ("cp $SITE/lib/part.py $SITE/lib/x && mv $SITE/lib/x $SITE/lib/part.py", Some(false), "true"),
+        ("cp -r $SITE/lib $SITE/new && rm -r $SITE/lib && mv $SITE/new $SITE/lib", Some(false), "true"),
+        ("echo two >$SITE/lib/text", Some(true), "echo one >$SITE/lib/text"),
+        ("touch $SITE/lib/text", Some(false), "true"),
+        ("mkdir $SITE/lib/part && echo 'VALUE = 3' >$SITE/lib/part/__init__.py", Some(true), "rm -r $SITE/lib/part"),
+        ("echo >$SITE/other.py", Some(true), "rm $SITE/other.py"),
+        ("echo 'import sys; sys.x = 1' >$SITE/x.pth", Some(true), "rm $SITE/x.pth"),
+        ("echo more >$HOME/more.conf", Some(true), "rm $HOME/more.conf"),
+        ("echo 'x = 1' >>venv/pyvenv.cfg", Some(true), "sed -i '$d' venv/pyvenv.cfg"),
+        ("echo 'VALUE = 4' >lib.py; export X=1", Some(true), "rm lib.py"),
+        ("echo 'OWN = 2' >own.py", Some(false), "echo 'OWN = 1' >own.py"),
+        ("echo 'print(5)' >>app.py", Some(false), "sed -i '$d' app.py"),
+        ("mkdir json", Some(false), "rmdir json"),
+        ("export LIB_MODE=x", None, "true"),
+        ("export PYTHONHASHSEED=1", None, "true"),
+        ("export LC_ALL=C", None, "true"),
+        ("export OMP_NUM_THREADS=1", None, "true"),
+        ("export ANOTHER=x", Some(false), "true"),
+        ("mv $SITE/lib/text $SITE/text", Some(true), "mv $SITE/text $SITE/lib/text"),
+        ("true", Some(false), "true"),
+    ] {
+        let run =
+            |is_snapfn| installed.shell(&format!("{change}; $P app.py; status=$?; {undo}; exit $status"), is_snapfn);
+        let ((status, output, errors), ordinary) = (run(true), run(false));
+        assert_eq!((&*status, &*output), (&*ordinary.0, &*ordinary.1), "{change}");
+        assert_eq!(errors.contains("the snapshot is stale: "), is_stale == Some(true), "{change}: {errors}");
+        let quick = "import os; print(os.readlink(\"/proc/self/exe\"))";
+        let (_, exe, _) =
+            installed.shell(&format!("echo '{quick}' >>app.py; {change}; $P app.py; {undo}; sed -i '$d' app.py"), true);
+        assert_eq!(exe.contains("/snaprun"), is_stale == Some(false), "{change}: {exe}");
+    }
+}
+
+/// The first run has the snapshot made in the background. A stale one is made anew before the start if that is asked
+/// for. Commands can be installed.
+#[test]
+fn snapshots_are_made_and_renewed_by_runs() {
+    let Some(installed) = Installed::new() else { return };
+    let snapfn = place::binary("snapfn").display().to_string();
+    let python = installed.python.display().to_string();
+    let site = installed.packages();
+    let script =
+        "import os, lib\nprint(lib.VALUE, os.path.basename(os.readlink('/proc/self/exe')).rstrip('.0123456789'))\n";
+    fs::write(installed.workspace.work().join("app.py"), script).unwrap();
+    fs::write(site.join("lib.py"), "VALUE = 1\n").unwrap();
+    let run = |words: &str| installed.command(&format!("{snapfn} run {words}"), "");
+    let wait = "until grep -qs '^snapshot' $SNAPFN_STORE/python/apps/*; do sleep 0.1; done";
+
+    assert_eq!(run(&format!("--python {python} app.py")).1, "1 python\n");
+    installed.command(wait, "");
+    assert_eq!(run(&format!("--python {python} app.py")).1, "1 snaprun\n");
+    fs::write(site.join("lib.py"), "VALUE = 22\n").unwrap();
+    let (_, output, errors) = run(&format!("--python {python} --make before app.py"));
+    assert_eq!((&*output, &*errors), ("22 snaprun\n", ""));
+
+    let (_, path, errors) = installed.command(&format!("{snapfn} install --python {python} app.py bin"), "");
+    assert_eq!((&*path, &*errors), ("bin/app\n", ""));
+    assert_eq!(installed.command("cd /; \"$OLDPWD/bin/app\"", "").1, "22 snaprun\n");
+    assert!(installed.command(&format!("{snapfn} list"), "").1.contains("app.py: python-"));
+
+    // A module that no snapshot can hold: the reason is told once.
+    fs::write(site.join("bad.py"), "import mmap\nMEMORY = mmap.mmap(-1, 4096, prot=7)\n").unwrap();
+    fs::write(installed.workspace.work().join("uses.py"), "import bad\nprint('right')\n").unwrap();
+    let (_, output, errors) = installed.command(&format!("{snapfn} create --python {python} uses.py"), "");
+    assert!(output == "right\n" && errors.starts_with("snapfn: no snapshot: "), "{output}{errors}");
+    let told = run(&format!("--python {python} uses.py"));
+    assert!(told.1 == "right\n" && told.2.starts_with("snapfn: uses.py: no snapshot: "), "{told:?}");
+    assert_eq!(run(&format!("--python {python} uses.py")).2, "");
+
+    assert_eq!(
+        installed.command(&format!("{snapfn} clean"), ""),
+        ("exit status: 0".into(), String::new(), String::new())
+    );
+    assert_eq!(installed.command("find $SNAPFN_STORE -type f -not -name .lock", "").1, "");
 }

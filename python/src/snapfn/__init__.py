@@ -53,11 +53,12 @@ def register_after_restore(function, *args, **kwargs):
 on_restore = register_after_restore
 
 
-def ready():
-    """Marks the snapshot point. True in a restored instance."""
-    hooks = _protocol.HOOKS_LANGUAGE | (_protocol.HOOKS_OWN if _after_restore else 0)
-    if not _protocol.is_listened_to(hooks):
-        return _protocol.is_restored()
+def _is_listened_to():
+    return _protocol.is_listened_to(_protocol.HOOKS_LANGUAGE | (_protocol.HOOKS_OWN if _after_restore else 0))
+
+
+def _take_snapshot(take_arguments):
+    """The point itself. True in an instance, where all is new that _renew knows and the hooks have run."""
     while _before_snapshot:
         function, args, kwargs = _before_snapshot.pop()
         function(*args, **kwargs)
@@ -70,11 +71,17 @@ def ready():
         _finish.show()
         return False
     atexit.register(_finish.show)
+    take_arguments(_protocol.arguments())
     _renew.renew(before)
     _protocol.call_hooks_of_modules()
     for function, args, kwargs in _after_restore:
         function(*args, **kwargs)
     return True
+
+
+def ready():
+    """Marks the snapshot point. True in a restored instance."""
+    return _take_snapshot(_renew.take_arguments) if _is_listened_to() else _protocol.is_restored()
 
 
 def exit(code=None):

@@ -7,6 +7,7 @@ after the snapshot point, closes every file that is left, and ends.
 """
 
 import _io
+import _signal
 import atexit
 import gc
 import os
@@ -32,8 +33,8 @@ def show():
     gc.unfreeze()
 
 
-def finish(code):
-    """Ends the process with the status of `sys.exit(code)`. Returns where only the ordinary end does the right thing."""
+def finish(code, by=None):
+    """Ends the process with the status of `sys.exit(code)`, or by a signal. Returns if only the ordinary end is right."""
     if code is not None and not isinstance(code, int):
         print(code, file=sys.stderr)
         code = 1
@@ -47,6 +48,9 @@ def finish(code):
         early = [file for file in (reference() for reference in _early_files) if file is not None]
         _close(_files(gc.get_objects()) + early)
         if _flush():
+            if by is not None:
+                _signal.signal(by, _signal.SIG_DFL)
+                os.kill(os.getpid(), by)
             os._exit((code or 0) & 0xFF)
     show()  # the ordinary end reports what cannot be written
 

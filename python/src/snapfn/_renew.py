@@ -18,11 +18,22 @@ class Before:
     def __init__(self):
         self.running_loop = sys.modules["asyncio"]._get_running_loop() if "asyncio" in sys.modules else None
         self.io_encoding = os.environ.get("PYTHONIOENCODING", "")
+        self.coerced = _coerced_locale()
+
+
+def _coerced_locale():
+    """What the interpreter itself has put into the environment, where it found the C locale (PEP 538)."""
+    value = os.environ.get("LC_CTYPE")
+    with open("/proc/self/environ", "rb") as file:
+        is_given = any(entry.startswith(b"LC_CTYPE=") for entry in file.read().split(b"\0"))
+    return None if is_given else value
 
 
 def renew(before):
-    _take_arguments()
     _take_environment()
+    is_c = os.environ.get("LC_ALL") or os.environ.get("LC_CTYPE") or os.environ.get("LANG") or "C"
+    if before.coerced and is_c in ("C", "POSIX"):
+        os.environ["LC_CTYPE"] = before.coerced
     time.tzset()
     for name in ("stdin", "stdout", "stderr"):
         _renew_stream(name, before)
@@ -48,14 +59,15 @@ def reseed():
     if "uuid" in modules:
         modules["uuid"]._last_timestamp = None
     if "multiprocessing.process" in modules:
-        modules["multiprocessing.process"].current_process().authkey = os.urandom(32)
+        process = modules["multiprocessing.process"]
+        process.current_process().authkey = os.urandom(32)
 
 
-def _take_arguments():
+def take_arguments(arguments):
+    """Has a script that is started as `snaprun NAME a b` see them."""
     # How many of Python's own arguments come before sys.argv: `python3 -X dev script.py a` has three.
     original = getattr(sys, "orig_argv", sys.argv)  # Python 3.10
     before = max(len(original) - len(sys.argv), 0)
-    arguments = _protocol.arguments()
     # The instance's arguments are the script's own: `snaprun NAME a b` becomes sys.argv == [script, 'a', 'b'].
     if original is not sys.argv:
         original[:] = original[: before + 1] + arguments[1:]
@@ -134,6 +146,16 @@ def _renew_identity(running_loop):
         thread = sys.modules["threading"].current_thread()
         if hasattr(thread, "_set_native_id"):  # Python 3.8
             thread._set_native_id()
+    if "multiprocessing.process" in sys.modules:
+        # What the paths in a child's arguments are relative to.
+        try:
+            sys.modules["multiprocessing.process"].ORIGINAL_DIR = os.path.abspath(os.getcwd())
+        except OSError:
+            sys.modules["multiprocessing.process"].ORIGINAL_DIR = None
+    if "logging" in sys.modules:
+        # What `relativeCreated` counts from; since Python 3.13 in nanoseconds.
+        logging = sys.modules["logging"]
+        logging._startTime = time.time_ns() if isinstance(logging._startTime, int) else time.time()
     if "asyncio" in sys.modules:
         # asyncio takes a running loop for another process's when the PID has changed: name it again.
         sys.modules["asyncio"]._set_running_loop(running_loop)

@@ -38,9 +38,9 @@ def main():
     atexit.register(print, "atexit, second")
     local = open("local", "w")
     local.write("local")
+    sys.stdout.write("no end of line")
     threading.Thread(target=lambda: (time.sleep(0.05), print("thread has ended"))).start()
     threading.Thread(target=time.sleep, args=(60,), daemon=True).start()
-    sys.stdout.write("no end of line")
     if how == "number":
         return 7
     if how == "big":
