@@ -207,7 +207,51 @@ static void owner(void) {
     CHECK(pipe(ends) == 0 && fcntl(ends[0], F_SETOWN, 1) == 0);
 }
 
+/* Both ends are closed connections that nobody has closed. */
+static void shut_down(void) {
+    struct sockaddr_in in = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t len = sizeof in;
+    int listener = socket(AF_INET, SOCK_STREAM, 0);
+    CHECK(bind(listener, (struct sockaddr *)&in, sizeof in) == 0 && listen(listener, 1) == 0);
+    CHECK(getsockname(listener, (struct sockaddr *)&in, &len) == 0);
+    fd = socket(AF_INET, SOCK_STREAM, 0);
+    CHECK(connect(fd, (struct sockaddr *)&in, sizeof in) == 0 && (other = accept(listener, NULL, NULL)) >= 0);
+    CHECK(close(listener) == 0 && shutdown(fd, SHUT_WR) == 0 && shutdown(other, SHUT_WR) == 0);
+}
+
+static void at_end(void) {
+    char byte;
+    CHECK(read(fd, &byte, 1) == 0 && read(other, &byte, 1) == 0);
+}
+
+static void parent_file(void) {
+    char path[64];
+    snprintf(path, sizeof path, "/proc/%d/comm", getppid());
+    CHECK((fd = open(path, O_RDONLY)) >= 0);
+}
+
+static void descriptor_file(void) {
+    CHECK((fd = open("/proc/self/fdinfo/0", O_RDONLY)) >= 0);
+}
+
+static void no_right(void) {
+    unlink("locked");
+    CHECK((fd = open("locked", O_CREAT | O_RDWR, 0600)) >= 0 && fchmod(fd, 0) == 0);
+}
+
 /* --- memory --- */
+
+static void guarded_data(void) {
+    char *shared = mmap(NULL, 8192, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    CHECK(shared != MAP_FAILED);
+    shared[4097] = 'u';
+    page = shared;
+    if (madvise(shared + 4096, 4096, 102 /* MADV_GUARD_INSTALL */) != 0) missing();
+}
+
+static void data_is_there(void) {
+    CHECK(madvise(page + 4096, 4096, 103 /* MADV_GUARD_REMOVE */) == 0 && page[4097] == 'u');
+}
 
 static void write_execute(void) {
     map(MAP_PRIVATE | MAP_ANONYMOUS, -1);
@@ -522,7 +566,9 @@ static const struct kind {
     {"core-scheduling", core_scheduling, NULL}, {"thread-directory", thread_directory, NULL},
     {"thread-descriptors", thread_descriptors, NULL}, {"thread-namespace", thread_namespace, NULL},
     {"owner-thread", owner_thread, NULL}, {"memory-owner", memory_owner, NULL},
-    {"trusted-attribute", trusted_attribute, NULL},
+    {"trusted-attribute", trusted_attribute, NULL}, {"shut-down", shut_down, at_end},
+    {"parent-file", parent_file, NULL}, {"descriptor-file", descriptor_file, NULL}, {"no-right", no_right, NULL},
+    {"guarded-data", guarded_data, data_is_there},
 };
 
 static const struct kind *kind;

@@ -79,6 +79,11 @@ const KINDS: &[(&str, &[&str])] = &[
     ("owner-thread", &["descriptor 3", "sends its signals to thread ", "F_SETOWN_EX after the snapshot point"]),
     ("memory-owner", &["descriptor 3", "belongs to user 12345", "after the snapshot point"]),
     ("trusted-attribute", &["descriptor 3", "trusted.colour", "after the snapshot point"]),
+    ("shut-down", &["descriptor 4", "descriptor 5", "connection has ended", "before the snapshot point"]),
+    ("parent-file", &["descriptor 3", "/comm, a file of process ", "after the snapshot point"]),
+    ("descriptor-file", &["descriptor 3", "/fdinfo/0, which belongs to a descriptor", "after the snapshot point"]),
+    ("no-right", &["descriptor 3", "locked, which cannot be opened again", "after the snapshot point"]),
+    ("guarded-data", &["memory ", "data under guard pages", "before the snapshot point"]),
     ("first-thread", &["process: ", "its first thread has ended", "wait for the other threads"]),
 ];
 

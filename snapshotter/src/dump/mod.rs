@@ -139,6 +139,7 @@ fn gather(
         true => {
             let threads = threads::gather(tracer, frozen, options.cpu != Cpu::Native, &mut blockers)?;
             code::check(tracer, vmas, &threads, &mut blockers);
+            memory::check_data(tracer, &frozen[0], vmas, &mut blockers)?;
             Some((threads, process::gather(tracer, reached, frozen, options, &mut blockers)?))
         }
         false => None,

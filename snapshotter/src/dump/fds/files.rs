@@ -1,9 +1,10 @@
 //! Files, directories and devices by path; deleted files and memfds with their content.
 
-use super::open::{O_PATH, O_RDONLY, OpenFd};
+use super::open::{O_PATH, O_RDONLY, O_WRONLY, OpenFd};
 use super::{Gathering, Refusal, kernel, unreadable};
 use crate::tracee::Status;
-use nix::unistd::{Whence, lseek64};
+use nix::fcntl::{AT_FDCWD, AtFlags};
+use nix::unistd::{AccessFlags, Whence, lseek64};
 use snapfn_format::snap::*;
 use std::collections::HashMap;
 use std::fs::{self, File};
@@ -186,6 +187,10 @@ pub(super) fn gather(gathering: &mut Gathering<'_>, open: &OpenFd) -> Result<(),
         let remedy = "keep the file under that name, or close it before the snapshot point";
         return Err((format!("was opened as {name}, which has been removed or replaced"), remedy));
     }
+    check_process(gathering.pid, &name)?;
+    if (kind.is_file() || kind.is_dir()) && !is_path {
+        check_access(open, &name)?;
+    }
     let unchanging = kind.is_file()
         && !is_path
         && open.access() == O_RDONLY
@@ -200,6 +205,34 @@ pub(super) fn gather(gathering: &mut Gathering<'_>, open: &OpenFd) -> Result<(),
     let offset = if is_path { 0 } else { open.offset };
     gathering.record(open, Descriptor::Path { offset, unchanged, fifo: false }).path = path;
     Ok(())
+}
+
+/// Refuses a file in /proc that belongs to another process, which an instance would not find or mistake for another one.
+/// The process with ID 1 is always there.
+fn check_process(pid: i32, name: &str) -> Result<(), Refusal> {
+    let remedy = "open it after the snapshot point";
+    let of = name.strip_prefix("/proc/").and_then(|rest| rest.split('/').next()).and_then(|of| of.parse::<i32>().ok());
+    match of {
+        Some(of) if of != pid && of != 1 => Err((format!("is {name}, a file of process {of}"), remedy)),
+        Some(of) if of == pid && ["/fdinfo/", "/map_files/"].iter().any(|part| name.contains(part)) => {
+            Err((format!("is {name}, which belongs to a descriptor or mapping that an instance makes later"), remedy))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Refuses a file that could not be opened again: its permissions or its file system have changed, or somebody with more
+/// rights has opened it. Opening it would tell, too, but may have an effect (leases).
+fn check_access(open: &OpenFd, name: &str) -> Result<(), Refusal> {
+    let needs = match open.access() {
+        O_RDONLY => AccessFlags::R_OK,
+        O_WRONLY => AccessFlags::W_OK,
+        _ => AccessFlags::R_OK | AccessFlags::W_OK,
+    };
+    nix::unistd::faccessat(AT_FDCWD, &open.target, needs, AtFlags::AT_EACCESS).map_err(|error| {
+        let what = format!("is {name}, which cannot be opened again ({})", error.desc());
+        (what, "open it after the snapshot point, or make it accessible to the user who starts instances")
+    })
 }
 
 /// A path below the program's own directory in /proc, as every process names its own.

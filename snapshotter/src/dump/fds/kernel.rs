@@ -104,7 +104,7 @@ pub(super) fn readable_bytes(fd: &OwnedFd) -> u32 {
 
 /// Events of `poll` without waiting.
 pub(super) fn poll(fd: &OwnedFd) -> i16 {
-    let mut poll = libc::pollfd { fd: fd.as_raw_fd(), events: libc::POLLIN, revents: 0 };
+    let mut poll = libc::pollfd { fd: fd.as_raw_fd(), events: libc::POLLIN | libc::POLLRDHUP, revents: 0 };
     // SAFETY: one live pollfd.
     unsafe { libc::poll(&raw mut poll, 1, 0) };
     poll.revents

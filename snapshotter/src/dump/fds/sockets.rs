@@ -125,6 +125,11 @@ pub(super) fn gather(gathering: &mut Gathering<'_>, open: &OpenFd) -> Result<(),
             return Err((format!("is {what}"), "open it after the snapshot point"));
         }
     };
+    if family != libc::AF_UNIX as u32 && kernel::poll(&fd) & libc::POLLRDHUP != 0 {
+        // Also a connection that both sides have ended: it has no peer any more, but it is no socket that was just made.
+        let what = "is a socket that has been shut down, or whose connection has ended".to_owned();
+        return Err((what, "close it before the snapshot point"));
+    }
     if waiting != 0 {
         let what = if listening { "connections" } else { "datagrams" };
         let name = kernel::socket_name(&fd).unwrap_or_default();

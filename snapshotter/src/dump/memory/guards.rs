@@ -4,8 +4,10 @@
 //! quiet. So they are looked for where the program has installed some, and refused where they cannot be found.
 
 use crate::dump::refuse::Blocker;
+use crate::dump::scratch::Scratch;
 use crate::proc::pagemap::{PageMap, State};
-use crate::tracee::{TraceError, Tracer};
+use crate::tracee::maps::Vma;
+use crate::tracee::{Frozen, TraceError, Tracer};
 use snapfn_format::PAGE;
 use std::fs::File;
 use std::ops::Range;
@@ -24,6 +26,54 @@ pub(super) fn check(tracer: &Tracer, blockers: &mut Vec<Blocker>) {
             remedy: "use Linux 6.15 or later, or mprotect(PROT_NONE) instead",
         });
     }
+}
+
+/// Refuses shared anonymous memory with data under guard pages: the pages are still there, and come back when the guards
+/// go. Nobody can read through a guard, but a second mapping of the same memory has none: the thread `task` makes one.
+pub(in crate::dump) fn check_data(
+    tracer: &Tracer,
+    task: &Frozen,
+    vmas: &[Vma],
+    blockers: &mut Vec<Blocker>,
+) -> Result<(), TraceError> {
+    const PIECE: u64 = 1 << 20;
+    if !tracer.ledger.may_have_guards() {
+        return Ok(());
+    }
+    for vma in vmas.iter().filter(|vma| vma.shared && vma.name.starts_with("/dev/zero")) {
+        let guards = within(tracer, vma.start, vma.end)?;
+        if guards.is_empty() {
+            continue;
+        }
+        let len = vma.end - vma.start;
+        let scratch = Scratch::new(tracer, task)?;
+        let copy = scratch.value(libc::SYS_mremap, &[vma.start, 0, len, libc::MREMAP_MAYMOVE as u64]);
+        let has_data = copy.and_then(|copy| {
+            let pieces = guards.iter().flat_map(|range| {
+                let piece = |at: u64| (at - vma.start + copy, PIECE.min(range.end - at));
+                range.clone().step_by(PIECE as usize).map(piece)
+            });
+            let mut found = false;
+            for (at, len) in pieces {
+                found = found || tracer.memory.read_vec(at, len)?.iter().any(|byte| *byte != 0);
+            }
+            scratch.value(libc::SYS_munmap, &[copy, len])?;
+            Ok(found)
+        });
+        scratch.finish()?;
+        let what = match has_data {
+            Ok(false) => continue,
+            Ok(true) => "has data under guard pages (MADV_GUARD_INSTALL) in shared memory".to_owned(),
+            Err(error) => format!("has guard pages (MADV_GUARD_INSTALL) that cannot be looked under: {error}"),
+        };
+        let subject = format!("memory {:x}-{:x}", vma.start, vma.end);
+        blockers.push(Blocker {
+            subject,
+            what,
+            remedy: "remove the guard pages, or what is under them, before the snapshot point",
+        });
+    }
+    Ok(())
 }
 
 /// Whether this kernel tells guard pages. A kernel that makes none has none to tell.

@@ -17,7 +17,7 @@ mod regions;
 
 pub(super) use check::check;
 pub(super) use contents::{dontdump, read_image, written};
-pub(super) use guards::cut;
+pub(super) use guards::{check_data, cut};
 
 use super::DumpOptions;
 use super::elf_store::{ElfStore, StoredFile};
