@@ -19,6 +19,8 @@ int main(void) {
     int null = open("/dev/null", O_RDWR | O_NONBLOCK), zero = open("/dev/zero", O_RDONLY);
     int random = open("/dev/urandom", O_RDONLY | O_CLOEXEC);
     int proc = open("/proc/self/comm", O_RDONLY), space = open("/proc/self/ns/uts", O_RDONLY);
+    int init = open("/proc/1/comm", O_RDONLY);
+    CHECK(init >= 0);
     DIR *listing = opendir(".");
     CHECK(listing && readdir(listing));
     long at = telldir(listing);
@@ -47,6 +49,7 @@ int main(void) {
     CHECK(has_flags(null, O_NONBLOCK) && write(null, "x", 1) == 1);
     CHECK(read(zero, buffer, 8) == 8 && buffer[7] == 0 && read(random, buffer, 8) == 8);
     CHECK(read(proc, buffer, 8) == 8 && !memcmp(buffer, "fd_files", 8) && fstat(space, &a) == 0);
+    CHECK(read(init, buffer, 8) > 0);
     next = readdir(listing);
     CHECK(next ? !strcmp(next->d_name, name) : name[0] == 0);
     puts("ok");

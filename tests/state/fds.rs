@@ -79,6 +79,11 @@ fn sockets() {
 }
 
 #[test]
+fn peers_and_files_of_threads() {
+    holds("fd_peers");
+}
+
+#[test]
 fn pseudo_terminals() {
     holds("fd_pty");
 }

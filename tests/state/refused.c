@@ -61,7 +61,6 @@ static void talk(void) {
 
 static void tcp(void) { connected(AF_INET, SOCK_STREAM); }
 static void tcp6(void) { connected(AF_INET6, SOCK_STREAM); }
-static void udp(void) { connected(AF_INET, SOCK_DGRAM); }
 
 static void open_or_missing(long result) {
     if ((fd = (int)result) < 0) missing();
@@ -542,7 +541,7 @@ static const struct kind {
     const char *name;
     void (*prepare)(void), (*still)(void);
 } kinds[] = {
-    {"tcp", tcp, talk}, {"tcp6", tcp6, talk}, {"udp", udp, talk}, {"io_uring", io_uring, NULL},
+    {"tcp", tcp, talk}, {"tcp6", tcp6, talk}, {"io_uring", io_uring, NULL},
     {"io_uring-mapped", io_uring_mapped, NULL}, {"aio", aio, end_aio}, {"userfaultfd", userfaultfd, NULL},
     {"userfault-memory", userfault_memory, NULL}, {"perf", perf, NULL}, {"bpf", bpf, NULL},
     {"landlock", landlock, NULL}, {"fanotify", fanotify, NULL}, {"netlink", netlink, NULL}, {"crypto", crypto, NULL},

@@ -14,7 +14,6 @@ use snapfn_tests::state::{MUSL, State};
 const KINDS: &[(&str, &[&str])] = &[
     ("tcp", &["descriptor 4", "connected to 127.0.0.1:", "close the connection"]),
     ("tcp6", &["connected to [::1]:", "close the connection"]),
-    ("udp", &["connected to 127.0.0.1:", "close the connection"]),
     ("io_uring", &["descriptor 3", "io_uring", "snapshot point"]),
     ("io_uring-mapped", &["memory ", "io_uring", "snapshot point"]),
     ("aio", &["memory ", "asynchronous I/O context (io_setup)", "io_destroy"]),

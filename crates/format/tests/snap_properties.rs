@@ -158,6 +158,55 @@ fn golden_split_form() {
     });
 }
 
+/// The header announces descriptors and steps that came with threads' files and connected datagram sockets.
+#[test]
+fn later_descriptors_are_announced_and_checked() {
+    let (meta, size) = Sample::default().meta();
+    parse(&meta, size, |plan| assert_eq!(plan.unwrap().header.incompatible & FEATURE_DESCRIPTORS, 0));
+    let sample = parse(&meta, size, |plan| PlanTables::from(&plan.unwrap()));
+    let last = sample.fds.iter().rev().find(|fd| fd.fd < FD_TEMPORARY).unwrap().fd;
+    let peer = [2, 0, 0, 53, 127, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0];
+    let with = |thread: u32, kind: u64, path: &[u8], peer: &[u8]| {
+        let mut tables = sample.clone();
+        let (path, data) = (tables.add_bytes(path), tables.add_bytes(peer));
+        let temporary = tables.fds.iter().position(|fd| fd.fd >= FD_TEMPORARY).unwrap_or(tables.fds.len());
+        assert_eq!(temporary, tables.fds.len(), "indices behind the new records would move");
+        tables.fds.push(Fd { path, ..Fd::new(last + 1, 0, Descriptor::OfThread { thread, offset: 0 }) });
+        tables.fds.push(Fd::new(last + 2, 2, Descriptor::Socket { family: 2, kind, protocol: 17 }));
+        let socket = tables.fds.len() as u32 - 1;
+        tables.fd_steps.push(FdStep { data, ..FdStep::new(socket, Step::Connect) });
+        build(&tables, size)
+    };
+    let (meta, size) = with(0, 2, b"/comm\0", &peer);
+    let golden = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/snap-v1-descriptors.meta");
+    if std::env::var_os("SNAPFN_BLESS").is_some() {
+        std::fs::write(golden, &meta).unwrap();
+    }
+    assert!(std::fs::read(golden).unwrap() == meta, "the bytes of version 1 have changed");
+    parse(&meta, size, |plan| {
+        let plan = plan.unwrap();
+        check_contract(&plan);
+        assert_eq!(plan.header.incompatible & FEATURE_DESCRIPTORS, FEATURE_DESCRIPTORS);
+        assert_eq!(build(&PlanTables::from(&plan), size).0, meta);
+    });
+    for (thread, kind, path, peer) in [
+        (16_384, 2, &b"/comm\0"[..], &peer[..]),
+        (0, 1, b"/comm\0", &peer),
+        (0, 2, b"comm\0", &peer),
+        (0, 2, &[&[b'/'; 64][..], b"\0"].concat(), &peer),
+        (0, 2, b"/comm\0", &[10, 0, 0, 53]),
+        (0, 2, b"/comm\0", &[]),
+    ] {
+        let (meta, size) = with(thread, kind, path, peer);
+        parse(&meta, size, |plan| assert!(plan.is_err(), "{thread} {kind} {path:?} {peer:?}"));
+    }
+    let mut meta = meta;
+    let at = HEADER_OFFSET + std::mem::offset_of!(SnapHeader, incompatible);
+    meta[at] &= !(FEATURE_DESCRIPTORS as u8);
+    fix_checksum(&mut meta);
+    parse(&meta, size, |plan| assert!(plan.is_err()));
+}
+
 /// The header announces settings and steps that came after version 1, and the validation checks them.
 #[test]
 fn later_settings_and_steps_are_announced_and_checked() {

@@ -278,6 +278,7 @@ unsafe fn enter<'a>(
     let gate = region + resident::WORK;
     // SAFETY: the caller's promise.
     unsafe {
+        fds::of_threads(plan, &threads::Frames::of(plan))?;
         if !plan.pending.is_empty() || !plan.timers.is_empty() {
             let frames = threads::Frames::of(plan);
             signals::pending(plan, &frames)?;

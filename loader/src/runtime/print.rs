@@ -56,9 +56,9 @@ impl Drop for Out {
     }
 }
 
-/// Runs `then` with a short path in /proc, such as `format_args!("/proc/self/fd/{number}")`: the first 63 bytes of it.
+/// Runs `then` with a short path in /proc, such as `format_args!("/proc/self/fd/{number}")`: the first 127 bytes of it.
 pub fn with_short_path<T>(path: fmt::Arguments<'_>, then: impl FnOnce(&CStr) -> T) -> T {
-    struct Short([u8; 64], usize);
+    struct Short([u8; 128], usize);
     impl Write for Short {
         fn write_str(&mut self, text: &str) -> fmt::Result {
             for byte in text.bytes() {
@@ -70,7 +70,7 @@ pub fn with_short_path<T>(path: fmt::Arguments<'_>, then: impl FnOnce(&CStr) -> 
             Ok(())
         }
     }
-    let mut short = Short([0; 64], 0);
+    let mut short = Short([0; 128], 0);
     let _ = short.write_fmt(path);
     then(CStr::from_bytes_until_nul(&short.0).unwrap_or_default())
 }

@@ -144,7 +144,7 @@ fn gather(
         }
         false => None,
     };
-    let fds = fds::gather(tracer, &mut blockers)?;
+    let fds = fds::gather(tracer, &threads::tids(frozen), &mut blockers)?;
     memory::check(vmas, tracer, options.allow_wx, &mut blockers);
     registered::check(tracer, vmas, &mut blockers);
     refuse::calls(tracer, &options.accepted, &mut blockers);

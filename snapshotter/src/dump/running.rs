@@ -38,7 +38,7 @@ fn look(attached: &Attached, allow_wx: bool) -> Result<Vec<Blocker>, DumpError> 
     process::check_root(tracer.pid, &mut blockers)?;
     attributes::check(tracer, &tids, stopped, &mut blockers)?;
     // What hangs on descriptors can be looked into only where a look does not change it.
-    fds::gather(tracer, &mut blockers)?;
+    fds::gather(tracer, &tids, &mut blockers)?;
     memory::check(&vmas, tracer, allow_wx, &mut blockers);
     refuse::children(tracer.pid, &mut blockers)?;
     refuse::others(tracer.pid, &tids, &mut blockers);

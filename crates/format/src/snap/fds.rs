@@ -42,6 +42,9 @@ pub const FD_PIDFD_SELF: u32 = 14;
 pub const FD_PTY: u32 = 15;
 /// [`Fd::kind`]: the file of the record `source` opened once more, with `flags` and `offset` of its own.
 pub const FD_REOPEN: u32 = 16;
+/// [`Fd::kind`]: a file of the directory that /proc has of the thread `source`; `path` is the rest of its path, `/` for
+/// the directory itself. See [`super::FEATURE_DESCRIPTORS`].
+pub const FD_OF_THREAD: u32 = 17;
 
 /// [`Fd::fd`]: records from this number on exist only while descriptors are restored.
 pub const FD_TEMPORARY: u32 = 1 << 20;
@@ -112,6 +115,8 @@ pub const STEP_TIMES: u32 = 18;
 /// [`FdStep::kind`]: sets the extended attribute `data` (a name, zero-terminated) to `extra`. See
 /// [`super::FEATURE_HIDDEN`].
 pub const STEP_XATTR: u32 = 19;
+/// [`FdStep::kind`]: connects a datagram socket to the address `data`. See [`super::FEATURE_DESCRIPTORS`].
+pub const STEP_CONNECT: u32 = 20;
 
 /// [`STEP_LOCK`]: `flock`.
 pub const LOCK_FLOCK: u32 = 0;
@@ -234,6 +239,14 @@ pub enum Descriptor {
         /// File offset in bytes.
         offset: u64,
     },
+    /// A file of the directory that /proc has of a thread; [`Fd::path`] is the rest of its path. It is opened when the
+    /// threads exist.
+    OfThread {
+        /// Index of the thread.
+        thread: u32,
+        /// File offset in bytes.
+        offset: u64,
+    },
 }
 
 /// Properties that a file which was open for reading must still have.
@@ -281,6 +294,7 @@ impl Fd {
             Descriptor::OwnPidfd => of_kind(FD_PIDFD_SELF),
             Descriptor::Terminal { master } => Fd { source: master, ..of_kind(FD_PTY) },
             Descriptor::Reopened { of, offset } => Fd { source: of, offset, ..of_kind(FD_REOPEN) },
+            Descriptor::OfThread { thread, offset } => Fd { source: thread, offset, ..of_kind(FD_OF_THREAD) },
         }
     }
 
@@ -313,8 +327,14 @@ impl Fd {
             FD_PIDFD_SELF => Descriptor::OwnPidfd,
             FD_PTY => Descriptor::Terminal { master: source },
             FD_REOPEN => Descriptor::Reopened { of: source, offset },
+            FD_OF_THREAD => Descriptor::OfThread { thread: source, offset },
             _ => return None,
         })
+    }
+
+    /// Whether it is of a kind that came with [`super::FEATURE_DESCRIPTORS`].
+    pub const fn is_later(&self) -> bool {
+        self.kind == FD_OF_THREAD
     }
 
     /// The round in which the loader restores the descriptor of record `index`: first those that need no other
@@ -443,6 +463,8 @@ pub enum Step {
     },
     /// Sets the extended attribute [`FdStep::data`] of a file without a name to [`FdStep::extra`].
     Attribute,
+    /// Connects a datagram socket to the address [`FdStep::data`].
+    Connect,
 }
 
 /// Kinds of file locks.
@@ -515,6 +537,7 @@ impl FdStep {
             Step::Mode(mode) => of_kind(STEP_MODE, mode),
             Step::Times { access, modified } => FdStep { b: modified as u64, ..of_kind(STEP_TIMES, access as u64) },
             Step::Attribute => of_kind(STEP_XATTR, 0),
+            Step::Connect => of_kind(STEP_CONNECT, 0),
         }
     }
 
@@ -555,6 +578,7 @@ impl FdStep {
             STEP_MODE => Step::Mode(a),
             STEP_TIMES => Step::Times { access: a as i64, modified: b as i64 },
             STEP_XATTR => Step::Attribute,
+            STEP_CONNECT => Step::Connect,
             _ => return None,
         })
     }
@@ -562,6 +586,11 @@ impl FdStep {
     /// Whether [`super::FEATURE_HIDDEN`] announces its kind.
     pub const fn is_hidden(&self) -> bool {
         matches!(self.kind, STEP_MODE | STEP_TIMES | STEP_XATTR)
+    }
+
+    /// Whether it is of a kind that came with [`super::FEATURE_DESCRIPTORS`].
+    pub const fn is_later(&self) -> bool {
+        matches!(self.kind, STEP_CONNECT)
     }
 
     /// Target, length and source if the step copies content.
@@ -591,7 +620,7 @@ mod tests {
         ) {
             let (path, data) = (BytesRef { offset: 8, len: 5 }, BytesRef { offset: 16, len: 7 });
             let record = Fd { fd, kind, flags, source, offset, a, b, path, data };
-            prop_assert_eq!(record.descriptor().is_some(), kind <= FD_REOPEN && (kind != FD_PATH || source < 2));
+            prop_assert_eq!(record.descriptor().is_some(), kind <= FD_OF_THREAD && (kind != FD_PATH || source < 2));
             if let Some(descriptor) = record.descriptor() {
                 let again = record.with(descriptor);
                 prop_assert_eq!((again.fd, again.kind, again.flags), (fd, kind, flags));
@@ -611,7 +640,7 @@ mod tests {
             let (data, extra) = (BytesRef { offset: 8, len: 5 }, BytesRef { offset: 16, len: 8 });
             let step = FdStep { fd, kind, a, b, c, data, extra };
             let fits = match kind {
-                STEP_CONTENT..=STEP_WATCH | STEP_LEASE..=STEP_XATTR => true,
+                STEP_CONTENT..=STEP_WATCH | STEP_LEASE..=STEP_CONNECT => true,
                 STEP_EPOLL => a <= u64::from(u32::MAX) && b <= u64::from(u32::MAX),
                 STEP_LOCK => a >> 32 <= 1 && a as u32 <= LOCK_OFD,
                 _ => false,

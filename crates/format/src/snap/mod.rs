@@ -50,11 +50,14 @@ pub const FEATURE_HIDDEN: u64 = 2;
 /// [`SnapHeader::incompatible`]: there are patches from [`PATCH_VECTOR`] on, or settings from [`SETTING_ARGUMENTS`] on.
 pub const FEATURE_VECTORS: u64 = 4;
 
+/// [`SnapHeader::incompatible`]: there is a descriptor of kind [`FD_OF_THREAD`] or a step of kind [`STEP_CONNECT`].
+pub const FEATURE_DESCRIPTORS: u64 = 8;
+
 /// [`SnapHeader::compatible`]: the program looks itself up by /proc/self/exe.
 pub const FEATURE_OWN_EXE: u64 = 1;
 
 /// All [`SnapHeader::incompatible`] features that this crate knows.
-pub(crate) const FEATURES: u64 = FEATURE_WX | FEATURE_HIDDEN | FEATURE_VECTORS;
+pub(crate) const FEATURES: u64 = FEATURE_WX | FEATURE_HIDDEN | FEATURE_VECTORS | FEATURE_DESCRIPTORS;
 
 /// No meta part is longer than this, in bytes.
 pub const META_MAX: u64 = 64 << 20;

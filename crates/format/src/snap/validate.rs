@@ -4,7 +4,7 @@ use super::fds::FdStep;
 use super::maps::{Maps, within};
 use super::records::*;
 use super::resident;
-use super::{FEATURE_HIDDEN, Plan};
+use super::{FEATURE_DESCRIPTORS, FEATURE_HIDDEN, Fd, Plan};
 use crate::arch::{TIMEOUT_ARGUMENTS, xstate};
 use crate::layout::{LOADER_END, LOADER_START, USER_END, USER_START};
 use crate::{FormatError, PAGE};
@@ -370,9 +370,11 @@ impl<'a> Plan<'a> {
     /// zero.
     fn validate_features(&self) -> Result<(), FormatError> {
         let hidden = self.settings.iter().any(Setting::is_hidden) || self.fd_steps.iter().any(FdStep::is_hidden);
-        match hidden == (self.header.incompatible & FEATURE_HIDDEN != 0) {
+        let later = self.fds.iter().any(Fd::is_later) || self.fd_steps.iter().any(FdStep::is_later);
+        let is_announced = |feature| self.header.incompatible & feature != 0;
+        match hidden == is_announced(FEATURE_HIDDEN) && later == is_announced(FEATURE_DESCRIPTORS) {
             true => Ok(()),
-            false => Err(FormatError::Invalid("settings and steps of later kinds")),
+            false => Err(FormatError::Invalid("settings, descriptors and steps of later kinds")),
         }
     }
 

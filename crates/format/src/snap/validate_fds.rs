@@ -14,6 +14,13 @@ const RIGHTS_MAX: usize = 253;
 /// Size of the longest name of an extended attribute, with its terminator, and of the longest value.
 const ATTRIBUTE_NAME_MAX: usize = 256;
 const ATTRIBUTE_MAX: u32 = 65536;
+/// Size of the longest path below a thread's directory in /proc, with its terminator.
+const THREAD_PATH_MAX: usize = 64;
+const AF_INET: u64 = 2;
+const AF_INET6: u64 = 10;
+const SOCK_DGRAM: u64 = 2;
+/// What flags of a socket's type leave.
+const SOCK_TYPE_MASK: u64 = 0xf;
 const TCSETS: u64 = 0x5402;
 const TIOCSWINSZ: u64 = 0x5414;
 const TIOCPKT: u64 = 0x5420;
@@ -90,6 +97,10 @@ impl Plan<'_> {
             }
             Descriptor::Pipe { other } | Descriptor::SocketPair { other, .. } => is_pair_with(other),
             Descriptor::Path { .. } | Descriptor::Deleted { .. } => self.path_ok(fd.path),
+            Descriptor::OfThread { thread, .. } => {
+                let is_short = fd.path.len as usize <= THREAD_PATH_MAX;
+                (thread as usize) < self.threads.len() && fd.fd < FD_TEMPORARY && is_short && self.path_ok(fd.path)
+            }
             Descriptor::Memory { .. } => {
                 let name = self.bytes(fd.data);
                 name.len() <= 250 && name.iter().position(|b| *b == 0) == Some(name.len().wrapping_sub(1))
@@ -123,7 +134,8 @@ impl Plan<'_> {
         let is_bindable = matches!(of, Descriptor::Socket { .. });
         let is_pipe = matches!(of, Descriptor::Pipe { .. } | Descriptor::Path { .. });
         let takes_both = matches!(what, Step::Send | Step::Attribute);
-        let takes_data = takes_both || matches!(what, Step::Option { .. } | Step::Ioctl { .. } | Step::Watch { .. });
+        let takes_data =
+            takes_both || matches!(what, Step::Option { .. } | Step::Ioctl { .. } | Step::Watch { .. } | Step::Connect);
         let takes_extra = takes_both;
         if (step.data.len != 0 && !takes_data) || (step.extra.len != 0 && !takes_extra) {
             return false;
@@ -161,6 +173,13 @@ impl Plan<'_> {
             Step::Owner { signal } => signal <= 64,
             Step::Mode(mode) => matches!(of, Descriptor::Memory { .. }) && mode <= 0o7777,
             Step::Times { .. } => is_file,
+            Step::Connect => match of {
+                Descriptor::Socket { family: family @ (AF_INET | AF_INET6), kind, .. } => {
+                    let peer = data.get(..2).map(|bytes| u64::from(u16::from_le_bytes([bytes[0], bytes[1]])));
+                    kind & SOCK_TYPE_MASK == SOCK_DGRAM && data.len() <= ADDRESS_MAX && peer == Some(family)
+                }
+                _ => false,
+            },
             Step::Attribute => {
                 let ends = data.iter().position(|byte| *byte == 0) == Some(data.len().wrapping_sub(1));
                 is_file && ends && data.len() <= ATTRIBUTE_NAME_MAX && step.extra.len <= ATTRIBUTE_MAX

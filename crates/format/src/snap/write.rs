@@ -3,7 +3,10 @@
 use super::fds::{Fd, FdStep};
 use super::plan::{HEADER_END, meta_checksum, note_header};
 use super::records::*;
-use super::{FEATURE_HIDDEN, FEATURE_VECTORS, FEATURE_WX, HEADER_OFFSET, MAGIC, NOTE_NAME, Plan, SnapHeader, VERSION};
+use super::{
+    FEATURE_DESCRIPTORS, FEATURE_HIDDEN, FEATURE_VECTORS, FEATURE_WX, HEADER_OFFSET, MAGIC, NOTE_NAME, Plan,
+    SnapHeader, VERSION,
+};
 use crate::arch::MACHINE;
 use alloc::vec::Vec;
 use zerocopy::{Immutable, IntoBytes};
@@ -132,6 +135,8 @@ impl MetaBuilder {
         let vectors = tables.patches.iter().any(|patch| patch.kind >= PATCH_VECTOR)
             || tables.settings.iter().any(|setting| setting.kind >= SETTING_ARGUMENTS);
         builder.header.incompatible |= if vectors { FEATURE_VECTORS } else { 0 };
+        let later = tables.fds.iter().any(Fd::is_later) || tables.fd_steps.iter().any(FdStep::is_later);
+        builder.header.incompatible |= if later { FEATURE_DESCRIPTORS } else { 0 };
         builder.header.compatible = tables.compatible;
         builder.header.file_size = file_size;
         builder.header.meta_len = builder.bytes.len() as u64;

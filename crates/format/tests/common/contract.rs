@@ -222,6 +222,7 @@ fn check_references(plan: &Plan<'_>) {
         assert!(!matches!(fd.kind, FD_PATH | FD_DELETED) || is_path(fd.path));
         let has_source = matches!(fd.kind, FD_DUP | FD_REOPEN | FD_PIPE | FD_SOCKETPAIR | FD_PTY);
         assert!(!has_source || is_fd(fd.source.into()));
+        assert!(fd.kind != FD_OF_THREAD || is_thread(fd.source) && is_path(fd.path));
     }
     for step in plan.fd_steps {
         assert!(is_fd(step.fd.into()) && inside(step.data) && inside(step.extra));
@@ -232,6 +233,8 @@ fn check_references(plan: &Plan<'_>) {
             }
             STEP_EPOLL => assert!(is_fd(step.a)),
             STEP_WATCH => assert!(is_path(step.data)),
+            // Nothing is sent: a datagram socket only remembers its peer.
+            STEP_CONNECT => assert!(plan.fds[step.fd as usize].b & 0xf == 2),
             STEP_SEND => {
                 let indices =
                     plan.bytes(step.extra).chunks(4).map(|index| u32::from_le_bytes(index.try_into().unwrap()));

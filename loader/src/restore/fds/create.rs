@@ -7,7 +7,7 @@ use core::ffi::CStr;
 use snapfn_format::snap::*;
 
 const O_ACCMODE: u32 = 3;
-const O_NOCTTY: u32 = 0o400;
+pub(super) const O_NOCTTY: u32 = 0o400;
 const O_DIRECT: u32 = 0o40000;
 const O_NOATIME: u32 = 0o1000000;
 /// O_EXCL: PIDFD_THREAD of a pidfd.
@@ -51,6 +51,11 @@ impl<'a> Context<'a, '_> {
             }
             Descriptor::Deleted { offset, .. } | Descriptor::Memory { offset, .. } => {
                 seek(record, offset, file(plan, index, record, self.sources)?)?
+            }
+            // In its place until the threads exist: see `of_threads`.
+            Descriptor::OfThread { .. } => {
+                let place = sys::O_PATH | sys::O_CLOEXEC;
+                sys::openat(sys::AT_FDCWD, c"/proc/thread-self", place, 0).map_err(fail("its place"))?
             }
             Descriptor::Event { count, flags } => {
                 let made = calls::eventfd(flags | u64::from(sys::O_CLOEXEC)).map_err(fail("eventfd"))?;
@@ -145,7 +150,7 @@ impl<'a> Context<'a, '_> {
     }
 }
 
-fn seek<'a>(record: &Fd, offset: u64, fd: i32) -> Result<i32, RestoreError<'a>> {
+pub(super) fn seek<'a>(record: &Fd, offset: u64, fd: i32) -> Result<i32, RestoreError<'a>> {
     if offset != 0 {
         sys::lseek(fd, offset).map_err(|errno| RestoreError::Fd(record.fd, "lseek", errno))?;
     }

@@ -15,10 +15,13 @@ mod sockets;
 mod steps;
 mod unix_file;
 
+use super::threads::Frames;
 use super::{RestoreError, Sources};
 use crate::restore::address::Binds;
 use crate::runtime::auxv::InitialStack;
+use crate::runtime::print::{Text, with_short_path};
 use crate::runtime::sys;
+use core::ffi::CStr;
 use snapfn_format::snap::*;
 
 /// O_APPEND, O_NONBLOCK, O_ASYNC, O_DIRECT, O_NOATIME: what F_SETFL can change.
@@ -91,6 +94,48 @@ fn recreate<'a>(
         sys::close(context.number(record));
     }
     sources.close_all();
+    calls::file_limit(Some(limit));
+    Ok(())
+}
+
+/// Opens the files of threads, which have their IDs now.
+///
+/// # Safety
+/// `frames` are those of the plan's threads, all of which exist.
+pub(super) unsafe fn of_threads<'a>(plan: &Plan<'a>, frames: &Frames) -> Result<(), RestoreError<'a>> {
+    match plan.fds.iter().any(Fd::is_later) {
+        // SAFETY: the caller's promise.
+        true => unsafe { open_of_threads(plan, frames) },
+        false => Ok(()),
+    }
+}
+
+/// A function of its own, so that other starts have none of it in their pages.
+///
+/// # Safety
+/// As [`of_threads`].
+#[cold]
+#[inline(never)]
+unsafe fn open_of_threads<'a>(plan: &Plan<'a>, frames: &Frames) -> Result<(), RestoreError<'a>> {
+    // The program's own limit holds already, and its numbers may lie above.
+    let limit = calls::file_limit(None);
+    for (index, record) in plan.fds.iter().enumerate() {
+        let Some(Descriptor::OfThread { thread, offset }) = record.descriptor() else { continue };
+        let fail = |errno| RestoreError::Fd(record.fd, "opening a file of its thread", errno);
+        let rest = CStr::from_bytes_with_nul(plan.bytes(record.path)).unwrap_or_default();
+        // SAFETY: the caller's promise.
+        let tid = unsafe { frames.tid(thread as usize) };
+        let path = format_args!("/proc/self/task/{tid}{}", Text(rest.to_bytes()));
+        let flags = record.flags | create::O_NOCTTY | sys::O_CLOEXEC;
+        let opened = with_short_path(path, |path| sys::openat(sys::AT_FDCWD, path, flags, 0)).map_err(fail)?;
+        create::seek(record, offset, opened)?;
+        for (at, number) in plan.fds.iter().enumerate() {
+            if at == index || number.descriptor() == Some(Descriptor::Duplicate { of: index as u32 }) {
+                sys::dup3(opened, number.fd as i32, number.flags & sys::O_CLOEXEC).map_err(fail)?;
+            }
+        }
+        sys::close(opened);
+    }
     calls::file_limit(Some(limit));
     Ok(())
 }
@@ -177,6 +222,7 @@ impl<'a> Context<'a, '_> {
             Descriptor::Path { fifo: false, .. } | Descriptor::Reopened { .. } | Descriptor::Terminal { .. } => {
                 return Ok(());
             }
+            Descriptor::OfThread { .. } => return Ok(()),
             Descriptor::Path { fifo: true, .. } | Descriptor::Pipe { .. } | Descriptor::Inotify => true,
             _ => false,
         };

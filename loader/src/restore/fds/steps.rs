@@ -29,6 +29,7 @@ impl<'a> Context<'a, '_> {
             Step::Option { .. } | Step::Bind { .. } | Step::Listen { .. } => {
                 self.socket_step(step.fd, what, record, data)
             }
+            Step::Connect => calls::connect(fd, data).map_err(fail("connecting to its peer")),
             Step::Shutdown(how) => calls::shutdown(fd, how).map_err(fail("shutdown")),
             Step::Ioctl { request } => calls::ioctl(fd, request, data.as_ptr() as u64).map(drop).map_err(fail("ioctl")),
             Step::HangUp => {

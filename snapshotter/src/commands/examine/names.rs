@@ -70,6 +70,7 @@ pub(crate) fn descriptor(record: &Fd) -> &'static str {
         Some(Descriptor::OwnPidfd) => "pidfd of itself",
         Some(Descriptor::Terminal { .. }) => "pty",
         Some(Descriptor::Reopened { .. }) => "reopened",
+        Some(Descriptor::OfThread { .. }) => "file of a thread",
         None => "unknown",
     }
 }

@@ -197,6 +197,9 @@ pub(super) fn gather(gathering: &mut Gathering<'_>, open: &OpenFd) -> Result<(),
         && !name.starts_with("/proc/")
         && !name.starts_with("/sys/")
         && !gathering.written.contains(&open.file());
+    if let Some((thread, rest)) = of_thread(gathering, &name) {
+        return thread_file(gathering, open, thread, rest);
+    }
     let path = own_path(gathering.pid, &name).unwrap_or_else(|| open.target.as_os_str().as_bytes().to_vec());
     let unchanged = unchanging.then(|| Unchanged {
         size: open.metadata.len(),
@@ -233,6 +236,30 @@ fn check_access(open: &OpenFd, name: &str) -> Result<(), Refusal> {
         let what = format!("is {name}, which cannot be opened again ({})", error.desc());
         (what, "open it after the snapshot point, or make it accessible to the user who starts instances")
     })
+}
+
+/// The thread in whose directory in /proc `name` is, and the rest of the path: of every thread but the first.
+fn of_thread(gathering: &Gathering<'_>, name: &str) -> Option<(u32, String)> {
+    let below = name.strip_prefix(&format!("/proc/{}/task/", gathering.pid))?;
+    let (tid, rest) = below.split_once('/').unwrap_or((below, ""));
+    let tid = tid.parse::<i32>().ok().filter(|tid| *tid != gathering.pid)?;
+    let thread = gathering.tids.iter().position(|known| *known == tid)?;
+    Some((thread as u32, format!("/{rest}")))
+}
+
+/// A file of a thread is opened when the threads are there, and nothing else can refer to it before.
+fn thread_file(gathering: &mut Gathering<'_>, open: &OpenFd, thread: u32, rest: String) -> Result<(), Refusal> {
+    const LONGEST: usize = 63;
+    let is_sent =
+        gathering.late.iter().any(|state| state.extra.chunks_exact(4).any(|key| key == open.key.to_le_bytes()));
+    if is_sent || open.key >= FD_TEMPORARY || open.field("lock:").is_some() || rest.len() > LONGEST {
+        let what = format!("is {}, a file of a thread, and is locked, in flight or too deep", open.name());
+        return Err((what, "open it after the snapshot point"));
+    }
+    let offset = if open.flags & O_PATH != 0 { 0 } else { open.offset };
+    let state = gathering.record(open, Descriptor::OfThread { thread, offset });
+    state.path = rest.into_bytes();
+    Ok(())
 }
 
 /// A path below the program's own directory in /proc, as every process names its own.

@@ -8,6 +8,7 @@ use crate::tracee::ptrace::Tid;
 use std::cmp::Ordering;
 use std::fs::File;
 use std::io::{self, Read};
+use std::ops::RangeInclusive;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 
 fn check(value: i64) -> io::Result<i64> {
@@ -100,6 +101,13 @@ pub(super) fn ioctl<const N: usize>(fd: &OwnedFd, request: u64) -> io::Result<[u
 /// Bytes that a read would find (FIONREAD).
 pub(super) fn readable_bytes(fd: &OwnedFd) -> u32 {
     ioctl::<4>(fd, libc::FIONREAD).map_or(0, u32::from_ne_bytes)
+}
+
+/// The ports that the kernel gives to sockets that ask for none.
+pub(super) fn given_ports() -> Option<RangeInclusive<u16>> {
+    let text = std::fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range").ok()?;
+    let mut bounds = text.split_whitespace().map(|bound| bound.parse().ok());
+    Some(bounds.next()??..=bounds.next()??)
 }
 
 /// Events of `poll` without waiting.

@@ -26,6 +26,7 @@ use crate::tracee::Tracer;
 use crate::tracee::ptrace::Tid;
 use open::{O_RDONLY, OpenFd};
 use snapfn_format::snap::*;
+use std::cell::OnceCell;
 use std::collections::{HashMap, HashSet};
 use std::fs::File;
 use std::os::fd::AsRawFd;
@@ -67,6 +68,8 @@ fn unreadable(what: &str) -> impl FnOnce(std::io::Error) -> Refusal + use<'_> {
 /// What has been gathered so far.
 struct Gathering<'a> {
     pid: Tid,
+    /// The threads, in the order of the plan.
+    tids: &'a [Tid],
     /// In ascending order of their numbers.
     open: &'a [OpenFd],
     /// Files that the program can write to through one of its descriptors.
@@ -76,6 +79,8 @@ struct Gathering<'a> {
     steps: Vec<StepState>,
     late: Vec<StepState>,
     next_temporary: u32,
+    /// The addresses that UDP sockets of the program are connected to.
+    udp_peers: OnceCell<HashSet<Vec<u8>>>,
 }
 
 impl Gathering<'_> {
@@ -111,7 +116,7 @@ impl Gathering<'_> {
 }
 
 /// One record for each descriptor that differs from what an instance inherits.
-pub(super) fn gather(tracer: &Tracer, blockers: &mut Vec<Blocker>) -> Result<FdTables, DumpError> {
+pub(super) fn gather(tracer: &Tracer, tids: &[Tid], blockers: &mut Vec<Blocker>) -> Result<FdTables, DumpError> {
     let pid = tracer.pid;
     let mut all = open::all(pid)?;
     if let Some(error) = all.first().and_then(|open| kernel::cannot_compare(open.at)) {
@@ -126,11 +131,13 @@ pub(super) fn gather(tracer: &Tracer, blockers: &mut Vec<Blocker>) -> Result<FdT
     let queues = pairs::queues(&mut all, tracer.spawned.is_ours, &mut refused);
     let mut gathering = Gathering {
         pid,
+        tids,
         open: &all,
         written: all.iter().filter(|open| open.access() != O_RDONLY).map(OpenFd::file).collect(),
         records: Vec::new(),
         steps: Vec::new(),
         late: Vec::new(),
+        udp_peers: OnceCell::new(),
         next_temporary: all.iter().map(|open| open.key + 1).max().unwrap_or(0).max(FD_TEMPORARY),
     };
     let mut primary: Vec<&OpenFd> = Vec::new();

@@ -105,8 +105,9 @@ pub(super) fn gather(gathering: &mut Gathering<'_>, open: &OpenFd) -> Result<(),
     filter(&fd)?;
     let (family, kind, protocol) = nature;
     let has_peers = [libc::AF_INET, libc::AF_INET6, libc::AF_UNIX].contains(&(family as i32));
-    if let Some(peer) = kernel::peer_name(&fd).filter(|_| has_peers) {
-        return Err(connected(&shown(&peer)));
+    let peer = kernel::peer_name(&fd).filter(|_| has_peers);
+    if let Some(peer) = peer.as_ref().filter(|_| !is_udp(nature)) {
+        return Err(connected(&shown(peer)));
     }
     let stream = kind == libc::SOCK_STREAM as u32;
     let (listening, waiting, backlog) = match (family as i32, stream) {
@@ -138,7 +139,10 @@ pub(super) fn gather(gathering: &mut Gathering<'_>, open: &OpenFd) -> Result<(),
             "take them before the snapshot point",
         ));
     }
-    let address = address(gathering, &fd)?;
+    let mut address = address(gathering, &fd)?;
+    if peer.is_some() && !keeps_port(gathering, &address.bytes) {
+        address.bytes.clear();
+    }
     let mode = address.path.as_ref().and_then(|path| std::fs::metadata(path).ok()).map_or(0, |m| m.mode() & 0o777);
     let bound = !address.bytes.is_empty();
     let (family, kind, protocol) = (u64::from(family), u64::from(kind), u64::from(protocol));
@@ -147,10 +151,32 @@ pub(super) fn gather(gathering: &mut Gathering<'_>, open: &OpenFd) -> Result<(),
     if bound {
         gathering.step(open.key, Step::Bind { mode: u64::from(mode) });
     }
+    if let Some(peer) = peer {
+        gathering.step(open.key, Step::Connect).data = peer;
+    }
     if listening {
         gathering.step(open.key, Step::Listen { backlog: u64::from(backlog) });
     }
     Ok(())
+}
+
+fn is_udp((family, kind, protocol): (u32, u32, u32)) -> bool {
+    let (family, kind) = (family as i32, kind as i32);
+    matches!(family, libc::AF_INET | libc::AF_INET6) && kind == libc::SOCK_DGRAM && protocol == libc::IPPROTO_UDP as u32
+}
+
+/// Whether a connected UDP socket at `own` needs the same port again: another socket of the program sends to it, or the
+/// kernel does not give out such a port. Any other socket gets a new port when it is connected, as it got this one.
+fn keeps_port(gathering: &Gathering<'_>, own: &[u8]) -> bool {
+    let Some(port) = own.get(2..4).map(|port| u16::from_be_bytes([port[0], port[1]])) else { return false };
+    let is_given = kernel::given_ports().is_some_and(|range| range.contains(&port));
+    let peers = gathering.udp_peers.get_or_init(|| {
+        let sockets = gathering.open.iter().filter(|open| open.name().starts_with("socket:"));
+        let duplicates = sockets.filter_map(|open| open.duplicate().ok());
+        let udp = duplicates.filter(|fd| nature(fd).is_some_and(is_udp));
+        udp.filter_map(|fd| kernel::peer_name(&fd)).collect()
+    });
+    !is_given || peers.contains(own)
 }
 
 /// Whether anything waits to be read.
