@@ -83,6 +83,26 @@ fn peers_and_files_of_threads() {
     holds("fd_peers");
 }
 
+/// Files that the program has made and still uses are named: an instance that removes them takes them from the others.
+#[test]
+fn files_that_the_program_has_made() {
+    let state = State::new();
+    let exe = state.compile("files_made", &["-lrt"]);
+    let before = state.workspace.work().join("there-before");
+    fs::write(&before, "").unwrap();
+    fs::set_permissions(&before, fs::Permissions::from_mode(0o666)).unwrap();
+    std::thread::sleep(std::time::Duration::from_millis(50));
+    let made = state.create("files_made", &[&exe]);
+    let said = made.err();
+    let note = said.lines().find(|line| line.contains("the program has made ")).unwrap_or_default();
+    assert_eq!(made.status, "0", "{made}");
+    assert!(note.contains("made.log") && note.contains("/dev/shm/snapfn-made-"), "{made}");
+    assert!(!note.contains("made.cache") && !note.contains("there-before"), "{made}");
+    assert_eq!(state.snaprun(&["files_made"]).out(), "ok\n");
+    let second = state.snaprun(&["files_made"]);
+    assert!(second.status == "125" && second.err().contains("/dev/shm/snapfn-made-"), "{second}");
+}
+
 #[test]
 fn pseudo_terminals() {
     holds("fd_pty");

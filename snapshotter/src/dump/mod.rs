@@ -20,6 +20,7 @@ mod fds;
 mod functions;
 mod hidden;
 mod layout;
+mod made_files;
 mod memory;
 mod mutexes;
 mod needs;
@@ -261,7 +262,7 @@ pub(crate) fn dump(
         variables,
         lost: lost(tracer, &options.accepted),
         shipped,
-        kept: notes,
+        kept: notes.into_iter().chain(made_files::note(tracer, &vmas, &options.initial_cwd)).collect(),
         looks_up_itself,
     })
 }

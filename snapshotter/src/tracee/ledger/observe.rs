@@ -6,17 +6,24 @@
 
 use super::sockopts::REFUSED_KINDS;
 use super::{Cell, Effect, Requests, Row, Verdict, row};
+use crate::tracee::clock_ns;
 use crate::tracee::memory::Memory;
 use crate::tracee::ptrace::{AUDIT_ARCH_X86_64, SyscallEntry, SyscallExit, Tid};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
+use std::fs::{self, Metadata};
 use std::ops::RangeInclusive;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
 
 /// Set in the number of a call by the x32 ABI.
 const X32: u64 = 0x4000_0000;
 const SEM_UNDO: u16 = 0x1000;
 /// The most operations of a `semop` that are read; the kernel accepts 500 by default.
 const MAX_SEMAPHORES: u64 = 32_000;
+
+/// More new files are not remembered.
+const MAX_CREATED: usize = 4096;
 
 /// A call whose effect is still there.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -61,6 +68,8 @@ enum Pending {
     Semaphores(i32, Vec<(u16, i16)>),
     SetsSemaphores(i32, Option<u16>),
     Registers(u64),
+    /// A file that may be new; its descriptor is what the call returns.
+    Creates,
 }
 
 /// Everything that the program has done so far.
@@ -77,6 +86,10 @@ pub(crate) struct Ledger {
     called: [u64; WORDS],
     /// Guard pages have been installed.
     guards: bool,
+    /// When the first call was seen, by the clock of files' times.
+    since: Option<SystemTime>,
+    /// Files that the program has opened and would have made, had they not been there.
+    created: BTreeSet<PathBuf>,
     /// The ledger has not seen all calls, since the process ran before.
     incomplete: bool,
 }
@@ -101,6 +114,7 @@ impl Ledger {
     pub(crate) fn enter(&mut self, tid: Tid, entry: &SyscallEntry, memory: &Memory) {
         self.has_called(entry.number);
         self.guards |= installs_guards(entry.number, &entry.args);
+        self.since.get_or_insert_with(now);
         match self.look_up(entry, memory) {
             Some(pending) => drop(self.pending.insert(tid, pending)),
             None if self.pending.is_empty() => {}
@@ -142,6 +156,10 @@ impl Ledger {
                 self.adjustments.retain(|(of, number), _| *of != set || only.is_some_and(|only| only != *number));
             }
             Pending::Registers(command) => self.registrations |= command,
+            Pending::Creates => {
+                let link = fs::read_link(format!("/proc/{tid}/fd/{}", exit.value));
+                self.created.extend(link.ok().filter(|_| self.created.len() < MAX_CREATED));
+            }
         }
     }
 
@@ -179,6 +197,17 @@ impl Ledger {
         process.chain(descriptors).chain(semaphores).collect()
     }
 
+    /// The files that the program has made and that still have the names they were made with.
+    pub(crate) fn made_files(&self) -> impl Iterator<Item = (&Path, Metadata)> {
+        let found = self.created.iter().filter_map(|path| Some((path.as_path(), fs::symlink_metadata(path).ok()?)));
+        // A file system without a time of birth does not tell: that of the last change is the next best.
+        let is_new = |about: &Metadata| {
+            let time = about.created().or_else(|_| about.modified());
+            self.since.is_some_and(|since| time.is_ok_and(|time| time >= since))
+        };
+        found.filter(move |(_, about)| about.is_file() && is_new(about))
+    }
+
     /// Whether the program may have guard pages (MADV_GUARD_INSTALL).
     pub(crate) fn may_have_guards(&self) -> bool {
         self.incomplete || self.guards
@@ -196,6 +225,9 @@ impl Ledger {
             return Some(Pending::Marks(vec![Key { name: entry.number.to_string(), why, noted: false }]));
         };
         let args = &entry.args;
+        if creates(row.name, args) {
+            return Some(Pending::Creates);
+        }
         match row.effect {
             Effect::Always(verdict) => {
                 self.settles(row, args).or_else(|| Some(mark(row, args, key(row, row.name, verdict, row.why)?)))
@@ -237,6 +269,22 @@ impl Ledger {
         let is_one = row.name == "fcntl" && matches!(command, F_DUPFD | F_DUPFD_CLOEXEC);
         (is_one && !self.descriptors.is_empty()).then(|| Pending::Duplicates(args[0] as u32))
     }
+}
+
+/// Whether the call makes a file if there is none.
+fn creates(name: &str, args: &[u64; 6]) -> bool {
+    let flags = match name {
+        "creat" => return true,
+        "open" => args[1],
+        "openat" => args[2],
+        _ => return false,
+    };
+    flags & libc::O_CREAT as u64 != 0
+}
+
+/// The time that the kernel gives to what is made now.
+fn now() -> SystemTime {
+    SystemTime::UNIX_EPOCH + Duration::from_nanos(clock_ns(libc::CLOCK_REALTIME_COARSE))
 }
 
 fn installs_guards(number: u64, args: &[u64; 6]) -> bool {
@@ -446,6 +494,30 @@ mod tests {
         assert!(names(&[(semop, &down, 0), (libc::SYS_semctl, &[7, 2, 16, 1], 0)]).is_empty());
         assert!(names(&[(semop, &down, 0), (libc::SYS_semctl, &[7, 0, 0, 0], 0)]).is_empty());
         assert_eq!(names(&[(semop, &down, 0), (libc::SYS_semctl, &[7, 1, 16, 1], 0)]), ["semop:SEM_UNDO"]);
+    }
+
+    #[test]
+    fn files_that_are_new_are_remembered() {
+        let dir = std::env::temp_dir().join(format!("ledger-{}", std::process::id()));
+        fs::create_dir_all(&dir).unwrap();
+        let mut ledger = Ledger::default();
+        let memory = Memory::open(std::process::id() as Tid).unwrap();
+        let open = |name: &str, flags: i32, ledger: &mut Ledger| {
+            let args = [0, 0, flags as u64, 0, 0, 0];
+            let entry = SyscallEntry { arch: AUDIT_ARCH_X86_64, number: libc::SYS_openat as u64, args };
+            ledger.enter(std::process::id() as Tid, &entry, &memory);
+            let file = fs::File::options().write(true).create(true).truncate(true).open(dir.join(name)).unwrap();
+            let fd = std::os::fd::AsRawFd::as_raw_fd(&file);
+            ledger.leave(std::process::id() as Tid, SyscallExit { value: fd.into(), is_error: false });
+            file
+        };
+        let files =
+            [open("new", libc::O_CREAT | libc::O_WRONLY, &mut ledger), open("read", libc::O_RDONLY, &mut ledger)];
+        let made: Vec<_> = ledger.made_files().map(|(path, _)| path.to_owned()).collect();
+        assert_eq!(made, [dir.join("new").canonicalize().unwrap()]);
+        drop(files);
+        fs::remove_dir_all(&dir).unwrap();
+        assert_eq!(ledger.made_files().count(), 0);
     }
 
     #[test]
