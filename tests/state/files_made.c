@@ -1,4 +1,4 @@
-/* Makes three files: one that stays open, one in shared memory that stays mapped, and a cache that nobody uses any more. */
+/* Makes three files: one that stays open, one in shared memory that stays mapped, and a cache that is closed. */
 #include <fcntl.h>
 #include <sys/mman.h>
 #include "check.h"

@@ -13,8 +13,8 @@ const TEMPORARY: [&str; 4] = ["/tmp", "/var/tmp", "/dev/shm", "/run"];
 /// So many files are named.
 const NAMED: usize = 3;
 
-/// A note about the files that the program still uses, by a descriptor or a mapping, or that are temporary. Others, such as
-/// caches, are made by one run for the next; those in the `directory` that the program started in are its results.
+/// A note about the files that the program still uses, by a descriptor or a mapping, or that are temporary. One run
+/// makes other files for the next, such as caches. Files in the `directory` where the program started are its results.
 pub(super) fn note(tracer: &Tracer, vmas: &[Vma], directory: &Path) -> Option<String> {
     let descriptors = fs::read_dir(format!("/proc/{}/fd", tracer.pid)).into_iter().flatten().flatten();
     let open = descriptors.filter_map(|entry| fs::metadata(entry.path()).ok());
@@ -35,8 +35,8 @@ pub(super) fn note(tracer: &Tracer, vmas: &[Vma], directory: &Path) -> Option<St
     let rest = if more > 0 { format!(" and {more} more") } else { String::new() };
     (!used.is_empty()).then(|| {
         format!(
-            "the program has made {named}{rest} before its point, and all instances use the same: keep them, or let the \
-             program make files after the point or without a name (O_TMPFILE, memfd_create)"
+            "the program has made {named}{rest} before its point, and all instances use the same: keep them, or let \
+             the program make files after the point or without a name (O_TMPFILE, memfd_create)"
         )
     })
 }

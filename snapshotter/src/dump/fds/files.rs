@@ -210,7 +210,7 @@ pub(super) fn gather(gathering: &mut Gathering<'_>, open: &OpenFd) -> Result<(),
     Ok(())
 }
 
-/// Refuses a file in /proc that belongs to another process, which an instance would not find or mistake for another one.
+/// Refuses a file in /proc that belongs to another process. An instance would not find it, or find a stranger's.
 /// The process with ID 1 is always there.
 fn check_process(pid: i32, name: &str) -> Result<(), Refusal> {
     let remedy = "open it after the snapshot point";
@@ -224,8 +224,8 @@ fn check_process(pid: i32, name: &str) -> Result<(), Refusal> {
     }
 }
 
-/// Refuses a file that could not be opened again: its permissions or its file system have changed, or somebody with more
-/// rights has opened it. Opening it would tell, too, but may have an effect (leases).
+/// Refuses a file that could not be opened again: its permissions or its file system have changed, or a program with
+/// more rights has opened it. Opening it here would have an effect on leases.
 fn check_access(open: &OpenFd, name: &str) -> Result<(), Refusal> {
     let needs = match open.access() {
         O_RDONLY => AccessFlags::R_OK,

@@ -127,7 +127,7 @@ pub(super) fn gather(gathering: &mut Gathering<'_>, open: &OpenFd) -> Result<(),
         }
     };
     if family != libc::AF_UNIX as u32 && kernel::poll(&fd) & libc::POLLRDHUP != 0 {
-        // Also a connection that both sides have ended: it has no peer any more, but it is no socket that was just made.
+        // A connection that both sides have ended has no peer any more, but it is not a socket that was just made.
         let what = "is a socket that has been shut down, or whose connection has ended".to_owned();
         return Err((what, "close it before the snapshot point"));
     }

@@ -28,8 +28,8 @@ pub(super) fn check(tracer: &Tracer, blockers: &mut Vec<Blocker>) {
     }
 }
 
-/// Refuses shared anonymous memory with data under guard pages: the pages are still there, and come back when the guards
-/// go. Nobody can read through a guard, but a second mapping of the same memory has none: the thread `task` makes one.
+/// Refuses shared anonymous memory with data under guard pages, since the data comes back when the program removes the
+/// guards. No read passes a guard, but a second mapping of the same memory has none: the thread `task` makes one.
 pub(in crate::dump) fn check_data(
     tracer: &Tracer,
     task: &Frozen,
