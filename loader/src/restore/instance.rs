@@ -9,12 +9,12 @@ use crate::runtime::sys;
 use snapfn_format::PAGE;
 use snapfn_format::snap::{ENV_SET, EnvChange, PATCH_STACK, PATCH_VECTOR, Plan, Process};
 
-/// Which part of `snaprun`'s own command line belongs to the program.
+/// The part of `snaprun`'s own command line that belongs to the program.
 #[derive(Clone, Copy, Debug)]
 pub struct Instance<'a> {
     /// Index of the argument that takes argv[0]'s place (the snapshot's name).
     pub first_arg: u64,
-    /// Where sockets go, if not where they were.
+    /// The new addresses of sockets.
     pub binds: Option<&'a Binds>,
     /// The descriptor that failures are reported to, closed before the jump; none: standard error.
     pub report: Option<i32>,
@@ -46,13 +46,14 @@ unsafe fn string_end(addr: u64) -> u64 {
 }
 
 impl Instance<'_> {
-    /// Whether it runs as the program, and neither for a dump nor for `--timing`, whose stub does not change the executable.
+    /// Whether it runs as the program, and neither for a dump nor for `--timing`, whose stub does not change the
+    /// executable.
     pub(super) fn is_final(&self) -> bool {
         !self.is_traced && self.clock.is_off()
     }
 
-    /// Where the vectors of this instance are going to be: the slot of the snapshot's name becomes argv[0], the word
-    /// before it the count. Their strings and the environment follow in [`Instance::settle`].
+    /// The future places of this instance's vectors: the slot of the snapshot's name becomes argv[0], the word before
+    /// it the count. [`Instance::settle`] adds their strings and the environment.
     ///
     /// `initial` follows where its vectors move.
     ///
@@ -155,9 +156,9 @@ impl Strings {
         }
     }
 
-    /// Makes room for `need` bytes in front of the second string: what comes before it has no use any more. Where that
-    /// is too little, the strings move up over the path of `snaprun`, which the kernel has put behind them, or else
-    /// into a mapping of their own.
+    /// Makes room for `need` bytes in front of the second string: the bytes before it are no longer used. Where that is
+    /// too little, the strings move up over the path of `snaprun`, which the kernel has put behind them, or else into a
+    /// mapping of their own.
     ///
     /// # Safety
     /// `self` is what `initial` has.
@@ -224,7 +225,7 @@ pub fn bare_stack(plan: &Plan<'_>) -> u64 {
     if has_bare_stack(plan) { LEN } else { 0 }
 }
 
-/// What a program that reads the vector itself must find for `kind` instead of the loader's value.
+/// The value of `kind` for a program that reads the vector itself, instead of the loader's value.
 unsafe fn program_value(process: &Process, kind: u64) -> Option<u64> {
     const OURS: [u64; 7] = [at::PHDR, at::PHENT, at::PHNUM, at::BASE, at::ENTRY, at::EXECFN, at::SYSINFO_EHDR];
     let mut pairs = (0..process.auxv_len / 16).map(|i| process.auxv + 16 * i).filter(|_| OURS.contains(&kind));
@@ -251,9 +252,9 @@ pub(super) unsafe fn copy_auxv(initial: &InitialStack, to: u64, process: &Proces
     pair + 16
 }
 
-/// A program without a C library reads its arguments from the stack pointer at its first instruction: the kernel's
-/// own vectors, whose auxiliary vector must then tell of the program, not of this loader, and whose start must be
-/// aligned to 16 bytes. Returns by how much everything has moved down.
+/// A program without a C library reads its arguments from the stack pointer at its first instruction: the kernel's own
+/// vectors. Their auxiliary vector must then describe the program, not this loader, and their start must be aligned to
+/// 16 bytes. Returns by how much everything has moved down.
 unsafe fn align_vectors(plan: &Plan<'_>, initial: &InitialStack, first_arg: u64) -> u64 {
     let start = initial.argv + 8 * first_arg;
     // SAFETY: the kernel's vectors, with at least two words (argc, our own argv[0]) below the new first one.
@@ -326,7 +327,7 @@ impl Vectors {
         }
     }
 
-    /// The part of it that depends on the request.
+    /// Fills the part that depends on the request.
     ///
     /// # Safety
     /// As [`Vectors::publish`].

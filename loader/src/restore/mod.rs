@@ -39,7 +39,7 @@ use instance::Vectors;
 use snapfn_format::layout::{LOADER_END, LOADER_START};
 use snapfn_format::snap::{FD_TEMPORARY, PATCH_INFO, Plan, resident};
 
-/// Why an instance could not be made. The process can only exit after it.
+/// The reason why an instance could not be made. The process can only exit after it.
 #[derive(Clone, Copy, Debug)]
 pub enum RestoreError<'a> {
     /// A system call that needs no more explanation.
@@ -59,13 +59,13 @@ pub enum RestoreError<'a> {
     Path(&'static str, &'a [u8], Errno),
     /// A descriptor.
     Fd(u32, &'static str, Errno),
-    /// A file that was open for reading is not what it was.
+    /// A file that was open for reading has changed.
     Changed(&'a [u8]),
-    /// Somebody else holds a lock that the program held.
+    /// Another process holds a lock that the program held.
     Locked(&'a [u8]),
     /// A socket cannot be bound.
     Bind(Bound<'a>, Errno),
-    /// A `--bind` that means none of the snapshot's sockets, the first of which is at that address.
+    /// A `--bind` that names none of the snapshot's sockets, the first of which is at that address.
     NoSocket(&'a Spec, &'a [u8]),
     /// One of many of its kind: a signal, a timer, a `prctl` option.
     Attribute(&'static str, u32, Errno),
@@ -82,7 +82,7 @@ impl fmt::Display for RestoreError<'_> {
                 f.write_str(match errno {
                     Errno::NOMEM => ", check RLIMIT_AS and vm.overcommit_memory=2",
                     Errno::PERM | Errno::ACCES => ", is the store on a file system mounted noexec?",
-                    Errno::EXIST => ", this process has something else there",
+                    Errno::EXIST => ", something else of this process is there",
                     _ => "",
                 })
             }
@@ -119,7 +119,7 @@ impl fmt::Display for RestoreError<'_> {
 /// Where a socket was to be bound.
 #[derive(Clone, Copy, Debug)]
 pub enum Bound<'a> {
-    /// Where it was at the snapshot.
+    /// Its address at the snapshot.
     Own(&'a [u8]),
     /// Where `--bind` sends it.
     Given(Address),
@@ -187,7 +187,7 @@ unsafe fn apply<'a>(
     }
 }
 
-/// The address space as it was, before anything is written to it.
+/// Maps the address space of the snapshot, before the loader writes to it.
 unsafe fn map_image<'a>(plan: &Plan<'a>, sources: &Sources<'_>) -> Result<(), RestoreError<'a>> {
     // SAFETY: the caller's promise.
     unsafe {
@@ -246,9 +246,9 @@ unsafe fn make_threads<'a>(
     }
 }
 
-/// What the program has asked to be told of this start.
+/// Fills the structures in which the program wants the facts of this start.
 unsafe fn publish(plan: &Plan<'_>, vectors: &Vectors) {
-    // Most programs have none: their patches are not looked through.
+    // Most programs have none: their patches are not searched.
     if plan.header.process.info == 0 {
         return;
     }

@@ -1,5 +1,5 @@
-//! A prepared instance: everything that does not depend on the request is done, then the process waits for it on a
-//! socket and is released into the program. One request, one process.
+//! A prepared instance: the loader does everything that does not depend on the request, then waits for it on a socket
+//! and jumps into the program. One request, one process.
 //!
 //! ```text
 //!  before   the image, its patches, threads (at their gate), protections, the pages that are worth having
@@ -35,7 +35,7 @@ use snapfn_format::request::{
 };
 use snapfn_format::snap::*;
 
-/// Offset of the environment vector: what comes before has room for all arguments.
+/// Offset of the environment vector: the space before it has room for all arguments.
 const ENVP: u64 = 1 << 20;
 /// Longest argv[0] of the program that is put in front of the other arguments, its zero included.
 const ARGV0: u64 = 1024;
@@ -48,7 +48,7 @@ const STRINGS_FIRST: u64 = 2 * PAGE;
 
 const _: () = assert!(8 * (COUNT_MAX as u64 + 3) < ENVP && 8 * (2 * COUNT_MAX as u64 + 1) <= STRINGS - ENVP + 8);
 
-/// Which pages a prepared instance takes before it waits.
+/// The pages that a prepared instance populates before it waits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Populate {
     /// Only those that the restore writes.
@@ -111,7 +111,7 @@ unsafe fn prepare_and_wait<'a>(
     if plan.env_changes.len() > COUNT_MAX as usize {
         return Err(RestoreError::System("too many variables for a prepared instance", Errno::INVAL));
     }
-    // SAFETY: the caller's promise; the area is ours.
+    // SAFETY: the caller's promise; only this code uses the area.
     unsafe {
         map_image(plan, sources)?;
         fill_slots(plan, initial, instance);
@@ -153,7 +153,7 @@ unsafe fn prepare_and_wait<'a>(
     }
 }
 
-/// What can be done before the request is known.
+/// The steps before the request is known.
 #[derive(Clone, Copy, Debug)]
 struct Early {
     /// There are none but the standard streams.
@@ -180,7 +180,7 @@ impl Early {
     }
 }
 
-/// Takes pages before anybody waits for them. Failures cost time later, nothing else.
+/// Populates pages before a user waits for them. A failure only costs time later.
 ///
 /// # Safety
 /// The image is mapped.
@@ -195,7 +195,7 @@ unsafe fn populate_image(plan: &Plan<'_>, populate: Populate) {
     if populate == Populate::None {
         return;
     }
-    // Of the snapshot's pages those that are writable: the program has written them before.
+    // The writable ones of the snapshot's pages: the program has written them before.
     let own =
         |op: &&Op| op.kind == OP_MAP_FILE && op.file == 0 && op.prot & PROT_WRITE != 0 && op.flags & OP_SHARED == 0;
     let protected = |op: &Op| plan.ops.iter().any(|other| other.kind == OP_PROTECT && other.addr == op.addr);
@@ -234,7 +234,7 @@ impl Area {
             .map_err(|errno| RestoreError::System("mmap of the vectors", errno))
     }
 
-    /// What is known of the vectors before the request.
+    /// The vectors, as far as they are known before the request.
     fn vectors(&self) -> Vectors {
         let strings = self.0 + STRINGS;
         Vectors {
@@ -250,7 +250,7 @@ impl Area {
         }
     }
 
-    /// Takes the pages that a request of ordinary size needs.
+    /// Populates the pages that a request of ordinary size needs.
     ///
     /// # Safety
     /// Nothing has been received yet.
@@ -269,7 +269,7 @@ struct Request {
 }
 
 impl Request {
-    /// Says that this process waits, and waits. Its preparer's end is this process's.
+    /// Reports that this process waits, and waits. The process ends with its preparer.
     ///
     /// # Safety
     /// The area is not in use.
@@ -330,7 +330,7 @@ impl Request {
             sys::close(fd);
             entered.map_err(|errno| RestoreError::System("entering the working directory", errno))?;
         }
-        // Where one is missing, those above it have come too low; the last one moves first.
+        // Where one is missing, those above it have too low numbers; the last one moves first.
         let mut streams = [(-1, -1); 3];
         streams.iter_mut().zip(pairs).for_each(|(slot, pair)| *slot = pair);
         for (number, fd) in streams.into_iter().rev() {

@@ -17,7 +17,7 @@ pub(super) unsafe fn canary(initial: &InitialStack) -> u64 {
     }
 }
 
-/// The value of a patch that is no TID.
+/// The value of a patch other than a TID.
 pub(super) fn value(kind: u16, vectors: &Vectors, canary: u64) -> u64 {
     match kind {
         PATCH_ARGV => vectors.argv,
@@ -44,7 +44,7 @@ pub(super) unsafe fn memory(plan: &Plan<'_>, vectors: &Vectors, canary: u64) {
                 PATCH_ARGC_INT | PATCH_ENVC_INT => {
                     write_u32(patch.addr, value(patch.kind, vectors, canary) as u32);
                 }
-                // A vector that keeps its address is where these words point already: their pages stay shared.
+                // These words already point to a vector that keeps its address: their pages stay shared.
                 PATCH_ENVP if vectors.keeps_envp => {}
                 _ => write_u64(patch.addr, value(patch.kind, vectors, canary)),
             }
@@ -52,7 +52,7 @@ pub(super) unsafe fn memory(plan: &Plan<'_>, vectors: &Vectors, canary: u64) {
     }
 }
 
-/// Brings the program's auxiliary vector up to date: user and group IDs, AT_SECURE, and the random bytes.
+/// Updates the program's auxiliary vector: user and group IDs, AT_SECURE, and the random bytes.
 ///
 /// # Safety
 /// The plan's image is mapped.

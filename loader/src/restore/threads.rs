@@ -44,7 +44,7 @@ impl Frames {
     }
 }
 
-/// Makes all frames and all threads but the first: the stack pointer for the main thread's `rt_sigreturn`.
+/// Makes all frames and all threads but the first; returns the stack pointer for the main thread's `rt_sigreturn`.
 ///
 /// # Safety
 /// Memory, descriptors and dispositions are complete; all signals are blocked if there is more than one thread.
@@ -115,8 +115,8 @@ pub(super) unsafe fn start<'a>(
     Ok(frames.at(0) + 8)
 }
 
-/// Brings registers up to date that hold what only the request tells: the argument count, and the environment of a
-/// program without a C library.
+/// Updates registers whose values depend on the request: the argument count, and the environment of a program without a
+/// C library.
 ///
 /// # Safety
 /// [`start`] has written the frames, and no thread has left them.
@@ -132,7 +132,7 @@ pub(super) unsafe fn patch_counts(plan: &Plan<'_>, vectors: &Vectors) {
     }
 }
 
-/// Writes the new TID of a thread wherever the old one was found.
+/// Writes the new TID of a thread to all places of the old one.
 unsafe fn patch_tid(plan: &Plan<'_>, index: usize, tid: u32) {
     for patch in plan.patches.iter().filter(|patch| patch.place == PATCH_MEMORY && patch.arg as usize == index) {
         // SAFETY: validated addresses.

@@ -7,7 +7,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 
-/// Snapshots that are looked at.
+/// Snapshots that are examined.
 const MAX_SNAPSHOTS: usize = 8;
 
 /// Where chunks lie in local files.

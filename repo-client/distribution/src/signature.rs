@@ -148,7 +148,7 @@ pub fn sign(client: &Client, reference: &Reference, key: &SecretKey) -> Result<S
     Ok(Signed { digest: manifest.digest, artifact, key: key.id() })
 }
 
-/// Of an artifact, what is looked at.
+/// The fields of an artifact that are read.
 #[derive(Deserialize)]
 struct Artifact {
     layers: Vec<Layer>,
@@ -208,7 +208,7 @@ pub fn verify_signature(
     }
     let mut found = format!("{count} signature{}", if count == 1 { "" } else { "s" });
     if count > MAX_SIGNATURES {
-        found.push_str(&format!(" (the first {MAX_SIGNATURES} were looked at)"));
+        found.push_str(&format!(" (the first {MAX_SIGNATURES} were checked)"));
     }
     if let Some(why) = unread {
         found.push_str(&format!(" ({why})"));

@@ -1,7 +1,8 @@
-//! Who keeps the arguments at `main`: constructors (all programs in Rust), libraries, the C library itself.
+//! Finds the words that hold the arguments at `main`: constructors (all programs in Rust), libraries and the C library
+//! keep them.
 //!
-//! The two runs of the initialisation are compared word for word ([`crate::tracee::second`]). A word that holds a
-//! vector's address or a count in both runs, of each run its own, is a patch. What only points into the vectors or
+//! This module compares the two runs of the initialisation word for word ([`crate::tracee::second`]). A word that holds
+//! in both runs the run's own address of a vector, or its count, is a patch. A word that points into the vectors or
 //! their strings cannot be renewed, since an instance may have fewer of them: it is reported.
 //!
 //! Without a second run only the words that C libraries name are known.
@@ -18,14 +19,14 @@ const CHUNK: u64 = 1 << 20;
 const ARGV_NAMES: [&str; 2] = ["_dl_argv", "__libc_argv"];
 const ARGC_NAMES: [&str; 2] = ["_dl_argc", "__libc_argc"];
 
-/// Words to be renewed, and what is to be said of others.
+/// Words to be renewed, and notices about others.
 #[derive(Debug, Default)]
 pub(super) struct Found {
     pub(super) patches: Vec<Patch>,
     pub(super) notes: Vec<String>,
 }
 
-/// What a word is, by its two values.
+/// The kind of a word, by its two values.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Meaning {
     /// A patch of 8 bytes.
@@ -36,7 +37,7 @@ enum Meaning {
     Inside,
     /// The process ID, in either half.
     Process,
-    /// It differs in no way that is known.
+    /// The two values differ in another way.
     Other,
 }
 
@@ -54,7 +55,7 @@ fn patch(addr: u64, kind: u16) -> Patch {
     Patch { addr, kind, place: PATCH_MEMORY, arg: 0 }
 }
 
-/// What the C library names, if it holds what it should.
+/// The words that the C library names, if they hold the expected values.
 fn named(tracer: &Tracer, vmas: &[Vma]) -> Vec<Patch> {
     let request = &tracer.booted.request;
     let argc = tracer.memory.read_u64(request.sp).unwrap_or(0) as u32;
@@ -150,7 +151,7 @@ fn each_difference(
         let len = (range.end - at).min(CHUNK);
         let ours = tracer.memory.read_vec(at, len);
         let theirs = second.tracer.memory.read_vec(at.wrapping_sub(distance), len);
-        // What only one of the runs has mapped is not compared.
+        // Memory that only one of the runs has mapped is not compared.
         if let (Ok(ours), Ok(theirs)) = (ours, theirs)
             && ours != theirs
         {

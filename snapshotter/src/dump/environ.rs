@@ -1,9 +1,9 @@
 //! Changes that the program has made to its environment since it started.
 //!
-//! Instances get their own environment; what the program itself has set or removed stays so. The C library's `environ`
-//! is found by the symbols of that name in every mapped ELF file; in a static program without symbols by what its
-//! start-up code has set (`tracee::nameless`). No other word is taken for it, whatever its value is; `patches` has the
-//! exception, copies of the address that it had at the start.
+//! Instances get their own environment; variables that the program itself has set or removed stay so. The C library's
+//! `environ` is found by the symbols of that name in every mapped ELF file; in a static program without symbols by the
+//! words that its start-up code has set (`tracee::nameless`). No other word counts as `environ`, even with the same
+//! value; `patches` has the exception, copies of the address that it had at the start.
 
 use super::refuse::DumpError;
 use crate::tracee::maps::{self, Vma};
@@ -12,7 +12,7 @@ use crate::tracee::{TraceError, Tracer, symbols};
 use snapfn_format::snap::{ENV_SET, ENV_UNSET, PATCH_ENVP, PATCH_MEMORY, PATCH_VECTOR, PROT_WRITE, Patch};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Longest `NAME=value` that is looked at.
+/// Longest `NAME=value` that is read.
 const MAX_STRING: usize = 1 << 17;
 
 /// Changes, and where the vector's address is kept.
@@ -74,12 +74,12 @@ fn current(tracer: &Tracer, vmas: &[Vma]) -> (u64, Vec<u64>) {
 /// All strings of the original vector and of the present one, with their addresses.
 pub(super) fn strings(tracer: &Tracer, vmas: &[Vma]) -> BTreeMap<u64, Vec<u8>> {
     let vectors = [tracer.booted.request.envp, current(tracer, vmas).0];
-    // What cannot be read is no string: the program may have written anything there.
+    // An address that cannot be read is no string: the program may have written any value there.
     let pointers = vectors.into_iter().flat_map(|vector| tracer.memory.read_vector(vector).unwrap_or_default());
     pointers.filter_map(|at| Some((at, tracer.memory.read_c_str(at, MAX_STRING).ok()?))).collect()
 }
 
-/// What differs from `initial`, the environment that the program was started with.
+/// The differences from `initial`, the environment at the program's start.
 pub(super) fn gather(tracer: &Tracer, vmas: &[Vma], initial: &[Vec<u8>]) -> Result<Environment, DumpError> {
     let system = TraceError::system;
     let (vector, named) = current(tracer, vmas);
@@ -93,8 +93,8 @@ pub(super) fn gather(tracer: &Tracer, vmas: &[Vma], initial: &[Vec<u8>]) -> Resu
     let mut patches: Vec<Patch> = named.into_iter().map(|variable| memory(variable, PATCH_ENVP, 0)).collect();
     let len = 8 * (pointers.len() as u64 + 1);
     let is_writable = maps::all(vmas, vector..vector + len, |vma| vma.prot & PROT_WRITE != 0);
-    // A program that has copied all strings may free them, as perl does at its end. Its `environ` leads to the vector of the
-    // start instead, and so to that of the instance.
+    // A program that has copied all strings may free them, as perl does at its end. Its `environ` leads to the vector
+    // of the start instead, and so to that of the instance.
     let keeps_strings = pointers.iter().any(|pointer| tracer.strings.env.contains(pointer));
     let may_be_filled = vector == tracer.booted.request.envp || keeps_strings;
     if may_be_filled && is_writable && is_own(vmas, vector, len) {
@@ -115,7 +115,7 @@ fn changes(initial: &[Vec<u8>], now: &[(Vec<u8>, u64)], is_kept: impl Fn(u64) ->
     }
     let is_copied = !now.iter().any(|(_, pointer)| is_kept(*pointer));
     let mut current: BTreeMap<&[u8], (&[u8], u64)> = BTreeMap::new();
-    // A string without a name is nobody's variable.
+    // A string without a name is no variable.
     for (text, pointer) in now.iter().filter(|(text, _)| text.contains(&b'=') && !name_of(text).is_empty()) {
         current.entry(name_of(text)).or_insert((text, *pointer));
     }
@@ -147,7 +147,7 @@ mod tests {
     fn what_the_program_has_set_or_removed() {
         let start = ["A=1", "B=2", "C=3"];
         assert_eq!(of(&start, &[("A=1", 1), ("B=2", 5), ("C=3", 9)]), []);
-        // Set to what it was, and to something else.
+        // Set to the same value, and to another one.
         assert_eq!(of(&start, &[("A=1", 100), ("B=4", 200), ("C=3", 9)]), [(1, "A".into()), (1, "B".into())]);
         assert_eq!(of(&start, &[("A=1", 1), ("D=4", 200)]), [(1, "D".into()), (2, "B".into()), (2, "C".into())]);
     }
@@ -157,7 +157,7 @@ mod tests {
         let start = ["A=1", "B=2"];
         assert_eq!(of(&start, &[("A=1", 100), ("B=2", 200)]), []);
         assert_eq!(of(&start, &[("A=1", 100), ("B=3", 200)]), [(1, "B".into())]);
-        // What a title has left of a string.
+        // The rest of a string behind a title.
         assert_eq!(of(&start, &[("=x", 100), ("B=2", 200)]), [(2, "A".into())]);
     }
 }

@@ -1,7 +1,7 @@
-//! Hidden state: what the kernel keeps of a process and its threads that neither /proc nor a record tells, and that a
-//! snapshot restores by a cheap call or refuses by name.
+//! Hidden state: state of a process and its threads that neither /proc nor a record shows. A snapshot restores it by a
+//! cheap call, or is refused with its name.
 //!
-//! Where the tracer has seen all calls, only what was called is asked for.
+//! Where the tracer has seen all calls, this module checks only the state of the calls that the program made.
 
 use super::refuse::Blocker;
 use super::scratch::Scratch;
@@ -34,7 +34,7 @@ impl Subject<'_> {
     }
 }
 
-/// What belongs to the process. `scratch` is of its first thread.
+/// The state of the process. `scratch` is of its first thread.
 pub(super) fn process(tracer: &Tracer, scratch: &Scratch<'_>, blockers: &mut Vec<Blocker>) {
     let ledger = &tracer.ledger;
     let mut subject = Subject { name: "process".to_owned(), blockers };
@@ -57,7 +57,7 @@ pub(super) fn process(tracer: &Tracer, scratch: &Scratch<'_>, blockers: &mut Vec
     }
 }
 
-/// What belongs to the thread `task`; the first thread is `main`.
+/// The state of the thread `task`; the first thread is `main`.
 pub(super) fn thread(tracer: &Tracer, main: Tid, task: &Frozen, scratch: &Scratch<'_>, blockers: &mut Vec<Blocker>) {
     let ledger = &tracer.ledger;
     let is_main = task.tid == main;
@@ -107,8 +107,8 @@ pub(super) fn settings(tracer: &Tracer, scratch: &Scratch<'_>) -> Vec<Setting> {
 /// Number of the component of the register state with the tiles of AMX.
 const AMX_TILE_DATA: u64 = 18;
 
-/// The commands by which the process is registered for `membarrier`, as a set of bits. Linux 6.3 tells; before, only
-/// the calls do.
+/// The commands by which the process is registered for `membarrier`, as a set of bits. Linux 6.3 reports them; before,
+/// only the calls show them.
 fn registrations(tracer: &Tracer, scratch: &Scratch<'_>) -> u64 {
     const MEMBARRIER_CMD_GET_REGISTRATIONS: u64 = 512;
     let ledger = &tracer.ledger;
@@ -119,8 +119,8 @@ fn registrations(tracer: &Tracer, scratch: &Scratch<'_>) -> u64 {
     told.unwrap_or_else(|_| ledger.registrations()) & MEMBARRIER_REGISTER
 }
 
-/// The flags of `mlockall` where memory that is mapped from now on is locked. Nothing tells: a page is mapped, and the
-/// count of locked memory looked at.
+/// The flags of `mlockall` where memory that is mapped from now on is locked. The kernel does not report them, so a
+/// page is mapped and the count of locked memory read.
 fn locks_later_memory(tracer: &Tracer, scratch: &Scratch<'_>) -> Option<u64> {
     if !tracer.ledger.may_have_called(&[libc::SYS_mlockall]) {
         return None;
@@ -132,7 +132,7 @@ fn locks_later_memory(tracer: &Tracer, scratch: &Scratch<'_>) -> Option<u64> {
     let before = locked();
     let page = match scratch.value(libc::SYS_mmap, &[0, PAGE, READ_WRITE, ANONYMOUS, u64::MAX, 0]) {
         Ok(page) => page,
-        // It would be above the limit of locked memory.
+        // The page would exceed the limit of locked memory.
         Err(error) => return (error.raw_os_error() == Some(libc::EAGAIN)).then_some(MCL_FUTURE),
     };
     let is_locked = locked() != before;
@@ -208,7 +208,7 @@ fn bound_ranges(text: &str) -> Vec<String> {
     text.lines().filter_map(bound).collect()
 }
 
-/// Security attributes that only the program itself can have set. What it is right now may follow from its file.
+/// Security attributes that only the program itself can have set. The current one may follow from its file.
 fn changed_labels(tracer: &Tracer, tid: Tid) -> Vec<&'static str> {
     const ATTRIBUTES: [&str; 4] = ["exec", "fscreate", "keycreate", "sockcreate"];
     let read = |path: String| fs::read(path).unwrap_or_default();
@@ -228,7 +228,7 @@ fn other_namespaces(pid: Tid, tid: Tid) -> Vec<String> {
     names.filter(|name| of(pid, name) != of(tid, name)).collect()
 }
 
-/// What threads share: its name, and whether these two do.
+/// Each kind of state that threads share: its name, and whether these two share it.
 fn shared_with(main: Tid, tid: Tid) -> Vec<(&'static str, bool)> {
     const KCMP_FILES: i32 = 2;
     const KCMP_FS: i32 = 3;
@@ -248,7 +248,7 @@ fn shared_with(main: Tid, tid: Tid) -> Vec<(&'static str, bool)> {
     vec![(directory, alike), ("descriptors", descriptors(main) == descriptors(tid))]
 }
 
-/// `None` where the kernel does not tell.
+/// `None` where the kernel does not report it.
 #[allow(unsafe_code)] // kcmp
 fn same(a: Tid, b: Tid, kind: i32) -> Option<bool> {
     // SAFETY: integers only.

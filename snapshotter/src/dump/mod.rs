@@ -74,23 +74,23 @@ pub(crate) struct Dumped {
     pub(crate) writable_code: u64,
     /// Memory that the program keeps out of core dumps, in bytes.
     pub(crate) dontdump: u64,
-    /// Hooks that nobody calls at this point.
+    /// Hooks that the program does not call at this point.
     pub(crate) uncalled: usize,
-    /// Libraries that look at the CPU themselves, with what pins them.
+    /// Libraries that read the CPU's features themselves, each with the setting that pins them.
     pub(crate) own_dispatch: Vec<(PathBuf, &'static str)>,
     /// Files of the image, as the program named them.
     pub(crate) files: Vec<PathBuf>,
-    /// What the program does in an instance before it goes on.
+    /// The calls that the program makes in an instance before it goes on.
     pub(crate) hooks: Hooks,
     /// Secrets that were left out.
     pub(crate) scrubbed: Scrubbed,
-    /// What is to be said of environment variables, a line each.
+    /// Notices about environment variables, a line each.
     pub(crate) variables: Vec<String>,
     /// Effects of system calls that instances lack, a line each.
     pub(crate) lost: Vec<String>,
     /// Programs and libraries that are stored although a secret is in them, a line each.
     pub(crate) shipped: Vec<String>,
-    /// What instances do not find renewed, a line each.
+    /// Values that instances do not renew, a line each.
     pub(crate) kept: Vec<String>,
     /// The program names /proc/self/exe.
     pub(crate) looks_up_itself: bool,
@@ -118,14 +118,14 @@ pub(crate) struct DumpOptions {
     pub(crate) accepted: Vec<String>,
 }
 
-/// What the kernel keeps of the program, none of it in the way of a snapshot.
+/// The state that the kernel keeps of the program; none of it prevents a snapshot.
 struct KernelState {
     threads: Vec<ThreadState>,
     process: ProcessState,
     fds: FdTables,
 }
 
-/// Looks at everything but the content of memory; refuses all that is in the way at once.
+/// Reads everything but the content of memory; refuses all that prevents a snapshot at once.
 fn gather(
     tracer: &Tracer,
     reached: &Reached,
@@ -135,7 +135,7 @@ fn gather(
 ) -> Result<KernelState, DumpError> {
     let mut blockers = Vec::new();
     threads::check_seccomp(tracer, &threads::tids(frozen), &mut blockers)?;
-    // A filter is asked about the system calls that we have the program make, too, and may kill it for them.
+    // A filter also checks the system calls that the snapshotter lets the program make, and may kill it for them.
     let own = match blockers.is_empty() {
         true => {
             let threads = threads::gather(tracer, frozen, options.cpu != Cpu::Native, &mut blockers)?;
@@ -161,7 +161,7 @@ fn gather(
     }
 }
 
-/// Everything that stands in the way of a snapshot of the frozen program, which can be released then.
+/// Everything that prevents a snapshot of the frozen program, which can be released then.
 pub(crate) fn blockers(
     tracer: &Tracer,
     reached: &Reached,
@@ -182,7 +182,7 @@ pub(crate) fn blockers(
 }
 
 /// Bytes that a snapshot of the frozen program would hold although it keeps them out of core dumps. 0 where its memory
-/// map cannot be read, which stands in the way of a snapshot anyway.
+/// map cannot be read, which prevents a snapshot anyway.
 pub(crate) fn dontdump(tracer: &Tracer) -> u64 {
     maps::read(tracer.pid).map_or(0, |vmas| memory::dontdump(tracer, &vmas))
 }

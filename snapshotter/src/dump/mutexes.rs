@@ -6,13 +6,13 @@
 //!  glibc pthread_mutex_t    lock:u32  count:u32 │ owner:u32  nusers:u32 │ kind:u32  spins:u32 │ prev │ next
 //!  musl  pthread_mutex_t    type:u32  lock:u32  │ waiters:u32  0:u32    │ 0:u32  count:u32   │ prev │ next
 //! ```
-//! A TID is a small number, and numbers are everywhere: all five words must be as the C library leaves them in a
-//! mutex that is held, or plain data would be refused or, worse, changed. Of glibc's only recursive and error-checking
+//! A TID is a small number, and numbers are everywhere: all five words must be as the C library leaves them in a mutex
+//! that is held, or plain data would be refused or, worse, changed. Of glibc's only recursive and error-checking
 //! mutexes look at their owner when they are locked or unlocked: the owner in others stays as it is, and so does a
 //! record of the program's own that looks like one of those. One with waiters has been passed to `futex`. glibc links
 //! robust mutexes only and counts 1 in robust, inheriting and protecting ones; musl links every mutex that names its
 //! owner, and the links must lead back. musl's plain mutexes name no owner; of the others, whose lock word is the
-//! owner's TID, the type is looked at. A held priority-inheritance mutex has state in the kernel that nobody can bring
+//! owner's TID, the type is looked at. A held priority-inheritance mutex has state in the kernel that no call can bring
 //! back: it is refused.
 
 use super::memory::{AreaKind, Content, Image, read_image};

@@ -4,7 +4,7 @@ use aho_corasick::AhoCorasick;
 use std::fs::File;
 use std::path::Path;
 
-/// What such a program has among its strings. Libraries are not looked at: the dynamic linker names it as well.
+/// The string that such a program contains. Libraries are not searched: the dynamic linker contains it as well.
 const LINK: &[u8] = b"/proc/self/exe";
 
 /// Whether the executable at `path` names it. One that cannot be read is taken not to.

@@ -1,4 +1,4 @@
-//! Words that must be new in every instance, each known by where it is and never by its value alone, with one exception.
+//! Words that must be new in every instance. Each is known by its place, never by its value alone, with one exception.
 //!
 //! ```text
 //!  environ     the symbols of that name, and the vector itself          environ
@@ -9,9 +9,10 @@
 //! ```
 //!
 //! An instance with as many variables has its environment where the program had it, and no pointer to it changes. A
-//! program that has copied vector and strings is the exception: its `environ` leads to the instance's vector, wherever that
-//! is, and so must the program's copies of the address that `environ` had at the start. perl frees `environ` at its end
-//! unless the two are equal. At `main` two runs of the initialisation tell which words these are; later it is their value.
+//! program that has copied vector and strings is the exception: its `environ` leads to the instance's vector, wherever
+//! that is, and so must the program's copies of the address that `environ` had at the start. perl frees `environ` at
+//! its end unless the two are equal. At `main` two runs of the initialisation tell which words these are; later it is
+//! their value.
 
 use super::functions;
 use super::memory::{AreaKind, Content, Image, read_image};

@@ -1,4 +1,4 @@
-//! From what was gathered to the tables of the plan. Offsets in the snapshot file are set by `write::layout`.
+//! From the gathered state to the tables of the plan. Offsets in the snapshot file are set by `write::layout`.
 
 use super::environ::Environment;
 use super::fds::{FdTables, StepState};
@@ -97,11 +97,11 @@ fn push_part(part: &Part, area: &Area, filled: bool, code_files: usize, tables: 
     let next = tables.patches.get(next);
     let patched = next.is_some_and(|patch| patch.place == PATCH_MEMORY && range.contains(&patch.addr));
     let needs_write = patched || (part.content == Content::Zero && filled);
-    // Code that is patched is not executable before it is protected: only what the program itself had so is both.
+    // Code that is patched is not executable before it is protected: only memory that was both in the program is both.
     let keep = if part.prot & PROT_WRITE != 0 { part.prot } else { part.prot & !PROT_EXEC };
     let prot = if needs_write { keep | PROT_READ | PROT_WRITE } else { part.prot };
     let shared = if area.shared { OP_SHARED } else { 0 };
-    // Said by the mapping itself where it is anonymous; pages of a file are what the page cache makes them.
+    // The mapping itself has this advice where it is anonymous; pages of a file are those of the page cache.
     let no_huge = if area.advice.contains(&MADV_NOHUGEPAGE) { OP_STACK } else { 0 };
     let grows = if area.stack { OP_GROWSDOWN } else { 0 };
     let op = match part.content {
@@ -124,7 +124,7 @@ fn push_part(part: &Part, area: &Area, filled: bool, code_files: usize, tables: 
         return;
     }
     if prot != part.prot {
-        // After the reads into it: the loader protects once everything is in place.
+        // It comes after the reads into it: the loader protects once everything is in place.
         tables.ops.push(Op { kind: OP_PROTECT, ..base });
     }
     if area.kind == AreaKind::Resident && part.content == Content::Zero {

@@ -1,4 +1,5 @@
-//! What the kernel keeps per process: heap, working directory, umask; signals, timers and attributes by their modules.
+//! State that the kernel keeps per process: heap, working directory, umask; their modules add signals, timers and
+//! attributes.
 
 use super::DumpOptions;
 use super::attributes;
@@ -58,7 +59,7 @@ pub(super) fn gather(
 
     let cwd = std::fs::read_link(format!("/proc/{}/cwd", tracer.pid)).map_err(system("/proc/PID/cwd"))?;
     check_root(tracer.pid, blockers)?;
-    // Like the environment: what the program has set itself stays, everything else is the instance's own.
+    // As with the environment, settings of the program itself stay, all others are the instance's own.
     let own_cwd = options.cwd.is_some() || cwd != options.initial_cwd;
     let is_deleted = std::fs::metadata(format!("/proc/{}/cwd", tracer.pid)).is_ok_and(|about| about.nlink() == 0);
     if own_cwd && is_deleted {
@@ -101,8 +102,8 @@ pub(super) fn gather(
     })
 }
 
-/// Where others see the title that the program has written over its arguments; nothing if it has written none: an
-/// instance then shows its own arguments.
+/// The place of the title that the program has written over its arguments; `None` if it has written none: an instance
+/// then shows its own arguments.
 fn title(tracer: &Tracer) -> Vec<Setting> {
     let strings = &tracer.strings;
     if !strings.is_titled(&tracer.memory) {

@@ -1,5 +1,5 @@
-//! What stands in the way of a snapshot of a process that somebody else has started, as far as it can be told without
-//! any effect on it: nothing here changes its registers, its memory or what it has open.
+//! Finds everything that prevents a snapshot of a process that the snapshotter has not started, without any effect on
+//! it: this module changes neither its registers nor its memory nor its open files.
 
 use super::refuse::{self, Blocker, DumpError};
 use super::{attributes, fds, memory, mutexes, process, scheduling, signals, threads, timers};
@@ -7,11 +7,11 @@ use crate::tracee::TraceError;
 use crate::tracee::attach::Attached;
 use crate::tracee::ptrace::Tid;
 
-/// What only the system calls of the process itself would tell, in words.
+/// State that only system calls of the process itself would show, in words.
 pub(crate) const NOT_TOLD: &str =
     "prctl settings of single threads, NUMA memory policy, the CPUID instruction, AMX tile registers";
 
-/// Everything that stands in the way.
+/// Everything that prevents a snapshot.
 pub(crate) fn blockers_of_running(attached: &Attached, allow_wx: bool) -> Result<Vec<Blocker>, DumpError> {
     match look(attached, allow_wx) {
         Err(DumpError::Refused(blockers)) => Ok(blockers),

@@ -204,7 +204,7 @@ pub(super) fn check_seccomp(tracer: &Tracer, tids: &[Tid], blockers: &mut Vec<Bl
         if read(tracer.pid, *tid)?.seccomp() != own.seccomp() {
             blockers.push(Blocker {
                 subject: format!("thread {tid}"),
-                what: "has a seccomp filter; what only its own system calls tell is not looked at".to_owned(),
+                what: "has a seccomp filter; state that only its own system calls show is not checked".to_owned(),
                 remedy: "install filters after the snapshot point",
             });
         }

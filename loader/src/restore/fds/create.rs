@@ -1,4 +1,4 @@
-//! One descriptor from nothing.
+//! Makes one descriptor.
 
 use super::super::{RestoreError, Sources};
 use super::{Context, calls};
@@ -89,7 +89,7 @@ impl<'a> Context<'a, '_> {
         self.place(made, record)
     }
 
-    /// Both ends at once, when the first of them comes up: of a pipe, or of a socket pair of that type.
+    /// Makes both ends at once, at the first of them: of a pipe, or of a socket pair of that type.
     fn pair(&self, index: usize, record: &Fd, other: u32, socket_type: Option<u64>) -> Result<(), RestoreError<'a>> {
         let Some(other) = self.plan.fds.get(other as usize).filter(|_| index < other as usize) else {
             return Ok(());
@@ -124,7 +124,8 @@ impl<'a> Context<'a, '_> {
         let fail = |errno| RestoreError::Path("cannot open again", path.to_bytes(), errno);
         let open = |flags| sys::openat(sys::AT_FDCWD, path, flags | O_NOCTTY | sys::O_CLOEXEC, 0);
         let opened = if fifo {
-            // Opening an end of a FIFO waits for the other one; without O_NONBLOCK for ever, as nobody else runs here.
+            // Opening an end of a FIFO waits for the other one; without O_NONBLOCK for ever, as no other thread runs
+            // here.
             let flags = record.flags | sys::O_NONBLOCK;
             match open(flags) {
                 Err(Errno::NXIO) => {
@@ -157,8 +158,8 @@ pub(super) fn seek<'a>(record: &Fd, offset: u64, fd: i32) -> Result<i32, Restore
     Ok(fd)
 }
 
-/// Makes the file of a [`Descriptor::Deleted`] or [`Descriptor::Memory`] record with its content, length and seals, open as the record
-/// says (close-on-exec, at offset 0). The code that maps it calls this, too.
+/// Makes the file of a [`Descriptor::Deleted`] or [`Descriptor::Memory`] record with its content, length and seals,
+/// open as the record says (close-on-exec, at offset 0). The code that maps it calls this, too.
 pub(crate) fn file<'a>(plan: &Plan<'a>, index: usize, record: &Fd, sources: &Sources) -> Result<i32, RestoreError<'a>> {
     let fail = |what| move |errno| RestoreError::Fd(record.fd, what, errno);
     let descriptor = record.descriptor();
@@ -167,7 +168,8 @@ pub(crate) fn file<'a>(plan: &Plan<'a>, index: usize, record: &Fd, sources: &Sou
         calls::memfd(name, flags).map_err(fail("memfd_create"))?
     } else {
         let directory = CStr::from_bytes_with_nul(plan.bytes(record.path)).unwrap_or_default();
-        // Where that directory is gone, closed to us, or on a file system without O_TMPFILE: memory will do.
+        // The directory may be removed, not writable, or on a file system without O_TMPFILE: then a memfd replaces the
+        // file.
         calls::temporary_file(directory)
             .or_else(|_| calls::memfd(c"deleted", 0))
             .map_err(fail("making a temporary file"))?
@@ -198,8 +200,8 @@ pub(crate) fn file<'a>(plan: &Plan<'a>, index: usize, record: &Fd, sources: &Sou
             _ => {}
         }
     }
-    // A deleted file is opened once more also for reading and writing: F_GETFL would name O_TMPFILE, which the program has
-    // not used.
+    // A deleted file is opened once more also for reading and writing: F_GETFL would name O_TMPFILE, which the program
+    // has not used.
     let mut open = made;
     let is_whole = record.flags & O_ACCMODE == sys::O_RDWR;
     if !is_whole || matches!(descriptor, Some(Descriptor::Deleted { .. })) {

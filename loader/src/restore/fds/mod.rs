@@ -1,13 +1,13 @@
-//! Descriptors: first every one of them, in three rounds (see [`Fd::rank`]), then the steps that complete them.
+//! Restores descriptors: first makes each of them, in three rounds (see [`Fd::rank`]), then runs the steps that
+//! complete them.
 //!
 //! ```text
 //!  create   one descriptor from nothing         sockets  sockets, --bind, sockets that the starter hands in
 //!  steps    content, options, watches, locks    calls    the system calls
 //! ```
-//! Numbers: a planned number may be in use at any moment by something that is only on its way, so everything that has
-//! to be kept meanwhile (standard streams that move, temporary records, handed-in sockets, files with contents) goes to
-//! numbers from [`Context::base`] on, above every planned one. Descriptors that the starter handed in and the plan
-//! does not name stay open, as with `execve`.
+//! A temporary descriptor may have a planned number at any moment. So all descriptors that are kept meanwhile (standard
+//! streams that move, temporary records, passed sockets, files with contents) get numbers from [`Context::base`] on,
+//! above every planned one. Descriptors that the starter passed and the plan does not name stay open, as with `execve`.
 
 mod calls;
 mod create;
@@ -33,7 +33,7 @@ struct Context<'a, 'b> {
     binds: Option<&'a Binds>,
     /// The files that contents of descriptors come from; all others are closed.
     sources: &'b Sources<'b>,
-    /// Numbers from here on are free: first the temporary records, then whatever comes.
+    /// Numbers from here on are free: first for the temporary records, then for all others.
     base: i32,
     handed: sockets::Handed,
 }
@@ -185,7 +185,7 @@ impl<'a> Context<'a, '_> {
     fn keep_streams(&self) -> Result<[i32; 3], RestoreError<'a>> {
         let mut streams = [-1; 3];
         for record in self.plan.fds {
-            // A starter without that stream gives the program none either.
+            // A starter without that stream passes none to the program.
             if let Some(Descriptor::Inherited { stream }) = record.descriptor()
                 && stream != record.fd
                 && let Some(slot) = streams.get_mut(stream as usize).filter(|slot| **slot < 0)

@@ -1,4 +1,4 @@
-//! What completes descriptors once all of them exist.
+//! Completes descriptors once all of them exist.
 
 use super::super::RestoreError;
 use super::sockets::SOCK_TYPE_MASK;
@@ -94,7 +94,8 @@ impl<'a> Context<'a, '_> {
         }
     }
 
-    /// Watch numbers are given out in ascending order: those that the program has given up are used up again.
+    /// The kernel assigns watch numbers in ascending order, so the numbers that the program has removed are used up
+    /// again.
     fn watch(
         &self,
         index: usize,
@@ -114,7 +115,7 @@ impl<'a> Context<'a, '_> {
             }
             calls::remove_watch(fd, watch).map_err(fail)?;
         }
-        // Giving up a watch is an event, too.
+        // Removing a watch is an event, too.
         let steps = self.plan.fd_steps;
         let more = match (steps.get(index), steps.get(index + 1)) {
             (Some(this), Some(next)) => next.fd == this.fd && matches!(next.step(), Some(Step::Watch { .. })),

@@ -1,4 +1,4 @@
-//! `check --pid PID` and `check -- PROGRAM`: everything that stands in the way of a snapshot, without taking one.
+//! `check --pid PID` and `check -- PROGRAM`: report everything that prevents a snapshot, without making one.
 
 use super::notices::{dontdump, uncalled};
 use super::start::Started;
@@ -17,20 +17,20 @@ use std::ffi::{OsStr, OsString};
 use std::fmt::Write;
 use std::path::PathBuf;
 
-/// Fields are stable as those of `inspect` are.
+/// Fields are stable, as those of `inspect` are.
 #[derive(Debug, Serialize)]
 struct Blockers {
     schema: u32,
-    /// Whether nothing stands in the way.
+    /// Whether nothing prevents a snapshot.
     ok: bool,
     program: String,
-    /// Of the process that was looked at, if it was one that runs already.
+    /// The PID of the examined process, if it ran already.
     pid: Option<Tid>,
     blockers: Vec<Blocker>,
     notes: Vec<String>,
 }
 
-/// What is looked at.
+/// The examined program or process.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Target<'a> {
     /// A process that runs already, and goes on afterwards.
@@ -39,7 +39,7 @@ pub(crate) enum Target<'a> {
     Program(&'a [OsString]),
 }
 
-/// Prints what stands in the way of a snapshot of `target`.
+/// Prints everything that prevents a snapshot of `target`.
 pub(crate) fn run(target: Target<'_>, args: &RunArgs, json: bool) -> Result<()> {
     let result = match target {
         Target::Process(pid) => of_process(pid, args)?,
@@ -112,13 +112,13 @@ fn of_process(pid: Tid, args: &RunArgs) -> Result<Blockers> {
         "a snapshot is not taken from a running process: `snapshotter create -- PROGRAM` starts it, laid out so that \
          its instances can have the same addresses"
             .to_owned(),
-        "what the process was given by its starter and what it has changed itself cannot be told apart here: \
-         user, groups and process group are not looked at"
+        "attributes that the process has inherited and those that it has changed cannot be told apart here: \
+         user, groups and process group are not checked"
             .to_owned(),
         "the system calls of a process that runs already were not seen: Landlock rules, dnotify, adjustments of System V \
-         semaphores and what else only a call tells are not looked at"
+         semaphores and other state that only a call shows are not checked"
             .to_owned(),
-        format!("what only its own system calls tell is not looked at either: {}", dump::NOT_TOLD),
+        format!("state that only its own system calls show is not checked either: {}", dump::NOT_TOLD),
     ];
     notes.extend(dontdump(kept));
     Ok(result(exe.to_string_lossy().into_owned(), Some(pid), blockers, notes))
@@ -132,8 +132,8 @@ struct Looked {
     kept: u64,
 }
 
-/// Looks at a running process, tasks of which are stopped meanwhile. `None`: another one has run, and what was seen may
-/// belong to several moments.
+/// Examines a running process and stops its tasks meanwhile. `None`: another task has run, and the findings may belong
+/// to several moments.
 fn look(pid: Tid, args: &RunArgs, deadline: Deadline, hold: Hold) -> Result<Option<Looked>> {
     let attached = Attached::to(pid, deadline, hold)?;
     let blockers = dump::blockers_of_running(&attached, args.allow_wx);

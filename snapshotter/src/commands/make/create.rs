@@ -27,17 +27,16 @@ pub(crate) struct Args {
     output: Option<PathBuf>,
     #[command(flatten)]
     run: RunArgs,
-    /// How memory is brought back: map shares the snapshot's pages, copy reads them in at start; auto chooses copy
-    /// only for allocators that rely on MADV_DONTNEED giving zeroes (jemalloc)
+    /// How to restore memory: map shares the snapshot's pages, copy reads them in at start; auto chooses copy only for
+    /// allocators that rely on MADV_DONTNEED giving zeroes (jemalloc)
     #[arg(long, value_enum, default_value_t = Memory::Auto)]
     memory: Memory,
-    /// How the headers, the code and the constants of an ELF file are mapped: apart, as the program had them, or joined
-    /// into one mapping, all of it executable: fewer mappings and page faults at every start, but constants can be
-    /// executed
+    /// How to map the headers, the code and the constants of an ELF file: apart, as the program had them, or joined
+    /// into one executable mapping: fewer mappings and page faults at every start, but constants can be executed
     #[arg(long, value_enum, default_value_t = Segments::Apart)]
     segments: Segments,
-    /// Make this many snapshots under the one name, each with an address-space layout of its own; every start takes
-    /// any of them, so that addresses learnt from one instance do not serve for all. The program is run as often
+    /// Make this many snapshots under one name, each with its own address-space layout. Every start chooses one of
+    /// them, so addresses learnt from one instance are not those of all. The program runs that many times
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=64))]
     #[arg(conflicts_with = "output")]
     variants: u8,
@@ -47,14 +46,14 @@ pub(crate) struct Args {
     /// (repeatable)
     #[arg(long, value_name = "PATTERN", value_parser = pattern)]
     scrub_env: Vec<String>,
-    /// Let the values of environment variables with such names be in the snapshot, whatever else matches them
+    /// Keep the values of environment variables with such names in the snapshot, even if other patterns match them
     /// (repeatable)
     #[arg(long, value_name = "PATTERN", value_parser = pattern)]
     keep_env: Vec<String>,
     /// Leave out only what --scrub-env names
     #[arg(long)]
     no_scrub_env: bool,
-    /// Let all users read the snapshot (0444 instead of 0600): it holds what the program has in memory
+    /// Let all users read the snapshot (0444 instead of 0600): it holds the program's memory
     #[arg(long)]
     share: bool,
     /// Print the result as JSON
@@ -90,7 +89,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     publish(args, &reference, &transaction, &variants)
 }
 
-/// Says what somebody may want to know before the snapshot is passed on.
+/// Prints notices that a user may need before sharing the snapshot.
 fn notices(args: &Args, dumped: &Dumped) {
     for line in &dumped.shipped {
         eprintln!("snapshotter: {line}");
@@ -122,7 +121,7 @@ fn notices(args: &Args, dumped: &Dumped) {
         for (path, how) in &dumped.own_dispatch {
             let remedy = if how.is_empty() { String::new() } else { format!("; {how} does") };
             eprintln!(
-                "snapshotter: note: {} looks at the CPU by itself, which --cpu does not change{remedy}",
+                "snapshotter: note: {} reads the CPU's features by itself, which --cpu does not change{remedy}",
                 path.display()
             );
         }
@@ -174,7 +173,7 @@ fn without_snapshot(end: bool, tracer: &mut Tracer, frozen: &[Frozen]) -> anyhow
     match (released, ended) {
         (_, true) => anyhow!("no snapshot was taken"),
         (Ok(()), false) => anyhow!("no snapshot was taken; the program is still running as process {pid}"),
-        (Err(error), false) => anyhow!("no snapshot was taken; process {pid} could not be let go: {error}"),
+        (Err(error), false) => anyhow!("no snapshot was taken; process {pid} could not be released: {error}"),
     }
 }
 

@@ -1,4 +1,4 @@
-//! A program at its snapshot point: what `create` takes a snapshot of and `check` looks at.
+//! A program at its snapshot point: `create` makes a snapshot of it, and `check` examines it.
 
 use crate::dump::{DumpOptions, ElfStore, SecretNames};
 use crate::options::{Memory, Point, Resolve, RunArgs, Segments};
@@ -37,7 +37,7 @@ pub(super) struct Started {
 }
 
 impl Started {
-    /// Starts `program` and runs it to its point. When that fails, nothing is left of it.
+    /// Starts `program` and runs it to its point. On failure the program is ended.
     pub(super) fn reach(
         args: &RunArgs,
         program: &[OsString],
@@ -77,7 +77,7 @@ impl Started {
         }
     }
 
-    /// What a dump has to know of how the program was started.
+    /// The conditions of the program's start that a dump needs.
     pub(super) fn dump_options(&self) -> DumpOptions {
         DumpOptions {
             memory: Memory::Auto,
@@ -94,7 +94,7 @@ impl Started {
     }
 }
 
-/// Runs the initialisation a second time. It may wait for what the program itself holds (a lock): then its time is up
+/// Runs the initialisation a second time. It may wait for a lock that the program itself holds: then its time is up
 /// soon.
 fn run_again(tracer: &mut Tracer, reached: &Reached, timeout: f64) {
     let is_there = tracer.second.as_mut().is_some_and(|second| second.run(reached, timeout));
@@ -106,7 +106,7 @@ fn run_again(tracer: &mut Tracer, reached: &Reached, timeout: f64) {
     }
 }
 
-/// A program can be kept from using what this CPU has, but not be given what it lacks.
+/// The snapshotter can hide features of this CPU from a program, but not add any.
 fn check_level(cpu: Cpu) -> Result<()> {
     let missing: Vec<&str> = cpu.missing(&this_host()).numbers().filter_map(name).collect();
     match missing.is_empty() {

@@ -1,4 +1,4 @@
-//! `snapshotter train`: records what a request writes, and has every start take those pages at once.
+//! `snapshotter train`: records the pages that a request writes, and lets every start populate them at once.
 
 mod record;
 mod rewrite;
@@ -22,19 +22,19 @@ pub(crate) struct Args {
     /// Keep the trained snapshot under this name instead of NAME
     #[arg(long, value_name = "NAME")]
     tag: Option<Ref>,
-    /// Record this many runs; a page counts that every one of them writes
+    /// Record this many runs; a page counts if every one of them writes it
     #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u8).range(1..))]
     runs: u8,
-    /// What a start is judged by: what it has written before its first output, or until its end
+    /// Record the pages that a run writes before its first output, or until its end
     #[arg(long, value_enum, default_value_t = Until::Output)]
     until: Until,
-    /// What the instances read as standard input [default: /dev/null]
+    /// The file that the instances read as standard input [default: /dev/null]
     #[arg(long, value_name = "FILE")]
     stdin: Option<PathBuf>,
-    /// A run that has not ended after this many seconds (a server) is recorded as it is then, and killed
+    /// Record a run that has not ended after this many seconds (a server) as it is then, and kill it
     #[arg(long, value_name = "SECONDS", default_value_t = 10.0)]
     timeout: f64,
-    /// Starts of each kind that are measured afterwards; 0 measures nothing and keeps the result whatever it is worth
+    /// Measure this many starts of each kind afterwards; 0 measures nothing and always keeps the result
     #[arg(long, value_name = "N", default_value_t = 31)]
     measure: u16,
     /// Start a snapshot with memory that is writable and executable at once
@@ -178,13 +178,13 @@ fn ranges<'a>(pages: impl Iterator<Item = &'a u64>) -> Vec<(u64, u64)> {
     out
 }
 
-/// Medians of starts of both, alternately; nothing where none are wanted.
+/// Medians of starts of both, alternately; `None` where the user wants no measurement.
 fn measure(start: &Start<'_>, snapshots: [&Path; 2], args: &Args) -> Result<Option<[Duration; 2]>> {
     if args.measure == 0 {
         return Ok(None);
     }
     let mut times = [Vec::new(), Vec::new()];
-    // One round more than counts: files come into memory.
+    // The first round does not count: it reads files into memory.
     for round in 0..=args.measure {
         for (snapshot, times) in snapshots.iter().zip(&mut times) {
             let time = start.time(snapshot).with_context(|| snapshot.display().to_string())?;

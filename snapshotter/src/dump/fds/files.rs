@@ -13,7 +13,7 @@ use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::Path;
 use std::rc::Rc;
 
-/// Character devices that are the same for everyone who opens them.
+/// Character devices that are the same for every process that opens them.
 const PLAIN_DEVICES: &[&str] = &["/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom", "/dev/tty"];
 const CLOSE: &str = "close it before the snapshot point";
 
@@ -83,7 +83,7 @@ fn unnamed(gathering: &mut Gathering<'_>, open: &OpenFd) -> Result<(), Refusal> 
     }
     gathering.step(open.key, Step::Length(open.metadata.len()));
     for (start, end) in extents {
-        // Where the bytes lie in the snapshot is known once all parts have been laid out.
+        // The place of the bytes in the snapshot is known once all parts have been laid out.
         let content_step = Step::Content { to: start, len: end - start, from: ContentSource::default() };
         let state = gathering.step(open.key, content_step);
         state.content = Some(Rc::clone(&content));
@@ -99,7 +99,7 @@ fn unnamed(gathering: &mut Gathering<'_>, open: &OpenFd) -> Result<(), Refusal> 
     Ok(())
 }
 
-/// Refuses a file that a user or group other than the program's own has: an instance's belongs to its starter.
+/// Refuses a file whose owner or group differs from the program's: an instance's file belongs to its starter.
 fn check_owner(open: &OpenFd, pid: i32) -> Result<(), Refusal> {
     let status = Status::read(pid, pid).map_err(unreadable("whose it is cannot be compared"))?;
     // Real, effective, saved, and the one for files.
@@ -130,7 +130,7 @@ fn attributes(file: &File) -> Result<Vec<kernel::Attribute>, Refusal> {
     }
 }
 
-/// Refuses what looks like a file and is none, with a name or without.
+/// Refuses objects that look like files but are not, with a name or without.
 fn check_filesystem(open: &OpenFd, name: &str) -> Result<(), Refusal> {
     const HUGETLBFS: i64 = 0x9584_58f6;
     const SECRETMEM: i64 = 0x5345_434d;
@@ -144,7 +144,7 @@ fn check_filesystem(open: &OpenFd, name: &str) -> Result<(), Refusal> {
     }
 }
 
-/// Where a file has data; the rest are holes.
+/// The ranges of a file that have data; the rest are holes.
 fn extents(file: &File, len: u64) -> Vec<(u64, u64)> {
     let mut out = Vec::new();
     let mut at = 0;

@@ -1,4 +1,4 @@
-//! What the kernel tells of a descriptor of the program, through a duplicate of it in this process.
+//! Reads the kernel's state of a descriptor of the program, through a duplicate of it in this process.
 //!
 //! `pidfd_getfd` needs no privileges for a traced child. Nothing here changes the open file description: bytes are
 //! peeked at or copied by `tee`, and the peek offset of a socket is put back.
@@ -59,12 +59,13 @@ pub(super) fn attributes(file: &File) -> io::Result<Vec<Attribute>> {
     Ok(out)
 }
 
-/// Why descriptors cannot be compared here at all.
+/// The reason why descriptors cannot be compared here at all.
 pub(super) fn cannot_compare(one: (Tid, u32)) -> Option<io::Error> {
     compare(one, one).err()
 }
 
-/// Whether descriptor `fd` is the `nth` file that epoll set `epoll` knows as number `target`; `None`: cannot say.
+/// Whether descriptor `fd` is the `nth` file that epoll set `epoll` knows as number `target`; `None` where this is
+/// unknown.
 pub(super) fn is_epoll_target(pid: Tid, fd: u32, epoll: u32, target: u32, nth: u32) -> Option<bool> {
     const KCMP_EPOLL_TFD: i32 = 7;
     let slot = [epoll, target, nth];
@@ -118,7 +119,7 @@ pub(super) fn poll(fd: &OwnedFd) -> i16 {
     poll.revents
 }
 
-/// `timerfd_gettime`, after which fdinfo tells the expirations so far: interval and remaining time, seconds and ns.
+/// `timerfd_gettime`, after which fdinfo shows the expirations so far: interval and remaining time, seconds and ns.
 pub(super) fn timer(fd: &OwnedFd) -> io::Result<[u64; 4]> {
     let mut spec = [0u64; 4];
     // SAFETY: a live struct itimerspec.
@@ -126,7 +127,7 @@ pub(super) fn timer(fd: &OwnedFd) -> io::Result<[u64; 4]> {
     Ok(spec)
 }
 
-/// What waits in a pipe, packet by packet where `packets`, without taking it out.
+/// The data that waits in a pipe, packet by packet where `packets`; the data stays in the pipe.
 pub(super) fn pipe_content(pipe: &File, capacity: i32, packets: bool) -> io::Result<Vec<Vec<u8>>> {
     let (mut reader, writer) = io::pipe()?;
     let mut out = Vec::new();
@@ -165,7 +166,7 @@ pub(super) fn socket_option(fd: &OwnedFd, level: i32, name: i32, room: usize) ->
     (result == 0).then_some(value)
 }
 
-/// Whether a filter is attached: the kernel answers its length, or refuses to tell it.
+/// Whether a filter is attached: the kernel returns its length, or refuses to.
 pub(super) fn has_filter(fd: &OwnedFd) -> bool {
     let mut len: libc::socklen_t = 0;
     // SAFETY: no room is given, so nothing is written but the length.
@@ -209,7 +210,7 @@ pub(super) fn stamp(fd: &OwnedFd) -> io::Result<bool> {
 pub(super) fn socket(family: u32, kind: u32, protocol: u32) -> io::Result<OwnedFd> {
     // SAFETY: integers only.
     let fd = unsafe { libc::socket(family as i32, kind as i32 | libc::SOCK_CLOEXEC, protocol as i32) };
-    // SAFETY: a new descriptor that the kernel has just given to nobody else.
+    // SAFETY: a new descriptor that only this code has.
     check(i64::from(fd)).map(|_| unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
@@ -286,7 +287,7 @@ pub(super) fn peek(fd: &OwnedFd) -> io::Result<Option<Message>> {
     Ok(Some(Message { data, rights, cut, has_time }))
 }
 
-/// What the kernel knows of a Unix socket.
+/// The kernel's record of a Unix socket.
 #[derive(Clone, Debug, Default)]
 pub(super) struct UnixInfo {
     /// Inode of the peer; `Some(0)` when it is closed.

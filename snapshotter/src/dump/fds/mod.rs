@@ -58,7 +58,7 @@ pub(super) struct FdTables {
     pub(super) steps: Vec<StepState>,
 }
 
-/// Why a descriptor cannot be carried: what it is, and the remedy.
+/// The reason why a descriptor cannot be carried: its description, and the remedy.
 type Refusal = (String, &'static str);
 
 fn unreadable(what: &str) -> impl FnOnce(std::io::Error) -> Refusal + use<'_> {
@@ -75,7 +75,7 @@ struct Gathering<'a> {
     /// Files that the program can write to through one of its descriptors.
     written: HashSet<(u64, u64)>,
     records: Vec<FdState>,
-    /// In the order in which they are taken: what completes a descriptor by itself, then what needs others.
+    /// In the order of restoring: first steps that need one descriptor, then those that need others.
     steps: Vec<StepState>,
     late: Vec<StepState>,
     next_temporary: u32,
@@ -219,7 +219,7 @@ fn carry_all(
     }
 }
 
-/// Which of the standard streams that we gave the program this is.
+/// Which of the standard streams that the snapshotter passed to the program this is.
 fn inherited(tracer: &Tracer, open: &OpenFd) -> Option<u32> {
     let own = std::process::id() as Tid;
     let streams = tracer.spawned.stdio.iter().zip(0u32..);

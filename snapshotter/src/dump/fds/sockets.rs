@@ -64,7 +64,8 @@ pub(super) fn options(gathering: &mut Gathering<'_>, key: u32, fd: &OwnedFd, nat
     }
 }
 
-/// A filter that is attached, or locked: the program of one can be read at most, and nothing may pass before it is there.
+/// Refuses a filter that is attached, or locked: its program can at most be read, and no data may pass before it is
+/// attached.
 pub(super) fn filter(fd: &OwnedFd) -> Result<(), Refusal> {
     let locked = kernel::socket_number(fd, libc::SOL_SOCKET, libc::SO_LOCK_FILTER) == Some(1);
     if locked || kernel::has_filter(fd) {
@@ -100,7 +101,7 @@ pub(super) fn connected(peer: &str) -> Refusal {
 }
 
 pub(super) fn gather(gathering: &mut Gathering<'_>, open: &OpenFd) -> Result<(), Refusal> {
-    let fd = open.duplicate().map_err(unreadable("the socket cannot be looked at"))?;
+    let fd = open.duplicate().map_err(unreadable("the socket cannot be read"))?;
     let nature = nature(&fd).ok_or_else(|| ("is a socket of unknown kind".to_owned(), "close it"))?;
     filter(&fd)?;
     let (family, kind, protocol) = nature;

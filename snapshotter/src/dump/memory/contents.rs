@@ -26,7 +26,8 @@ pub(super) fn is_zero(page: &[u8]) -> bool {
     page.as_chunks::<16>().0.iter().all(|chunk| u128::from_ne_bytes(*chunk) == 0)
 }
 
-/// Calls `visit` with the index of each page of `[start, end)` that is there, and its bytes. Without `runs`, all are.
+/// Calls `visit` with the index of each page of `[start, end)` that is in `runs` and its bytes; without `runs`, with
+/// all.
 pub(super) fn for_pages(
     tracer: &Tracer,
     start: u64,
@@ -60,7 +61,7 @@ pub(in crate::dump) fn written(tracer: &Tracer, vmas: &[Vma]) -> Vec<(u64, u64)>
     });
     let mut runs: Vec<(u64, u64)> = Vec::new();
     for vma in candidates {
-        // What cannot be told of one is no reason to pass over the others.
+        // A failure for one range must not hide the others.
         let _ = table.runs(vma.start, vma.end, |Run { start, end, state }| match (state, runs.last_mut()) {
             (State::Guard, _) => {}
             (State::OfFile, _) if !vma.shared => {}
@@ -86,12 +87,13 @@ fn joined(ranges: &[(u64, u64)]) -> Vec<(u64, u64)> {
 }
 
 /// Bytes that the program has written and keeps out of core dumps (MADV_DONTDUMP) but not out of snapshots: neither
-/// inaccessible nor given to `snap_secret()`. The kernel marks its own mappings alike, which hold nothing of the program.
+/// inaccessible nor given to `snap_secret()`. The kernel marks its own mappings alike, which hold nothing of the
+/// program.
 pub(in crate::dump) fn dontdump(tracer: &Tracer, vmas: &[Vma]) -> u64 {
     let marked: Vec<Vma> = vmas.iter().filter(|vma| vma.has("dd") && vma.prot != 0).cloned().collect();
     let secrets = joined(&tracer.registered.secrets);
     let left = |(start, end): (u64, u64)| {
-        // What of the run lies before, between and behind the secrets.
+        // The parts of the run before, between and behind the secrets.
         let (mut at, mut sum) = (start, 0);
         let first = secrets.partition_point(|secret| secret.1 <= start);
         for (from, to) in secrets[first..].iter().take_while(|secret| secret.0 < end) {
@@ -103,7 +105,7 @@ pub(in crate::dump) fn dontdump(tracer: &Tracer, vmas: &[Vma]) -> u64 {
     written(tracer, &marked).into_iter().map(left).sum()
 }
 
-/// The pages that there are of an anonymous region; `None` where a file stands behind it. Not reading the others keeps
+/// The pages of an anonymous region that exist; `None` where a file stands behind it. Not reading the others keeps
 /// sparse reservations free.
 pub(super) fn populated(tracer: &Tracer, region: &Region) -> Result<Option<Vec<Run>>, TraceError> {
     if region.has_file || region.area.kind == AreaKind::Mapped {

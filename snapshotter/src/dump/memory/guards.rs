@@ -1,7 +1,7 @@
-//! Guard pages (MADV_GUARD_INSTALL): an access is SIGSEGV, whatever memory stands behind them.
+//! Guard pages (MADV_GUARD_INSTALL): an access is SIGSEGV, in every kind of memory.
 //!
-//! The page table tells them since Linux 6.15, of every kind of memory; the kernel of 6.13 and 6.14 makes them and keeps
-//! quiet. So they are looked for where the program has installed some, and refused where they cannot be found.
+//! Since Linux 6.15 the page table shows them, in every kind of memory; 6.13 and 6.14 have them but do not show them.
+//! So they are searched for where the program has installed some, and refused where they cannot be found.
 
 use crate::dump::refuse::Blocker;
 use crate::dump::scratch::Scratch;
@@ -17,12 +17,12 @@ use std::os::unix::fs::FileExt;
 const GUARD: u64 = 1 << 58;
 const MADV_GUARD_INSTALL: i32 = 102;
 
-/// Refuses guard pages that this kernel does not tell.
+/// Refuses guard pages where this kernel does not report them.
 pub(super) fn check(tracer: &Tracer, blockers: &mut Vec<Blocker>) {
     if tracer.ledger.may_have_guards() && !are_told() {
         blockers.push(Blocker {
             subject: "memory".to_owned(),
-            what: "has guard pages (MADV_GUARD_INSTALL), which this kernel does not tell".to_owned(),
+            what: "has guard pages (MADV_GUARD_INSTALL), which this kernel does not report".to_owned(),
             remedy: "use Linux 6.15 or later, or mprotect(PROT_NONE) instead",
         });
     }
@@ -80,7 +80,7 @@ pub(in crate::dump) fn check_data(
 #[allow(unsafe_code)] // mmap, madvise, munmap
 fn are_told() -> bool {
     let len = PAGE as usize;
-    // SAFETY: a mapping of our own that nobody else uses, and that goes again.
+    // SAFETY: this mapping is new, no other code uses it, and it is unmapped at the end.
     unsafe {
         let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
         let page = libc::mmap(std::ptr::null_mut(), len, libc::PROT_READ | libc::PROT_WRITE, flags, -1, 0);
@@ -114,7 +114,7 @@ pub(super) fn within(tracer: &Tracer, start: u64, end: u64) -> Result<Vec<Range<
     Ok(found)
 }
 
-/// What `ranges` and `[start, end)` have in common.
+/// The intersection of `ranges` and `[start, end)`.
 pub(in crate::dump) fn cut(ranges: &[Range<u64>], start: u64, end: u64) -> impl Iterator<Item = Range<u64>> {
     ranges.iter().map(move |range| range.start.max(start)..range.end.min(end)).filter(|range| range.start < range.end)
 }

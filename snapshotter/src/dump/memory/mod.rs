@@ -5,9 +5,8 @@
 //!  guards    pages that must not be touched
 //!  contents  reading pages, page table flags            parts     regions → parts: zero, stored, mapped from a file
 //! ```
-//! Read-only pages that equal a file's become mappings of that file; zero pages stay holes; everything else is
-//! stored. The comparison is by content, never by page flags: whatever ld.so, a debugger or a breakpoint has
-//! changed is found.
+//! Read-only pages that equal a file's become mappings of that file; zero pages stay holes; everything else is stored.
+//! The comparison is by content, never by page flags: it finds every change by ld.so, a debugger or a breakpoint.
 
 mod check;
 mod contents;
@@ -63,7 +62,7 @@ pub(super) enum Content {
     Guard,
 }
 
-/// What a part belongs to: one VMA, or several with the same attributes.
+/// The area that a part belongs to: one VMA, or several with the same attributes.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Area {
     /// A mapping that grows down.
@@ -83,7 +82,7 @@ pub(super) struct Area {
 /// What memory an area is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum AreaKind {
-    /// Memory that is of no file: the kernel gives it no name, or one in brackets.
+    /// Memory without a file: the kernel gives it no name, or one in brackets.
     #[default]
     Anonymous,
     /// What `brk` has made.
@@ -147,7 +146,7 @@ impl Image {
     }
 }
 
-/// Memory that is none of the program's: the kernel's stack and vDSO, the resident region.
+/// Memory that is not the program's: the kernel's stack and vDSO, the resident region.
 fn is_ours(tracer: &Tracer, vma: &Vma) -> bool {
     let kernels = tracer.booted.kernel_ranges.iter().any(|(start, end)| vma.start < *end && *start < vma.end);
     let resident = tracer.booted.request.resident;

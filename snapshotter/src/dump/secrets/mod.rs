@@ -1,5 +1,5 @@
-//! What must not be in the file: memory declared by `snap_secret()`, values of variables with telling names, and all
-//! copies of both.
+//! Secrets, which must not be in the file: memory declared by `snap_secret()`, values of variables whose names mark
+//! them as secret, and all copies of both.
 //!
 //! ```text
 //!  names    which variables    finder   copies in bytes, whole or in part    pieces   what proves a copy
@@ -7,7 +7,7 @@
 //!  Secrets::scrub    registers, descriptors' contents, arguments; ranges of memory that are written as zeros
 //!  Secrets::verify   nothing of them is left in what was written
 //! ```
-//! Only copies of the program's state are changed, never the program: after a refusal it goes on with all it had.
+//! This module changes only copies of the program's state, never the program: after a refusal it goes on unchanged.
 
 mod finder;
 mod names;
@@ -31,7 +31,7 @@ use std::os::unix::fs::FileExt;
 
 const KEEP: &str = "remove it before the snapshot point, or allow it with --keep-env NAME";
 
-/// So many bytes of a secret in a file that is no program are taken for the secret's.
+/// So many bytes of a secret in a file that is no program count as the secret's.
 const TELLING: u64 = 16;
 
 /// What was left out, by name: in how many places.
@@ -44,7 +44,7 @@ pub(super) struct Secrets {
     all: Vec<Secret>,
     finder: Option<Finder>,
     scrubbed: Scrubbed,
-    /// What the user may want to know of the variables, a line each.
+    /// Notices about the variables, a line each.
     notes: Vec<String>,
     shipped: Vec<String>,
 }
@@ -59,7 +59,7 @@ fn build(secrets: &[Secret], public: &HashSet<Vec<u8>>) -> Result<Option<Finder>
 }
 
 impl Secrets {
-    /// The values as they are now, and as the program was given them (`given`: `NAME=value`).
+    /// The values as they are now, and those at the program's start (`given`: `NAME=value`).
     pub(super) fn collect(
         tracer: &mut Tracer,
         vmas: &[Vma],
@@ -99,7 +99,7 @@ impl Secrets {
             add(format!("snap_secret({addr:#x})"), bytes.clone(), MIN_RANGE);
         }
         for (addr, len) in &tracer.registered.secrets {
-            // Unmapped since it was declared: what it was then is known.
+            // The memory has been unmapped since it was declared: its value then is known.
             if let Ok(bytes) = tracer.memory.read_vec(*addr, (*len).min(1 << 20)) {
                 add(format!("snap_secret({addr:#x})"), bytes, MIN_RANGE);
             }
@@ -109,7 +109,7 @@ impl Secrets {
         Ok(Secrets { names: names.clone(), all, finder, scrubbed, notes, shipped: Vec::new() })
     }
 
-    /// Whether the variable's value is the instance's own, whatever the program has made of it.
+    /// Whether the variable's value is the instance's own, even if the program has changed it.
     pub(super) fn is_secret_name(&self, name: &[u8]) -> bool {
         self.names.is_secret(name)
     }
@@ -120,7 +120,7 @@ impl Secrets {
         }
     }
 
-    /// Takes them out of everything that was gathered; of memory, notes the ranges that are not to be stored.
+    /// Removes them from all gathered state; for memory, records the ranges that are not to be stored.
     pub(super) fn scrub(
         &mut self,
         tracer: &mut Tracer,
@@ -205,7 +205,7 @@ impl Secrets {
         Ok(())
     }
 
-    /// Looks through the file that is about to be committed: a path or a name may hold what no record blanks.
+    /// Searches the file that is about to be committed: a path or a name may hold a secret that no record blanks.
     pub(super) fn verify<E>(&self, len: u64, read: impl FnMut(u64, &mut [u8]) -> Result<(), E>) -> Result<(), DumpError>
     where
         DumpError: From<E>,
@@ -221,7 +221,8 @@ impl Secrets {
         }]))
     }
 
-    /// What was left out; a line about every program or library that is stored although it contains a secret; notes on variables.
+    /// The secrets that were left out; a line about every program or library that is stored although it contains a
+    /// secret; notices about variables.
     pub(super) fn into_found(self) -> (Scrubbed, Vec<String>, Vec<String>) {
         (self.scrubbed, self.shipped, self.notes)
     }
