@@ -157,6 +157,7 @@ phase lints cargo clippy --workspace --lib --bins --tests --examples --locked --
 
 phase docs scripts/docs.py
 phase figures scripts/figures.py --check
+phase programs scripts/programs.py --check
 phase dependencies scripts/dependencies.py
 phase arrows scripts/arrows.py
 
