@@ -1,9 +1,11 @@
 #!/usr/bin/env python3
-"""Checks the documentation: links between pages, the paths that pages name, and the length of prose lines.
+"""Checks the documentation: links between pages, the paths that pages name, and the length of lines of prose in pages
+and in the comments of sources.
 
 Each rule first has to find a fault in a page that is made up for it, so a rule that no longer finds anything fails.
 """
 
+import ast
 import itertools
 import os
 import pathlib
@@ -12,12 +14,15 @@ import subprocess
 import sys
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
-# Longest line of a page, in characters. Tables and lines with a URL may be longer, since they cannot be broken.
+# Longest line of a page or comment, in characters. Tables and lines with a URL may be longer, since they cannot be
+# broken.
 WIDTH = 120
 LINK = re.compile(r"!?\[(?:[^\[\]]|\[[^\]]*\])*\]\(([^)\s]+)\)")
 HEADING = re.compile(r"#{1,6}\s+(.*)")
 CODE = re.compile(r"(`+)(.+?)\1")
 PAGE = re.compile(r"\bdocs/[\w./-]+\.(?:md|svg|1)\b")
+# Sources whose comments have at most that length, too.
+PROGRAMS = (".rs", ".c", ".h", ".sh", ".py")
 # The list of changes may name files that no longer exist.
 HISTORY = "CHANGELOG.md"
 
@@ -101,6 +106,31 @@ def long_lines(pages):
                 yield f"{page}:{number}: the line has {len(line)} characters; the most is {WIDTH}"
 
 
+def comments(name, text):
+    """Numbered lines of a source that are comments, and in Python also those of docstrings."""
+    marks = {".rs": r"//", ".c": r"//(?!!)", ".h": r"//", ".sh": r"#", ".py": r"#"}
+    mark = re.compile(r"\s*" + marks[pathlib.PurePosixPath(name).suffix])
+    strings, block = set(), False
+    if name.endswith(".py"):
+        for node in ast.walk(ast.parse(text)):
+            if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef)) and ast.get_docstring(node):
+                strings.update(range(node.body[0].lineno, node.body[0].end_lineno + 1))
+    for number, line in enumerate(text.splitlines(), 1):
+        if name.endswith((".c", ".h")) and line.lstrip().startswith("/*"):
+            block = True
+        if block or number in strings or mark.match(line):
+            yield number, line
+        if "*/" in line:
+            block = False
+
+
+def long_comments(sources):
+    for source, text in sources.items():
+        for number, line in comments(source, text):
+            if len(line) > WIDTH and not line.lstrip(" /!#*").startswith("|") and "://" not in line:
+                yield f"{source}:{number}: the comment has {len(line)} characters; the most is {WIDTH}"
+
+
 def normal(path):
     parts = []
     for part in path.parts:
@@ -127,6 +157,20 @@ def prove():
         (missing_pages, "see docs/missing.md"),
         (long_lines, "x" * (WIDTH + 1)),
     ]
+    long = "x" * WIDTH
+    commented = [
+        ("a.rs", f"/// {long}\n"),
+        ("a.c", f"/* x\n   {long} */\n"),
+        ("a.h", f" * x\n// {long}\n"),
+        ("a.sh", f"# {long}\n"),
+        ("a.py", f'def f():\n    """x\n    {long}"""\n'),
+    ]
+    for name, bad in commented:
+        # Code may be longer.
+        if list(long_comments({name: bad.replace(long, "") + f'f("{long}")\n'})):
+            sys.exit(f"docs.py: long_comments finds a fault in {name} where there is none")
+        if not list(long_comments({name: bad})):
+            sys.exit(f"docs.py: long_comments does not find: {bad}")
     for rule, bad in faults:
         arguments = () if rule is long_lines else (present,)
         if list(rule(good, *arguments)):
@@ -166,12 +210,13 @@ def main():
         *missing_paths(pages, present),
         *missing_pages(sources, present),
         *long_lines(pages),
+        *long_comments({name: text for name, text in sources.items() if name.endswith(PROGRAMS)}),
     ]
     for fault in faults:
         print(fault)
     if faults:
         sys.exit(f"docs.py: {len(faults)} faults")
-    print(f"{len(pages)} pages: links, anchors, paths and line lengths are right")
+    print(f"{len(pages)} pages: links, anchors, paths and line lengths are right, and so are the lines of comments")
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf, absolute};
 use std::process::{Command, Stdio};
 
-/// Has a snapshot made of what an earlier run has recorded. False where there is no such record.
+/// Makes a snapshot from the record of an earlier run. False where there is no such record.
 pub(crate) fn make(interpreter: &Interpreter, place: &Place, key: &str) -> bool {
     let record = index::record(&place.root, key);
     let Some(maker) = place.maker().filter(|_| record.exists()) else { return false };
@@ -84,7 +84,7 @@ fn place() -> Result<Place, String> {
     Place::find().ok_or("neither SNAPFN_STORE nor HOME names a place for snapshots".to_owned())
 }
 
-/// Prints a program a line: its snapshots, or why there is none in this environment.
+/// Prints a line for each program: its snapshots, or the reason why there is none in this environment.
 pub(crate) fn list() -> Result<(), String> {
     let mut text = String::new();
     for app in apps(&place()?) {
@@ -120,7 +120,7 @@ pub(crate) fn clean() -> Result<(), String> {
     let snaprepo = place.programs.join("snaprepo");
     let run = |arguments: &[&str]| Command::new(&snaprepo).args(arguments).stdout(Stdio::null()).status();
     for tag in &tags {
-        // A snapshot that somebody has removed already is as good as removed.
+        // A snapshot that another process has removed already counts as removed.
         let _ = Command::new(&snaprepo).args(["rm", tag]).stderr(Stdio::null()).status();
     }
     match run(&["gc"]) {

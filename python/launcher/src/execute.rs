@@ -1,5 +1,5 @@
-//! The way in and out of this program, without what Rust's own does besides: it opens standard streams that are closed,
-//! changes the disposition of SIGPIPE, and empties the signal mask. A program must find all of that as it was.
+//! Enters and leaves this program without Rust's own start-up code, which opens standard streams that are closed,
+//! changes the disposition of SIGPIPE, and empties the signal mask. A program must find all three unchanged.
 #![allow(unsafe_code)] // the C entry point, execv
 
 use std::ffi::{CString, OsStr, OsString};

@@ -11,7 +11,7 @@ use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// A reason is looked at again after this time: what stood in the way may have gone.
+/// A reason counts for this time: the obstacle may be gone later.
 const REASON_HOLDS: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Identifies a program: the interpreter, its options, the program, what is preloaded of it.
@@ -36,7 +36,7 @@ pub(crate) fn record(root: &Path, key: &str) -> PathBuf {
     root.join("records").join(fnv(key.bytes()))
 }
 
-/// FNV-1a with 64 bits. It keeps apart, it does not protect.
+/// FNV-1a with 64 bits. It separates names, it does not protect.
 fn fnv(parts: impl IntoIterator<Item = u8>) -> String {
     let hash = parts
         .into_iter()
@@ -81,7 +81,7 @@ pub(crate) enum Found {
 }
 
 impl App {
-    /// Nothing where there is no file, or another program's.
+    /// Empty where there is no file, or another program's.
     pub(crate) fn read(root: &Path, key: &str) -> Self {
         let path = root.join("apps").join(fnv(key.bytes()));
         Self::parse(&path).filter(|app| app.key == key).unwrap_or_else(|| Self { path, ..Self::default() })
@@ -108,17 +108,17 @@ impl App {
         Some(app)
     }
 
-    /// Why there is no snapshot for this environment, if one has been tried.
+    /// The reason why there is no snapshot for this environment, if one has been tried.
     pub(crate) fn reason(&self) -> Option<&str> {
         self.reason.as_deref()
     }
 
-    /// Whether the reason has not been told yet; it counts as told now.
+    /// Whether the reason has not been reported yet; from now on it counts as reported.
     pub(crate) fn tell_once(&self) -> bool {
         let Some(reason) = &self.reason else { return false };
         let mark = self.path.with_extension("told");
         let is_new = fs::read(&mark).ok().as_deref() != Some(reason.as_bytes());
-        // Where it cannot be written, the reason is told again.
+        // Where it cannot be written, the reason is reported again.
         is_new && { fs::write(&mark, reason).is_ok() || is_new }
     }
 
@@ -148,7 +148,7 @@ impl App {
     }
 }
 
-/// What the first lines about a snapshot say.
+/// The first lines about a snapshot.
 #[derive(Debug)]
 pub(crate) struct Snapshot {
     /// The program that starts it.

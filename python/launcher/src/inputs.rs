@@ -1,4 +1,4 @@
-//! Whether the files that a snapshot was made of are what they were.
+//! Checks whether the files that a snapshot was made of are unchanged.
 //!
 //! A start waits for this, so a file costs one `fstatat` with a short path below an open folder. Only where size or
 //! inode or time differ, contents are compared.
@@ -27,7 +27,7 @@ pub(crate) enum Verdict {
 /// Size (0 for a folder), time of the last change in nanoseconds, inode.
 type State = [u64; 3];
 
-/// Compares the inputs in a description with what is there now.
+/// Compares the inputs in a description with the present files.
 pub(crate) fn check(text: &[u8]) -> Verdict {
     let mut folder: Option<(Folder, &[u8])> = None;
     let mut touched: Vec<(&[u8], Vec<u8>)> = Vec::new();

@@ -1,4 +1,4 @@
-//! Which Python a program runs with, and which file a name means.
+//! Finds the Python that a program runs with, and the file that a name means.
 
 use crate::options::{Options, Target};
 use std::env;
@@ -16,7 +16,7 @@ pub(crate) struct Interpreter {
     pub(crate) path: PathBuf,
     /// Its own options, from a `#!` line.
     pub(crate) options: Vec<OsString>,
-    /// Why it has to start in the ordinary way.
+    /// The reason why it has to start in the ordinary way.
     pub(crate) unfit: Option<String>,
 }
 
@@ -133,7 +133,7 @@ fn default() -> Result<PathBuf, String> {
     active.or_else(own).or_else(|| in_path(Path::new("python3"))).ok_or("there is no python3 in PATH".to_owned())
 }
 
-/// Replaces a shim of pyenv by what it leads to, and says whether snapshots of this interpreter can be made.
+/// Replaces a shim of pyenv by its target, and checks whether snapshots of this interpreter can be made.
 fn checked(path: PathBuf, option: Option<OsString>) -> Interpreter {
     let path = pyenv(&path).unwrap_or(path);
     let unfit = match head(&path) {

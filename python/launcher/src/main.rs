@@ -69,7 +69,7 @@ fn say(message: &str) {
     let _ = writeln!(std::io::stderr(), "snapfn: {message}");
 }
 
-/// What is to run, and where everything is that it needs.
+/// The program to run, and the places of everything that it needs.
 struct Start<'a> {
     options: &'a Options,
     target: Target,
@@ -88,7 +88,7 @@ impl<'a> Start<'a> {
         self.target.word().to_string_lossy().into_owned()
     }
 
-    /// What the interpreter would get: its own options, the program, its arguments.
+    /// The words that the interpreter would get: its own options, the program, its arguments.
     fn arguments(&self) -> impl Iterator<Item = &OsStr> {
         let program = self.target.words();
         self.interpreter

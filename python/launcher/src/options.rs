@@ -29,7 +29,7 @@ Exit status: the program's; 2 for wrong usage, 127 if the program or its interpr
 Environment: SNAPFN_STORE, XDG_DATA_HOME, HOME: where snapshots are; VIRTUAL_ENV, PATH: the interpreter.
 ";
 
-/// What a wrong command line is answered with.
+/// The answer to a wrong command line.
 pub(crate) const USAGE: &str = "Usage: snapfn run|create|install [OPTIONS] PROGRAM …; snapfn --help";
 
 /// What to do.
@@ -89,7 +89,7 @@ impl Target {
         option.into_iter().chain([self.word()])
     }
 
-    /// Why only the interpreter itself can run this.
+    /// The reason why only the interpreter itself can run this.
     pub(crate) fn unfit(&self) -> Option<&'static str> {
         match self {
             Target::Script(path) if path.is_dir() => Some("it is a folder"),
@@ -101,7 +101,7 @@ impl Target {
     }
 }
 
-/// What `run`, `create` and `install` have in common.
+/// The options that `run`, `create` and `install` have in common.
 #[derive(Debug)]
 pub(crate) struct Options {
     pub(crate) python: Option<PathBuf>,

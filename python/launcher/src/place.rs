@@ -1,4 +1,4 @@
-//! Where the other programs, the Python package and the index are.
+//! The places of the other programs, the Python package and the index.
 
 use snapfn_format::store::SearchPath;
 use std::collections::HashMap;
@@ -29,12 +29,12 @@ impl Place {
         Some(Self { programs: inside.unwrap_or_else(|| folder.to_owned()), root, package })
     }
 
-    /// What an interpreter runs to record a run.
+    /// The script that an interpreter runs to record a run.
     pub(crate) fn script(&self) -> Option<PathBuf> {
         self.package.as_ref().map(|package| package.join("_start.py"))
     }
 
-    /// What an interpreter runs to make a snapshot.
+    /// The script that an interpreter runs to make a snapshot.
     pub(crate) fn maker(&self) -> Option<PathBuf> {
         self.package.as_ref().map(|package| package.join("_make.py"))
     }

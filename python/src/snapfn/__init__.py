@@ -10,8 +10,8 @@
     snapfn.on_restore(fn)    # before: also call fn() in every instance (reconnect, make a Generator again)
     snapfn.secret(buffer)    # before: keep a bytearray out of the snapshot; it is zeros in every instance
 
-Started in the ordinary way, ready() is False and nothing else happens. What it cannot make new: the hashes of str and
-bytes, numpy Generators and Random objects of your own, and every value that was computed before.
+In an ordinary run ready() returns False and does nothing else. It cannot renew the hashes of str and bytes, numpy
+Generators and Random objects of your own, and values computed before the point.
 """
 
 import atexit
@@ -38,14 +38,15 @@ _after_restore = []
 
 
 def register_before_snapshot(function, *args, **kwargs):
-    """Has `function(*args, **kwargs)` called when a snapshot is made, before the point; the last one first."""
+    """Registers a call of `function(*args, **kwargs)` for the time before the point, when a snapshot is made; the last
+    registered one runs first."""
     _before_snapshot.append((function, args, kwargs))
     return function
 
 
 def register_after_restore(function, *args, **kwargs):
-    """Has `function(*args, **kwargs)` called in every instance, in the order of registration, before ready() returns, and
-    after what extension modules have registered in C."""
+    """Registers a call of `function(*args, **kwargs)` for every instance. The calls run in the order of registration,
+    before ready() returns, and after the hooks that extension modules have registered in C."""
     _after_restore.append((function, args, kwargs))
     return function
 
@@ -58,7 +59,7 @@ def _is_listened_to():
 
 
 def _take_snapshot(take_arguments):
-    """The point itself. True in an instance, where all is new that _renew knows and the hooks have run."""
+    """The point itself. True in an instance, after _renew has renewed its state and the hooks have run."""
     while _before_snapshot:
         function, args, kwargs = _before_snapshot.pop()
         function(*args, **kwargs)
@@ -85,8 +86,8 @@ def ready():
 
 
 def exit(code=None):
-    """Ends the program as sys.exit(code) at its end does, but without destroying all objects: it waits for threads, calls
-    the functions of atexit, flushes and closes files, destroys what was made after the point, and ends. Destructors of
+    """Ends the program like sys.exit(code), but without destroying all objects: it waits for threads, calls the
+    functions of atexit, flushes and closes files, destroys objects made after the point, and ends. Destructors of
     objects from before the point do not run, except those of files. In an ordinary run it is sys.exit(code)."""
     if _protocol.is_restored():
         _finish.finish(code)
@@ -94,7 +95,7 @@ def exit(code=None):
 
 
 def run(main, *args, **kwargs):
-    """Marks the point, calls `main(*args, **kwargs)`, and ends the program with its result, as `sys.exit(main())` does."""
+    """Marks the point, calls `main(*args, **kwargs)`, and ends the program with its result, like `sys.exit(main())`."""
     ready()
     try:
         code = main(*args, **kwargs)

@@ -1,9 +1,9 @@
 """The end of a process, without taking all modules apart.
 
-An ordinary end waits for threads, calls what atexit knows, flushes, and then destroys every object, which for a program
-with large libraries takes longer than its work. Of that destruction others see only what destructors do: files that are
-closed, with what they still hold. exit() does the former in the ordinary order, then destroys what the program has made
-after the snapshot point, closes every file that is left, and ends.
+An ordinary end waits for threads, calls the functions of atexit, flushes, and then destroys every object. For a program
+with large libraries the destruction takes longer than its work. Only the effects of destructors are visible outside:
+they flush and close files. exit() does the first part in the ordinary order, then destroys objects that the program has
+made after the snapshot point, closes every other file, and ends.
 """
 
 import _io
@@ -15,13 +15,14 @@ import sys
 import types
 import weakref
 
-# What was there at the point: files, as weak references, and the names of modules.
+# State at the point: files, as weak references, and the names of modules.
 _early_files = []
 _early_modules = set()
 
 
 def hide():
-    """Hides what is there from the collector, which would otherwise visit, and so write to, all that is in the snapshot."""
+    """Hides all present objects from the collector, which would otherwise visit, and so write to, all of the
+    snapshot."""
     gc.collect()
     _early_files[:] = [weakref.ref(file) for file in _files(gc.get_objects())]
     _early_modules.update(sys.modules)
@@ -34,7 +35,8 @@ def show():
 
 
 def finish(code, by=None):
-    """Ends the process with the status of `sys.exit(code)`, or by a signal. Returns if only the ordinary end is right."""
+    """Ends the process with the status of `sys.exit(code)`, or by a signal. Returns where only an ordinary end is
+    right."""
     if code is not None and not isinstance(code, int):
         print(code, file=sys.stderr)
         code = 1
@@ -79,12 +81,12 @@ def _destroy_modules():
 
 
 def _files(objects):
-    """The type is looked at, since proxies lie about their class."""
+    """The files among `objects`, by type: proxies lie about their class."""
     return [thing for thing in objects if _io._IOBase in type(thing).__mro__]
 
 
 def _close(files):
-    """Text before what it is written to, and what is written in Python before what is in C."""
+    """Closes text before the layer below it, and streams in Python before those in C."""
     standard = set()
     for stream in (sys.__stdin__, sys.__stdout__, sys.__stderr__):
         while stream is not None:

@@ -10,7 +10,7 @@ import hashlib
 import os
 import stat
 
-# What the names of variables begin with that the interpreter, the C library and libraries of numbers read themselves.
+# Prefixes of the names of variables that the interpreter, the C library and libraries of numbers read themselves.
 FAMILIES = """
 PYTHON LC_ LANG LD_ GLIBC_ MALLOC_ OPENSSL_ SSL_ OMP_ GOMP_ KMP_ MKL_ OPENBLAS_ GOTO_ BLIS_ NUMEXPR_ ARROW_ CUDA_ TF_ TORCH_
 """.split()
@@ -21,7 +21,7 @@ class Unusable(Exception):
 
 
 def fnv(data):
-    """FNV-1a with 64 bits. It keeps apart, it does not protect."""
+    """FNV-1a with 64 bits. It separates names, it does not protect."""
     value = 0xCBF29CE484222325
     for byte in data:
         value = (value ^ byte) * 0x100000001B3 & 0xFFFFFFFFFFFFFFFF
@@ -52,7 +52,7 @@ def digest_of(path):
 
 
 def look(path):
-    """What is compared at each start: None where nothing is there."""
+    """The values that each start compares: None where there is no file."""
     try:
         found = os.stat(path)
     except OSError:
@@ -143,7 +143,7 @@ class App:
 
 
 def unused(root):
-    """Snapshots that no program has any more."""
+    """Snapshots that no program uses any more."""
     used = set()
     for name in os.listdir(root + "/apps"):
         if not name.startswith("."):

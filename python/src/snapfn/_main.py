@@ -95,7 +95,7 @@ def _outside(trace):
 
 
 def _report(error):
-    """Prints an exception that nobody has caught, as the interpreter does; the status."""
+    """Prints an uncaught exception, as the interpreter does; returns the status."""
     error.__traceback__ = trace = _outside(error.__traceback__)
     sys.last_type, sys.last_value, sys.last_traceback = type(error), error, trace
     if sys.version_info >= (3, 12):

@@ -1,7 +1,7 @@
 """Makes the snapshot of a program whose imports have been recorded: `_make.py RECORD`.
 
-It tries the imports without a snapshot first, until only modules are left of which an instance may have what they were
-when they were imported, then has the snapshotter take the snapshot, and writes the index.
+It first tries the imports without a snapshot, until only modules are left whose state at the import is right in an
+instance. Then it runs the snapshotter, and writes the index.
 """
 
 import fcntl
@@ -17,7 +17,7 @@ sys.path.insert(0, HERE)
 
 import _index  # noqa: E402
 
-# What the snapshotter leaves out of snapshots by itself must not decide what is in one.
+# Values that the snapshotter leaves out of snapshots must not decide what is in one.
 SECRETS = "*TOKEN* *KEY *KEYS *SECRET* *PASSW* *CREDENTIAL* AWS_*".split()
 LOADERS = ("SourceFileLoader", "SourcelessFileLoader", "ExtensionFileLoader", "BuiltinImporter", "FrozenImporter")
 ROUNDS = 12
@@ -83,7 +83,8 @@ class Maker:
         return [os.path.dirname(os.path.realpath(self.target))] if self.preload and self.kind == "script" else []
 
     def choose(self, spec):
-        """Probes until nothing has to be left any more: the names of modules, and what the last probe has found."""
+        """Probes until no further module has to be left out; returns the names of modules, and the findings of the last
+        probe."""
         names = list(self._candidates())
         for _ in range(ROUNDS):
             found = self.probe(names, spec)
@@ -195,7 +196,7 @@ class Maker:
 
 
 def collect(root, bin_folder):
-    """Removes snapshots that no program has any more."""
+    """Removes snapshots that no program uses any more."""
     environ = dict(os.environ, SNAPFN_STORE=os.path.dirname(root))
     tags = _index.unused(root)
     for tag in tags:

@@ -1,7 +1,7 @@
-"""Imports what a program's recorded run has imported, before the snapshot point.
+"""Imports the modules of a program's recorded run, before the snapshot point.
 
-A probe does it first, without a snapshot, and notes what each module looks at while it is imported. What a module has
-seen there must be so at each start, or else the module is left to the program itself.
+A probe does it first, without a snapshot, and records what each module reads while it is imported. The same values must
+hold at each start, or else the program itself imports the module.
 """
 
 import marshal
@@ -14,8 +14,8 @@ RENEWED = ("multiprocessing.process", "threading", "asyncio", "logging")
 
 
 class Left(BaseException):
-    """Raised by the import of a module that is to be left to the program. Who catches ImportError or Exception, to do
-    without it, does not catch this."""
+    """Raised by the import of a module that is left to the program. Code that catches ImportError or Exception, to do
+    without the module, does not catch this."""
 
 
 class _Blocker:
@@ -30,11 +30,11 @@ class _Blocker:
 
 
 class _Arguments(list):
-    """sys.argv while modules are imported: tells when one looks at it."""
+    """sys.argv while modules are imported: records that a module reads it."""
 
 
 class _Watch:
-    """What modules look at while they are imported."""
+    """Records what modules read while they are imported."""
 
     def __init__(self, output):
         self.stack, self.output, self.size = [], output, 0
@@ -143,7 +143,7 @@ class _Watch:
 
 
 def _import_all(names, blocker=None):
-    """Imports modules in order, as far as that goes: those that do not, with the reason."""
+    """Imports modules in order; returns those that fail, with the reason."""
     failed = {}
     for name in names:
         if name in sys.modules:
@@ -185,7 +185,7 @@ def _found(early):
 
 
 def probe(early, spec):
-    """Imports, and writes what was seen to SPEC.probe."""
+    """Imports, and writes the findings to SPEC.probe."""
     with open(spec, "rb") as file:
         task = marshal.load(file)
     blocker = _Blocker(task["left"])
@@ -206,8 +206,8 @@ def probe(early, spec):
 
 
 def snapshot(program, early, spec, *arguments):
-    """Imports, marks the snapshot point, and runs the program that an instance is given. Where nobody makes a snapshot,
-    as after `snaprun --fallback`, it runs the program that the arguments name."""
+    """Imports, marks the snapshot point, and runs the program of an instance's arguments. In an ordinary run, as after
+    `snaprun --fallback`, it runs the program that the arguments name."""
     import snapfn
 
     with open(spec, "rb") as file:

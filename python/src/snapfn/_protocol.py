@@ -1,4 +1,4 @@
-"""The protocol of the snapshot point: `prctl` calls that only the snapshotter answers (FORMAT.md)."""
+"""The protocol of the snapshot point: `prctl` calls that only the snapshotter handles (FORMAT.md)."""
 
 import ctypes
 import os
@@ -22,7 +22,7 @@ class _Info(ctypes.Structure):
 
 
 class _Hook(ctypes.Structure):
-    """What an extension module has registered by snap_on_restore() of snap.h."""
+    """A hook that an extension module has registered by snap_on_restore() of snap.h."""
 
     _fields_ = [
         ("next", ctypes.c_void_p),
@@ -83,7 +83,7 @@ def environment():
 
 
 def call_hooks_of_modules():
-    """Calls what extension modules have registered by snap_on_restore() of snap.h."""
+    """Calls the hooks that extension modules have registered by snap_on_restore() of snap.h."""
     at = _info.first
     while at:
         hook = _Hook.from_address(at)

@@ -1,6 +1,6 @@
-"""Notes what an ordinary run imports, in order, and has a snapshot made of it when the run has ended.
+"""Records the imports of an ordinary run, in order, and starts the making of a snapshot when the run has ended.
 
-Nothing is imported here that an interpreter has not imported at its start.
+This module imports only modules that an interpreter has imported at its start.
 """
 
 import atexit
@@ -66,7 +66,7 @@ def _modules():
         spec = getattr(module, "__spec__", None)
         loader = getattr(spec, "loader", None)
         kind = loader if isinstance(loader, type) else type(loader)
-        # A finder of somebody's own may load a module otherwise than an import without it would.
+        # A custom finder may load a module in another way than an import without it would.
         is_plain = kind.__module__ in _frozen or kind.__module__ == "importlib._bootstrap_external"
         if is_plain and getattr(spec, "name", None) == name:
             yield name, str(getattr(spec, "origin", None)), kind.__name__

@@ -1,4 +1,4 @@
-"""What is made new in an instance: what Python decides at its start or remembers of the process that it runs in."""
+"""Renews in an instance the state that Python sets at its start or keeps about its process."""
 
 import codecs
 import ctypes
@@ -13,7 +13,7 @@ from . import _protocol
 
 
 class Before:
-    """What an instance must know of the program at its point."""
+    """State of the program at its point that an instance needs."""
 
     def __init__(self):
         self.running_loop = sys.modules["asyncio"]._get_running_loop() if "asyncio" in sys.modules else None
@@ -42,7 +42,7 @@ def renew(before):
 
 
 def reseed():
-    """Gives everything that draws random numbers a new state. ready() calls it; so may a child process after fork."""
+    """Gives all random generators a new state. ready() calls it; a child process may call it after fork."""
     random.seed()
     modules = sys.modules
     if "numpy.random" in modules:
@@ -64,7 +64,7 @@ def reseed():
 
 
 def take_arguments(arguments):
-    """Has a script that is started as `snaprun NAME a b` see them."""
+    """Sets sys.argv of a script that is started as `snaprun NAME a b`."""
     # How many of Python's own arguments come before sys.argv: `python3 -X dev script.py a` has three.
     original = getattr(sys, "orig_argv", sys.argv)  # Python 3.10
     before = max(len(original) - len(sys.argv), 0)
@@ -94,8 +94,8 @@ def _take_environment():
 
 
 def _renew_stream(name, before):
-    """Standard streams remember whether they can seek, where they are, and whether a terminal is behind them. The objects
-    stay the same ones, since modules keep them, and are initialised again as at Python's start."""
+    """Standard streams record whether they can seek, their position, and whether they are a terminal. The objects stay
+    the same, since modules keep them; this initialises them again as at Python's start."""
     stream = getattr(sys, "__%s__" % name)
     try:
         buffer = stream.buffer
@@ -121,7 +121,7 @@ def _renew_stream(name, before):
         buffer = new
     else:
         buffer.__init__(new, new._blksize if new._blksize > 1 else io.DEFAULT_BUFFER_SIZE)
-    # PYTHONUNBUFFERED has everything written through, also by standard input.
+    # With PYTHONUNBUFFERED every write goes through, also that of standard input.
     line_buffering = not stream.write_through and (name == "stderr" or terminal)
     stream.__init__(buffer, encoding, errors, "\n", line_buffering, stream.write_through)
     stream.mode = mode
@@ -147,15 +147,15 @@ def _renew_identity(running_loop):
         if hasattr(thread, "_set_native_id"):  # Python 3.8
             thread._set_native_id()
     if "multiprocessing.process" in sys.modules:
-        # What the paths in a child's arguments are relative to.
+        # The directory of relative paths in a child's arguments.
         try:
             sys.modules["multiprocessing.process"].ORIGINAL_DIR = os.path.abspath(os.getcwd())
         except OSError:
             sys.modules["multiprocessing.process"].ORIGINAL_DIR = None
     if "logging" in sys.modules:
-        # What `relativeCreated` counts from; since Python 3.13 in nanoseconds.
+        # The base of `relativeCreated`; since Python 3.13 in nanoseconds.
         logging = sys.modules["logging"]
         logging._startTime = time.time_ns() if isinstance(logging._startTime, int) else time.time()
     if "asyncio" in sys.modules:
-        # asyncio takes a running loop for another process's when the PID has changed: name it again.
+        # asyncio assumes that a running loop is another process's when the PID has changed: name it again.
         sys.modules["asyncio"]._set_running_loop(running_loop)

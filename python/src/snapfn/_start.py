@@ -1,4 +1,4 @@
-"""What `snapfn run` has an interpreter run in place of a program: `_start.py MODE …`.
+"""The script that `snapfn run` runs in place of a program: `_start.py MODE …`.
 
     record BIN ROOT KEY MAKE PRELOAD -- PROGRAM…   runs the program in the ordinary way, and notes what it imports
     probe SPEC                                     imports what SPEC names, and notes what the imports look at

@@ -141,8 +141,8 @@ fn find_snaprun() -> Result<PathBuf> {
     candidates.into_iter().find(|path| path.is_file()).context("no snaprun beside this program or in PATH, install it")
 }
 
-/// The operations, with one that populates each range of `pages` behind those of its mapping; what an earlier training had
-/// put there is gone. How many ranges there are.
+/// The operations, with one that populates each range of `pages` behind those of its mapping; those of an earlier
+/// training are dropped. Also returns the number of ranges.
 fn with_populated(ops: &[Op], pages: &BTreeSet<u64>) -> (Vec<Op>, usize) {
     let mut out: Vec<Op> = Vec::with_capacity(ops.len());
     let mut count = 0;
