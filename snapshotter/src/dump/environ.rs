@@ -22,6 +22,8 @@ pub(super) struct Environment {
     pub(super) changes: Vec<(u32, Vec<u8>, u64)>,
     /// Words that name the vector, and the vector itself, which may keep its place.
     pub(super) patches: Vec<Patch>,
+    /// The program has copied vector and strings, and may free its copies.
+    pub(super) has_copied_all: bool,
 }
 
 fn name_of(text: &[u8]) -> &[u8] {
@@ -96,11 +98,11 @@ pub(super) fn gather(tracer: &Tracer, vmas: &[Vma], initial: &[Vec<u8>]) -> Resu
     // A program that has copied all strings may free them, as perl does at its end. Its `environ` leads to the vector
     // of the start instead, and so to that of the instance.
     let keeps_strings = pointers.iter().any(|pointer| tracer.strings.env.contains(pointer));
-    let may_be_filled = vector == tracer.booted.request.envp || keeps_strings;
-    if may_be_filled && is_writable && is_own(vmas, vector, len) {
+    let has_copied_all = vector != tracer.booted.request.envp && !keeps_strings;
+    if !has_copied_all && is_writable && is_own(vmas, vector, len) {
         patches.push(memory(vector, PATCH_VECTOR, pointers.len() as u32));
     }
-    Ok(Environment { changes, patches })
+    Ok(Environment { changes, patches, has_copied_all })
 }
 
 /// Changes from `initial` to `now`, a string and its address each. `is_kept`: the string is one of those at the start.

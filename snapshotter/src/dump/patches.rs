@@ -27,14 +27,15 @@ const AROUND: u64 = 32;
 const SCRATCH: [usize; 9] = [reg::RAX, reg::RCX, reg::RDX, reg::RSI, reg::RDI, reg::R8, reg::R9, reg::R10, reg::R11];
 
 /// All patches: memory in ascending order of address, then registers. `words` were found by their modules.
+/// `has_copied_all`: the program has copied vector and strings of its environment.
 pub(super) fn find(
     tracer: &Tracer,
     reached: &Reached,
     threads: &[ThreadState],
     image: &Image,
     mut words: Vec<Patch>,
+    has_copied_all: bool,
 ) -> Result<Vec<Patch>, DumpError> {
-    let has_copied_all = !words.iter().any(|patch| patch.kind == PATCH_VECTOR);
     if reached.at != AT_MAIN && has_copied_all {
         // The sort is stable: what is known of a word by other means stays the first one.
         copies_of_environ(tracer, image, &mut words)?;

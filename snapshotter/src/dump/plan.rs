@@ -30,7 +30,8 @@ pub(super) struct Gathered<'a> {
 /// Makes the tables. Map and read operations of stored pages carry no file offsets yet.
 pub(super) fn build(from: Gathered<'_>) -> Result<PlanTables, DumpError> {
     let mut tables = PlanTables { process: from.process.record, ..PlanTables::default() };
-    tables.patches = patches::find(from.tracer, from.reached, from.threads, from.image, from.words)?;
+    let has_copied_all = from.environment.has_copied_all;
+    tables.patches = patches::find(from.tracer, from.reached, from.threads, from.image, from.words, has_copied_all)?;
     files(from.image, &mut tables);
     for thread in from.threads {
         let xstate = tables.add_bytes(&thread.xstate);
