@@ -137,27 +137,8 @@ mod tests {
             assert_eq!(parts(&text), Ok(("h.x+a".into(), digest.clone())));
         }
         assert_eq!(Image::parse("[::1]:5000/a:v").map(|image| image.to_string()), Ok("[::1]:5000/a:v".into()));
-        for bad in [
-            "",
-            "a",
-            "/a",
-            "a/",
-            "a//b",
-            "a/../b",
-            "a/.b",
-            "-a/b",
-            "a/b:",
-            "a/b:.",
-            "a/b:x/y:",
-            "a/b+c",
-            "a/b@x",
-            "a/b\n",
-            "a/b:\u{e4}",
-        ] {
-            assert!(Image::parse(bad).is_err(), "{bad}");
-        }
-        assert!(Image::parse(&format!("h/{}", "a".repeat(253))).is_ok());
-        assert!(Image::parse(&format!("h/{}", "a".repeat(254))).is_err());
+        // The tests of `snapfn_format::store` list what else is refused.
+        assert!(Image::parse("a/../b").is_err());
     }
 
     proptest! {
