@@ -98,7 +98,12 @@ fn no_field_is_left_out() {
 /// Every `NAME = number` of the source is a row `| number | `NAME` | …` of the page, and there are no other rows.
 #[test]
 fn constants_have_the_values_that_the_page_gives() {
-    let source = concat!(include_str!("../src/snap/records.rs"), include_str!("../src/snap/fds.rs"));
+    let source = concat!(
+        include_str!("../src/snap/records.rs"),
+        include_str!("../src/snap/space.rs"),
+        include_str!("../src/snap/fds.rs"),
+        include_str!("../src/snap/fd_steps.rs"),
+    );
     let constant = |line: &'static str| {
         let (name, rest) = line.strip_prefix("pub const ")?.split_once(": ")?;
         let (kind, value) = rest.strip_suffix(';')?.split_once(" = ")?;

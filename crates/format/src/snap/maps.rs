@@ -1,7 +1,7 @@
 //! Finds the map operation that holds an address.
 
 use super::Plan;
-use super::records::*;
+use super::space::*;
 
 /// The most starting points. A search then passes over at most a 256th of the operations. Each thread and each change
 /// of the environment needs a search, and a hostile file has as many of all of these as fit.

@@ -9,20 +9,24 @@
 //!         …      page runs, page-aligned; runs of 2 MiB and more lie at offset ≡ address (mod 2 MiB)
 //! ```
 
+mod fd_steps;
 mod fds;
 mod maps;
 mod plan;
 mod records;
 pub mod resident;
+mod space;
 mod validate;
 mod validate_fds;
 #[cfg(feature = "alloc")]
 mod write;
 
 pub use crate::arch::xstate::live as live_state;
+pub use fd_steps::*;
 pub use fds::*;
 pub use plan::{Plan, SnapHeader, peek_header};
 pub use records::*;
+pub use space::*;
 #[cfg(feature = "alloc")]
 pub use write::{MetaBuilder, PlanTables};
 

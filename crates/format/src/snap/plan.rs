@@ -1,7 +1,9 @@
 //! Reading: from the bytes of the meta part to a validated [`Plan`].
 
-use super::fds::{Fd, FdStep};
+use super::fd_steps::FdStep;
+use super::fds::Fd;
 use super::records::*;
+use super::space::*;
 use super::{FEATURE_OWN_EXE, FEATURE_WX, FEATURES, HEADER_OFFSET, MAGIC, META_MAX, NOTE_NAME, VERSION};
 use crate::arch::{MACHINE, xstate};
 use crate::{Checksum, FormatError};

@@ -1,9 +1,10 @@
 //! Validation of a parsed plan. After it, the loader indexes, maps and writes without further checks.
 
-use super::fds::FdStep;
+use super::fd_steps::FdStep;
 use super::maps::{Maps, within};
 use super::records::*;
 use super::resident;
+use super::space::*;
 use super::{FEATURE_DESCRIPTORS, FEATURE_HIDDEN, Fd, Plan};
 use crate::arch::{TIMEOUT_ARGUMENTS, xstate};
 use crate::layout::{LOADER_END, LOADER_START, USER_END, USER_START};

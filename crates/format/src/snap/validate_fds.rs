@@ -1,5 +1,6 @@
 //! Validation of descriptors and the steps that complete them.
 
+use super::fd_steps::*;
 use super::fds::*;
 use super::records::BytesRef;
 use super::{META_MAX, Plan};

@@ -1,8 +1,10 @@
 //! The writer: from tables to the bytes of the meta part.
 
-use super::fds::{Fd, FdStep};
+use super::fd_steps::FdStep;
+use super::fds::Fd;
 use super::plan::{HEADER_END, meta_checksum, note_header};
 use super::records::*;
+use super::space::*;
 use super::{
     FEATURE_DESCRIPTORS, FEATURE_HIDDEN, FEATURE_VECTORS, FEATURE_WX, HEADER_OFFSET, MAGIC, NOTE_NAME, Plan,
     SnapHeader, VERSION,
