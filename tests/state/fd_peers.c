@@ -1,4 +1,4 @@
-/* Connected UDP sockets, and the files that /proc has of a thread. */
+/* Connected UDP sockets, netlink sockets, and the files that /proc has of a thread. */
 #include "fd_check.h"
 #include <arpa/inet.h>
 #include <netinet/in.h>
@@ -30,6 +30,26 @@ static int passes(int from, int to) {
     return write(from, "d", 1) == 1 && read(to, &byte, 1) == 1 && byte == 'd';
 }
 
+/* From <linux/netlink.h> and <linux/rtnetlink.h>, which a C library other than the system's does not have. */
+enum { NETLINK_ROUTE = 0, RTM_GETLINK = 18, NLM_F_REQUEST = 1, NLM_F_DUMP = 0x300, RTMGRP_LINK = 1 };
+struct sockaddr_nl {
+    sa_family_t nl_family;
+    unsigned short nl_pad;
+    unsigned nl_pid, nl_groups;
+};
+
+/* The kernel answers with the links of this host. */
+static int asks_for_links(int fd) {
+    struct {
+        unsigned length;
+        unsigned short type, flags;
+        unsigned sequence, pid;
+        unsigned char family;
+    } request = {.length = sizeof request, .type = RTM_GETLINK, .flags = NLM_F_REQUEST | NLM_F_DUMP};
+    static char answer[65536];
+    return send(fd, &request, sizeof request, 0) == sizeof request && recv(fd, answer, sizeof answer, 0) > 0;
+}
+
 static volatile int tid;
 
 static void *wait_for_ever(void *unused) {
@@ -44,6 +64,10 @@ int main(void) {
     int first = udp(&at[0]), second = udp(&at[1]), server = udp(&at[2]);
     int client = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
     to(first, &at[1]), to(second, &at[0]), to(client, &at[2]);
+    struct sockaddr_nl changes = {.nl_family = AF_NETLINK, .nl_groups = RTMGRP_LINK}, now;
+    socklen_t len = sizeof now;
+    int fresh = socket(AF_NETLINK, SOCK_RAW, NETLINK_ROUTE), watch = socket(AF_NETLINK, SOCK_DGRAM, NETLINK_ROUTE);
+    CHECK(fresh >= 0 && watch >= 0 && bind(watch, (struct sockaddr *)&changes, sizeof changes) == 0);
     pthread_t thread;
     CHECK(pthread_create(&thread, NULL, wait_for_ever, NULL) == 0);
     while (!tid) usleep(100);
@@ -61,6 +85,8 @@ int main(void) {
     CHECK(cloexec(client) && is_at(client, &at[2], 1) && passes(client, server));
     CHECK(shared(comm, again) && read(comm, text, 63) == 8 && !strcmp(text, "waiting\n"));
     CHECK(cloexec(directory) && has_flags(directory, O_PATH) && faccessat(directory, "comm", F_OK, 0) == 0);
+    CHECK(asks_for_links(fresh) && getsockname(watch, (struct sockaddr *)&now, &len) == 0);
+    CHECK(now.nl_groups == RTMGRP_LINK && now.nl_pid == (unsigned)getpid());
     puts("ok");
     return 0;
 }

@@ -121,7 +121,7 @@ static void landlock(void) {
 }
 
 static void fanotify(void) { open_or_missing(syscall(300, 0x200 /* FAN_REPORT_FID */, O_RDONLY)); }
-static void netlink(void) { open_or_missing(socket(AF_NETLINK, SOCK_RAW, 0)); }
+static void netlink(void) { open_or_missing(socket(AF_NETLINK, SOCK_RAW, 15 /* NETLINK_KOBJECT_UEVENT */)); }
 static void crypto(void) { open_or_missing(socket(38 /* AF_ALG */, SOCK_SEQPACKET, 0)); }
 static void vsock(void) { open_or_missing(socket(40 /* AF_VSOCK */, SOCK_STREAM, 0)); }
 static void packet(void) { open_or_missing(socket(17 /* AF_PACKET */, SOCK_RAW, 0)); }

@@ -262,7 +262,8 @@ impl Fd {
 
     /// Whether it is of a kind that came with [`super::FEATURE_DESCRIPTORS`].
     pub const fn is_later(&self) -> bool {
-        self.kind == FD_OF_THREAD
+        const AF_NETLINK: u64 = 16;
+        self.kind == FD_OF_THREAD || (self.kind == FD_SOCKET && self.a == AF_NETLINK)
     }
 
     /// The round in which the loader restores the descriptor of record `index`: first those that need no other

@@ -54,7 +54,8 @@ pub const FEATURE_HIDDEN: u64 = 2;
 /// [`SnapHeader::incompatible`]: there are patches from [`PATCH_VECTOR`] on, or settings from [`SETTING_ARGUMENTS`] on.
 pub const FEATURE_VECTORS: u64 = 4;
 
-/// [`SnapHeader::incompatible`]: there is a descriptor of kind [`FD_OF_THREAD`] or a step of kind [`STEP_CONNECT`].
+/// [`SnapHeader::incompatible`]: there is a descriptor of kind [`FD_OF_THREAD`], a netlink socket or a step of
+/// kind [`STEP_CONNECT`].
 pub const FEATURE_DESCRIPTORS: u64 = 8;
 
 /// [`SnapHeader::compatible`]: the program looks itself up by /proc/self/exe.

@@ -15,6 +15,7 @@ use snapfn_format::snap::*;
 const AF_INET: u16 = 2;
 const AF_INET6: u16 = 10;
 const AF_UNIX: u64 = 1;
+const AF_NETLINK: u64 = 16;
 const SOL_SOCKET: u64 = 1;
 const SO_TYPE: u64 = 3;
 /// What flags of a socket's type leave.
@@ -49,8 +50,9 @@ enum Choice {
     At(Address),
 }
 
+/// Whether the starter may choose where the socket is bound. A netlink socket is bound to no address of the host.
 fn is_socket(record: &Fd) -> bool {
-    matches!(record.descriptor(), Some(Descriptor::Socket { .. }))
+    matches!(record.descriptor(), Some(Descriptor::Socket { family, .. }) if family != AF_NETLINK)
 }
 
 fn bound<'a, 'b>(plan: &'b Plan<'a>) -> impl Iterator<Item = (usize, &'a [u8])> + use<'a, 'b> {

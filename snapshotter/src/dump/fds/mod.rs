@@ -6,6 +6,7 @@
 //!  anon     eventfd, timerfd, signalfd, pidfd  epoll    epoll sets         inotify  watches and their paths
 //!  sockets  listening and bound sockets        pairs    Unix socket pairs with their queues
 //!  pty      pseudo-terminals                   locks    locks, leases, owners
+//!  netlink  netlink sockets for routes
 //! ```
 //! Records and steps name each other by number ("key") until all are known; then numbers become indices.
 
@@ -15,6 +16,7 @@ mod files;
 mod inotify;
 mod kernel;
 mod locks;
+mod netlink;
 mod open;
 mod pairs;
 mod pipes;

@@ -1,7 +1,7 @@
 //! Sockets without a peer: listening, bound, or just made, with their options.
 
 use super::open::OpenFd;
-use super::{Gathering, Refusal, kernel, unreadable};
+use super::{Gathering, Refusal, kernel, netlink, unreadable};
 use crate::tracee::ledger::{Carry, SETSOCKOPT};
 use snapfn_format::snap::*;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -115,6 +115,10 @@ pub(super) fn gather(gathering: &mut Gathering<'_>, open: &OpenFd) -> Result<(),
         (libc::AF_INET | libc::AF_INET6, true) => tcp(&fd, protocol)?,
         (libc::AF_INET | libc::AF_INET6, false) if kind == libc::SOCK_DGRAM as u32 => (false, waits(&fd), 0),
         (libc::AF_UNIX, _) => unix(open, &fd)?,
+        (libc::AF_NETLINK, _) if protocol == libc::NETLINK_ROUTE as u32 => {
+            netlink::check(&fd, nature)?;
+            (false, waits(&fd), 0)
+        }
         _ => {
             let what = match family as i32 {
                 libc::AF_NETLINK => "a netlink socket".to_owned(),
@@ -218,6 +222,9 @@ struct BoundTo {
 fn address(gathering: &Gathering<'_>, fd: &OwnedFd) -> Result<BoundTo, Refusal> {
     let bytes = kernel::socket_name(fd).unwrap_or_default();
     let family = bytes.get(..2).map_or(0, |b| i32::from(u16::from_ne_bytes([b[0], b[1]])));
+    if family == libc::AF_NETLINK {
+        return Ok(BoundTo { bytes: netlink::bound(bytes, gathering.pid), path: None });
+    }
     if family != libc::AF_UNIX {
         // Port 0: not bound yet.
         let bound = bytes.get(2..4).is_some_and(|port| port != [0, 0]);
