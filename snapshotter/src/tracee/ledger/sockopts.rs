@@ -50,7 +50,7 @@ const fn other(level: i32, number: i32, name: &'static str, verdict: Verdict, wh
     SocketOption { level, number, name, carry: Carry::No(verdict), why }
 }
 
-/// Levels of sockets that are refused by number, whatever their options are.
+/// Levels of sockets that are refused by number, or whose options the state itself tells (netlink).
 pub(super) const REFUSED_KINDS: &[(i32, &str)] = &[
     (58, "SOL_ICMPV6"),
     (132, "SOL_SCTP"),
