@@ -1,4 +1,4 @@
-//! Netlink sockets for routes: the kernel is at the other end, and a new socket is as good if nothing waits in the old one.
+//! Netlink sockets for routes: the kernel is at the other end, and a new socket is as good if nothing waits in the old.
 
 use super::{Refusal, kernel};
 use std::os::fd::OwnedFd;
@@ -36,8 +36,8 @@ pub(super) fn check(fd: &OwnedFd, (family, kind, protocol): (u32, u32, u32)) -> 
     Ok(())
 }
 
-/// What to bind a new socket to that has the address `own`. The kernel gives a socket the ID of its process as address; an
-/// instance has another ID, and 0 asks for it.
+/// What to bind a new socket to that has the address `own`. The kernel gives a socket the ID of its process as address.
+/// An instance has another ID, and 0 asks for it.
 pub(super) fn bound(mut own: Vec<u8>, pid: i32) -> Vec<u8> {
     let number = |range| own.get(range).and_then(|bytes: &[u8]| bytes.try_into().ok()).map_or(0, u32::from_ne_bytes);
     match number(NL_PID) {
