@@ -7,8 +7,8 @@ usage() {
     cat <<'TEXT'
 Usage: scripts/static.sh [--out DIR] [--profile PROFILE] [--check]
 
-Builds snapshotter, snaprepo, snapcc and snappool as static programs, and puts them into one directory with snaprun and
-snapboot, which always are static. They run on any Linux for x86-64, with any C library, and in containers.
+Builds snapshotter, snaprepo, snapcc, snappool and snapfn as static programs, and puts them into one directory with
+snaprun and snapboot, which always are static. They run on any Linux for x86-64, with any C library, and in containers.
 
   --out DIR          directory of the programs; default target/static
   --profile PROFILE  cargo's profile for all except snaprun and snapboot; default release; dev is quicker, for a check
@@ -44,7 +44,7 @@ cargo build --release --locked -p snapfn-loader
 # libraries.
 triple=x86_64-unknown-linux-gnu
 RUSTFLAGS="${RUSTFLAGS:-} -C target-feature=+crt-static" cargo build --profile "$profile" --locked --target "$triple" --workspace \
-    --bin snapshotter --bin snaprepo --bin snapcc --bin snappool
+    --bin snapshotter --bin snaprepo --bin snapcc --bin snappool --bin snapfn
 
 # Cargo's folder of the profile dev is called debug.
 built=$target/$triple/$profile
@@ -52,7 +52,7 @@ built=$target/$triple/$profile
 
 mkdir -p "$out"
 out=$(cd "$out" && pwd)
-for program in snapshotter snaprepo snapcc snappool; do
+for program in snapshotter snaprepo snapcc snappool snapfn; do
     install -m 755 "$built/$program" "$out/$program"
 done
 for program in snaprun snapboot; do
@@ -60,7 +60,7 @@ for program in snaprun snapboot; do
 done
 ln -sfn snapcc "$out/snapc++"
 
-for program in snapshotter snaprepo snapcc snappool snaprun snapboot; do
+for program in snapshotter snaprepo snapcc snappool snapfn snaprun snapboot; do
     if readelf -lW "$out/$program" | grep -q INTERP || readelf -dW "$out/$program" | grep -q NEEDED; then
         die "$program is not static"
     fi

@@ -354,3 +354,37 @@ fn snapshots_are_made_and_renewed_by_runs() {
     );
     assert_eq!(installed.command("find $SNAPFN_STORE -type f -not -name .lock", "").1, "");
 }
+
+/// The wheel has everything that a run needs, with its modes and digests, beside nothing but an interpreter.
+#[test]
+fn the_wheel_is_complete() {
+    const INSTALL: &str = "if 1:
+        import base64, csv, glob, hashlib, io, os, sys, zipfile
+        site, scripts = sys.argv[1:]
+        archive = zipfile.ZipFile(glob.glob('dist/*.whl')[0])
+        record = next(name for name in archive.namelist() if name.endswith('/RECORD'))
+        rows = {row[0]: row[1] for row in csv.reader(io.StringIO(archive.read(record).decode()))}
+        for member in archive.infolist():
+            content, name = archive.read(member), member.filename
+            digest = base64.urlsafe_b64encode(hashlib.sha256(content).digest()).rstrip(b'=').decode()
+            assert rows.pop(name) == ('' if name == record else 'sha256=' + digest), name
+            _, is_script, script = name.partition('.data/scripts/')
+            path = os.path.join(scripts, script) if is_script else os.path.join(site, name)
+            os.makedirs(os.path.dirname(path), exist_ok=True)
+            open(path, 'wb').write(content)
+            os.chmod(path, member.external_attr >> 16 & 0o777)
+        print(rows)";
+    let Some(installed) = Installed::new() else { return };
+    let script = place::root().join("scripts/wheel.sh");
+    let (status, wheel, errors) =
+        installed.command(&format!("{} --bin {} dist", script.display(), place::bin().display()), "");
+    assert!(wheel.contains("/dist/snapfn-") && wheel.ends_with("_x86_64.whl\n"), "{status}\n{wheel}{errors}");
+    let rest = installed.command(&format!("python3 -c \"{INSTALL}\" $SITE venv/bin"), "");
+    assert_eq!(rest, ("exit status: 0".into(), "{}\n".into(), String::new()));
+
+    let script = "import os, json\nprint(os.path.basename(os.readlink('/proc/self/exe')).rstrip('.0123456789'))\n";
+    fs::write(installed.workspace.work().join("app.py"), script).unwrap();
+    let run = |command: &str| installed.command(&format!("unset SNAPFN_PYTHON_PACKAGE; {command}"), "");
+    assert_eq!(run("venv/bin/snapfn create app.py").1, "python\n");
+    assert_eq!(run("venv/bin/snapfn run app.py"), ("exit status: 0".into(), "snaprun\n".into(), String::new()));
+}

@@ -91,8 +91,8 @@ class Maker:
             left = dict(found["left"])
             left.update(self._unlike(found))
             left.update(self._of_changed_variables(found))
-            for name, (module, _) in found["reads"].items():
-                if any(fnmatch.fnmatchcase(name, pattern) for pattern in SECRETS):
+            for name, (module, value) in found["reads"].items():
+                if value is not None and any(fnmatch.fnmatchcase(name, pattern) for pattern in SECRETS):
                     left.setdefault(module, "reads %s" % name)
             new = {name: why for name, why in left.items() if name not in self.left}
             self.left.update(new)
