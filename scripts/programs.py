@@ -494,7 +494,7 @@ def try_program(program, runs):
         if difference:
             turn, expected, found = difference
             shown = f"instance {turn + 1}\n--- ordinary\n{expected}\n--- instance\n{found}\nnotes: {trial.notes}"
-            note = f"noted: {clean(trial.notes[0])}" if trial.notes else ""
+            note = f"noted: {clean(trial.notes[0])}" if trial.notes and not program.note else ""
             return ["different", "", "", note], shown
         first, first_instance, end, end_instance = trial.measure()
         return ["same", times(first, first_instance), times(end, end_instance), ""], None
@@ -569,7 +569,7 @@ def make_page(programs, rows, measured):
         note = "; ".join(part for part in (note.removesuffix(program.note).removesuffix("; "), program.note) if part)
         cells = [f"{program.name} ({SOURCES[program.source]})", version, point, kind, first, end, note]
         lines.append("| " + " | ".join(cells) + " |")
-    others = {"different": "are different for the reason in their row", "not tried": "were not installed"}
+    others = {"different": "are different for the reason in their row", "not tried": "were not tried"}
     rest = "".join(f", {kinds.count(kind)} {words}" for kind, words in others.items() if kind in kinds)
     counts = {"count": len(programs), "same": kinds.count("same"), "refused": kinds.count("refused"), "rest": rest}
     head = HEAD.format(measured=measured, **counts)
