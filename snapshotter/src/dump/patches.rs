@@ -19,12 +19,11 @@ use super::memory::{AreaKind, Content, Image, read_image};
 use super::refuse::DumpError;
 use super::threads::ThreadState;
 use crate::tracee::{Reached, Tracer};
+use snapfn_format::arch::{SCRATCH, SYSCALL};
 use snapfn_format::snap::*;
 
 /// Bytes on either side of an instruction pointer that are looked through for a check of the canary.
 const AROUND: u64 = 32;
-/// Registers that compilers use to compare the canary: those that no function keeps for its caller.
-const SCRATCH: [usize; 9] = [reg::RAX, reg::RCX, reg::RDX, reg::RSI, reg::RDI, reg::R8, reg::R9, reg::R10, reg::R11];
 
 /// All patches: memory in ascending order of address, then registers. `words` were found by their modules.
 /// `has_copied_all`: the program has copied vector and strings of its environment.
@@ -77,6 +76,7 @@ fn registers(tracer: &Tracer, reached: &Reached, threads: &[ThreadState], out: &
         let at_main = thread.tid == reached.tid && reached.at == AT_MAIN;
         let regs = &thread.record.regs;
         if thread.canary != 0 && !at_main && is_amid_check(tracer, regs[reg::RIP]) {
+            // Compilers compare the canary in a register that no function keeps for its caller.
             let scratch = SCRATCH.into_iter().filter(|register| regs[*register] == thread.canary);
             scratch.for_each(|register| add(register, PATCH_CANARY, index));
         }
@@ -93,9 +93,8 @@ fn registers(tracer: &Tracer, reached: &Reached, threads: &[ThreadState], out: &
 /// Whether a thread at `rip` may have been stopped between reading the canary and storing or comparing it. One in a
 /// system call has not.
 fn is_amid_check(tracer: &Tracer, rip: u64) -> bool {
-    const SYSCALL: [u8; 2] = [0x0f, 0x05];
     let start = rip.saturating_sub(AROUND);
     let Ok(code) = tracer.memory.read_vec(start, 2 * AROUND) else { return true };
     let at = AROUND as usize;
-    code[at - 2..at] != SYSCALL && code[at..at + 2] != SYSCALL && functions::reads_canary(&code)
+    !code[..at].ends_with(&SYSCALL) && !code[at..].starts_with(&SYSCALL) && functions::reads_canary(&code)
 }

@@ -18,7 +18,7 @@ use super::ptrace::{self, Regs, Stop, SyscallStop, Tid};
 use super::run::{Reached, Task, Tracer};
 use super::timeout::{self, Remaining};
 use super::{Status, TraceError};
-use snapfn_format::arch::{SYSCALL, SYSCALL_RET};
+use snapfn_format::arch::{self, ARGUMENTS, SYSCALL_LEN, SYSCALL_RET};
 use snapfn_format::snap::{TIMEOUT_DEAD, reg, resident};
 use std::io;
 use std::time::{Duration, Instant};
@@ -81,12 +81,11 @@ fn rewind(regs: &Regs, entered: Option<u64>) -> Rewound {
             _ => false,
         };
     let mut instance = *regs;
-    instance[reg::ORIG_RAX] = u64::MAX;
     if !again {
+        instance[reg::ORIG_RAX] = u64::MAX;
         return Rewound { instance, survivor: instance, again: None };
     }
-    instance[reg::RIP] = regs[reg::RIP].wrapping_sub(SYSCALL.len() as u64);
-    instance[reg::RAX] = number as u64;
+    arch::rewind(&mut instance, number as u64);
     let mut survivor = instance;
     if result == ERESTART_RESTARTBLOCK {
         survivor[reg::RAX] = libc::SYS_restart_syscall as u64;
@@ -246,7 +245,7 @@ impl Tracer {
         let now = timeout::now();
         let task = self.tasks.entry(tid).or_default();
         if at_entry {
-            let args = [reg::RDI, reg::RSI, reg::RDX, reg::R10, reg::R8, reg::R9].map(|register| regs[register]);
+            let args = ARGUMENTS.map(|register| regs[register]);
             task.enter(&self.memory, regs[reg::ORIG_RAX], &args);
             // The task counts as stopped in the call, or in the sleep that it is about to continue.
             regs[reg::RAX] = match regs[reg::ORIG_RAX] as i64 {
@@ -286,7 +285,6 @@ impl Tracer {
     /// A thread of an instance may still be in the system call that it restarted with the rest of its timeout
     /// ([`resident::STUB_RESUME`]): gives it the program's own registers.
     fn leave_stub(&self, regs: &mut Regs) -> io::Result<()> {
-        const SYSCALL_LEN: u64 = 2;
         const SAVED: [usize; 6] = [reg::RDI, reg::RDX, reg::R10, reg::R8, reg::RBX, reg::RIP];
         let offset = regs[reg::RIP].wrapping_sub(self.stub());
         if offset == resident::RESUME_JUMP {

@@ -5,7 +5,7 @@
 //! Dropping the guard puts registers and mask back.
 
 use super::ptrace::{self, Regs, Stop, Tid};
-use snapfn_format::snap::reg;
+use snapfn_format::arch::{ARGUMENTS, reg};
 use std::io;
 
 /// A stopped task that runs system calls for the snapshotter.
@@ -49,12 +49,11 @@ impl Remote {
 
     /// Executes one system call: the kernel's value, errors as `io::Error`.
     pub(crate) fn call(&self, number: i64, args: &[u64]) -> io::Result<u64> {
-        const ORDER: [usize; 6] = [reg::RDI, reg::RSI, reg::RDX, reg::R10, reg::R8, reg::R9];
         let mut regs = self.saved;
         regs[reg::RIP] = self.gadget;
         regs[reg::RAX] = number as u64;
         regs[reg::ORIG_RAX] = u64::MAX;
-        for (register, value) in ORDER.iter().zip(args.iter().chain(std::iter::repeat(&0))) {
+        for (register, value) in ARGUMENTS.iter().zip(args.iter().chain(std::iter::repeat(&0))) {
             regs[*register] = *value;
         }
         ptrace::set_regs(self.tid, &regs)?;

@@ -17,7 +17,7 @@ use super::timeout::Entered;
 use super::unmapping::Unmapping;
 use super::{Deadline, TraceError, maps, symbols};
 use crate::options::Point;
-use snapfn_format::arch::SYSCALL;
+use snapfn_format::arch::{self, SYSCALL};
 use snapfn_format::snap::{AT_MAIN, AT_READY, AT_SYMBOL, AT_SYSCALL, reg};
 use std::collections::{BTreeMap, HashSet};
 use std::path::{Path, PathBuf};
@@ -463,11 +463,8 @@ impl Tracer {
             return Ok(None);
         }
         let regs = ptrace::get_regs(tid).map_err(system("registers"))?;
-        // To execute the call again, rip goes back over the two bytes of `syscall`, and rax gets its number again.
         let mut again = regs;
-        again[reg::RIP] -= 2;
-        again[reg::RAX] = number;
-        again[reg::ORIG_RAX] = u64::MAX;
+        arch::rewind(&mut again, number);
         let mut instance = again;
         if is_ready {
             instance[reg::RIP] = regs[reg::RIP];

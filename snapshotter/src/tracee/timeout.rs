@@ -5,6 +5,7 @@
 
 use super::memory::Memory;
 use super::ptrace::Regs;
+use snapfn_format::arch::ARGUMENTS;
 use snapfn_format::snap::{REGS, TIMEOUT_MILLISECONDS, TIMEOUT_TIMESPEC, reg};
 
 /// A task's last system call: number and CLOCK_MONOTONIC at its entry, in nanoseconds.
@@ -20,9 +21,8 @@ pub(crate) struct Entered {
 impl Entered {
     /// Records a task that is about to make system call `number`.
     pub(crate) fn now(memory: &Memory, number: u64, args: &[u64; 6]) -> Self {
-        const ORDER: [usize; 6] = [reg::RDI, reg::RSI, reg::RDX, reg::R10, reg::R8, reg::R9];
         let mut regs = [0; REGS];
-        ORDER.iter().zip(args).for_each(|(register, arg)| regs[*register] = *arg);
+        ARGUMENTS.iter().zip(args).for_each(|(register, arg)| regs[*register] = *arg);
         let whole = timed(number as i64, &regs).and_then(|(arg, form)| whole(memory, regs[arg], form));
         Entered { number, at: now(), whole }
     }

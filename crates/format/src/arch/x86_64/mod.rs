@@ -10,6 +10,8 @@ pub const MACHINE: u16 = 62;
 
 /// The instruction that makes a system call, `syscall`.
 pub const SYSCALL: [u8; 2] = [0x0f, 0x05];
+/// Its length in bytes.
+pub const SYSCALL_LEN: u64 = SYSCALL.len() as u64;
 /// A system call as the last instruction of a function: `syscall; ret`.
 pub const SYSCALL_RET: [u8; 3] = [0x0f, 0x05, 0xc3];
 /// The instruction that stops for a tracer, `int3`.
@@ -19,6 +21,21 @@ pub const MOV_EAX: u8 = 0xb8;
 
 /// Offset of the stack canary from the thread pointer ([`reg::FS_BASE`]), for all C libraries.
 pub const CANARY: u64 = 0x28;
+
+/// Registers that hold the arguments of a system call, the first argument first.
+pub const ARGUMENTS: [usize; 6] = [reg::RDI, reg::RSI, reg::RDX, reg::R10, reg::R8, reg::R9];
+
+/// Registers that no function keeps for its caller.
+pub const SCRATCH: [usize; 9] =
+    [reg::RAX, reg::RCX, reg::RDX, reg::RSI, reg::RDI, reg::R8, reg::R9, reg::R10, reg::R11];
+
+/// Takes a task that is inside a system call, or has just come out of it, back to before the call: its next instruction
+/// makes system call `number`, with the arguments in `regs`.
+pub fn rewind(regs: &mut [u64; REGS], number: u64) {
+    regs[reg::RIP] = regs[reg::RIP].wrapping_sub(SYSCALL_LEN);
+    regs[reg::RAX] = number;
+    regs[reg::ORIG_RAX] = u64::MAX;
+}
 
 /// Registers that hold the timeout of some system call: its first, third, fourth or fifth argument.
 pub const TIMEOUT_ARGUMENTS: [usize; 4] = [reg::RDI, reg::RDX, reg::R10, reg::R8];
