@@ -19,7 +19,7 @@ use snapfn_loader::start::args::{self, Action, Args, UsageError};
 use snapfn_loader::start::failure::Failure;
 use snapfn_loader::start::files::{self, Few};
 use snapfn_loader::start::store::Stores;
-use snapfn_loader::start::{dry_run, fallback, open, own_program, plan, pool_client, timens, timing};
+use snapfn_loader::start::{dry_run, fallback, open, own_program, plan, pool_client, same_pid, timens, timing};
 
 const HELP: &str = "\
 Starts an instance of a snapshot: the process becomes the program.
@@ -38,6 +38,7 @@ Options:
   -n, --dry-run       print the plan, and start nothing
       --fallback      if this host cannot start the snapshot, start its program the ordinary way
       --local         do not pull a missing image
+      --same-pid      start with the process ID of the snapshot, in a user and PID namespace
       --timens        start in a time namespace, so that clocks do not run backwards from the snapshot
       --timing[=json] print where the time of the start went, on stderr, when the program has ended
       --pool N SOCKET keep N instances prepared and release them to those who connect to SOCKET
@@ -178,6 +179,10 @@ fn run<'a>(initial: &InitialStack, args: &Args, binds: Option<&'a Binds>, clock:
     }
     if args.timens {
         timens::enter(&plan.header.process).map_err(Failure::Timens)?;
+    }
+    if args.same_pid && args.park.is_none() {
+        let pid = plan.threads.first().map_or(0, |thread| thread.tid);
+        same_pid::enter(pid).map_err(Failure::SamePid)?;
     }
     let few = Few::default();
     let fds = files::open(&stores, &plan, &snapshot, args.fds, &few)?;

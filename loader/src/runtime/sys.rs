@@ -40,6 +40,8 @@ impl Errno {
     pub const NOTDIR: Errno = Errno(20);
     /// Invalid argument.
     pub const INVAL: Errno = Errno(22);
+    /// No room: a limit on objects of the kernel is reached.
+    pub const NOSPC: Errno = Errno(28);
     /// A name is too long.
     pub const NAMETOOLONG: Errno = Errno(36);
     /// Not implemented.

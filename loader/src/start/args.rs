@@ -32,6 +32,8 @@ pub struct Args {
     pub action: Action,
     /// Keep CLOCK_MONOTONIC and CLOCK_BOOTTIME from running backwards.
     pub timens: bool,
+    /// `--same-pid`: the process ID of the snapshot.
+    pub same_pid: bool,
     /// Index of NAME in the argument vector; 0 if there is none.
     pub name: u64,
     /// `--keep-arguments`, for the snapshotter: the instance will be snapshotted again.
@@ -97,6 +99,7 @@ pub fn parse(initial: &InitialStack) -> Result<Args, UsageError> {
         name: 0,
         keep: false,
         timens: false,
+        same_pid: false,
         fallback: false,
         allow_wx: false,
         binds: 0,
@@ -118,6 +121,7 @@ pub fn parse(initial: &InitialStack) -> Result<Args, UsageError> {
                 b"--version" | b"-V" => return Ok(Args { action: Action::Version, ..args }),
                 b"--local" => args.local = true,
                 b"--timens" => args.timens = true,
+                b"--same-pid" => args.same_pid = true,
                 b"--timing" => args.action = Action::Timing(index, Form::Text),
                 b"--timing=json" => args.action = Action::Timing(index, Form::Json),
                 b"--fallback" => args.fallback = true,

@@ -2,6 +2,7 @@
 
 use super::args::UsageError;
 use super::pool_client::PoolError;
+use super::same_pid::SamePidError;
 use super::timens::TimensError;
 use crate::restore::RestoreError;
 use crate::runtime::print::Text;
@@ -36,6 +37,8 @@ pub enum Failure<'a> {
     WrongSize(&'a File, u64),
     /// `--timens` is impossible here.
     Timens(TimensError),
+    /// `--same-pid` is impossible here.
+    SamePid(SamePidError),
     /// `--timing` is impossible here.
     Timing(Errno),
     /// The restore has failed.
@@ -114,6 +117,7 @@ impl fmt::Display for Failure<'_> {
                 file.digest, file.size
             ),
             Failure::Timens(error) => write!(f, "{error}"),
+            Failure::SamePid(error) => write!(f, "{error}"),
             Failure::Timing(errno) => write!(f, "--timing: cannot run and watch a child: {errno}"),
             Failure::Restore(error @ RestoreError::Unfit(_)) => {
                 write!(f, "{error}, make it here or with --cpu x86-64-v2, or use --fallback")

@@ -6,7 +6,7 @@
 //!  plan     … → its validated plan      pool_client  --from and --pool
 //!  files    … → the open files of it    timens       --timens
 //!  store    the search path, trust      fallback, pull, own_program execute another program instead
-//!  failure  every message and status
+//!  failure  every message and status    same_pid     --same-pid; user_ns: what both need
 //! ```
 #![allow(clippy::result_large_err)] // made once, before the process ends; there is no heap for it
 
@@ -20,6 +20,8 @@ pub mod own_program;
 pub mod plan;
 pub mod pool_client;
 pub mod pull;
+pub mod same_pid;
 pub mod store;
 pub mod timens;
 pub mod timing;
+mod user_ns;

@@ -332,7 +332,7 @@ fn stand_for(socket: i32, pidfd: i32) -> Result<core::convert::Infallible, PoolE
 }
 
 /// Ends so that `wait` reports this status.
-fn end_as(status: u32) -> ! {
+pub(super) fn end_as(status: u32) -> ! {
     let signal = status & 0x7f;
     if signal == 0 {
         sys::exit((status >> 8 & 0xff) as i32);
