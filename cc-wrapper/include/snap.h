@@ -31,6 +31,8 @@
 #include <stdint.h>
 #ifndef SNAP_NO_STDIO
 #include <stdio.h>
+#include <stdio_ext.h>
+#include <unistd.h>
 #endif
 #include <stdlib.h>
 #include <sys/prctl.h>
@@ -124,6 +126,22 @@ static __inline__ void snap_flush_(void) {
 #endif
     fflush(NULL);
 }
+
+/* Whether stdio has chosen how standard output is buffered, by whether it is a terminal: lines there, else blocks. */
+static __inline__ int snap_buffering_is_chosen_(int terminal) {
+    return __fbufsize(stdout) > 1 && (__flbf(stdout) != 0) == terminal;
+}
+
+/* stdio chooses once. An instance may have a terminal where the program had a pipe, or the other way round. */
+static __inline__ void snap_choose_buffering_(int was_terminal) {
+    int terminal = isatty(1);
+    if (terminal == was_terminal) return;
+    setvbuf(stdout, NULL, terminal ? _IOLBF : _IOFBF, BUFSIZ);
+#ifdef __GLIBC__
+    /* glibc looks for the end of a line where its macros see no room. Nothing is in the buffer: it was flushed. */
+    if (terminal) stdout->_IO_write_end = stdout->_IO_write_base;
+#endif
+}
 #endif
 
 static __inline__ struct snap_info *snap_info_(void) {
@@ -147,15 +165,25 @@ static __inline__ int snap_ready(void) {
     struct snap_info *info = snap_info_();
     struct snap_hook *hook;
     int saved = errno, traced;
+#ifndef SNAP_NO_STDIO
+    int terminal = 0, chosen = 0;
+#endif
     SNAP_MARK_();
     info->size = (uint32_t)sizeof *info;
     info->hooks = 0;
     traced = prctl(SNAP_PRCTL, SNAP_OP_INFO, (unsigned long)info, 0UL, 0UL) >= 0;
 #ifndef SNAP_NO_STDIO
-    if (traced) snap_flush_();
+    if (traced) {
+        snap_flush_();
+        terminal = isatty(1);
+        chosen = snap_buffering_is_chosen_(terminal);
+    }
 #endif
     (void)traced;
     if (prctl(SNAP_PRCTL, SNAP_OP_READY, 0UL, 0UL, 0UL) == 1) {
+#ifndef SNAP_NO_STDIO
+        if (chosen) snap_choose_buffering_(terminal);
+#endif
         errno = saved;
         for (hook = info->first; hook; hook = hook->next) hook->fn(hook->arg);
     }

@@ -329,3 +329,43 @@ fn clocks_do_not_run_backwards_in_a_time_namespace() {
         assert_eq!(own.out(), "forwards\nforwards\n", "{own}");
     }
 }
+
+/// In a PID namespace the instance has the ID that the program kept; statuses and signals pass through.
+#[test]
+fn the_process_id_of_the_snapshot() {
+    let program = Program::new("same_pid", &[]);
+    program.snapshot(&[]);
+    const SAME: &str = "same there same_pid child 3 thread 0\n";
+    for privileged in [false, true] {
+        let without = program.instance(&[], &[], &[], privileged);
+        assert!(without.out().starts_with("other "), "{without}");
+        for (argument, status) in [("", "0"), ("exit", "7"), ("signal", "SIGUSR1")] {
+            let own = program.instance(&[], &["--same-pid"], &[argument], privileged);
+            assert_eq!((own.out().as_str(), own.status.as_str()), (SAME, status), "{argument}\n{own}");
+        }
+        // What is sent to snaprun reaches the instance, which ends by it.
+        let script =
+            "coproc \"$@\"; pid=$COPROC_PID; read -r line <&${COPROC[0]}; echo \"$line\"; kill -USR2 $pid; wait $pid";
+        let wrapper = ["bash", "-c", script, "bash"];
+        let own = program.instance(&wrapper, &["--same-pid"], &["wait"], privileged);
+        assert_eq!((own.out().as_str(), own.status.as_str()), (SAME, "140"), "{own}");
+    }
+}
+
+/// Lines are written at once to a terminal, whatever standard output was while the snapshot was made.
+#[test]
+fn buffering_fits_the_stream() {
+    for flags in [&[][..], MUSL] {
+        let program = Program::new("stdout_kind", flags);
+        for (choice, piped) in [("default", "direct\nline\nrest\n"), ("own", "line\ndirect\nrest\n")] {
+            program.snapshot(&[choice]);
+            let outcome = program.instance(&[], &[], &[], true);
+            assert_eq!(outcome.out(), piped, "{choice} to a pipe\n{outcome}");
+            let snaprun = program.workspace.snaprun(&[program.name]).argv.join(" ");
+            let script = ["script", "--quiet", "--return", "--command", &snaprun, "/dev/null"].map(str::to_owned);
+            let outcome = program.run(script.to_vec(), true);
+            let text = outcome.out().replace('\r', "");
+            assert_eq!(text, "line\ndirect\nrest\n", "{choice} to a terminal\n{outcome}");
+        }
+    }
+}
