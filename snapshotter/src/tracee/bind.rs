@@ -54,6 +54,18 @@ pub(crate) fn executable(pid: Tid, booted: &Booted) -> Result<(), TraceError> {
     Ok(())
 }
 
+/// What ld.so says of a function that no library defines which is loaded at the start: a program that binds lazily may
+/// get it from a plugin.
+pub(crate) fn missing_function(error: &TraceError) -> Option<&str> {
+    const STATUS: i32 = 127;
+    /// What glibc and musl write.
+    const MESSAGES: [[&str; 2]; 2] =
+        [["symbol lookup error: ", "undefined symbol"], ["Error relocating ", "symbol not found"]];
+    let TraceError::Exited { status: STATUS, output } = error else { return None };
+    let says = |line: &&str| MESSAGES.iter().any(|[first, second]| line.contains(first) && line.contains(second));
+    output.lines().find(says).map(str::trim)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -72,6 +84,15 @@ mod tests {
         assert_eq!(edit(&[PLT, END, END]), Some((1, [DT_BIND_NOW, 0])));
         assert_eq!(edit(&[PLT, END]), None);
         assert_eq!(edit(&[PLT]), None);
+    }
+
+    #[test]
+    fn a_function_that_only_a_plugin_has() {
+        let exited = |status, output: &str| TraceError::Exited { status, output: output.to_owned() };
+        let line = "./app: symbol lookup error: ./app: undefined symbol: from_plugin";
+        assert_eq!(missing_function(&exited(127, &format!("; its last output:\n    {line}"))), Some(line));
+        assert_eq!(missing_function(&exited(1, line)), None);
+        assert_eq!(missing_function(&exited(127, "sh: app: not found")), None);
     }
 
     #[test]

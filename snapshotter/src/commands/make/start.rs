@@ -143,6 +143,7 @@ fn reach(
     elves: &mut ElfStore,
 ) -> Result<(Tracer, Reached)> {
     let mut entry = false;
+    let mut resolve = args.resolve;
     loop {
         let spawned = spawn(options)?;
         let pid = spawned.pid;
@@ -150,7 +151,7 @@ fn reach(
             adopt(pid, &spawned.output, elves)
         } else {
             boot(pid, &vdso::page(), elves)
-                .and_then(|booted| match args.resolve {
+                .and_then(|booted| match resolve {
                     Resolve::Program => bind::executable(pid, &booted).map(|()| booted),
                     Resolve::All | Resolve::Lazy => Ok(booted),
                 })
@@ -195,6 +196,15 @@ fn reach(
             Err(error) => {
                 let missing = tracer.missing_symbol().map(str::to_owned);
                 tracer.kill();
+                if let Some(line) = bind::missing_function(&error).filter(|_| resolve == Resolve::Program) {
+                    // ld.so has ended before the program's first instruction: there is nothing that happens twice.
+                    eprintln!(
+                        "snapshotter: note: the program is started once more with --resolve lazy, since a function that it \
+                         calls comes from a plugin ({line})"
+                    );
+                    resolve = Resolve::Lazy;
+                    continue;
+                }
                 return Err(match (error, missing) {
                     (TraceError::Exited { .. }, Some(name)) => TraceError::NoSymbol(name).into(),
                     (error, _) => error.into(),
