@@ -25,6 +25,8 @@ const VERDEF: u64 = 0x4a0;
 const DYNAMIC: u64 = 0x500;
 const EH_FRAME: u64 = 0x600;
 const EH_FRAME_HDR: u64 = 0x680;
+/// Bytes that are zero, between the tables and the code: for what instances need to find at a known place.
+pub(crate) const FREE: std::ops::Range<u64> = 0x700..CODE;
 const SONAME: &str = "linux-vdso.so.1";
 const VERSION_NAME: &str = "LINUX_2.6";
 

@@ -87,6 +87,22 @@ fn golden_vectors() {
     });
 }
 
+/// As [`Sample`], with the ID of a CPU clock.
+#[test]
+fn golden_clocks() {
+    let (meta, size) = Sample::default().meta();
+    let mut tables = parse(&meta, size, |plan| PlanTables::from(&plan.unwrap()));
+    let addr = tables.patches[0].addr + 20;
+    tables.patches.insert(2, Patch { addr, kind: PATCH_CLOCK, place: PATCH_MEMORY, arg: 1 });
+    let (meta, size) = build(&tables, size);
+    let golden = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/snap-v1-clocks.meta");
+    if std::env::var_os("SNAPFN_BLESS").is_some() {
+        std::fs::write(golden, &meta).unwrap();
+    }
+    assert!(std::fs::read(golden).unwrap() == meta, "the bytes of a patched clock ID have changed");
+    parse(&meta, size, |plan| assert_eq!(plan.unwrap().header.incompatible, FEATURE_CLOCKS));
+}
+
 #[test]
 fn vectors_that_are_refused() {
     type Change = fn(&mut PlanTables);

@@ -40,7 +40,7 @@ pub(super) unsafe fn memory(plan: &Plan<'_>, vectors: &Vectors, canary: u64) {
         // SAFETY: validated: aligned, in a writable private mapping.
         unsafe {
             match patch.kind {
-                PATCH_TID | PATCH_TID_FUTEX | PATCH_INFO | PATCH_VECTOR => {}
+                PATCH_TID | PATCH_TID_FUTEX | PATCH_CLOCK | PATCH_INFO | PATCH_VECTOR => {}
                 PATCH_ARGC_INT | PATCH_ENVC_INT => {
                     write_u32(patch.addr, value(patch.kind, vectors, canary) as u32);
                 }

@@ -14,6 +14,8 @@ use snapfn_format::snap::*;
 
 /// The bits of a futex word that hold its owner's TID.
 const FUTEX_TID_MASK: u32 = 0x3fff_ffff;
+/// The lowest bits of the ID of a CPU clock: which of the three clocks, and whether it is a thread's.
+const CLOCK_BITS: u32 = 3;
 
 /// The frames, by thread.
 #[derive(Clone, Copy, Debug)]
@@ -140,6 +142,9 @@ unsafe fn patch_tid(plan: &Plan<'_>, index: usize, tid: u32) {
             match patch.kind {
                 PATCH_TID => write_u32(patch.addr, tid),
                 PATCH_TID_FUTEX => write_u32(patch.addr, read_u32(patch.addr) & !FUTEX_TID_MASK | tid),
+                PATCH_CLOCK => {
+                    write_u32(patch.addr, !tid << CLOCK_BITS | read_u32(patch.addr) & ((1 << CLOCK_BITS) - 1))
+                }
                 _ => {}
             }
         }

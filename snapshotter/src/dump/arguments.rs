@@ -121,7 +121,7 @@ fn compare(tracer: &Tracer, second: &Second, reached: &Reached, vmas: &[Vma], im
 }
 
 /// `what`, and where.
-fn note(vmas: &[Vma], places: &[u64], what: &str) -> Option<String> {
+pub(super) fn note(vmas: &[Vma], places: &[u64], what: &str) -> Option<String> {
     const SHOWN: usize = 3;
     let name = |addr: &u64| {
         let file = vmas.iter().rfind(|vma| vma.start <= *addr && vma.has_file() && vma.offset == 0);

@@ -10,6 +10,7 @@
 //!  protocol  what it tells us on its way there: structures to fill, hooks, secrets; unmapping: what is gone of them
 //!  ledger    what it has called, and which effects nothing can restore
 //!  strings   where a title may be written; nameless: `environ` of a program without symbols
+//!  questions an allocator asks what MADV_DONTNEED does, and is told
 //!  attach    instead: a process that somebody else has started, to look at it
 //!  second    the initialisation once more with other vectors, to be compared at `main`
 //!  freeze    all tasks stopped and taken out of their system calls; timeout: what is left of theirs
@@ -33,6 +34,7 @@ pub(crate) mod nameless;
 mod output;
 pub(crate) mod protocol;
 pub(crate) mod ptrace;
+pub(crate) mod questions;
 pub(crate) mod remote;
 mod run;
 pub(crate) mod second;

@@ -9,6 +9,7 @@ use super::protocol::{OP_READY, PROTOCOL, Registered};
 use super::ptrace::{
     self, AUDIT_ARCH_X86_64, Event, OPTION_EXITKILL, OPTIONS, Regs, Stop, SyscallEntry, SyscallStop, Tid,
 };
+use super::questions::Questions;
 use super::second::Second;
 use super::shared::{self, Kind};
 use super::spawn::Spawned;
@@ -26,6 +27,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
 use std::time::Duration;
 
+/// Calls whose first argument is a clock.
+const CLOCK_CALLS: [u64; 5] = [
+    libc::SYS_clock_gettime as u64,
+    libc::SYS_clock_getres as u64,
+    libc::SYS_clock_settime as u64,
+    libc::SYS_clock_nanosleep as u64,
+    libc::SYS_timer_create as u64,
+];
 const SYS_PRCTL: u64 = libc::SYS_prctl as u64;
 /// Instructions between `_start` and the call that receives `main`; musl's static-pie relocates itself meanwhile.
 const MAIN_STEPS: usize = 100_000;
@@ -126,8 +135,14 @@ pub(crate) struct Tracer {
     pub(crate) strings: Strings,
     /// Addresses that the program has passed to `futex`.
     pub(crate) futexes: HashSet<u64>,
+    /// Allocators that have asked whether MADV_DONTNEED gives zeroes, and were told that it does not.
+    pub(crate) zero_questions: Questions,
+    /// IDs of CPU clocks that the program has passed to the kernel.
+    pub(crate) clocks: HashSet<u32>,
     /// Words of a program without symbols that its C library has set to the environment vector.
     pub(crate) nameless_environ: Nameless,
+    /// Bytes that instances have in place of the program's own.
+    pub(crate) edits: Vec<(u64, Vec<u8>)>,
     /// A copy of the program that has run its initialisation with other vectors.
     pub(crate) second: Option<Box<Second>>,
     /// When the command gives up.
@@ -160,7 +175,10 @@ impl Tracer {
             ledger: Ledger::default(),
             strings,
             futexes: HashSet::new(),
+            zero_questions: Questions::default(),
+            clocks: HashSet::new(),
             nameless_environ,
+            edits: Vec::new(),
             second: None,
             deadline,
             in_vfork: Vec::new(),
@@ -439,10 +457,23 @@ impl Tracer {
             // Its numbers mean other calls.
             return Ok(None);
         }
-        self.tasks.entry(tid).or_default().enter(&self.memory, number, &args);
+        let task = self.tasks.entry(tid).or_default();
+        if let Some(answer) = self.zero_questions.answer(&self.memory, task.entered.as_ref(), number, &args) {
+            // The call itself is skipped.
+            task.answer = Some(answer);
+            let mut regs = ptrace::get_regs(tid).map_err(system("registers"))?;
+            regs[reg::ORIG_RAX] = u64::MAX;
+            ptrace::set_regs(tid, &regs).map_err(system("registers"))?;
+            return Ok(None);
+        }
+        task.enter(&self.memory, number, &args);
         self.nameless_environ.look(&self.memory, &self.booted);
         if number == libc::SYS_futex as u64 {
             self.futexes.insert(args[0]);
+        }
+        // Negative numbers name the CPU clock of a process or thread.
+        if CLOCK_CALLS.contains(&number) && (args[0] as i32) < 0 {
+            self.clocks.insert(args[0] as u32);
         }
         let wanted = at.is_syscall(number, &args);
         let protocol = number == SYS_PRCTL && args[0] == PROTOCOL;

@@ -53,6 +53,23 @@ pub(crate) fn variables(path: &Path, names: &[&str]) -> Vec<Symbol> {
     found
 }
 
+/// Whether the file refers to a function with one of `names` that another file defines.
+pub(crate) fn calls(path: &Path, names: &[&str]) -> bool {
+    let Ok(bytes) = read_elf(path) else { return false };
+    let Ok(elf) = Elf::parse(&bytes) else { return false };
+    let mut wanted = elf.dynsyms.iter().filter(|symbol| symbol.st_shndx == 0);
+    wanted.any(|symbol| elf.dynstrtab.get_at(symbol.st_name).is_some_and(|name| names.contains(&name)))
+}
+
+/// Bytes that the file's segments occupy in memory.
+pub(crate) fn span(path: &Path) -> Option<u64> {
+    let bytes = read_elf(path).ok()?;
+    let elf = Elf::parse(&bytes).ok()?;
+    let loads = elf.program_headers.iter().filter(|ph| ph.p_type == goblin::elf::program_header::PT_LOAD);
+    let end = loads.map(|ph| ph.p_vaddr.saturating_add(ph.p_memsz)).max()?;
+    end.checked_sub(image_start(&elf)?)
+}
+
 /// Lowest PT_LOAD address, page-aligned.
 fn image_start(elf: &Elf<'_>) -> Option<u64> {
     let loads = elf.program_headers.iter().filter(|ph| ph.p_type == goblin::elf::program_header::PT_LOAD);

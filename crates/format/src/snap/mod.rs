@@ -61,8 +61,11 @@ pub const FEATURE_DESCRIPTORS: u64 = 8;
 /// [`SnapHeader::compatible`]: the program looks itself up by /proc/self/exe.
 pub const FEATURE_OWN_EXE: u64 = 1;
 
+/// [`SnapHeader::incompatible`]: there are patches from [`PATCH_CLOCK`] on.
+pub const FEATURE_CLOCKS: u64 = 16;
+
 /// All [`SnapHeader::incompatible`] features that this crate knows.
-pub(crate) const FEATURES: u64 = FEATURE_WX | FEATURE_HIDDEN | FEATURE_VECTORS | FEATURE_DESCRIPTORS;
+pub(crate) const FEATURES: u64 = FEATURE_WX | FEATURE_HIDDEN | FEATURE_VECTORS | FEATURE_DESCRIPTORS | FEATURE_CLOCKS;
 
 /// No meta part is longer than this, in bytes.
 pub const META_MAX: u64 = 64 << 20;

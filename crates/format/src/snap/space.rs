@@ -174,6 +174,9 @@ pub const PATCH_ENVP_END: u16 = 12;
 pub const PATCH_ENVC: u16 = 13;
 /// [`Patch::kind`]: 4 bytes, the number of new environment variables.
 pub const PATCH_ENVC_INT: u16 = 14;
+/// [`Patch::kind`]: 4 bytes, the ID of a CPU clock of thread `arg`, or of the process if that is the first thread: the
+/// new TID, inverted, above the lowest three bits, which stay.
+pub const PATCH_CLOCK: u16 = 15;
 
 /// [`Patch::place`]: `addr` is an address in memory.
 pub const PATCH_MEMORY: u16 = 0;
@@ -201,7 +204,7 @@ impl Patch {
     /// Bytes that the patch writes to memory, if its kind has a fixed length; `None` for an unknown kind.
     pub const fn width(kind: u16) -> Option<u64> {
         match kind {
-            PATCH_TID | PATCH_TID_FUTEX | PATCH_ARGC_INT | PATCH_ENVC_INT => Some(4),
+            PATCH_TID | PATCH_TID_FUTEX | PATCH_ARGC_INT | PATCH_ENVC_INT | PATCH_CLOCK => Some(4),
             PATCH_ARGV..=PATCH_ENVC => Some(8),
             _ => None,
         }
@@ -209,7 +212,7 @@ impl Patch {
 
     /// Whether the patch names a thread.
     pub const fn is_of_thread(&self) -> bool {
-        self.place == PATCH_REGISTER || matches!(self.kind, PATCH_TID | PATCH_TID_FUTEX)
+        self.place == PATCH_REGISTER || matches!(self.kind, PATCH_TID | PATCH_TID_FUTEX | PATCH_CLOCK)
     }
 
     /// Whether a prepared instance learns the value only from its request.

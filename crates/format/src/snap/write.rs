@@ -6,8 +6,8 @@ use super::plan::{HEADER_END, meta_checksum, note_header};
 use super::records::*;
 use super::space::*;
 use super::{
-    FEATURE_DESCRIPTORS, FEATURE_HIDDEN, FEATURE_VECTORS, FEATURE_WX, HEADER_OFFSET, MAGIC, NOTE_NAME, Plan,
-    SnapHeader, VERSION,
+    FEATURE_CLOCKS, FEATURE_DESCRIPTORS, FEATURE_HIDDEN, FEATURE_VECTORS, FEATURE_WX, HEADER_OFFSET, MAGIC, NOTE_NAME,
+    Plan, SnapHeader, VERSION,
 };
 use crate::arch::MACHINE;
 use alloc::vec::Vec;
@@ -134,12 +134,14 @@ impl MetaBuilder {
         builder.header.incompatible =
             if has_writable_code(&tables.files, &tables.ops, &tables.settings) { FEATURE_WX } else { 0 };
         builder.header.incompatible |= if hidden { FEATURE_HIDDEN } else { 0 };
-        let vectors = tables.patches.iter().any(|patch| patch.kind >= PATCH_VECTOR)
+        let vectors = tables.patches.iter().any(|patch| (PATCH_VECTOR..PATCH_CLOCK).contains(&patch.kind))
             || tables.settings.iter().any(|setting| setting.kind >= SETTING_ARGUMENTS);
         builder.header.incompatible |= if vectors { FEATURE_VECTORS } else { 0 };
         let later = tables.fds.iter().any(Fd::is_later) || tables.fd_steps.iter().any(FdStep::is_later);
         builder.header.incompatible |= if later { FEATURE_DESCRIPTORS } else { 0 };
         builder.header.compatible = tables.compatible;
+        let clocks = tables.patches.iter().any(|patch| patch.kind >= PATCH_CLOCK);
+        builder.header.incompatible |= if clocks { FEATURE_CLOCKS } else { 0 };
         builder.header.file_size = file_size;
         builder.header.meta_len = builder.bytes.len() as u64;
         let MetaBuilder { mut bytes, header } = builder;

@@ -168,7 +168,7 @@ impl<'a> Memory<'a> {
 /// Words that the loader writes.
 fn check_words(plan: &Plan<'_>, memory: &Memory<'_>) {
     for patch in plan.patches {
-        let of_thread = matches!(patch.kind, PATCH_TID | PATCH_TID_FUTEX);
+        let of_thread = matches!(patch.kind, PATCH_TID | PATCH_TID_FUTEX | PATCH_CLOCK);
         let width = if of_thread || matches!(patch.kind, PATCH_ARGC_INT | PATCH_ENVC_INT) { 4 } else { 8 };
         match patch.place {
             PATCH_MEMORY if patch.kind == PATCH_INFO => {

@@ -47,6 +47,7 @@ pub(crate) fn patch(kind: u16) -> &'static str {
         PATCH_ARGV_END => "end of argv",
         PATCH_ENVP_END => "end of envp",
         PATCH_ENVC | PATCH_ENVC_INT => "number of variables",
+        PATCH_CLOCK => "CPU clock",
         _ => "tid futex",
     }
 }

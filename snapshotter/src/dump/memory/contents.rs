@@ -1,16 +1,17 @@
 //! Reading the program's pages.
 
 use super::regions::Region;
-use super::{AreaKind, is_ours};
+use super::{AreaKind, Image, is_ours};
 use crate::proc::pagemap::{PageMap, Run, State};
 use crate::tracee::maps::Vma;
 use crate::tracee::{TraceError, Tracer};
 use snapfn_format::PAGE;
+use zerocopy::IntoBytes;
 
 /// Bytes read from the program at a time.
 const CHUNK: u64 = 2 << 20;
 
-/// Reads `[addr, addr + len)` as it goes into the snapshot: secrets are zero.
+/// Reads `[addr, addr + len)` as it goes into the snapshot: secrets are zero, and edits are made.
 pub(in crate::dump) fn read_image(tracer: &Tracer, addr: u64, bytes: &mut [u8]) -> Result<(), TraceError> {
     tracer.deadline.check()?;
     tracer.memory.read(addr, bytes).map_err(TraceError::system("reading the program's memory"))?;
@@ -18,6 +19,43 @@ pub(in crate::dump) fn read_image(tracer: &Tracer, addr: u64, bytes: &mut [u8]) 
     for (start, len) in &tracer.registered.secrets {
         let (from, to) = ((*start).clamp(addr, end), start.saturating_add(*len).clamp(addr, end));
         bytes[(from - addr) as usize..(to - addr) as usize].fill(0);
+    }
+    for (start, edit) in &tracer.edits {
+        let (from, to) = ((*start).clamp(addr, end), start.saturating_add(edit.len() as u64).clamp(addr, end));
+        if from < to {
+            let edit = &edit[(from - start) as usize..(to - start) as usize];
+            bytes[(from - addr) as usize..(to - addr) as usize].copy_from_slice(edit);
+        }
+    }
+    Ok(())
+}
+
+/// Calls `visit` with all stored words of the program but those of the resident region, piece by piece: the address of
+/// the first word, and the words. Pieces of the same range overlap by `overlap` words.
+pub(in crate::dump) fn each_piece(
+    tracer: &Tracer,
+    image: &Image,
+    overlap: u64,
+    mut visit: impl FnMut(u64, &[u64]),
+) -> Result<(), TraceError> {
+    const PIECE: u64 = 1 << 17;
+    let mut words = vec![0u64; PIECE as usize];
+    for range in image.stored_ranges() {
+        let resident = tracer.booted.request.resident;
+        if (resident..resident + PAGE).contains(&range.start) {
+            continue;
+        }
+        let mut at = range.start;
+        loop {
+            let count = ((range.end - at) / 8).min(PIECE);
+            let piece = &mut words[..count as usize];
+            read_image(tracer, at, piece.as_mut_bytes())?;
+            visit(at, piece);
+            if at + 8 * count == range.end {
+                break;
+            }
+            at += 8 * (count - overlap);
+        }
     }
     Ok(())
 }

@@ -15,7 +15,7 @@ mod parts;
 mod regions;
 
 pub(super) use check::check;
-pub(super) use contents::{dontdump, read_image, written};
+pub(super) use contents::{dontdump, each_piece, read_image, written};
 pub(super) use guards::{check_data, cut};
 
 use super::DumpOptions;
@@ -27,6 +27,7 @@ use crate::tracee::maps::Vma;
 use crate::tracee::{Tracer, symbols};
 use snapfn_format::PAGE;
 use snapfn_format::snap::{PROT_EXEC, PROT_READ, PROT_WRITE, reg, resident};
+use std::collections::BTreeSet;
 use std::ops::Range;
 use std::path::PathBuf;
 
@@ -171,7 +172,7 @@ pub(super) fn gather(
         copy: match options.memory {
             MemoryMode::Copy => true,
             MemoryMode::Map => false,
-            MemoryMode::Auto => relies_on_zeroes(vmas),
+            MemoryMode::Auto => relying_on_zeroes(vmas) > tracer.zero_questions.asked(),
         },
         elf_ranges: regions::elf_ranges(tracer, vmas, elves),
     };
@@ -190,13 +191,17 @@ pub(super) fn gather(
     Ok(image)
 }
 
-/// jemalloc hands out memory after MADV_DONTNEED as if it were zero. On a mapping of the snapshot file the file's
-/// bytes would come back instead, so such programs get their memory read in.
-fn relies_on_zeroes(vmas: &[Vma]) -> bool {
-    vmas.iter().filter(|vma| vma.prot & PROT_EXEC != 0 && vma.has_file()).any(|vma| {
-        vma.name.contains("jemalloc")
-            || symbols::find(&vma.path(), &["mallctl", "je_mallctl", "_rjem_mallctl"]).is_some()
-    })
+/// How many copies of jemalloc there are, which hand out memory after MADV_DONTNEED as if it were zero. On a mapping of the
+/// snapshot file the file's bytes would come back instead, so such programs get their memory read in, unless each copy
+/// has been told that (`tracee::questions`).
+fn relying_on_zeroes(vmas: &[Vma]) -> usize {
+    let code = vmas.iter().filter(|vma| vma.prot & PROT_EXEC != 0 && vma.has_file());
+    let files: BTreeSet<PathBuf> = code.map(Vma::path).collect();
+    let has_allocator = |path: &&PathBuf| {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        name.contains("jemalloc") || symbols::find(path, &["mallctl", "je_mallctl", "_rjem_mallctl"]).is_some()
+    };
+    files.iter().filter(has_allocator).count()
 }
 
 /// The vDSO page is stored; slots and work area are zero, as many as the instance's threads need.

@@ -144,6 +144,8 @@ pub(super) struct Patches {
     pub(super) stack: usize,
     pub(super) tid: usize,
     pub(super) tid_futex: usize,
+    /// IDs of CPU clocks, which name a thread.
+    pub(super) clock: usize,
     /// `struct snap_info`s besides the one of the executable or library that marks the point.
     pub(super) info: usize,
 }
@@ -373,6 +375,7 @@ fn patches(plan: &Plan<'_>) -> Patches {
             PATCH_STACK => &mut count.stack,
             PATCH_TID => &mut count.tid,
             PATCH_INFO => &mut count.info,
+            PATCH_CLOCK => &mut count.clock,
             _ => &mut count.tid_futex,
         } += 1;
     }

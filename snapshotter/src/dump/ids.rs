@@ -1,0 +1,177 @@
+//! Words that equal the ID of the process, of a thread or of a CPU clock, in memory that the program can write.
+//!
+//! A clock ID is a negative number that has a PID or TID in it. It is renewed where it can be nothing else:
+//!
+//! - The program has passed this very ID to the kernel: every word that equals it.
+//! - The program can make such IDs, because a file of its image calls `pthread_getcpuclockid` or `clock_getcpuclockid`:
+//!   words on a thread's stack, and in the variables of that file.
+//!
+//! An ID of a small number is a number that many programs have, and is only reported. So are words that equal the ID of
+//! the process or of a thread and that no table of known holders has: nobody knows what they are.
+
+use super::arguments::note;
+use super::memory::{Image, each_piece};
+use super::refuse::DumpError;
+use super::threads::ThreadState;
+use crate::tracee::maps::Vma;
+use crate::tracee::{Reached, Tracer, symbols};
+use snapfn_format::snap::{AT_MAIN, PATCH_CLOCK, PATCH_MEMORY, PROT_WRITE, Patch, reg};
+use std::ops::Range;
+
+/// Below this, a number is as likely to be something else.
+const DISTINCT: u32 = 1024;
+/// Bytes below a stack pointer that are in use.
+const RED_ZONE: u64 = 128;
+/// The thread structure of a C library, whose words are known.
+const STRUCTURE: u64 = 0x900;
+const GETTERS: [&str; 2] = ["pthread_getcpuclockid", "clock_getcpuclockid"];
+
+/// What was found.
+#[derive(Debug, Default)]
+pub(super) struct Found {
+    pub(super) patches: Vec<Patch>,
+    pub(super) notes: Vec<String>,
+}
+
+/// What a word may be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Id {
+    Process,
+    Thread,
+    /// A CPU clock of the thread with this index.
+    Clock(usize),
+}
+
+/// Looks for words of 4 bytes. `known` are patches that others have found.
+pub(super) fn find(
+    tracer: &Tracer,
+    reached: &Reached,
+    vmas: &[Vma],
+    image: &Image,
+    threads: &[ThreadState],
+    known: &[Patch],
+) -> Result<Found, DumpError> {
+    let tids: Vec<u32> = threads.iter().map(|thread| thread.record.tid).collect();
+    let stacks: Vec<(Range<u64>, u64)> = threads.iter().filter_map(|thread| stack(vmas, thread)).collect();
+    let mut hits = Vec::new();
+    each_piece(tracer, image, 0, |start, words| {
+        for (word, addr) in words.iter().zip((start..).step_by(8)) {
+            for (half, addr) in [(*word as u32, addr), ((*word >> 32) as u32, addr + 4)] {
+                if let Some(id) = id_of(half, &tids) {
+                    hits.push((addr, half, id));
+                }
+            }
+        }
+    })?;
+    let is_dead = |addr: u64| stacks.iter().any(|(stack, sp)| stack.contains(&addr) && addr + RED_ZONE < *sp);
+    let is_known = |addr: u64| {
+        let patched = known.iter().any(|patch| patch.place == PATCH_MEMORY && patch.addr & !7 == addr & !7);
+        patched || threads.iter().any(|thread| thread.holds(addr))
+    };
+    let is_writable = |addr: u64| vmas.iter().any(|vma| vma.contains(addr) && vma.prot & PROT_WRITE != 0);
+    hits.retain(|(addr, ..)| is_writable(*addr) && !is_dead(*addr) && !is_known(*addr));
+    let is_clock = |hit: &(u64, u32, Id)| matches!(hit.2, Id::Clock(_));
+    let makers = if hits.iter().any(is_clock) { makers(tracer, vmas) } else { Vec::new() };
+    let mut found = Found::default();
+    let (mut clocks, mut of_threads, mut of_process) = (Vec::new(), Vec::new(), Vec::new());
+    for (addr, value, id) in hits {
+        match id {
+            Id::Process if reached.at != AT_MAIN => of_process.push(addr),
+            Id::Process => {}
+            Id::Thread => of_threads.push(addr),
+            Id::Clock(thread) => {
+                let is_used = tracer.clocks.contains(&value);
+                let is_variable = !makers.is_empty()
+                    && (stacks.iter().any(|(stack, _)| stack.contains(&addr))
+                        || makers.iter().any(|range| range.contains(&addr)));
+                if is_used || is_variable {
+                    found.patches.push(Patch { addr, kind: PATCH_CLOCK, place: PATCH_MEMORY, arg: thread as u32 });
+                } else if !makers.is_empty() {
+                    clocks.push(addr);
+                }
+            }
+        }
+    }
+    let what = [
+        (&clocks, "words equal the ID of a CPU clock of this process, which instances find unchanged"),
+        (&of_threads, "words equal the ID of a thread, and instances find them unchanged"),
+        (&of_process, "words equal the process ID, and instances find them unchanged; snaprun --same-pid keeps the ID"),
+    ];
+    found.notes.extend(what.into_iter().filter_map(|(places, what)| note(vmas, places, what)));
+    Ok(found)
+}
+
+/// What `word` may be in a process with the threads `tids`, the first of which names the process.
+fn id_of(word: u32, tids: &[u32]) -> Option<Id> {
+    let index_of = |id: u32| tids.iter().position(|tid| *tid == id);
+    if word < DISTINCT {
+        return None;
+    }
+    if (word as i32) > 0 {
+        return index_of(word).map(|index| if index == 0 { Id::Process } else { Id::Thread });
+    }
+    let (id, clock) = (!((word as i32 >> 3) as u32), word & 7);
+    const OF_THREAD: u32 = 4;
+    const CLOCKS: u32 = 3;
+    if id < DISTINCT || clock & 3 >= CLOCKS {
+        return None;
+    }
+    // The process's clocks name the process, which is the first thread.
+    index_of(id).filter(|index| clock & OF_THREAD != 0 || *index == 0).map(Id::Clock)
+}
+
+/// The mapping of a thread's stack, and the stack pointer.
+fn stack(vmas: &[Vma], thread: &ThreadState) -> Option<(Range<u64>, u64)> {
+    let sp = thread.record.regs[reg::RSP];
+    vmas.iter().find(|vma| vma.contains(sp)).map(|vma| (vma.start..vma.end, sp))
+}
+
+impl ThreadState {
+    /// Whether `addr` is one of the words in which the C library and the kernel keep the thread's ID.
+    fn holds(&self, addr: u64) -> bool {
+        let base = self.record.regs[reg::FS_BASE];
+        let structure = base != 0 && (base..base.saturating_add(STRUCTURE)).contains(&addr);
+        structure || [self.record.tid_cache, self.record.clear_tid].contains(&addr)
+    }
+}
+
+/// The variables of all files of the image that call a function which gives the ID of a CPU clock.
+fn makers(tracer: &Tracer, vmas: &[Vma]) -> Vec<Range<u64>> {
+    let mut found = Vec::new();
+    for first in vmas.iter().filter(|vma| vma.may_be_image() || vma.path() == tracer.booted.exe && vma.offset == 0) {
+        let path = first.path();
+        let is_program = path == tracer.booted.exe;
+        if symbols::calls(&path, &GETTERS) || is_program && symbols::find(&path, &GETTERS).is_some() {
+            let end = symbols::span(&path).map_or(first.end, |span| first.start + span);
+            found.push(first.start..end);
+        }
+    }
+    let header = &tracer.booted.header;
+    let at = |addr: u64| tracer.booted.request.bias.wrapping_add(addr);
+    let exe = &tracer.booted.exe;
+    if symbols::calls(exe, &GETTERS) || symbols::find(exe, &GETTERS).is_some() {
+        found.push(at(header.image_start.get())..at(header.image_end.get()));
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_word_may_be() {
+        let tids = [4000, 4001];
+        let clock = |id: u32, low: u32| !id << 3 | low;
+        assert_eq!(id_of(4000, &tids), Some(Id::Process));
+        assert_eq!(id_of(4001, &tids), Some(Id::Thread));
+        assert_eq!(id_of(clock(4000, 2), &tids), Some(Id::Clock(0)));
+        assert_eq!(id_of(clock(4000, 6), &tids), Some(Id::Clock(0)));
+        assert_eq!(id_of(clock(4001, 6), &tids), Some(Id::Clock(1)));
+        for none in [clock(4001, 2), clock(4001, 7), clock(4002, 6), 4002, 0, u32::MAX] {
+            assert_eq!(id_of(none, &tids), None, "{none:#x}");
+        }
+        assert_eq!(id_of(clock(7, 6), &[7]), None);
+        assert_eq!(id_of(7, &[7]), None);
+    }
+}
