@@ -13,7 +13,7 @@
 
 int plug_call(int);
 
-/* Only a plugin has the function that the program calls, and the program loads it first: lazy binding makes that work. */
+/* Only a plugin has the function that the program calls, and it is loaded first: lazy binding makes that work. */
 int main(void) {
     void *plugin = dlopen(TEXT(DIR) "/libplug.so", RTLD_NOW | RTLD_GLOBAL);
     if (!plugin) return fprintf(stderr, "%s\n", dlerror());

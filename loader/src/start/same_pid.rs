@@ -1,7 +1,7 @@
 //! `--same-pid`: the instance has the process ID that the program had at the snapshot.
 //!
 //! ```text
-//!  snaprun   unshare(user, PID and mount namespace) → init → the instance → forwards signals, ends as the instance does
+//!  snaprun   unshare(user, PID and mount namespace) → init → the instance → forwards signals, ends as that does
 //!  init      process 1 of the namespace: reaps, and ends with snaprun; its end is the end of all of them
 //!  instance  clone3(set_tid): mounts /proc, gives up the capabilities, and is restored
 //! ```

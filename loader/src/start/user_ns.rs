@@ -62,7 +62,7 @@ impl Capabilities {
     }
 }
 
-/// Makes namespaces of the kinds in `flags`, in a user namespace of this user if it may not make them otherwise; whether
+/// Makes namespaces of the kinds in `flags`, in a user namespace of this user if it may not make them else; whether
 /// there is a user namespace now.
 pub(super) fn unshare(flags: u64, what: &'static str) -> Result<bool, Failed> {
     let step = |what| move |errno| (what, errno);

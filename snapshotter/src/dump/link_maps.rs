@@ -1,11 +1,11 @@
 //! The identity of loaded libraries, by which glibc's `dlopen` tells that a file is loaded already.
 //!
 //! glibc compares names first, then device and inode of the file that it has opened. A process keeps the inodes of its
-//! libraries in use. An instance maps code segment files instead, so a library's inode may be another file's by now: the
+//! libraries in use. An instance maps code segment files instead, so a library's inode may be another file's now: the
 //! library was upgraded, or this is another host. `dlopen` would then answer with the wrong library. So link maps get
 //! an identity that no file has, device 0 and inode 0, which the program's own map has, too.
 //!
-//! An alias of a library's path was recognised by that identity only. All symbolic links to a library that lie beside it
+//! An alias of a library's path was known by that identity only. All symbolic links to a library that lie beside it
 //! become names of its link map instead. The names lie behind the synthetic vDSO's tables, in memory that is there
 //! anyway; a library whose names do not fit keeps its identity.
 //!
@@ -139,7 +139,7 @@ impl Links {
         })
     }
 
-    /// All paths of the library at `path`: itself, and what leads to it by symbolic links of its directory, or beside it
+    /// All paths of the library at `path`: itself, and what leads to it by links of its directory, or beside it
     /// with the same name up to `.so`.
     fn paths(&mut self, path: &Path) -> BTreeSet<PathBuf> {
         let mut found = BTreeSet::new();

@@ -191,7 +191,7 @@ pub(super) fn gather(
     Ok(image)
 }
 
-/// How many copies of jemalloc there are, which hand out memory after MADV_DONTNEED as if it were zero. On a mapping of the
+/// How many copies of jemalloc there are, which hand out dropped memory as if it were zero. On a mapping of the
 /// snapshot file the file's bytes would come back instead, so such programs get their memory read in, unless each copy
 /// has been told that (`tracee::questions`).
 fn relying_on_zeroes(vmas: &[Vma]) -> usize {
