@@ -28,7 +28,7 @@ __attribute__((target("avx512f"))) static unsigned cross(unsigned mask) {
 int main(void) {
     __builtin_cpu_init();
     if (!__builtin_cpu_supports("avx512f")) {
-        /* Nothing to keep, but a point all the same. */
+        /* There is nothing to keep, but it is a point, too. */
         prctl(0x534e4150, 0L, 0L, 0L, 0L);
         puts("this processor has no AVX-512");
         return 0;

@@ -61,7 +61,7 @@ fn served(workspace: &Workspace) -> PathBuf {
 fn the_mode_of_a_bound_socket_is_set_for_no_other_file() {
     let workspace = Workspace::new();
     let socket = served(&workspace);
-    // Whatever the umask is, the mode is the snapshot's.
+    // With any umask, the mode is the snapshot's.
     let outcome = workspace.snaprun(&["served"]).run();
     assert_eq!((outcome.status.as_str(), outcome.out().as_str()), ("0", "140602\n"), "{outcome}");
     let victim = WorkFile { name: "victim".into(), content: Some(Vec::new()), mode: 0o640, modified: None };

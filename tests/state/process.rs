@@ -296,7 +296,7 @@ fn its_own_executable() {
     let direct = program.instance(&["env", "DIRECT=1"], &[], &[], false);
     assert!(direct.out().contains("it meant its own program"), "{direct}");
     says(direct, "snaprun\nsnaprun: --helper: unknown option", "125");
-    // Root has the right to it, and anybody in a user namespace of their own.
+    // Root has the right to it, and every user in their own user namespace.
     let own_namespace = ["unshare", "--user", "--map-root-user"];
     let wrapper: &[&str] = if is_root() { &[] } else { &own_namespace };
     let argv = wrapper.iter().copied().chain(["grep", "CapEff", "/proc/self/status"]).map(str::to_owned).collect();

@@ -159,7 +159,7 @@ fn hooks_that_nobody_calls_are_noted() {
             assert_eq!(made.status, "0", "{made}");
             let text = format!("{}{}", made.out(), made.err());
             assert!(
-                text.contains("functions given to snap_on_restore() that nobody calls at this point: 1;"),
+                text.contains("functions given to snap_on_restore() that the program does not call here: 1;"),
                 "{made}"
             );
         }

@@ -1,5 +1,5 @@
 //! The Python package: in an instance, the standard streams and the end of a program are those of an ordinary run; and
-//! `snapfn run` gives what an ordinary run gives, whatever has changed since the snapshot was made.
+//! `snapfn run` has the result of an ordinary run, also when files have changed since the snapshot was made.
 #![allow(clippy::unwrap_used)] // a test fails by panicking
 
 use std::collections::BTreeMap;

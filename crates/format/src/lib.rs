@@ -4,7 +4,7 @@
 //! instead. Writers need the `alloc` feature. All numbers are little-endian. `FORMAT.md` has the tables of bytes.
 //!
 //! ```text
-//!  fn.code   an ELF whose writable bytes are a hole          (no record of ours; named by its SHA-256)
+//!  fn.code   an ELF whose writable bytes are a hole          (without a record; named by its SHA-256)
 //!  fn.init   init::InitHeader + records                      (init)
 //!  fn.snap   ELF core file, plan in a note at a fixed offset (snap, plan)
 //! ```

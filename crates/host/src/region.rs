@@ -1,5 +1,5 @@
 //! A mapping that the experiment owns: bounds-checked access, unmapped at the end.
-#![allow(unsafe_code)] // mmap and its kin, on ranges that this type made and nobody else uses
+#![allow(unsafe_code)] // mmap and similar calls, on ranges that only this type uses
 
 use std::os::fd::{AsRawFd, OwnedFd};
 

@@ -39,7 +39,7 @@ pub fn split_output(exe: &Path) -> Result<(), SplitError> {
 pub fn remove_output(exe: &Path) {
     let (code, init) = (code_path(exe), init_path(exe));
     if is_ours(&init).unwrap_or(false) {
-        // If this fails, the pair that stays does harm to nobody: its digest of the executable does not match.
+        // If this fails, the pair that stays does no harm: its digest of the executable does not match.
         let _ = fs::remove_file(code);
         let _ = fs::remove_file(init);
     }

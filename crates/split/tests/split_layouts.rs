@@ -227,7 +227,7 @@ fn ready_mark() {
         ("gcc", MARKED, true),
         ("gcc -static -s", MARKED, true),
         ("gcc", SOURCE, false),
-        // A note of another owner, and a note of ours with another type.
+        // A note of another owner, and a note of snapcc with another type.
         ("gcc", &MARKED.replace("SNAPFN", "SNAPFX"), false),
         ("gcc", &MARKED.replace("7, 0, 1", "7, 0, 2"), false),
         // A note that is not loaded.

@@ -10,7 +10,7 @@
 //!    sets/<sha256>/<n>    symlink, target exactly ../../snap/<sha256>: one of the variants of a tag
 //!    pulled/<image>/<tag> the same for images that were pulled; a / of the name is written +
 //!    roots/<sha256>       symlink to a snapshot outside the store whose files gc keeps
-//!    tmp/<pid>.<random>   being written; whatever is here under the exclusive lock is stale
+//!    tmp/<pid>.<random>   being written; every file here under the exclusive lock is stale
 //!    transfers/<name>     pieces of blobs on their way to or from a registry
 //!    .lock                flock: shared while a snapshot is made, exclusive for gc
 //! ```

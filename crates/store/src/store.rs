@@ -96,7 +96,7 @@ pub(crate) fn directories() -> impl Iterator<Item = &'static str> {
     Kind::ALL.map(Kind::dir).into_iter().chain([REFS, PULLED, "roots", SETS, "tmp"])
 }
 
-/// Makes one directory of mode 0755, whatever the umask is: only the root decides who gets in. Another process may
+/// Makes one directory of mode 0755, with any umask: only the mode of the root restricts access. Another process may
 /// remove a tag's directory in the meantime, with the last tag in it. That is no error here, since setting a tag begins
 /// anew if the directory is gone.
 pub(crate) fn make_dir(path: &Path) -> Result<(), StoreError> {

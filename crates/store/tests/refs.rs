@@ -252,7 +252,7 @@ fn what_a_pulled_tag_brought_is_garbage_when_the_tag_moves() {
     tx.set_pulled(&tag, &[second]).unwrap();
     drop(tx);
     assert_eq!((kept(), store.path(Kind::Snap, first).exists()), (1, false));
-    // A snapshot that was pulled by its digest stays, whatever becomes of tags.
+    // A snapshot that was pulled by its digest stays, also when tags change.
     let tx = store.begin().unwrap();
     tx.set_pulled(&pinned, &[second]).unwrap();
     drop(tx);

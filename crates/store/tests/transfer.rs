@@ -79,7 +79,7 @@ fn what_nobody_works_on_is_discarded() {
     tx.discard("blob").unwrap();
     let transfer = tx.transfer("blob").unwrap();
     tx.discard("blob").unwrap();
-    assert!(transfer.path().exists(), "somebody works on it");
+    assert!(transfer.path().exists(), "another process writes it");
     let path = transfer.path().to_path_buf();
     drop(transfer);
     tx.discard("blob").unwrap();

@@ -95,7 +95,7 @@ fn copies_of_private_files_are_private() {
     tx.put_bytes_of(Kind::Init, b"data", &private).unwrap();
     tx.clone().share(true).reuse(Kind::Init, sha256(b"data"), &private).unwrap();
     assert_eq!(mode(&path(Kind::Init, b"data")), 0o444);
-    // A snapshot is private, whatever the mode of the file that it is stored from.
+    // A snapshot is private, with any mode of the file that it is stored from.
     about(0o644);
     assert_eq!(mode(&tx.put_file(Kind::Snap, &original).unwrap().path), 0o600);
 }

@@ -1,4 +1,4 @@
-//! The deserializer. The snapshotter maps it into a stopped child. Nobody needs to start it by hand.
+//! The deserializer. The snapshotter maps it into a stopped child. Do not start it by hand.
 #![no_std]
 #![no_main]
 #![allow(unsafe_code)] // entry point

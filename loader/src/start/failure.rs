@@ -85,7 +85,7 @@ impl fmt::Display for Failure<'_> {
                 f.write_str("no such snapshot, see snaprepo ls or make one with snapshotter create")
             }
             Failure::NotFound(Errno::INVAL) => {
-                f.write_str("the store's reference is not one of ours, run snaprepo verify")
+                f.write_str("the store's reference has an unknown form; run snaprepo verify")
             }
             Failure::NotFound(Errno::ACCES) => f.write_str(
                 "permission denied; if the snapshot is another user's, its owner must make it with snapshotter create --share",

@@ -26,7 +26,7 @@ pub enum RepoError {
     #[error(transparent)]
     Signature(#[from] SignatureError),
     /// This machine cannot run the snapshot in the image.
-    #[error("this machine cannot run it: {}; `snaprepo pull --force` pulls it all the same", .0.join(", "))]
+    #[error("this machine cannot run it: {}; `snaprepo pull --force` pulls it anyway", .0.join(", "))]
     Unfit(Vec<String>),
     /// Memory of a snapshot is writable and executable at once, which the options do not allow.
     #[error(
@@ -57,7 +57,7 @@ pub enum RepoError {
     #[error("cannot look for credentials: {0}")]
     Scan(#[from] ScanError),
     /// There are, or so it seems.
-    #[error("holds what looks like credentials ({}) and is not pushed; --allow-secrets pushes it all the same", .0.len())]
+    #[error("holds bytes that look like credentials ({}) and is not pushed; --allow-secrets pushes it anyway", .0.len())]
     Secrets(Vec<Finding>),
     /// The base image cannot be used.
     #[error("base {reference}: {source}")]

@@ -56,7 +56,7 @@ pub(crate) struct Transport {
     proxied: OnceLock<Client>,
     /// "http" or "https", after the first answer.
     scheme: Mutex<Option<&'static str>>,
-    /// Whether anybody has answered yet.
+    /// Whether a host has answered yet.
     answered: AtomicBool,
 }
 

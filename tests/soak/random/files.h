@@ -15,7 +15,7 @@
 #include <signal.h>
 #include <time.h>
 
-/* A file with random content: not open, but for the descriptor that the caller asks for. */
+/* A file with random content. Only the descriptor that the caller asks for is open. */
 static int content(const char *path, size_t len, int flags) {
     static unsigned char bytes[1 << 16];
     int fd = open(path, O_CREAT | O_TRUNC | O_WRONLY | O_CLOEXEC, 0644);

@@ -1,5 +1,5 @@
 //! The kernel's vDSO, to which the synthetic one forwards.
-#![allow(unsafe_code)] // the vDSO is memory that nobody typed
+#![allow(unsafe_code)] // the vDSO is memory without a type
 
 use nix::errno::Errno;
 

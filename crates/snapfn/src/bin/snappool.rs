@@ -1,4 +1,4 @@
-//! `snaprun --pool` executes this program: prepared instances behind a Unix socket. Nobody needs to start it by hand.
+//! `snaprun --pool` executes this program: prepared instances behind a Unix socket. Do not start it by hand.
 
 use snapfn::{PoolOptions, Populate, SnapshotOptions};
 use std::env;

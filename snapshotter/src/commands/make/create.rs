@@ -22,7 +22,7 @@ pub(crate) struct Args {
     /// Name in the local store: NAME or NAME:TAG [default: the program's file name]
     #[arg(long, value_name = "NAME")]
     tag: Option<String>,
-    /// Write the snapshot to this file (code segment files go to the store all the same)
+    /// Write the snapshot to this file (code segment files still go to the store)
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
     #[command(flatten)]

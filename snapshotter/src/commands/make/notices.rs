@@ -21,8 +21,8 @@ pub(super) fn dontdump(bytes: u64) -> Option<String> {
 pub(super) fn uncalled(count: usize) -> Option<String> {
     (count > 0).then(|| {
         format!(
-            "functions given to snap_on_restore() that nobody calls at this point: {count}; what they make new is the same in \
-             every instance. snap_ready() calls them"
+            "functions given to snap_on_restore() that the program does not call here: {count}; what they renew is \
+             the same in every instance. snap_ready() calls them"
         )
     })
 }

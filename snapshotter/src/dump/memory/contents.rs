@@ -89,8 +89,8 @@ pub(super) fn for_pages(
     Ok(())
 }
 
-/// Runs of pages that only the program can have written: private ones that are no file's, and what it shares with
-/// nobody or its children. Nothing where the page table cannot be read.
+/// Runs of pages that only the program can have written: private ones without a file, and shared ones that only it and
+/// its children have. Empty where the page table cannot be read.
 pub(in crate::dump) fn written(tracer: &Tracer, vmas: &[Vma]) -> Vec<(u64, u64)> {
     let Ok(table) = PageMap::open(tracer.pid) else { return Vec::new() };
     let anonymous = |vma: &Vma| !vma.has_file() || vma.name.starts_with("/dev/zero");

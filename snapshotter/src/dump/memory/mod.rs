@@ -31,8 +31,8 @@ use std::collections::BTreeSet;
 use std::ops::Range;
 use std::path::PathBuf;
 
-/// A part of the image; parts are page-aligned, in ascending order of address, and disjoint but for
-/// [`Content::Read`], which lies within the part before it.
+/// A part of the image; parts are page-aligned, in ascending order of address, and disjoint. Only [`Content::Read`]
+/// lies within the part before it.
 #[derive(Clone, Debug)]
 pub(super) struct Part {
     pub(super) addr: u64,

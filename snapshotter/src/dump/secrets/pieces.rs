@@ -64,8 +64,8 @@ fn is_random(piece: &[u8], text: bool) -> bool {
     told >= *least && letters * 4 >= piece.len() && distinct(piece) >= 5
 }
 
-/// Where pieces are taken from. Of what somebody has written, a URL, a sentence or a list of settings, the words alone,
-/// and of these no name of a host or a file; of a path nothing.
+/// The ranges that pieces come from. Of a URL, a sentence or a list of settings these are only the words, without names
+/// of hosts or files; of a path there are none.
 fn words(run: &[u8], text: bool) -> Vec<Range<usize>> {
     let settings = run.trim_ascii_end().strip_suffix(b"=").unwrap_or(run).strip_suffix(b"=").unwrap_or(run);
     let written = run.contains(&b' ') || settings.contains(&b'=') || run.windows(3).any(|three| three == b"://");

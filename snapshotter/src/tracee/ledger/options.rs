@@ -74,7 +74,7 @@ pub(super) const PRCTL: &[Cell] = &[
     stateless(78, "PR_FUTEX_HASH", "the size of a table, which changes no result"),
     stateless(0x4155_5856, "PR_GET_AUXV", "a question"),
     stateless(0x5356_4d41, "PR_SET_VMA", "a label that only /proc/PID/maps shows; an instance has none"),
-    noted(0x5961_6d61, "PR_SET_PTRACER", "nobody else may trace an instance, which is the default"),
+    noted(0x5961_6d61, "PR_SET_PTRACER", "no other process may trace an instance, which is the default"),
 ];
 
 /// `arch_prctl`, by its option.

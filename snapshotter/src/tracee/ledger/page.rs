@@ -17,9 +17,9 @@ agree.
 - *restored or refused*: at the point the snapshotter asks for what the call has left. What no instance can have is
   refused there, by name. What the program has undone is not in the way.
 - *noted*: instances lack it; `create` prints a note.
-- *refused*: nobody can ask for it at the point. The call itself is refused once it has succeeded, unless the program
+- *refused*: the state cannot be read at the point. The call itself is refused once it has succeeded, unless the program
   has taken it back or has closed the descriptor that it was about. `--accept CALL` or `--accept CALL:OPTION` takes the
-  snapshot all the same; instances then lack the effect.
+  snapshot anyway; instances then lack the effect.
 
 A number, an option or a flag that is not here is refused where the kernel has accepted it. So is every call by the
 32-bit interface (`int 0x80`) and by x32. Calls that child processes make before the point are theirs. `snapshotter
