@@ -263,11 +263,11 @@ fn a_stale_snapshot_is_reported_and_the_result_is_right() {
         echo 'import os; TEXT = open(os.path.dirname(__file__) + \"/text\").read()
 try: MORE = open(os.path.expanduser(\"~/more.conf\")).read()
 except OSError: MORE = None
-MODE = os.environ.get(\"LIB_MODE\")' >lib/data.py && echo one >lib/text";
+MODE = os.environ.get(\"LIB_MODE\"); os.environ[\"LIB_SET\"] = str(MODE) * 2' >lib/data.py && echo one >lib/text";
     let (status, _, errors) = installed.shell(setup, false);
     assert_eq!((&*status, &*errors), ("exit status: 0", ""));
-    let script = "import lib.part, lib.data, own, json\n\
-                  print(lib.part.VALUE, lib.data.TEXT, lib.data.MORE, lib.data.MODE, own.OWN, json.dumps(1))\n";
+    let script = "import lib.part, lib.data, own, json, os\n\
+                  print(lib.part.VALUE, lib.data.TEXT, lib.data.MORE, os.environ[\"LIB_SET\"], own.OWN, json.dumps(1))\n";
     fs::write(installed.workspace.work().join("app.py"), script).unwrap();
     fs::write(installed.workspace.work().join("own.py"), "OWN = 1\n").unwrap();
     installed.create("app.py");

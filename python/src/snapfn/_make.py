@@ -94,6 +94,9 @@ class Maker:
             for name, (module, value) in found["reads"].items():
                 if value is not None and any(fnmatch.fnmatchcase(name, pattern) for pattern in SECRETS):
                     left.setdefault(module, "reads %s" % name)
+            for name, module in found["sets"].items():
+                if any(fnmatch.fnmatchcase(name, pattern) for pattern in SECRETS):
+                    left.setdefault(module, "sets %s" % name)
             new = {name: why for name, why in left.items() if name not in self.left}
             self.left.update(new)
             kept = [name for name in names if name not in found["failed"] and name not in self.left]

@@ -38,7 +38,7 @@ class _Watch:
 
     def __init__(self, output):
         self.stack, self.output, self.size = [], output, 0
-        self.reads, self.opened, self.left = {}, set(), {}
+        self.reads, self.sets, self.opened, self.left = {}, {}, set(), {}
         self.is_on = False
 
     def blame(self, why):
@@ -133,6 +133,8 @@ class _Watch:
                 self.opened.add(os.path.abspath(os.fsdecode(path)))
                 if isinstance(flags, int) and flags & os.O_ACCMODE != os.O_RDONLY:
                     self.blame("writes to a file")
+        elif event in ("os.putenv", "os.unsetenv") and self.stack:
+            self.sets.setdefault(os.fsdecode(arguments[0]), self.stack[-1])
         elif event in ("os.listdir", "os.scandir"):
             if isinstance(arguments[0], str):
                 self.opened.add(os.path.abspath(arguments[0]))
@@ -191,15 +193,16 @@ def probe(early, spec):
     blocker = _Blocker(task["left"])
     sys.meta_path.insert(0, blocker)
     sys.path[:0] = task["folders"]
+    environ = dict(os.environ)
     watch = _Watch(1)
     watch.install()
     failed = _import_all(task["names"], blocker)
     watch.is_on = False
-    reads = {name: [module, os.environ.get(name)] for name, module in watch.reads.items()}
+    reads = {name: [module, environ.get(name)] for name, module in watch.reads.items()}
     boto3 = sys.modules.get("boto3")
     if getattr(boto3, "DEFAULT_SESSION", None) is not None:
         watch.left["boto3"] = "has a default session, whose credentials would be kept"
-    found = dict(_found(early), failed=failed, reads=reads, opened=sorted(watch.opened), left=watch.left)
+    found = dict(_found(early), failed=failed, reads=reads, sets=watch.sets, opened=sorted(watch.opened), left=watch.left)
     with open(spec + ".probe", "wb") as file:
         marshal.dump(found, file)
     os._exit(0)
@@ -215,7 +218,11 @@ def snapshot(program, early, spec, *arguments):
     if not snapfn._is_listened_to():
         program.run(list(arguments[len(task["options"]) :]), task["options"])
     sys.path[:0] = task["folders"]
+    environ = dict(os.environ)
     failed = _import_all(task["names"])
+    # What modules have set while they were imported, from the variables that are compared at each start.
+    now = dict(os.environ)
+    changed = {name: now.get(name) for name in {*now, *environ} if now.get(name) != environ.get(name)}
     del sys.path[: len(task["folders"])]
     with open(spec + ".snapshot", "wb") as file:
         marshal.dump(dict(_found(early), failed=failed), file)
@@ -225,5 +232,10 @@ def snapshot(program, early, spec, *arguments):
     # Modules may have registered hooks meanwhile.
     if not (snapfn._is_listened_to() and snapfn._take_snapshot(given.extend)):
         os._exit(0)
+    for name, value in changed.items():
+        if value is None:
+            os.environ.pop(name, None)
+        else:
+            os.environ[name] = value
     count = 1 + len(task["options"])
     program.run(given[count:], given[1:count], snapfn._finish.finish)
