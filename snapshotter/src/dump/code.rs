@@ -7,7 +7,7 @@
 use super::refuse::Blocker;
 use super::threads::ThreadState;
 use crate::tracee::Tracer;
-use crate::tracee::maps::Vma;
+use crate::tracee::maps::{Special, Vma};
 use snapfn_format::snap::{PROT_EXEC, reg};
 
 /// Registers of user code as a frame has them in one word: CS 0x33, GS and FS 0, SS 0x2b.
@@ -23,7 +23,7 @@ const REMEDY: &str = "make the snapshot on a kernel without CONFIG_MSEAL_SYSTEM_
 fn foreign<'a>(tracer: &Tracer, vmas: &'a [Vma]) -> Vec<&'a Vma> {
     let kernels =
         |vma: &Vma| tracer.booted.kernel_ranges.iter().any(|(start, end)| (*start..*end).contains(&vma.start));
-    vmas.iter().filter(|vma| vma.prot & PROT_EXEC != 0 && kernels(vma) && vma.name != "[vsyscall]").collect()
+    vmas.iter().filter(|vma| vma.prot & PROT_EXEC != 0 && kernels(vma) && !vma.is(Special::Vsyscall)).collect()
 }
 
 /// The instruction pointers that signal frames in these words hold.

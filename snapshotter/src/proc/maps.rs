@@ -29,7 +29,37 @@ pub(crate) struct Vma {
     pub(crate) flags: Vec<String>,
 }
 
+/// Mappings that the kernel names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Special {
+    Heap,
+    /// The stack of the main thread.
+    Stack,
+    Vdso,
+    /// The data that the vDSO reads.
+    VdsoData,
+    Vsyscall,
+}
+
+impl Special {
+    /// By the name in /proc/PID/smaps.
+    pub(crate) fn of(name: &str) -> Option<Self> {
+        Some(match name {
+            "[heap]" => Special::Heap,
+            "[stack]" => Special::Stack,
+            "[vdso]" => Special::Vdso,
+            "[vsyscall]" => Special::Vsyscall,
+            _ if name.starts_with("[vvar") => Special::VdsoData,
+            _ => return None,
+        })
+    }
+}
+
 impl Vma {
+    pub(crate) fn is(&self, special: Special) -> bool {
+        Special::of(&self.name) == Some(special)
+    }
+
     pub(crate) fn has(&self, flag: &str) -> bool {
         self.flags.iter().any(|f| f == flag)
     }

@@ -15,7 +15,7 @@ use super::boot::{Booted, is_kernels};
 use super::descriptor::duplicate;
 use super::freeze::again_after_eintr;
 use super::ledger::Ledger;
-use super::maps::{self, Vma};
+use super::maps::{self, Special, Vma};
 use super::ptrace::{self, Event, OPTION_EXITKILL, OPTIONS, Stop, Tid};
 use super::run::{Task, Tracer};
 use super::spawn::Spawned;
@@ -274,7 +274,7 @@ fn booted(pid: Tid, vmas: &[Vma]) -> Booted {
     let mut request = BootRequest::new_zeroed();
     request.sp = start_stack(pid).unwrap_or(0);
     request.argv = request.sp + 8;
-    let ranges = vmas.iter().filter(|vma| is_kernels(&vma.name) && vma.name != "[stack]");
+    let ranges = vmas.iter().filter(|vma| is_kernels(&vma.name) && !vma.is(Special::Stack));
     Booted {
         exe: fs::read_link(format!("/proc/{pid}/exe")).unwrap_or_else(|_| PathBuf::new()),
         request,

@@ -1,5 +1,6 @@
 //! Rebuilds the program's image at its exec stop: maps snapboot into the tracee, which then does the work.
 
+use super::maps::Special;
 use super::memory::Memory;
 use super::ptrace::{self, Stop, Tid};
 use super::remote::Remote;
@@ -86,7 +87,7 @@ fn random_pages(span: u64) -> Result<u64, TraceError> {
 
 /// Whether the mapping is one of the kernel's, and not part of the program's own image.
 pub(super) fn is_kernels(name: &str) -> bool {
-    matches!(name, "[stack]" | "[vsyscall]") || clocks::is_vdso(name)
+    !matches!(Special::of(name), None | Some(Special::Heap))
 }
 
 /// Rebuilds the image of `pid`, which is at its exec stop.

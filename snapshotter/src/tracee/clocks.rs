@@ -9,7 +9,7 @@
 //! refuses a program that is in it.
 
 use super::boot::is_kernels;
-use super::maps::Vma;
+use super::maps::{Special, Vma};
 use super::memory::Memory;
 use super::ptrace::Tid;
 use super::remote::Remote;
@@ -23,7 +23,7 @@ const ARCH_MAP_VDSO_64: u64 = 0x2003;
 
 /// Whether it is the kernel's vDSO or the data that it reads.
 pub(crate) fn is_vdso(name: &str) -> bool {
-    name == "[vdso]" || name.starts_with("[vvar")
+    matches!(Special::of(name), Some(Special::Vdso | Special::VdsoData))
 }
 
 /// Unmaps the kernel's vDSO of process `pid`. Returns its address if it is gone.
@@ -31,11 +31,11 @@ pub(super) fn take_away(pid: Tid, remote: &Remote) -> io::Result<Option<u64>> {
     let vmas = maps::read(pid)?;
     let parts: Vec<_> = vmas.iter().filter(|vma| is_vdso(&vma.name)).collect();
     // The code goes first: if it is sealed, the data stays with it.
-    let Some(code) = parts.iter().find(|vma| vma.name == "[vdso]") else { return Ok(None) };
+    let Some(code) = parts.iter().find(|vma| vma.is(Special::Vdso)) else { return Ok(None) };
     if remote.call(libc::SYS_munmap, &[code.start, code.end - code.start]).is_err() {
         return Ok(None);
     }
-    for data in parts.iter().filter(|vma| vma.name != "[vdso]") {
+    for data in parts.iter().filter(|vma| !vma.is(Special::Vdso)) {
         remote.call(libc::SYS_munmap, &[data.start, data.end - data.start])?;
     }
     Ok(Some(code.start))
@@ -65,7 +65,7 @@ impl Tracer {
     /// Makes the slots of the synthetic vDSO lead to the kernel's functions.
     fn fill_slots(&self) -> io::Result<()> {
         let vmas = maps::read(self.pid)?;
-        let Some(image) = vmas.iter().find(|vma| vma.name == "[vdso]") else { return Ok(()) };
+        let Some(image) = vmas.iter().find(|vma| vma.is(Special::Vdso)) else { return Ok(()) };
         let bytes = self.memory.read_vec(image.start, image.end - image.start)?;
         let mut slots = Vec::new();
         vdso::functions(&bytes, FUNCTIONS.iter().map(|(name, _)| *name), |slot, offset| slots.push((slot, offset)));

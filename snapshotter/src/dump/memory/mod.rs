@@ -23,7 +23,7 @@ use super::elf_store::{ElfStore, StoredFile};
 use super::refuse::DumpError;
 use super::threads::ThreadState;
 use crate::options::{Memory as MemoryMode, Segments};
-use crate::tracee::maps::Vma;
+use crate::tracee::maps::{Special, Vma};
 use crate::tracee::{Tracer, symbols};
 use snapfn_format::PAGE;
 use snapfn_format::snap::{PROT_EXEC, PROT_READ, PROT_WRITE, reg, resident};
@@ -97,8 +97,8 @@ pub(super) enum AreaKind {
 impl AreaKind {
     /// By the name that /proc/PID/smaps has.
     fn of(name: &str) -> Self {
-        match name {
-            "[heap]" => AreaKind::Heap,
+        match Special::of(name) {
+            Some(Special::Heap) => AreaKind::Heap,
             _ if name.is_empty() || name.starts_with('[') => AreaKind::Anonymous,
             _ => AreaKind::Mapped,
         }
@@ -152,7 +152,7 @@ fn is_ours(tracer: &Tracer, vma: &Vma) -> bool {
     let kernels = tracer.booted.kernel_ranges.iter().any(|(start, end)| vma.start < *end && *start < vma.end);
     let resident = tracer.booted.request.resident;
     let own = (resident..resident + resident::WORK + tracer.booted.request.work_len).contains(&vma.start);
-    kernels || own || vma.name == "[vsyscall]"
+    kernels || own || vma.is(Special::Vsyscall)
 }
 
 /// Reads and classifies all memory.
