@@ -30,7 +30,7 @@ TEST_HELPERS = {"snapfn-testkit", "snapfn-tests"}
 LAYERS = {
     "loader/src": [["runtime"], ["boot", "restore"], ["start"]],
     "snapshotter/src": [
-        ["pin", "proc", "vdso"],
+        ["pin", "print", "proc", "vdso"],
         ["options"],
         ["tracee"],
         ["prng"],

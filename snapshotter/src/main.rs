@@ -11,6 +11,7 @@ mod commands;
 mod dump;
 mod options;
 mod pin;
+mod print;
 mod prng;
 mod proc;
 mod tracee;
@@ -34,7 +35,7 @@ fn main() -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("snapshotter: {}", message(&error));
+            print::err(message(&error));
             ExitCode::FAILURE
         }
     }

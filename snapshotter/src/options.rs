@@ -3,6 +3,7 @@
 use crate::pin::Cpu;
 use clap::Args;
 use std::ffi::OsString;
+use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
 
@@ -35,6 +36,18 @@ impl FromStr for Point {
                 }
             },
             _ => Err("use main, ready, syscall:NAME[:FD] or symbol:NAME".to_owned()),
+        }
+    }
+}
+
+impl fmt::Display for Point {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Point::Main => f.write_str("main"),
+            Point::Ready => f.write_str("ready"),
+            Point::Syscall(name, None) => write!(f, "syscall:{name}"),
+            Point::Syscall(name, Some(fd)) => write!(f, "syscall:{name}:{fd}"),
+            Point::Symbol(name) => write!(f, "symbol:{name}"),
         }
     }
 }
@@ -124,6 +137,9 @@ mod tests {
         assert_eq!("syscall:read:0".parse(), Ok(Point::Syscall("read".into(), Some(0))));
         assert_eq!("syscall:accept4".parse(), Ok(Point::Syscall("accept4".into(), None)));
         assert_eq!("symbol:serve".parse(), Ok(Point::Symbol("serve".into())));
+        for point in ["main", "ready", "syscall:read", "syscall:read:0", "symbol:serve"] {
+            assert_eq!(point.parse::<Point>().unwrap().to_string(), point);
+        }
         for bad in ["", "start", "syscall:", "symbol:", "syscall:read:x", "ready:1"] {
             assert!(bad.parse::<Point>().is_err(), "{bad}");
         }

@@ -6,6 +6,7 @@ mod failures;
 mod hardening;
 mod hostile;
 mod portability;
+mod proof;
 mod secrets;
 mod security_md;
 mod sockets;

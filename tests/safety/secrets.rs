@@ -309,7 +309,7 @@ fn a_program_with_the_value_is_named_once_for_all_variants() {
     let exe = workspace.compile("shipped", &source, &["-O2"]);
     let made = create(&workspace, &["--variants", "3", "--env", &format!("DB_PASSWORD={value}")], &exe, &[]);
     assert_eq!(made.status, "0", "{made}");
-    let line = format!("snapshotter: {exe} contains the value of DB_PASSWORD, and is stored as it is");
+    let line = format!("snapshotter: note: {exe} contains the value of DB_PASSWORD, and is stored as it is");
     assert_eq!(made.err().lines().collect::<Vec<_>>(), [line], "{made}");
 }
 

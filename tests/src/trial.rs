@@ -236,7 +236,7 @@ impl Trial {
 
     /// The arguments of `snapshotter` that make a snapshot and write it to `output`.
     pub(crate) fn create(&self, output: [&str; 2], exe: &str) -> Vec<String> {
-        let mut args = ["create", output[0], output[1], "--at", &self.at].map(str::to_owned).to_vec();
+        let mut args = ["create", "-v", output[0], output[1], "--at", &self.at].map(str::to_owned).to_vec();
         for (name, value) in &self.program.snap_env {
             args.extend(["--env".to_owned(), format!("{name}={value}")]);
         }

@@ -15,6 +15,8 @@ use snapfn_format::FormatError;
 use snapfn_format::request::{
     DESCRIPTORS_MAX, DIRECTORY, REPLY_ENDED, REPLY_REFUSED, REPLY_STARTED, Reply, RequestHeader, TEXT_MAX, UMASK_KEPT,
 };
+use snapfn_format::store::OVERFLOW_USER;
+use snapfn_store::tells_users;
 use std::ffi::CString;
 use std::fs;
 use std::io::{self, Write};
@@ -123,7 +125,9 @@ impl Server {
 
     fn handle(&self, client: &UnixStream) -> io::Result<()> {
         client.set_write_timeout(Some(PATIENCE))?;
-        if peer_user(client.as_fd())? != sys::user() {
+        // In a user namespace that number may be anybody's, this user's included.
+        let peer = peer_user(client.as_fd())?;
+        if peer != sys::user() || (peer == OVERFLOW_USER && !tells_users()) {
             return refuse(client, 126, "this pool is another user's");
         }
         let (header, strings, fds) = match read_request(client) {

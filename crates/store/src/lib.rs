@@ -64,5 +64,6 @@ pub use store::{Blob, Store, open_file};
 pub use summary::{SnapshotMeta, Summarize, Summary, summarize};
 pub use transaction::Transaction;
 pub use transfer::{Scratch, Transfer};
+pub use trust::tells_users;
 pub use verify::{Damage, hash_file};
 pub use writer::{BlobWriter, Stored};

@@ -4,7 +4,7 @@ use crate::store::{absent, describe, directories};
 use crate::{Digest, Kind, Store, StoreError, Stores};
 use nix::fcntl::{AT_FDCWD, OFlag, openat};
 use nix::sys::stat::Mode;
-use snapfn_format::store::{OTHERS_WRITE, Untrusted, check_trust};
+use snapfn_format::store::{OTHERS_WRITE, Untrusted, check_trust, maps_all_users};
 use std::fs::{File, Metadata};
 use std::io;
 use std::os::fd::OwnedFd;
@@ -70,6 +70,12 @@ impl Stores {
             root.is_ok_and(|root| root.uid() == uid && root.mode() & OTHERS_WRITE == 0)
         };
         let own = Some(nix::unistd::geteuid().as_raw());
-        check_trust(meta.mode(), meta.uid(), own, |uid| self.iter().any(|store| is_store_of(store, uid)))
+        let owns_store = |uid| self.iter().any(|store| is_store_of(store, uid));
+        check_trust(meta.mode(), meta.uid(), own, owns_store, tells_users)
     }
+}
+
+/// Whether every user has a number in the user namespace of this process. Without /proc nobody knows.
+pub fn tells_users() -> bool {
+    std::fs::read("/proc/self/uid_map").is_ok_and(|map| maps_all_users(&map))
 }

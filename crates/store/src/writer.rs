@@ -111,6 +111,11 @@ impl BlobWriter {
         self.file.metadata().map(|meta| meta.len()).map_err(|e| StoreError::io("look at", self.temp.path(), e))
     }
 
+    /// Where the file is until it gets its name.
+    pub fn path(&self) -> &Path {
+        self.temp.path()
+    }
+
     /// Whether the file is still empty.
     pub fn is_empty(&self) -> Result<bool, StoreError> {
         self.len().map(|len| len == 0)

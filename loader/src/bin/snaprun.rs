@@ -187,7 +187,14 @@ fn run<'a>(initial: &InitialStack, args: &Args, binds: Option<&'a Binds>, clock:
     let few = Few::default();
     let fds = files::open(&stores, &plan, &snapshot, args.fds, &few)?;
     clock.mark(Moment::Files);
-    let instance = Instance { first_arg: args.name, binds, report: args.report, is_traced: args.keep, clock };
+    let instance = Instance {
+        first_arg: args.name,
+        binds,
+        report: args.report,
+        is_proof: args.prove,
+        is_traced: args.keep,
+        clock,
+    };
     let error = become_instance(&plan, &Sources::new(fds), initial, args, &instance);
     if let RestoreError::Map { errno: Errno::EXIST, .. } = error {
         retry_with_ordinary_layout(initial);

@@ -18,6 +18,8 @@ pub struct Instance<'a> {
     pub binds: Option<&'a Binds>,
     /// The descriptor that failures are reported to, closed before the jump; none: standard error.
     pub report: Option<i32>,
+    /// Whether the process ends before the jump, and writes when to `report` (`snaprun --prove`).
+    pub is_proof: bool,
     /// A snapshot of this instance is about to be made: its clocks are plain system calls.
     pub is_traced: bool,
     /// What the time goes to.

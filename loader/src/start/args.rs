@@ -48,6 +48,8 @@ pub struct Args {
     pub local: bool,
     /// `--report`: the descriptor that failures are reported to instead of standard error.
     pub report: Option<i32>,
+    /// `--prove`, used by the snapshotter: end before the jump and report to that descriptor, which `report` is, too.
+    pub prove: bool,
     /// `--timing-page`: the descriptor of the page that `--timing` shares with its child.
     pub timing_page: Option<i32>,
     /// `--fds`: the snapshot and its other files are open already, in the plan's order.
@@ -86,7 +88,7 @@ pub fn numbers(list: &[u8]) -> impl Iterator<Item = Option<i32>> {
 /// Number of words behind `option` that are its values.
 fn values(option: &[u8]) -> u64 {
     match option {
-        b"--bind" | b"-b" | b"--fds" | b"--park" | b"--populate" | b"--report" | b"--timing-page" => 1,
+        b"--bind" | b"-b" | b"--fds" | b"--park" | b"--populate" | b"--prove" | b"--report" | b"--timing-page" => 1,
         b"--pool" => 2,
         _ => 0,
     }
@@ -105,6 +107,7 @@ pub fn parse(initial: &InitialStack) -> Result<Args, UsageError> {
         binds: 0,
         local: false,
         report: None,
+        prove: false,
         timing_page: None,
         fds: None,
         park: None,
@@ -172,6 +175,10 @@ impl Args {
             b"--park" => self.park = Some(descriptor()?),
             b"--populate" => self.populate = Populate::parse(value).ok_or(wrong)?,
             b"--report" => self.report = Some(descriptor()?),
+            b"--prove" => {
+                self.report = Some(descriptor()?);
+                self.prove = true;
+            }
             b"--timing-page" => self.timing_page = Some(descriptor()?),
             b"--pool" => {
                 self.action = Action::Pool;

@@ -3,6 +3,7 @@
 //! program.
 #![allow(unsafe_code)] // system calls
 
+use super::store::tells_users;
 use crate::runtime::auxv::InitialStack;
 use crate::runtime::print::{Out, Text};
 use crate::runtime::sys::{self, Errno, nr};
@@ -10,6 +11,7 @@ use crate::start::args::Args;
 use core::ffi::CStr;
 use core::fmt::{self, Write};
 use snapfn_format::request::*;
+use snapfn_format::store::OVERFLOW_USER;
 
 /// Why there is no instance.
 #[derive(Clone, Copy, Debug)]
@@ -232,6 +234,7 @@ fn check_peer(socket: u64) -> Result<(), PoolError> {
     // SAFETY: the array is live and has the length that is passed.
     unsafe { sys::raw(nr::GETSOCKOPT, args) }.map_err(|errno| PoolError::System("SO_PEERCRED", errno))?;
     match peer[1] {
+        OVERFLOW_USER if !tells_users() => Err(PoolError::Stranger(OVERFLOW_USER)),
         0 => Ok(()),
         user if user == sys::geteuid() => Ok(()),
         user => Err(PoolError::Stranger(user)),

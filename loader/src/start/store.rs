@@ -22,7 +22,7 @@ use snapfn_format::Digest;
 use snapfn_format::snap::{FILE_CODE, FILE_DATA, FILE_HOST, File, Plan};
 use snapfn_format::store::{
     ImageParts, Kind, Link, MAX_IMAGE, MAX_STORES, OTHERS_WRITE, PULLED, REFS, RefParts, SETS, SearchPath, Untrusted,
-    check_trust,
+    check_trust, maps_all_users,
 };
 
 /// A path with its terminating zero is no longer than this.
@@ -177,7 +177,8 @@ impl Stores {
                 .and_then(sys::fstat)
                 .is_ok_and(|directory| directory.uid == uid && directory.mode & OTHERS_WRITE == 0)
         };
-        check_trust(stat.mode, stat.uid, own, |uid| (0..self.path.roots().len()).any(|index| is_store_of(index, uid)))
+        let owns_store = |uid| (0..self.path.roots().len()).any(|index| is_store_of(index, uid));
+        check_trust(stat.mode, stat.uid, own, owns_store, tells_users)
     }
 
     /// Opens file `index` of the plan. The snapshot itself is open already.
@@ -193,6 +194,19 @@ impl Stores {
             _ => Err(Errno::INVAL),
         }
     }
+}
+
+/// Whether every user has a number in the user namespace of this process. Without /proc nobody knows. The map of a
+/// namespace that has one for all is short.
+#[cold]
+pub fn tells_users() -> bool {
+    let mut map = [0u8; 4096];
+    let Ok(fd) = sys::openat(sys::AT_FDCWD, c"/proc/self/uid_map", sys::O_RDONLY | sys::O_CLOEXEC, 0) else {
+        return false;
+    };
+    let read = sys::read(fd, &mut map);
+    sys::close(fd);
+    read.is_ok_and(|len| len < map.len() && maps_all_users(map.get(..len).unwrap_or_default()))
 }
 
 /// Opens a file that a user or a program has named, and never waits (for a FIFO). It opens for reading unless `extra`

@@ -58,15 +58,22 @@ use crate::tracee::{Frozen, Reached, TraceError, Tracer};
 use fds::FdTables;
 use process::ProcessState;
 use secrets::Secrets;
-use snapfn_format::snap::{ENV_SET, FEATURE_OWN_EXE, PATCH_CANARY, PATCH_MEMORY, Patch, has_writable_code, is_wx};
-use snapfn_store::{Stored, Transaction};
+use snapfn_format::snap::{
+    ENV_SET, FD_TEMPORARY, FEATURE_OWN_EXE, PATCH_CANARY, PATCH_MEMORY, Patch, PlanTables, Step, has_writable_code,
+    is_wx,
+};
+use snapfn_store::{BlobWriter, Transaction};
 use std::path::PathBuf;
 use threads::ThreadState;
 
 /// What was written.
 #[derive(Debug)]
 pub(crate) struct Dumped {
-    pub(crate) stored: Stored,
+    pub(crate) file: BlobWriter,
+    /// The first number above all descriptors of an instance.
+    pub(crate) free: i32,
+    /// An instance needs something that the program itself holds until it ends: a bound address or a lock.
+    pub(crate) is_exclusive: bool,
     pub(crate) ops: usize,
     pub(crate) patches: usize,
     pub(crate) data_pages: u64,
@@ -85,7 +92,7 @@ pub(crate) struct Dumped {
     pub(crate) files: Vec<PathBuf>,
     /// The calls that the program makes in an instance before it goes on.
     pub(crate) hooks: Hooks,
-    /// Secrets that were left out.
+    /// Secrets that were left out, and where copies of them were.
     pub(crate) scrubbed: Scrubbed,
     /// Notices about environment variables, a line each.
     pub(crate) variables: Vec<String>,
@@ -217,7 +224,7 @@ pub(crate) fn dump(
     let pids = openssl::remembered_pids(tracer, &vmas, &image)?;
     tracer.registered.secrets.extend(pids);
     tracer.edits = link_maps::edits(tracer, &vmas, &threads);
-    secrets.scrub(tracer, &image, &mut threads, &mut process, &mut fds)?;
+    secrets.scrub(tracer, &vmas, &image, &mut threads, &mut process, &mut fds)?;
     let args = process.args.clone();
     let mut words = mutexes::find(tracer, &image, &threads)?;
     words.append(&mut environment.patches);
@@ -245,12 +252,14 @@ pub(crate) fn dump(
     }
     needs::add(&mut tables, tracer, &image, &threads, options.cpu);
     let core = core_notes::build(tracer, &image, &threads, &args)?;
-    let stored = write::write(tracer, &image, &tables, &core, &fds, &secrets, transaction)?;
+    let file = write::write(tracer, &image, &tables, &core, &fds, &secrets, transaction)?;
     let (scrubbed, shipped, variables) = secrets.into_found();
     let word = |addr| tracer.memory.read_u64(addr).map_err(TraceError::system("reading struct snap_info"));
     let hooks = Hooks::read(tables.process.at, tables.process.info, word)?;
     Ok(Dumped {
-        stored,
+        file,
+        free: first_free(&tables),
+        is_exclusive: is_exclusive(&tables),
         ops: tables.ops.len(),
         patches: tables.patches.len(),
         data_pages: image.data_pages(),
@@ -273,4 +282,15 @@ pub(crate) fn dump(
         kept: notes.into_iter().chain(made_files::note(tracer, &vmas, &options.initial_cwd)).collect(),
         looks_up_itself,
     })
+}
+
+/// The first number above all descriptors of an instance.
+fn first_free(tables: &PlanTables) -> i32 {
+    let last = tables.fds.iter().map(|record| record.fd).filter(|number| *number < FD_TEMPORARY).max();
+    last.map_or(3, |last| last as i32 + 1).max(3)
+}
+
+/// Whether an instance needs something that the program holds until it ends.
+fn is_exclusive(tables: &PlanTables) -> bool {
+    tables.fd_steps.iter().any(|step| matches!(step.step(), Some(Step::Bind { .. } | Step::Lock { .. })))
 }

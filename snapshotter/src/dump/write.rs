@@ -1,4 +1,4 @@
-//! Writing the snapshot file, as [`super::layout`] has it: one pass of large writes.
+//! Writing the snapshot file, as [`super::layout`] has it: one pass of large writes. The file gets its name later.
 
 use super::fds::FdTables;
 use super::layout::{Layout, OpenFile, Run, layout};
@@ -8,7 +8,7 @@ use super::secrets::Secrets;
 use super::verify::verify;
 use crate::tracee::{TraceError, Tracer};
 use snapfn_format::snap::PlanTables;
-use snapfn_store::{Kind, Stored, Transaction};
+use snapfn_store::{BlobWriter, Kind, Transaction};
 use std::os::unix::fs::FileExt;
 
 /// Bytes written at a time, from one multiple of it in the file to the next: the page cache has a 2 MiB folio for each
@@ -23,7 +23,7 @@ pub(super) fn write(
     fds: &FdTables,
     secrets: &Secrets,
     transaction: &Transaction,
-) -> Result<Stored, DumpError> {
+) -> Result<BlobWriter, DumpError> {
     let Layout { head, runs, contents, end } = layout(image, tables, notes, fds)?;
     let mut writer = transaction.writer(Kind::Snap)?;
     writer.append(&head)?;
@@ -57,7 +57,7 @@ pub(super) fn write(
     secrets.verify(end, |at, bytes| writer.read_at(bytes, at))?;
     let store = transaction.store();
     verify(&writer, |kind, digest| Ok(store.blob(kind, digest)?.map(|blob| blob.size)))?;
-    Ok(writer.commit()?)
+    Ok(writer)
 }
 
 /// Length of the next write at `offset`, with `left` bytes to write.

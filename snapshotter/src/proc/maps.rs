@@ -81,6 +81,17 @@ impl Vma {
         self.inode != 0 && self.offset == 0 && !self.shared && !self.deleted && is_same()
     }
 
+    /// The kernel writes ` (deleted)` behind the name of a file that has none any more. If a file is called so, it is
+    /// there under the whole name.
+    fn undelete(&mut self) {
+        let whole = format!("{} (deleted)", self.name);
+        if self.inode != 0 && fs::symlink_metadata(&whole).is_ok_and(|meta| meta.is_file() && meta.ino() == self.inode)
+        {
+            self.name = whole;
+            self.deleted = false;
+        }
+    }
+
     pub(crate) fn contains(&self, addr: u64) -> bool {
         (self.start..self.end).contains(&addr)
     }
@@ -88,7 +99,9 @@ impl Vma {
 
 /// Reads the memory map of a process.
 pub(crate) fn read(pid: Tid) -> io::Result<Vec<Vma>> {
-    parse(&fs::read(format!("/proc/{pid}/smaps"))?)
+    let mut vmas = parse(&fs::read(format!("/proc/{pid}/smaps"))?)?;
+    vmas.iter_mut().filter(|vma| vma.deleted).for_each(|vma| vma.undelete());
+    Ok(vmas)
 }
 
 /// Whether all of `range` is mapped in a process.
@@ -172,6 +185,22 @@ fn unescape(name: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_name_may_end_as_the_kernel_marks_deleted_files() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("plain (deleted)");
+        fs::write(&path, "").unwrap();
+        let inode = fs::metadata(&path).unwrap().ino();
+        for (inode, deleted) in [(inode, false), (inode + 1, true)] {
+            let text = format!("2aaaaaaab000-2aaaaaaac000 r--p 0 fe:00 {inode} {}\nVmFlags: rd\n", path.display());
+            let mut vma = parse(text.as_bytes()).unwrap().remove(0);
+            assert!(vma.deleted);
+            vma.undelete();
+            assert_eq!(vma.deleted, deleted);
+            assert_eq!(vma.path() == path, !deleted);
+        }
+    }
 
     #[test]
     fn parses_smaps() {

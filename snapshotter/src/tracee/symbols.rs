@@ -10,16 +10,23 @@ use std::path::Path;
 /// The most bytes of an ELF file; no real one is larger.
 const MAX_LEN: u64 = 4 << 30;
 
-/// The content of an ELF file. A program may also map or name a device that never ends (shared anonymous memory is
-/// mapped from /dev/zero) or a FIFO without a writer: those are not opened.
+/// Opens a regular file for reading. What is mapped or named by a program may as well be a device that never ends
+/// (shared anonymous memory is mapped from /dev/zero) or a FIFO that nobody writes to: those are not opened.
+pub(crate) fn open_regular(path: &Path) -> io::Result<File> {
+    let place = File::options().read(true).custom_flags(libc::O_PATH).open(path)?;
+    if !place.metadata()?.is_file() {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file"));
+    }
+    File::open(format!("/proc/self/fd/{}", place.as_raw_fd()))
+}
+
+/// The content of an ELF file.
 pub(crate) fn read_elf(path: &Path) -> io::Result<Vec<u8>> {
     const MAGIC: &[u8; 4] = b"\x7fELF";
-    let place = File::options().read(true).custom_flags(libc::O_PATH).open(path)?;
-    let metadata = place.metadata()?;
-    if !metadata.is_file() || metadata.len() > MAX_LEN {
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file of less than 4 GiB"));
+    let mut file = open_regular(path)?;
+    if file.metadata()?.len() > MAX_LEN {
+        return Err(io::Error::new(io::ErrorKind::FileTooLarge, "4 GiB or more"));
     }
-    let mut file = File::open(format!("/proc/self/fd/{}", place.as_raw_fd()))?;
     let mut bytes = vec![0; MAGIC.len()];
     file.read_exact(&mut bytes)?;
     if bytes != MAGIC {
@@ -40,7 +47,7 @@ pub(crate) struct Symbol {
 /// Addresses, as linked, of all variables with one of `names` that the file defines.
 pub(crate) fn variables(path: &Path, names: &[&str]) -> Vec<Symbol> {
     const STT_OBJECT: u8 = 1;
-    let Ok(bytes) = std::fs::read(path) else { return Vec::new() };
+    let Ok(bytes) = read_elf(path) else { return Vec::new() };
     let Ok(elf) = Elf::parse(&bytes) else { return Vec::new() };
     let Some(image_start) = image_start(&elf) else { return Vec::new() };
     let mut found: Vec<Symbol> = Vec::new();

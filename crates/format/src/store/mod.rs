@@ -18,7 +18,7 @@ mod trust;
 pub use link::{Link, MAX_VARIANTS};
 pub use name::{DEFAULT_TAG, ImageParts, MAX_IMAGE, MAX_NAME, NameError, RefParts, Target, checked_name};
 pub use search::{MAX_STORES, Root, SYSTEM_STORE, SearchPath};
-pub use trust::{OTHERS_WRITE, Untrusted, check_trust};
+pub use trust::{OTHERS_WRITE, OVERFLOW_USER, Untrusted, check_trust, maps_all_users};
 
 /// Where tags are: `refs/NAME/TAG`.
 pub const REFS: &str = "refs";

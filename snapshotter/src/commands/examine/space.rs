@@ -1,12 +1,12 @@
 //! The address space that a plan makes: its mappings with their names, and the mapping at an address.
 
 use super::names;
+use crate::tracee::symbols::open_regular;
 use snapfn_format::snap::*;
 use snapfn_format::{PAGE, page_down, page_up};
 use snapfn_store::{Kind, Stores};
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
-use std::fs::File;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
@@ -311,7 +311,7 @@ impl Load {
 fn loads(path: &Path) -> Option<Vec<Load>> {
     use goblin::elf::program_header::{PT_LOAD, ProgramHeader};
     let mut start = vec![0; PAGE as usize];
-    let file = File::open(path).ok()?;
+    let file = open_regular(path).ok()?;
     let len = file.read_at(&mut start, 0).ok()?;
     let start = start.get(..len)?;
     let header = goblin::elf::Elf::parse_header(start).ok()?;

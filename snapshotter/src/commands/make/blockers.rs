@@ -70,7 +70,8 @@ fn of_program(command: &[OsString], args: &RunArgs) -> Result<Blockers> {
     let idle = started.tracer.registered.uncalled(started.reached.at);
     started.tracer.kill();
     end_children();
-    let notes = dontdump(kept).into_iter().chain(uncalled(idle)).chain(lost).collect();
+    let again = std::mem::take(&mut started.notes);
+    let notes = dontdump(kept).into_iter().chain(uncalled(idle)).chain(lost).chain(again).collect();
     Ok(result(program.to_string_lossy().into_owned(), None, blockers?, notes))
 }
 

@@ -1,21 +1,22 @@
 //! `snapshotter create`
 
-use super::notices::{dontdump, how_to_start, uncalled};
+use super::prove::{Candidate, ProofError, find_snaprun, prove};
+use super::result::{Made, Outcome};
 use super::start::Started;
 use crate::dump::{self, Dumped, ElfStore, SecretNames, pattern};
 use crate::options::{Memory, RunArgs, Segments};
-use crate::pin::Cpu;
-use crate::prng;
+use crate::print;
 use crate::tracee::{Deadline, Frozen, Tracer};
 use anyhow::{Context, Result, anyhow, bail};
 use nix::fcntl::{AT_FDCWD, AtFlags};
 use nix::unistd::linkat;
-use snapfn_store::{Ref, Stores, Transaction};
+use snapfn_store::{Digest, Ref, Stores, Transaction};
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
@@ -56,9 +57,12 @@ pub(crate) struct Args {
     /// Let all users read the snapshot (0444 instead of 0600): it holds the program's memory
     #[arg(long)]
     share: bool,
-    /// Print the result as JSON
+    /// Print the result as JSON, with all notes
     #[arg(long)]
     json: bool,
+    /// Print all notes, not only the first three
+    #[arg(short, long)]
+    verbose: bool,
     /// If no snapshot can be taken, end the program: it may hold a port or a lock that the next try needs
     #[arg(long, conflicts_with = "keep_running")]
     end: bool,
@@ -81,51 +85,10 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let deadline = Deadline::after(args.run.timeout);
     for _ in 0..args.variants {
         let mut started = Started::reach(&args.run, &args.program, deadline, &mut elves)?;
-        variants.push(dump_and_end(args, &mut started, &mut elves, &transaction)?);
+        let (dumped, spawn_to_jump) = dump_and_end(args, &mut started, &mut elves, &transaction, deadline)?;
+        variants.push(Made::new(dumped, &started, spawn_to_jump));
     }
-    if let Some(dumped) = variants.first() {
-        notices(args, dumped);
-    }
-    publish(args, &reference, &transaction, &variants)
-}
-
-/// Prints notices that a user may need before sharing the snapshot.
-fn notices(args: &Args, dumped: &Dumped) {
-    for line in &dumped.shipped {
-        eprintln!("snapshotter: {line}");
-    }
-    if dumped.writable_code > 0 {
-        eprintln!(
-            "snapshotter: note: {} KiB of memory are writable and executable, as in the program",
-            dumped.writable_code / 1024
-        );
-    }
-    for note in dumped
-        .lost
-        .iter()
-        .chain(&dumped.variables)
-        .chain(&dumped.kept)
-        .cloned()
-        .chain(dontdump(dumped.dontdump))
-        .chain(uncalled(dumped.uncalled))
-    {
-        eprintln!("snapshotter: note: {note}");
-    }
-    if dumped.looks_up_itself {
-        eprintln!(
-            "snapshotter: note: the program names /proc/self/exe, which is snaprun in an instance unless its starter has \
-             CAP_CHECKPOINT_RESTORE"
-        );
-    }
-    if args.run.cpu != Cpu::Native {
-        for (path, how) in &dumped.own_dispatch {
-            let remedy = if how.is_empty() { String::new() } else { format!("; {how} does") };
-            eprintln!(
-                "snapshotter: note: {} reads the CPU's features by itself, which --cpu does not change{remedy}",
-                path.display()
-            );
-        }
-    }
+    publish(args, reference, &transaction, variants)
 }
 
 /// The name under which the snapshot is kept; none with `--output` alone.
@@ -142,22 +105,51 @@ fn reference(args: &Args) -> Result<Option<Ref>> {
     Ok(Some(reference))
 }
 
-fn dump_and_end(args: &Args, started: &mut Started, elves: &mut ElfStore, transaction: &Transaction) -> Result<Dumped> {
+/// Dumps the program, proves that an instance can be started, and ends the program. The time from the spawn of an
+/// instance to the jump is missing if there is no `snaprun`.
+fn dump_and_end(
+    args: &Args,
+    started: &mut Started,
+    elves: &mut ElfStore,
+    transaction: &Transaction,
+    deadline: Deadline,
+) -> Result<(Dumped, Option<Duration>)> {
     let mut dump_options = started.dump_options();
     dump_options.memory = args.memory;
     dump_options.segments = args.segments;
     dump_options.secret_names = SecretNames::new(!args.no_scrub_env, &args.scrub_env, &args.keep_env);
     let Started { tracer, reached, frozen, .. } = started;
-    match dump::dump(tracer, reached, frozen, elves, transaction, &dump_options) {
-        Ok(dumped) => {
+    let failed = |tracer: &mut Tracer, error: anyhow::Error| {
+        print::err(crate::message(&error));
+        without_snapshot(args.end, tracer, frozen)
+    };
+    let dumped = match dump::dump(tracer, reached, frozen, elves, transaction, &dump_options) {
+        Ok(dumped) => dumped,
+        Err(error) => return Err(failed(tracer, error.into())),
+    };
+    if dumped.is_exclusive {
+        // An instance can have the address or the lock when the program is gone.
+        tracer.kill();
+        let proof = proof(&dumped, deadline).context("no snapshot was taken; the program was ended for the proof")?;
+        return Ok((dumped, proof));
+    }
+    match proof(&dumped, deadline) {
+        Ok(proof) => {
             tracer.kill();
-            Ok(dumped)
+            Ok((dumped, proof))
         }
         Err(error) => {
-            eprintln!("snapshotter: {}", crate::message(&error.into()));
-            Err(without_snapshot(args.end, tracer, frozen))
+            drop(dumped);
+            Err(failed(tracer, error.into()))
         }
     }
+}
+
+/// Prepares one instance of what was written.
+fn proof(dumped: &Dumped, deadline: Deadline) -> Result<Option<Duration>, ProofError> {
+    let Some(snaprun) = find_snaprun() else { return Ok(None) };
+    let candidate = Candidate { path: dumped.file.path(), free: dumped.free, allow_wx: dumped.has_wx };
+    prove(candidate, &snaprun, deadline).map(Some)
 }
 
 /// Ends the program of which no snapshot could be taken, or lets it go on; what to report.
@@ -167,7 +159,7 @@ fn without_snapshot(end: bool, tracer: &mut Tracer, frozen: &[Frozen]) -> anyhow
         tracer.kill();
         return anyhow!("no snapshot was taken; the program was ended (--end)");
     }
-    eprintln!("snapshotter: the program goes on without a snapshot as process {pid} (--end would end it)");
+    print::err(format_args!("the program goes on without a snapshot as process {pid} (--end would end it)"));
     let released = tracer.release(frozen);
     let ended = tracer.wait_for_end();
     match (released, ended) {
@@ -177,51 +169,38 @@ fn without_snapshot(end: bool, tracer: &mut Tracer, frozen: &[Frozen]) -> anyhow
     }
 }
 
-fn publish(args: &Args, reference: &Option<Ref>, transaction: &Transaction, variants: &[Dumped]) -> Result<()> {
-    let Some(dumped) = variants.first() else { bail!("no snapshot was asked for") };
+/// Gives the files their names, and prints the result.
+fn publish(args: &Args, reference: Option<Ref>, transaction: &Transaction, variants: Vec<Made>) -> Result<()> {
+    let mut stored = Vec::new();
+    let mut made = Vec::new();
+    for Made { file, about } in variants {
+        stored.push(file.commit()?);
+        made.push(about);
+    }
+    let Some(first) = stored.first() else { bail!("no snapshot was asked for") };
     if let Some(output) = &args.output {
-        copy_out(&dumped.stored.path, output).with_context(|| output.display().to_string())?;
+        copy_out(&first.path, output).with_context(|| output.display().to_string())?;
         transaction.keep_for(output)?;
     }
-    if let Some(reference) = reference {
-        let digests: Vec<_> = variants.iter().map(|dumped| dumped.stored.digest).collect();
+    let mut replaced = Vec::new();
+    if let Some(reference) = &reference {
+        let digests: Vec<Digest> = stored.iter().map(|stored| stored.digest).collect();
+        // A link that cannot be read is replaced, too.
+        let before = transaction.store().variants(reference).ok().flatten().unwrap_or_default();
         transaction.set_variants(reference, &digests)?;
+        replaced.extend(before.into_iter().filter(|digest| !digests.contains(digest)));
     }
-    for (file, warning) in prng::warnings(dumped.files.iter().map(PathBuf::as_path), dumped.hooks) {
-        eprintln!("snapshotter: {file}: {warning}");
-    }
-    let name = reference.as_ref().map(ToString::to_string);
-    if args.json {
-        let value = serde_json::json!({
-            "name": name,
-            "digest": dumped.stored.digest.to_string(),
-            "file": args.output.as_ref().unwrap_or(&dumped.stored.path),
-            "size": dumped.stored.size,
-            "operations": dumped.ops,
-            "patches": dumped.patches,
-            "snapshot_pages": dumped.data_pages,
-            "code_pages": dumped.code_pages,
-            "scrubbed": dumped.scrubbed,
-            "variants": variants.iter().map(|dumped| dumped.stored.digest.to_string()).collect::<Vec<_>>(),
-            "cpu_level": args.run.cpu.level(),
-            "writable_code": dumped.writable_code,
-            "dontdump": dumped.dontdump,
-        });
-        println!("{value}");
-    } else {
-        let name = name.unwrap_or_else(|| args.output.as_deref().unwrap_or(Path::new("")).display().to_string());
-        for Dumped { data_pages, code_pages, ops, .. } in variants {
-            println!(
-                "{name}: {data_pages} pages in the snapshot, {code_pages} mapped from code segment files, {ops} operations"
-            );
-        }
-        if !dumped.scrubbed.is_empty() {
-            let names: Vec<_> = dumped.scrubbed.keys().map(String::as_str).collect();
-            println!("left out: the values of {}", names.join(", "));
-        }
-        println!("{}", how_to_start(&name, dumped.has_wx));
-    }
-    Ok(())
+    let outcome = Outcome {
+        name: reference.as_ref().map(ToString::to_string),
+        file: args.output.as_ref().unwrap_or(&first.path),
+        is_outside: args.output.is_some(),
+        is_shared: args.share,
+        stored: &stored,
+        made: &made,
+        replaced: &replaced,
+        cpu: args.run.cpu,
+    };
+    outcome.print(args.json, args.verbose)
 }
 
 /// Copies to a file without a name, which gets its name once it is complete: a kill in between leaves nothing.

@@ -3,5 +3,7 @@
 pub(crate) mod blockers;
 pub(crate) mod create;
 mod notices;
+mod prove;
+mod result;
 mod start;
 pub(crate) mod train;

@@ -3,6 +3,7 @@
 use crate::dump::{DumpOptions, ElfStore, SecretNames};
 use crate::options::{Memory, Point, Resolve, RunArgs, Segments};
 use crate::pin::{Cpu, bind_now};
+use crate::print;
 use crate::tracee::adopt::{Adopted, adopt};
 use crate::tracee::bind;
 use crate::tracee::boot::boot;
@@ -19,7 +20,7 @@ use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// A program that stands at its snapshot point with all its tasks stopped.
 #[derive(Debug)]
@@ -27,6 +28,11 @@ pub(super) struct Started {
     pub(super) tracer: Tracer,
     pub(super) reached: Reached,
     pub(super) frozen: Vec<Frozen>,
+    /// The snapshot point, and the time from the spawn of the program to it.
+    pub(super) point: Point,
+    pub(super) spawn_to_point: Duration,
+    /// Notes for the user, a line each.
+    pub(super) notes: Vec<String>,
     /// Given by --cwd.
     cwd: Option<PathBuf>,
     initial_cwd: PathBuf,
@@ -57,18 +63,34 @@ impl Started {
             stdin: args.stdin.clone(),
         };
         let begin = Instant::now();
-        let (mut tracer, reached) = reach(args, &options, deadline, elves)?;
+        let AtPoint { mut tracer, reached, point, spawn_to_point } = reach(args, &options, deadline, elves)?;
         match tracer.freeze(&reached) {
             Ok(frozen) => {
+                let mut notes = Vec::new();
                 if reached.at == AT_MAIN && !reached.bare_entry && !args.once {
-                    run_again(&mut tracer, &reached, args.timeout.min(2.0 + 4.0 * begin.elapsed().as_secs_f64()));
+                    notes.extend(run_again(
+                        &mut tracer,
+                        &reached,
+                        args.timeout.min(2.0 + 4.0 * begin.elapsed().as_secs_f64()),
+                    ));
                 }
                 let pair = |(name, value): &(OsString, OsString)| [name.as_bytes(), b"=", value.as_bytes()].concat();
                 let initial_env = options.env.iter().map(pair).collect();
                 let initial_cwd = cwd.clone().unwrap_or(own_cwd);
-                let RunArgs { cpu, allow_wx, .. } = *args;
-                let accepted = args.accept.clone();
-                Ok(Started { tracer, reached, frozen, cwd, initial_cwd, initial_env, cpu, allow_wx, accepted })
+                Ok(Started {
+                    tracer,
+                    reached,
+                    frozen,
+                    point,
+                    spawn_to_point,
+                    notes,
+                    cwd,
+                    initial_cwd,
+                    initial_env,
+                    cpu: args.cpu,
+                    allow_wx: args.allow_wx,
+                    accepted: args.accept.clone(),
+                })
             }
             Err(error) => {
                 tracer.kill();
@@ -96,14 +118,13 @@ impl Started {
 
 /// Runs the initialisation a second time. It may wait for a lock that the program itself holds: then its time is up
 /// soon.
-fn run_again(tracer: &mut Tracer, reached: &Reached, timeout: f64) {
+fn run_again(tracer: &mut Tracer, reached: &Reached, timeout: f64) -> Option<String> {
     let is_there = tracer.second.as_mut().is_some_and(|second| second.run(reached, timeout));
-    if !is_there {
-        eprintln!(
-            "snapshotter: note: the initialisation could not be run a second time up to main with more arguments; \
-             arguments that constructors keep are those of this run in every instance"
-        );
-    }
+    (!is_there).then(|| {
+        "the initialisation could not be run a second time up to main with more arguments; arguments that constructors \
+         keep are those of this run in every instance"
+            .to_owned()
+    })
 }
 
 /// The snapshotter can hide features of this CPU from a program, but not add any.
@@ -135,16 +156,20 @@ fn environment(args: &RunArgs) -> Result<Vec<(OsString, OsString)>> {
     Ok(env)
 }
 
+/// A program at its point, not frozen yet.
+struct AtPoint {
+    tracer: Tracer,
+    reached: Reached,
+    point: Point,
+    spawn_to_point: Duration,
+}
+
 /// Starts the program and runs it to its point.
-fn reach(
-    args: &RunArgs,
-    options: &SpawnOptions,
-    deadline: Deadline,
-    elves: &mut ElfStore,
-) -> Result<(Tracer, Reached)> {
+fn reach(args: &RunArgs, options: &SpawnOptions, deadline: Deadline, elves: &mut ElfStore) -> Result<AtPoint> {
     let mut entry = false;
     let mut resolve = args.resolve;
     loop {
+        let begin = Instant::now();
         let spawned = spawn(options)?;
         let pid = spawned.pid;
         let adopted = if spawned.is_instance {
@@ -187,7 +212,9 @@ fn reach(
         }
         let stop = if entry { Ok(StopAt::Entry) } else { StopAt::point(&point) };
         match stop.and_then(|stop| tracer.run_to(&stop)) {
-            Ok(Some(reached)) => return Ok((tracer, reached)),
+            Ok(Some(reached)) => {
+                return Ok(AtPoint { tracer, reached, point, spawn_to_point: begin.elapsed() });
+            }
             // No main in sight: once more, to stop at the very first instruction.
             Ok(None) => {
                 tracer.kill();
@@ -198,10 +225,10 @@ fn reach(
                 tracer.kill();
                 if let Some(line) = bind::missing_function(&error).filter(|_| resolve == Resolve::Program) {
                     // ld.so has ended before the program's first instruction: there is nothing that happens twice.
-                    eprintln!(
-                        "snapshotter: note: the program is started once more with --resolve lazy, since a function that it \
+                    print::err(format_args!(
+                        "note: the program is started once more with --resolve lazy, since a function that it \
                          calls comes from a plugin ({line})"
-                    );
+                    ));
                     resolve = Resolve::Lazy;
                     continue;
                 }

@@ -4,7 +4,9 @@ mod record;
 mod rewrite;
 
 use super::notices::how_to_start;
+use super::prove::find_snaprun;
 use crate::commands::examine::source::Snapshot;
+use crate::print;
 use anyhow::{Context, Result, bail};
 use record::{Recorded, Start, Until, is_own};
 use snapfn_format::PAGE;
@@ -55,7 +57,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     if !snapshot.variants.is_empty() {
         bail!("{}: has several variants, train a snapshot that was made without --variants", args.name);
     }
-    let snaprun = find_snaprun()?;
+    let snaprun = find_snaprun().context("no snaprun beside this program or in PATH, install it")?;
     let Args { until, allow_wx, .. } = *args;
     let start = Start { snaprun: &snaprun, args: &args.args, stdin: args.stdin.as_deref(), until, allow_wx };
     let timeout = Duration::try_from_secs_f64(args.timeout).context("--timeout")?;
@@ -71,10 +73,10 @@ pub(crate) fn run(args: &Args) -> Result<()> {
             .with_context(|| format!("cannot watch an instance of {}", args.name))?;
         ends &= status.is_some();
         if status.is_some_and(|status| status != 0) {
-            eprintln!(
-                "snapshotter: a run ended with status {}: is that the request to train for?",
+            print::err(format_args!(
+                "a run ended with status {}: is that the request to train for?",
                 status.unwrap_or(0)
-            );
+            ));
         }
         written = Some(match written {
             Some(before) => before.intersection(&pages).copied().collect(),
@@ -107,38 +109,28 @@ pub(crate) fn run(args: &Args) -> Result<()> {
             "before_us": times.map(|times| micro(times[0])),
             "after_us": times.map(|times| micro(times[1])),
         });
-        println!("{value}");
+        print::out(value)?;
     } else {
-        println!(
+        print::out(format_args!(
             "{}: {} pages that each run wrote, in {ranges} ranges: as many page faults fewer",
             args.name,
             written.len()
-        );
+        ))?;
         if let Some([before, after]) = times {
             let until = if args.until == Until::Output { "first output" } else { "the end" };
-            println!(
+            print::out(format_args!(
                 "to {until}, median of {}: {:.0} us before, {:.0} us after",
                 args.measure,
                 micro(before),
                 micro(after)
-            );
+            ))?;
         }
         match slower {
-            true => println!("that is not faster: {target} is left as it was"),
-            false => println!("{}", how_to_start(&target.to_string(), plan.header.has_wx())),
+            true => print::out(format_args!("that is not faster: {target} is left as it was"))?,
+            false => print::out(how_to_start(&target.to_string(), plan.header.has_wx()))?,
         }
     }
     Ok(())
-}
-
-/// `snaprun` lies beside this program, in ../bin, or in the search path.
-fn find_snaprun() -> Result<PathBuf> {
-    let own = std::env::current_exe().context("/proc/self/exe")?;
-    let dir = own.parent().unwrap_or(Path::new("/"));
-    let beside = [dir.join("snaprun"), dir.join("../bin/snaprun")];
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let candidates = beside.into_iter().chain(std::env::split_paths(&path).map(|dir| dir.join("snaprun")));
-    candidates.into_iter().find(|path| path.is_file()).context("no snaprun beside this program or in PATH, install it")
 }
 
 /// The operations, with one that populates each range of `pages` behind those of its mapping; those of an earlier

@@ -22,11 +22,11 @@ use super::process::ProcessState;
 use super::refuse::{Blocker, DumpError};
 use super::threads::ThreadState;
 use crate::tracee::maps::Vma;
+use crate::tracee::symbols::open_regular;
 use crate::tracee::{TraceError, Tracer};
 use finder::{Copy, Finder, MIN_RANGE, MIN_VALUE, Secret};
 use snapfn_format::snap::{FILE_DATA, Step, reg};
-use std::collections::{BTreeMap, HashSet};
-use std::fs::File;
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::os::unix::fs::FileExt;
 
 const KEEP: &str = "remove it before the snapshot point, or allow it with --keep-env NAME";
@@ -34,13 +34,38 @@ const KEEP: &str = "remove it before the snapshot point, or allow it with --keep
 /// So many bytes of a secret in a file that is no program count as the secret's.
 const TELLING: u64 = 16;
 
-/// What was left out, by name: in how many places.
-pub(crate) type Scrubbed = BTreeMap<String, u64>;
+/// What was left out.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Scrubbed {
+    /// By name: in how many places, the environment included.
+    pub(crate) names: BTreeMap<String, u64>,
+    /// Copies that the program had made, which are zeros: how many in memory of each kind.
+    pub(crate) copies: BTreeMap<String, u64>,
+}
+
+impl Scrubbed {
+    fn count(&mut self, secret: &str, place: &str) {
+        *self.names.entry(secret.to_owned()).or_default() += 1;
+        *self.copies.entry(place.to_owned()).or_default() += 1;
+    }
+}
+
+/// What a user calls the memory at `addr`.
+fn place(vmas: &[Vma], addr: u64) -> String {
+    match vmas.iter().find(|vma| vma.contains(addr)) {
+        Some(vma) if vma.has_file() => format!("data of {}", vma.name),
+        Some(vma) if vma.name == "[heap]" => "the heap".to_owned(),
+        Some(vma) if vma.name == "[stack]" => "the stack".to_owned(),
+        _ => "anonymous memory".to_owned(),
+    }
+}
 
 /// The secrets of one program.
 #[derive(Debug)]
 pub(super) struct Secrets {
     names: SecretNames,
+    /// Variables that the program was given with a secret value.
+    given: BTreeSet<Vec<u8>>,
     all: Vec<Secret>,
     finder: Option<Finder>,
     scrubbed: Scrubbed,
@@ -75,23 +100,31 @@ impl Secrets {
         };
         let secret_value = |text: &[u8]| {
             let name = name_of(text);
-            (text.len() > name.len() && names.is_secret(name))
-                .then(|| (String::from_utf8_lossy(name).into_owned(), text[name.len() + 1..].to_vec()))
+            let value = text.get(name.len() + 1..)?;
+            let is_secret = names.is_secret_value(name, value);
+            is_secret.then(|| (String::from_utf8_lossy(name).into_owned(), value.to_vec()))
         };
         for (name, value) in given.iter().filter_map(|text| secret_value(text)) {
             add(name, value, MIN_VALUE);
         }
         let mut ranges = Vec::new();
-        let mut scrubbed = Scrubbed::new();
+        let mut scrubbed = Scrubbed::default();
         let current = environ::strings(tracer, vmas);
         let texts = given.iter().chain(current.values());
         let variables: Vec<_> =
             texts.map(|text| (name_of(text), text.get(name_of(text).len() + 1..).unwrap_or_default())).collect();
-        let notes = names.notes(&variables);
+        let mut notes = names.notes(&variables);
+        let secret_names: BTreeSet<Vec<u8>> =
+            given.iter().filter(|text| secret_value(text).is_some()).map(|text| name_of(text).to_vec()).collect();
+        let mut own = BTreeSet::new();
         for (addr, text) in current {
             if let Some((name, value)) = secret_value(&text) {
+                if !secret_names.contains(name_of(&text)) && !names.is_named(name.as_bytes()) {
+                    own.insert(name);
+                    continue;
+                }
                 ranges.push((addr + (text.len() - value.len()) as u64, value.len() as u64));
-                *scrubbed.entry(name.clone()).or_default() += 1;
+                *scrubbed.names.entry(name.clone()).or_default() += 1;
                 add(name, value, MIN_VALUE);
             }
         }
@@ -104,19 +137,22 @@ impl Secrets {
                 add(format!("snap_secret({addr:#x})"), bytes, MIN_RANGE);
             }
         }
+        notes.extend(own.iter().map(|name| {
+            format!("the program has set {name} itself: its value is in the snapshot; --scrub-env {name} leaves it out")
+        }));
         tracer.registered.secrets.extend(ranges);
         let finder = build(&all, &HashSet::new())?;
-        Ok(Secrets { names: names.clone(), all, finder, scrubbed, notes, shipped: Vec::new() })
+        Ok(Secrets { names: names.clone(), given: secret_names, all, finder, scrubbed, notes, shipped: Vec::new() })
     }
 
     /// Whether the variable's value is the instance's own, even if the program has changed it.
     pub(super) fn is_secret_name(&self, name: &[u8]) -> bool {
-        self.names.is_secret(name)
+        self.names.is_named(name) || self.given.contains(name)
     }
 
-    fn count(&mut self, secret: usize) {
+    fn count(&mut self, secret: usize, place: &str) {
         if let Some(secret) = self.all.get(secret) {
-            *self.scrubbed.entry(secret.name.clone()).or_default() += 1;
+            self.scrubbed.count(&secret.name, place);
         }
     }
 
@@ -124,6 +160,7 @@ impl Secrets {
     pub(super) fn scrub(
         &mut self,
         tracer: &mut Tracer,
+        vmas: &[Vma],
         image: &Image,
         threads: &mut [ThreadState],
         process: &mut ProcessState,
@@ -140,9 +177,12 @@ impl Secrets {
             finder.blank_registers(&mut thread.xstate);
             finder.blank_registers(&mut thread.raw_xstate);
         }
-        let mut found = finder.blank(&mut process.args);
+        let mut found: Vec<(usize, String)> = Vec::new();
+        let arguments = finder.blank(&mut process.args);
+        found.extend(arguments.into_iter().map(|secret| (secret, "recorded arguments".to_owned())));
         for state in fds.steps.iter_mut().filter(|state| state.step.step() == Some(Step::Send)) {
-            found.extend(finder.blank(&mut state.data));
+            let queued = finder.blank(&mut state.data);
+            found.extend(queued.into_iter().map(|secret| (secret, "pipes and sockets".to_owned())));
         }
         for state in &mut fds.steps {
             if let Some(file) = &state.content {
@@ -150,7 +190,7 @@ impl Secrets {
                 let system = TraceError::system("the content of an open file");
                 let copies =
                     finder.search(start..start + len, |at, bytes| file.read_exact_at(bytes, at)).map_err(system)?;
-                found.extend(copies.iter().map(|copy| copy.secret));
+                found.extend(copies.iter().map(|copy| (copy.secret, "files without a name".to_owned())));
                 state.blank = copies.into_iter().map(|copy| copy.range).collect();
             }
         }
@@ -158,10 +198,10 @@ impl Secrets {
             let copies = finder.search(range, |at, bytes| read_image(tracer, at, bytes))?;
             let ranges = copies.iter().map(|copy| (copy.range.start, copy.range.end - copy.range.start));
             tracer.registered.secrets.extend(ranges);
-            found.extend(copies.iter().map(|copy| copy.secret));
+            found.extend(copies.iter().map(|copy| (copy.secret, place(vmas, copy.range.start))));
         }
         self.finder = Some(finder);
-        found.into_iter().for_each(|secret| self.count(secret));
+        found.into_iter().for_each(|(secret, place)| self.count(secret, &place));
         Ok(())
     }
 
@@ -173,7 +213,7 @@ impl Secrets {
         let mut public = HashSet::new();
         for file in &image.files {
             let system = TraceError::system;
-            let opened = File::open(&file.path).map_err(system("opening a mapped file"))?;
+            let opened = open_regular(&file.path).map_err(system("opening a mapped file"))?;
             let read = |at: u64, bytes: &mut [u8]| opened.read_exact_at(bytes, at);
             let copies = finder.search(0..file.size, read).map_err(system("reading a mapped file"))?;
             public.extend(finder.pieces_in(0..file.size, read).map_err(system("reading a mapped file"))?);
@@ -192,7 +232,7 @@ impl Secrets {
                 self.shipped.push(format!("{path} contains the value of {}, and is stored as it is", name(copy)));
             }
             // The file in the store lacks the writable segments. Who cannot read the original does without them.
-            if let Ok(original) = File::open(&file.original) {
+            if let Ok(original) = open_regular(&file.original) {
                 let len = original.metadata().map_or(0, |metadata| metadata.len());
                 let read = |at: u64, bytes: &mut [u8]| original.read_exact_at(bytes, at);
                 public.extend(finder.pieces_in(0..len, read).unwrap_or_default());

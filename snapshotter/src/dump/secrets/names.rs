@@ -1,30 +1,53 @@
 //! Which environment variables hold secrets, by their names.
 
 use std::collections::BTreeSet;
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 
 /// Matched without regard to case. docs/howto/secrets.md lists them.
 const DEFAULTS: &[&str] = &[
     "*_TOKEN",
+    "*_TOKENS",
     "*_KEY",
+    "*_KEYS",
     "*_SECRET",
+    "*_SECRETS",
     "*SECRET_KEY*",
+    "*PRIVATE_KEY*",
     "*PASSWORD*",
     "*PASSWD*",
     "*PASSPHRASE*",
     "*_PASS",
     "*_PW",
     "*_APIKEY",
+    "*_APIKEYS",
     "*_PAT",
     "*_CREDENTIAL",
     "*_CREDENTIALS",
     "*_CREDS",
+    "*_AUTH*",
+    "*_JWT",
+    "*_JWTS",
+    "*_COOKIE",
+    "*_COOKIES",
+    "*_SESSION",
+    "*_SESSIONS",
+    "*_SESSION_ID",
+    "*WEBHOOK*",
     "*_DSN",
     "*_CONNECTION_STRING",
     "*DATABASE_URL",
     "TOKEN",
+    "TOKENS",
     "SECRET",
+    "SECRETS",
     "APIKEY",
     "AUTH",
+    "AUTHORIZATION",
+    "JWT",
+    "COOKIE",
+    "COOKIES",
     "MYSQL_PWD",
     "AWS_*",
 ];
@@ -48,7 +71,18 @@ const PUBLIC: &[&str] = &[
     "AWS_*_ENDPOINT*",
     "AWS_ENDPOINT_URL*",
     "GOOGLE_APPLICATION_CREDENTIALS",
+    // Sockets, kinds of sessions and of authentication: words, no values that open anything.
+    "*_AUTH_SOCK",
+    "*_AUTH_METHOD",
+    "*_AUTH_TYPE",
+    "*_AUTH_URL",
+    "*_AUTHOR*",
+    "XDG_SESSION*",
+    "DESKTOP_SESSION",
+    "*_DESKTOP_SESSION",
 ];
+/// What the exceptions match and is a secret all the same.
+const SECRET: &[&str] = &["*_AUTHORIZATION"];
 
 /// Whether `name` matches `pattern`, in which `*` stands for any characters and `?` for one.
 fn matches(pattern: &[u8], name: &[u8]) -> bool {
@@ -79,6 +113,13 @@ fn has_password(url: &[u8]) -> bool {
     let authority = url[scheme + 3..].split(|byte| b"/?#".contains(byte)).next().unwrap_or_default();
     let Some(at) = authority.iter().rposition(|byte| *byte == b'@') else { return false };
     authority[..at].iter().position(|byte| *byte == b':').is_some_and(|colon| colon + 1 < at)
+}
+
+/// Whether a value is the absolute path of something that is there, or a list of such.
+fn names_a_path(value: &[u8]) -> bool {
+    let is_there =
+        |path: &[u8]| path.first() == Some(&b'/') && Path::new(OsStr::from_bytes(path)).symlink_metadata().is_ok();
+    !value.is_empty() && value.split(|byte| *byte == b':').all(is_there)
 }
 
 /// The user's choice of variables.
@@ -132,10 +173,21 @@ impl SecretNames {
         passwords.chain(unused("--scrub-env", &self.patterns)).chain(unused("--keep-env", &self.keep)).collect()
     }
 
+    /// Whether the value of a variable is left out. A path of something that is there opens nothing by itself: without
+    /// it programs do not find their files. Only the user's own patterns reach it.
+    pub(super) fn is_secret_value(&self, name: &[u8], value: &[u8]) -> bool {
+        self.is_secret(name) && (self.is_named(name) || !names_a_path(value))
+    }
+
+    /// Whether the user's own choice is to leave the variable out.
+    pub(super) fn is_named(&self, name: &[u8]) -> bool {
+        !self.is_kept(name) && self.patterns.iter().any(|pattern| matches(pattern.as_bytes(), name))
+    }
+
     pub(super) fn is_secret(&self, name: &[u8]) -> bool {
         let any = |list: &[&str]| list.iter().any(|pattern| matches(pattern.as_bytes(), name));
-        let named = self.patterns.iter().any(|pattern| matches(pattern.as_bytes(), name));
-        !self.is_kept(name) && (named || (self.defaults && any(DEFAULTS) && !any(PUBLIC)))
+        !self.is_kept(name)
+            && (self.is_named(name) || (self.defaults && any(DEFAULTS) && (!any(PUBLIC) || any(SECRET))))
     }
 }
 
@@ -164,15 +216,57 @@ mod tests {
     fn defaults_and_exceptions() {
         let names = SecretNames::new(true, &["MY_***THING".into()], &["open_*".into()]);
         let secrets = ["AWS_SECRET_ACCESS_KEY", "aws_session_token", "DB_PASSWORD", "DATABASE_URL", "MY_OWN_THING"];
-        let others = ["SECRET_KEY_BASE", "MY_CREDS", "AUTH", "SMTP_PW"];
+        let others = [
+            "SECRET_KEY_BASE",
+            "MY_CREDS",
+            "AUTH",
+            "SMTP_PW",
+            "API_TOKENS",
+            "SIGNING_KEYS",
+            "APP_SECRETS",
+            "REGISTRY_AUTH",
+            "NPM_AUTH_HEADER",
+            "HTTP_AUTHORIZATION",
+            "JWT",
+            "SERVICE_JWT",
+            "SESSION_COOKIE",
+            "APP_SESSION",
+            "DEPLOY_PRIVATE_KEY_PEM",
+            "SLACK_WEBHOOK_URL",
+        ];
         for secret in secrets.iter().chain(&others) {
             assert!(names.is_secret(secret.as_bytes()), "{secret}");
         }
-        let none = ["PATH", "AWS_REGION", "AWS_LAMBDA_FUNCTION_NAME", "KEYBOARD", "HOME", "SSH_AUTH_SOCK", "OLDPWD"];
+        let none = [
+            "PATH",
+            "AWS_REGION",
+            "AWS_LAMBDA_FUNCTION_NAME",
+            "KEYBOARD",
+            "HOME",
+            "SSH_AUTH_SOCK",
+            "OLDPWD",
+            "GIT_AUTHOR_NAME",
+        ];
+        let none = [&none[..], &["XDG_SESSION_ID", "DESKTOP_SESSION", "MONKEYS"]].concat();
         for public in none.iter().chain(&["OPEN_KEY", "OPEN_TOKEN"]) {
             assert!(!names.is_secret(public.as_bytes()), "{public}");
         }
         assert!(!SecretNames::new(false, &[], &[]).is_secret(b"AWS_SECRET_ACCESS_KEY"));
+    }
+
+    #[test]
+    fn a_path_that_is_there_stays_unless_the_user_names_it() {
+        let names = SecretNames::new(true, &["MY_OWN".into()], &[]);
+        for (name, value, expected) in [
+            ("AWS_DATA_PATH", "/usr/lib:/tmp", false),
+            ("AWS_DATA_PATH", "/nonexistent/path", true),
+            ("SIGNING_KEY", "/etc/passwd", false),
+            ("SIGNING_KEY", "kP0x8/etc", true),
+            ("AWS_SECRET_ACCESS_KEY", "", true),
+            ("MY_OWN", "/etc", true),
+        ] {
+            assert_eq!(names.is_secret_value(name.as_bytes(), value.as_bytes()), expected, "{name}={value}");
+        }
     }
 
     #[test]

@@ -1,0 +1,174 @@
+//! `create` proves that its snapshot can be started here before the snapshot gets a name.
+#![allow(clippy::unwrap_used)] // a test fails by panicking
+
+use std::fs;
+use std::io;
+use std::path::PathBuf;
+use std::process::Command;
+
+use snapfn_tests::place;
+use snapfn_tests::run::Run;
+use snapfn_tests::workspace::Workspace;
+
+/// The programs in a directory that the plain user reaches.
+fn copies(workspace: &Workspace, names: &[&str]) -> PathBuf {
+    let bin = workspace.out().join("bin");
+    fs::create_dir(&bin).unwrap();
+    for name in names {
+        fs::copy(place::binary(name), bin.join(name)).unwrap();
+    }
+    bin
+}
+
+/// Nobody can open the file again, which only an attempt shows: not even its owner, who has it open.
+#[test]
+fn what_cannot_be_started_here_is_not_stored() {
+    let workspace = Workspace::new();
+    let source = r#"
+        #include <fcntl.h>
+        #include <snap.h>
+        #include <stdio.h>
+        #include <sys/stat.h>
+        int main(void) {
+            int fd = open("closed", O_RDWR | O_CREAT, 0600);
+            if (fd < 0 || fchmod(fd, 0)) return 1;
+            snap_ready();
+            return puts("went on") < 0;
+        }"#;
+    let exe = workspace.compile("closed", source, &["-O1"]);
+    let bin = copies(&workspace, &["snapshotter", "snaprun", "snapboot"]);
+    let store = workspace.run_dir().join("store");
+    let snapshotter = bin.join("snapshotter").to_string_lossy().into_owned();
+    let argv = [snapshotter.as_str(), "create", "--tag", "never", "--", exe.as_str()];
+    let env = workspace.env(&[("SNAPFN_STORE".to_owned(), store.to_string_lossy().into_owned())]);
+    let argv = argv.map(str::to_owned).to_vec();
+    let made = Run { argv, env, cwd: workspace.work(), ..Run::default() }.run();
+    assert_eq!(made.status, "1", "{made}");
+    assert!(made.err().contains("an instance cannot be started here: ") && made.err().contains("/closed"), "{made}");
+    assert!(made.out().contains("went on") || made.err().contains("went on"), "{made}");
+    for directory in ["snap", "tmp", "refs"] {
+        assert_eq!(fs::read_dir(store.join(directory)).unwrap().count(), 0, "something is left in {directory}");
+    }
+}
+
+/// The answer is that of the `snaprun` beside `snapshotter`.
+#[test]
+fn a_proof_is_made_by_snaprun() {
+    let workspace = Workspace::new();
+    let exe =
+        workspace.compile("hello", "#include <stdio.h>\nint main(void) { return puts(\"hello\") < 0; }", &["-O1"]);
+    let bin = copies(&workspace, &["snapshotter", "snapboot"]);
+    fs::copy("/bin/false", bin.join("snaprun")).unwrap();
+    let snapshotter = bin.join("snapshotter").to_string_lossy().into_owned();
+    let create = ["create", "--tag", "hello", "--"].map(str::to_owned);
+    let argv = [vec![snapshotter], create.to_vec(), vec![exe]].concat();
+    let made = Run { argv, ..workspace.command("snapshotter", &[]) }.run();
+    assert_eq!(made.status, "1", "{made}");
+    assert!(made.err().contains("prepared no instance"), "{made}");
+    assert_eq!(fs::read_dir(workspace.store().join("snap")).unwrap().count(), 0, "a snapshot is left");
+}
+
+/// The proof binds the port that the program has held, and ends before the jump.
+#[test]
+fn nothing_behind_the_point_runs() {
+    let workspace = Workspace::new();
+    let source = r#"
+        #include <fcntl.h>
+        #include <netinet/in.h>
+        #include <snap.h>
+        #include <sys/socket.h>
+        int main(int argc, char **argv) {
+            struct sockaddr_in at = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+            int s = socket(AF_INET, SOCK_STREAM, 0);
+            if (bind(s, (void *)&at, sizeof at) || listen(s, 5)) return 1;
+            snap_ready();
+            return creat("ran", 0644) < 0;
+        }"#;
+    let exe = workspace.compile("listener", source, &["-O1"]);
+    let made = workspace.created(&["--tag", "it", "--at", "ready", "--json", "--", &exe]);
+    let json: serde_json::Value = serde_json::from_slice(&made.stdout).unwrap();
+    assert!(!workspace.work().join("ran").exists(), "{made}");
+    assert!(json["spawn_to_jump_us"].as_f64().unwrap() > 0.0, "{made}");
+    assert!(json["spawn_to_point_us"].as_f64().unwrap() > 0.0, "{made}");
+    assert_eq!(json["point"], "ready", "{made}");
+}
+
+#[test]
+fn the_result_says_what_was_made_and_what_to_do() {
+    let workspace = Workspace::new();
+    let source = r#"
+        #include <snap.h>
+        #include <stdlib.h>
+        #include <string.h>
+        char *copy;
+        int main(void) { copy = strdup(getenv("MY_TOKEN")); setenv("OWN_TOKEN", "0123-made-by-itself", 1); snap_ready(); return 0; }"#;
+    let exe = workspace.compile("result", source, &["-O1"]);
+    let token = "MY_TOKEN=q8Zr1LxP0vT6sWb3Nd9K";
+    let vain = ["--scrub-env", "NONE_A", "--scrub-env", "NONE_B", "--scrub-env", "NONE_C"];
+    let run = |options: &[&str]| {
+        workspace.created(&[&["--tag", "it", "--env", token], &vain[..], options, &["--", exe.as_str()]].concat())
+    };
+    let first = run(&[]);
+    for line in [
+        "\npoint: ready, ",
+        "\ntried: one instance was prepared here, by user ",
+        "\nleft out: the values of MY_TOKEN, and 1 copy that the program had made, which is zeros: 1 in ",
+        "\nstart it with: snaprun it",
+    ] {
+        assert!(first.out().contains(line), "{line}\n{first}");
+    }
+    assert!(!first.out().contains("replaced"), "{first}");
+    assert_eq!(first.err().matches("note: ").count(), 3, "{first}");
+    assert!(first.err().contains(" more notes: create -v "), "{first}");
+    let second = run(&["-v"]);
+    assert!(second.out().contains("\nreplaced: it:latest was "), "{second}");
+    assert!(second.err().matches("note: ").count() > 3 && !second.err().contains("more notes"), "{second}");
+    assert!(second.err().contains("the program has set OWN_TOKEN itself"), "{second}");
+    let json: serde_json::Value = serde_json::from_slice(&run(&["--json"]).stdout).unwrap();
+    assert_eq!(json["notes"].as_array().unwrap().len(), second.err().matches("note: ").count(), "{json}");
+    assert_eq!(json["replaced"].as_array().unwrap().len(), 1, "{json}");
+    assert_eq!(json["next"], "start it with: snaprun it:latest", "{json}");
+}
+
+/// As with `snapshotter create … | head -1`, where the reader is gone before the last line.
+#[test]
+fn a_closed_pipe_ends_nothing() {
+    let workspace = Workspace::new();
+    let exe = workspace.compile("hello", "int main(void) { return 0; }", &["-O1"]);
+    let (reader, writer) = io::pipe().unwrap();
+    drop(reader);
+    let mut create = Command::new(place::binary("snapshotter"));
+    create.args(["create", "--tag", "it", "--scrub-env", "NONE", "--", &exe]);
+    create.env_clear().envs(workspace.env(&[])).stdout(writer.try_clone().unwrap()).stderr(writer);
+    assert!(create.status().unwrap().success());
+    workspace.snaprepo(&["tags", "it"]).success();
+}
+
+/// The kernel writes the same behind the name of a file that has been deleted.
+#[test]
+fn a_program_may_be_called_deleted() {
+    let workspace = Workspace::new();
+    let exe = workspace.compile("odd", "#include <stdio.h>\nint main(void) { return puts(\"odd\") < 0; }", &["-O1"]);
+    let odd = format!("{exe} (deleted)");
+    fs::rename(&exe, &odd).unwrap();
+    workspace.created(&["--tag", "odd", "--", &odd]);
+    assert_eq!(workspace.snaprun(&["odd"]).run().out(), "odd\n");
+}
+
+/// Without a map of its users, a user namespace shows every owner as the same number, this process's own included.
+#[test]
+fn a_user_without_a_number_owns_no_trusted_file() {
+    let workspace = Workspace::new();
+    let exe =
+        workspace.compile("hello", "#include <stdio.h>\nint main(void) { return puts(\"hello\") < 0; }", &["-O1"]);
+    workspace.created(&["--tag", "it", "--share", "--", &exe]);
+    let plain = workspace.snaprun(&["it"]);
+    assert_eq!(plain.run().out(), "hello\n");
+    let argv = [vec!["unshare".to_owned(), "--user".to_owned()], plain.argv.clone()].concat();
+    let alone = Run { argv, ..plain }.run();
+    if alone.err().contains("unshare") {
+        return place::skip(&format!("no user namespaces here: {alone}"));
+    }
+    assert_eq!(alone.status, "125", "{alone}");
+    assert!(alone.err().contains("no number for its owner"), "{alone}");
+}
