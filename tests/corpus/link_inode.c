@@ -1,8 +1,8 @@
 //! libs: -ldl
 //! at: main,ready
 //! variants: O2
-//! before: rm -f *.so *.so.*; for n in 1 2; do echo "int who(void) { return $n; }" | gcc -shared -fPIC -xc - -o lib$n.new; done; cp lib1.new lib1.so; ln -s lib1.so lib1.so.0
-//! between: rm -f *.so *.so.*; cp lib1.new lib1.so; ln -s lib1.so lib1.so.0
+//! before: rm -rf *.so *.so.*; for n in 1 2; do echo "int who(void) { return $n; }" | gcc -shared -fPIC -xc - -o lib$n.new; done; cp lib1.new lib1.so; ln -s lib1.so lib1.so.0
+//! between: rm -rf *.so *.so.*; cp lib1.new lib1.so; ln -s lib1.so lib1.so.0
 //! run: | | | 0
 #include <dlfcn.h>
 #include <limits.h>
