@@ -161,7 +161,7 @@ fn a_user_without_a_number_owns_no_trusted_file() {
     let workspace = Workspace::new();
     let exe =
         workspace.compile("hello", "#include <stdio.h>\nint main(void) { return puts(\"hello\") < 0; }", &["-O1"]);
-    workspace.created(&["--tag", "it", "--share", "--", &exe]);
+    workspace.created(&["--tag", "it", "--", &exe]);
     let plain = workspace.snaprun(&["it"]);
     assert_eq!(plain.run().out(), "hello\n");
     let argv = [vec!["unshare".to_owned(), "--user".to_owned()], plain.argv.clone()].concat();
