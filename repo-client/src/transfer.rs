@@ -99,17 +99,11 @@ pub(crate) fn push(stores: &Stores, args: &PushArgs, failures: &mut Failures) ->
 pub(crate) fn pull(stores: &Stores, args: &PullArgs, failures: &mut Failures) -> io::Result<()> {
     let access = Access { plain_http: args.plain_http, json: args.json };
     let Some(setup) = setup(stores, &args.reference, &access, failures) else { return Ok(()) };
-    let keys = match args.require_signature.is_empty() {
-        true => setup.config.required_keys(&setup.reference.registry).map_err(|error| error.to_string()),
-        false => args
-            .require_signature
-            .iter()
-            .map(|key| PublicKey::parse_or_read(key).map_err(|error| error.to_string()))
-            .collect(),
-    };
-    let keys = match keys {
-        Ok(keys) => keys,
-        Err(error) => {
+    let given = args.require_signature.iter().map(|key| PublicKey::parse_or_read(key)).collect::<Result<Vec<_>, _>>();
+    let demanded = setup.config.required_keys(&setup.reference.registry);
+    let (given, demanded) = match (given.map_err(|e| e.to_string()), demanded.map_err(|e| e.to_string())) {
+        (Ok(given), Ok(demanded)) => (given, demanded),
+        (Err(error), _) | (_, Err(error)) => {
             failures.add(&setup.reference, error);
             return Ok(());
         }
@@ -126,7 +120,8 @@ pub(crate) fn pull(stores: &Stores, args: &PullArgs, failures: &mut Failures) ->
         untagged: args.untagged,
         force: args.force,
         allow_wx: args.allow_wx,
-        require_signature: keys,
+        require_signature: given,
+        also_signed_by: demanded,
         jobs: args.jobs,
     };
     let pulled = setup.repo.pull(&setup.reference, &options);

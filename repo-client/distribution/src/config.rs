@@ -3,6 +3,7 @@
 //!
 //! ```toml
 //! default-registry = "registry.example.com/team"
+//! require-signature = "company.pub"    # for every registry without a setting of its own
 //!
 //! [registry."registry.example.com"]
 //! require-signature = "release.pub"
@@ -11,9 +12,10 @@
 //! [registry."127.0.0.1:5000"]
 //! plain-http = true
 //! ```
-//! A setting in the user's file replaces the same setting of the system's file; other settings stay. Relative paths
-//! begin at the directory of the file that has them. An unknown setting is an error: a misspelt one that is silently
-//! ignored may be the one that demands signatures.
+//! A setting in the user's file replaces the same setting of the system's file; other settings stay. But if the
+//! system's file demands signatures, the user's file can only name some of the same keys. Relative paths begin at the
+//! directory of the file that has them. An unknown setting is an error: a misspelt one that is silently ignored may be
+//! the one that demands signatures.
 
 use crate::key::{KeyError, PublicKey};
 use serde::Deserialize;
@@ -77,7 +79,24 @@ pub struct RegistrySettings {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Config {
     default_registry: Option<String>,
-    registries: BTreeMap<String, RegistrySettings>,
+    /// Keys for registries that have no setting of their own.
+    require_signature: Vec<String>,
+    /// By name as [`plain_name`] writes it. Only what a file has stated for the registry itself.
+    registries: BTreeMap<String, Stated>,
+}
+
+/// What the files state for one registry.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Stated {
+    plain_http: bool,
+    ca: Option<PathBuf>,
+    require_signature: Option<Vec<String>>,
+}
+
+/// One name for one registry: HTTPS has a port of its own, so `HOST:443` is `HOST`.
+fn plain_name(name: &str) -> Result<String, ReferenceError> {
+    let name = check_registry(name)?;
+    Ok(name.strip_suffix(":443").map_or_else(|| name.clone(), str::to_owned))
 }
 
 /// A file as it is written.
@@ -85,6 +104,7 @@ pub struct Config {
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 struct File {
     default_registry: Option<toml::Spanned<String>>,
+    require_signature: Option<toml::Spanned<Keys>>,
     #[serde(default)]
     registry: BTreeMap<toml::Spanned<String>, Section>,
 }
@@ -102,6 +122,26 @@ struct Section {
 enum Keys {
     One(String),
     Several(Vec<String>),
+}
+
+impl Keys {
+    /// A key itself stays as it is, a file is looked for in `dir`.
+    fn absolute(self, dir: &Path) -> Vec<String> {
+        let keys = match self {
+            Keys::One(key) => vec![key],
+            Keys::Several(keys) => keys,
+        };
+        let absolute = |key: String| match PublicKey::is_key(&key) {
+            true => key,
+            false => dir.join(key).to_string_lossy().into_owned(),
+        };
+        keys.into_iter().map(absolute).collect()
+    }
+}
+
+/// Whether `keys` demand no less than `before`: none of an earlier file's, or some of its keys and no others.
+fn is_as_strict(before: &[String], keys: &[String]) -> bool {
+    before.is_empty() || (!keys.is_empty() && keys.iter().all(|key| before.contains(key)))
 }
 
 impl Config {
@@ -153,9 +193,21 @@ impl Config {
             self.default_registry = Some(registry);
         }
         let dir = path.parent().unwrap_or(Path::new("/"));
+        let weaker = "an earlier file demands signatures by other keys; name some of those keys, or none at all here";
+        // As the earlier files have it: the order within one file has no meaning.
+        let before = self.clone();
+        if let Some(keys) = file.require_signature {
+            let at = keys.span().start;
+            let keys = keys.into_inner().absolute(dir);
+            if !is_as_strict(&before.require_signature, &keys) {
+                return Err(wrong(at, weaker.to_owned()));
+            }
+            self.require_signature = keys;
+        }
         for (name, section) in file.registry {
             let at = name.span().start;
-            let name = check_registry(name.get_ref()).map_err(|error| wrong(at, error.to_string()))?;
+            let name = plain_name(name.get_ref()).map_err(|error| wrong(at, error.to_string()))?;
+            let demanded = before.demanded(&name).to_vec();
             let settings = self.registries.entry(name).or_default();
             if let Some(plain_http) = section.plain_http {
                 settings.plain_http = plain_http;
@@ -163,19 +215,21 @@ impl Config {
             if let Some(ca) = section.ca {
                 settings.ca = Some(dir.join(ca));
             }
-            let keys = match section.require_signature {
-                None => continue,
-                Some(Keys::One(key)) => vec![key],
-                Some(Keys::Several(keys)) => keys,
-            };
-            // A key itself stays as it is; a file's path begins at the directory of this file.
-            let absolute = |key: String| match PublicKey::is_key(&key) {
-                true => key,
-                false => dir.join(key).to_string_lossy().into_owned(),
-            };
-            settings.require_signature = keys.into_iter().map(absolute).collect();
+            if let Some(keys) = section.require_signature {
+                let keys = keys.absolute(dir);
+                if !is_as_strict(&demanded, &keys) {
+                    return Err(wrong(at, weaker.to_owned()));
+                }
+                settings.require_signature = Some(keys);
+            }
         }
         Ok(())
+    }
+
+    /// The keys for a registry of that plain name.
+    fn demanded(&self, name: &str) -> &[String] {
+        let own = self.registries.get(name).and_then(|stated| stated.require_signature.as_deref());
+        own.unwrap_or(&self.require_signature)
     }
 
     /// The prefix of a reference that names no registry.
@@ -192,8 +246,9 @@ impl Config {
     /// The settings of `HOST[:PORT]`.
     #[must_use]
     pub fn registry(&self, registry: &str) -> RegistrySettings {
-        let name = check_registry(registry).unwrap_or_else(|_| registry.to_owned());
-        self.registries.get(&name).cloned().unwrap_or_default()
+        let name = plain_name(registry).unwrap_or_else(|_| registry.to_owned());
+        let Stated { plain_http, ca, .. } = self.registries.get(&name).cloned().unwrap_or_default();
+        RegistrySettings { plain_http, ca, require_signature: self.demanded(&name).to_vec() }
     }
 
     /// Options for a client of `HOST[:PORT]`.
@@ -253,8 +308,34 @@ mod tests {
         assert_eq!(settings.require_signature, [KEY]);
         assert_eq!(config.required_keys("r.example").unwrap().len(), 1);
         assert_eq!(config.registry("other.example"), RegistrySettings::default());
-        let off = read(&[&system, "[registry.\"r.example\"]\nrequire-signature = []\n"]).unwrap();
-        assert!(off.required_keys("r.example").unwrap().is_empty());
+    }
+
+    #[test]
+    fn the_users_file_demands_no_less_than_the_systems() {
+        let own = format!("[registry.\"r.example:443\"]\nrequire-signature = [\"{KEY}\", \"/k.pub\"]\n");
+        let all = format!("require-signature = [\"{KEY}\", \"/k.pub\"]\n");
+        for system in [&own, &all] {
+            for weak in ["[]", "\"/other.pub\"", &format!("[\"{KEY}\", \"/other.pub\"]")] {
+                let user = format!("[registry.\"R.example\"]\nrequire-signature = {weak}\n");
+                assert!(matches!(read(&[system, &user]), Err(ConfigError::Content { line: 1, .. })), "{system}{user}");
+            }
+            let user = format!("[registry.\"r.example\"]\nrequire-signature = \"{KEY}\"\n");
+            assert_eq!(read(&[system, &user]).unwrap().registry("r.example").require_signature, [KEY]);
+        }
+        assert!(read(&[&all, "require-signature = []\n"]).is_err());
+        // Its own exceptions are the system's to make, in either order.
+        let except = format!("{all}[registry.\"open.example\"]\nrequire-signature = []\n");
+        let config = read(&[&except]).unwrap();
+        assert!(config.registry("open.example").require_signature.is_empty());
+        assert_eq!(config.registry("any.example").require_signature.len(), 2);
+    }
+
+    #[test]
+    fn the_port_of_https_makes_no_other_registry() {
+        let config = read(&[&format!("[registry.\"r.example\"]\nrequire-signature = \"{KEY}\"\n")]).unwrap();
+        for (name, count) in [("r.example", 1), ("r.example:443", 1), ("R.Example:443", 1), ("r.example:4430", 0)] {
+            assert_eq!(config.registry(name).require_signature.len(), count, "{name}");
+        }
     }
 
     #[test]

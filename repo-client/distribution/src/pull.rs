@@ -40,6 +40,8 @@ pub struct PullOptions {
     pub allow_wx: bool,
     /// Keys of which one must have signed the image, if there are any.
     pub require_signature: Vec<PublicKey>,
+    /// Keys of which one must have signed, too, whatever [`require_signature`](Self::require_signature) demands.
+    pub also_signed_by: Vec<PublicKey>,
     /// Layers that are fetched at a time.
     pub jobs: usize,
 }
@@ -68,8 +70,8 @@ impl Repo {
         };
         let client = self.client(&from.registry)?;
         let manifest = client.manifest(&from.repository, &from.target(), &MANIFESTS)?;
-        if !options.require_signature.is_empty() {
-            verify_signature(&client, &from.repository, &manifest.digest, &options.require_signature)?;
+        for keys in [&options.require_signature, &options.also_signed_by].into_iter().filter(|keys| !keys.is_empty()) {
+            verify_signature(&client, &from.repository, &manifest.digest, keys)?;
         }
         // Signature and report concern the manifest that the name leads to. It may be a list, which names the image by
         // digest.
