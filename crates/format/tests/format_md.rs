@@ -27,7 +27,7 @@ fn layouts() -> BTreeMap<&'static str, (usize, Vec<Field>)> {
     record!(SnapHeader: magic version arch page_shift reserved incompatible compatible file_size meta_len checksum
         tables process);
     record!(Process: start_code end_code start_data end_data start_brk brk start_stack resident at_random auxv auxv_len
-        argv0 info at umask cwd exe args pid reserved monotonic boottime created);
+        argv0 info at umask cwd exe args pid kept_args monotonic boottime created);
     record!(Table: offset count);
     record!(BytesRef: offset len);
     record!(File: digest size kind writable reserved path);

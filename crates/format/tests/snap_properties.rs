@@ -223,6 +223,33 @@ fn later_descriptors_are_announced_and_checked() {
     parse(&meta, size, |plan| assert!(plan.is_err()));
 }
 
+/// The header announces arguments that instances keep, and the validation checks them.
+#[test]
+fn kept_arguments_are_announced_and_checked() {
+    let (meta, size) = Sample::default().meta();
+    let sample = parse(&meta, size, |plan| PlanTables::from(&plan.unwrap()));
+    let with = |kept_args, at, argv0: Option<u64>| {
+        let mut tables = sample.clone();
+        let argv0 = argv0.unwrap_or(tables.process.argv0);
+        tables.process = Process { kept_args, at, argv0, ..tables.process };
+        build(&tables, size)
+    };
+    for (kept_args, feature) in [(0, 0), (1, FEATURE_KEPT_ARGS), (KEPT_ARGS_MAX, FEATURE_KEPT_ARGS)] {
+        let (meta, size) = with(kept_args, AT_MAIN, None);
+        parse(&meta, size, |plan| assert_eq!(plan.unwrap().header.incompatible & FEATURE_KEPT_ARGS, feature));
+    }
+    let (announced, size) = with(1, AT_MAIN, None);
+    let mut hidden = announced;
+    let at = HEADER_OFFSET + std::mem::offset_of!(SnapHeader, incompatible);
+    hidden[at] &= !(FEATURE_KEPT_ARGS as u8);
+    fix_checksum(&mut hidden);
+    let refused =
+        [(hidden, size), with(KEPT_ARGS_MAX + 1, AT_MAIN, None), with(1, AT_READY, None), with(1, AT_MAIN, Some(0))];
+    for (meta, size) in refused {
+        parse(&meta, size, |plan| assert!(plan.is_err()));
+    }
+}
+
 /// The header announces settings and steps that came after version 1, and the validation checks them.
 #[test]
 fn later_settings_and_steps_are_announced_and_checked() {

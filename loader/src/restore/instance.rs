@@ -4,7 +4,7 @@ use super::RestoreError;
 use crate::restore::address::Binds;
 use crate::runtime::auxv::{InitialStack, at};
 use crate::runtime::clock::Clock;
-use crate::runtime::memory::{read_u64, write_bytes, write_u32, write_u64};
+use crate::runtime::memory::{bytes, read_u64, write_bytes, write_u32, write_u64};
 use crate::runtime::sys;
 use snapfn_format::PAGE;
 use snapfn_format::snap::{ENV_SET, EnvChange, PATCH_STACK, PATCH_VECTOR, Plan, Process};
@@ -75,15 +75,20 @@ impl Instance<'_> {
                 initial.envp -= shift;
                 initial.auxv -= shift;
             }
-            let argv = initial.argv + 8 * self.first_arg;
-            let argc = initial.argc - self.first_arg;
+            let kept = u64::from(plan.header.process.kept_args);
+            let argc = initial.argc - self.first_arg + kept;
+            // What comes before has no use any more.
+            let argv = match kept <= self.first_arg {
+                true => initial.argv + 8 * (self.first_arg - kept),
+                false => 8 + vector_mapping(argc + 1)?,
+            };
             write_u64(argv - 8, argc);
             let envc = environment_len(plan, initial);
             let kept = plan.patches.iter().find(|patch| patch.kind == PATCH_VECTOR && u64::from(patch.arg) == envc);
             let envp = match kept {
                 Some(vector) => vector.addr,
                 None if plan.env_changes.is_empty() => initial.envp,
-                None => environment_mapping(envc)?,
+                None => vector_mapping(envc)?,
             };
             let (arg_start, arg_end) = (strings.own, strings.env_start);
             let (env_start, env_end) = (strings.env_start, strings.end);
@@ -92,9 +97,9 @@ impl Instance<'_> {
         }
     }
 
-    /// Puts the program's own argv[0] in front of the other arguments, as the kernel would have laid them: programs
+    /// Puts the program's own first arguments in front of the other ones, as the kernel would have laid them: programs
     /// write their title over argv and environ, for which they take one block. Then the environment. Both are late,
-    /// since the words of `snaprun`'s own options lie where argv[0] goes.
+    /// since the words of `snaprun`'s own options lie where those go.
     ///
     /// # Safety
     /// As [`Instance::install`], which has returned `vectors` and `strings`.
@@ -107,11 +112,16 @@ impl Instance<'_> {
         // SAFETY: the caller's promise.
         unsafe {
             if plan.header.process.argv0 != 0 {
-                let own = crate::runtime::memory::c_str(plan.header.process.argv0).to_bytes_with_nul();
+                let own = own_arguments(&plan.header.process);
                 let strings = strings.make_room(own.len() as u64, initial)?;
                 vectors.arg_start = strings.next - own.len() as u64;
                 write_bytes(vectors.arg_start, own);
-                write_u64(vectors.argv, vectors.arg_start);
+                let others = write_own(vectors.argv, vectors.arg_start, &plan.header.process);
+                let slot = |index| initial.argv + 8 * (strings.first_arg + 1 + index);
+                if others != slot(0) {
+                    let count = initial.argc - strings.first_arg - 1;
+                    (0..count).for_each(|index| write_u64(others + 8 * index, read_u64(slot(index))));
+                }
                 (vectors.arg_end, vectors.env_start, vectors.env_end) =
                     (strings.env_start, strings.env_start, strings.end);
             }
@@ -122,6 +132,36 @@ impl Instance<'_> {
             Ok(())
         }
     }
+}
+
+/// The strings of the program's own first arguments: argv[0] and those that it keeps.
+///
+/// # Safety
+/// The image of the plan is mapped.
+pub(super) unsafe fn own_arguments(process: &Process) -> &'static [u8] {
+    // SAFETY: strings of the program's stack.
+    unsafe {
+        let end = (0..=process.kept_args).fold(process.argv0, |addr, _| string_end(addr));
+        bytes(process.argv0, end - process.argv0)
+    }
+}
+
+/// Writes the addresses of the program's own first arguments, whose strings are at `text`, to `argv`: the slot behind
+/// them.
+///
+/// # Safety
+/// The strings are there, and room for their addresses.
+pub(super) unsafe fn write_own(argv: u64, text: u64, process: &Process) -> u64 {
+    let (mut slot, mut text) = (argv, text);
+    for _ in 0..=process.kept_args {
+        // SAFETY: the caller's promise.
+        unsafe {
+            write_u64(slot, text);
+            text = string_end(text);
+        }
+        slot += 8;
+    }
+    slot
 }
 
 /// The strings of the initial stack, one behind the other.
@@ -272,12 +312,12 @@ unsafe fn align_vectors(plan: &Plan<'_>, initial: &InitialStack, first_arg: u64)
     }
 }
 
-/// Memory for a vector of `count` variables.
-fn environment_mapping<'a>(count: u64) -> Result<u64, RestoreError<'a>> {
+/// Memory for a vector of `count` strings.
+fn vector_mapping<'a>(count: u64) -> Result<u64, RestoreError<'a>> {
     let len = (8 * (count + 1)).next_multiple_of(PAGE);
     // SAFETY: a new mapping.
     unsafe { sys::mmap(0, len, sys::PROT_READ_WRITE, sys::MAP_PRIVATE | sys::MAP_ANONYMOUS, -1, 0) }
-        .map_err(|errno| RestoreError::System("mmap of the environment vector", errno))
+        .map_err(|errno| RestoreError::System("mmap of a vector", errno))
 }
 
 /// Writes the vector of `variables` (addresses of C strings) with the program's own changes; returns its end.

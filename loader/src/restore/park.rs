@@ -18,7 +18,7 @@
 //! The environment vector always lies there, also where the program's own would have room for it ([`PATCH_VECTOR`]):
 //! the number of variables is not known before.
 
-use super::instance::{Vectors, bare_stack, copy_auxv, has_bare_stack, write_environment};
+use super::instance::{Vectors, bare_stack, copy_auxv, has_bare_stack, own_arguments, write_environment, write_own};
 use super::{Instance, RestoreError, Sources, patch};
 use super::{
     descriptors, enter, fds, fill_slots, infos, make_threads, map_image, maps, patch_image, process, publish, signals,
@@ -37,7 +37,7 @@ use snapfn_format::snap::*;
 
 /// Offset of the environment vector: the space before it has room for all arguments.
 const ENVP: u64 = 1 << 20;
-/// Longest argv[0] of the program that is put in front of the other arguments, its zero included.
+/// Most bytes of the program's own first arguments that are put in front of the other ones, their zeros included.
 const ARGV0: u64 = 1024;
 /// Offset of the strings.
 const STRINGS: u64 = (2 << 20) + ARGV0;
@@ -46,7 +46,9 @@ const AREA: u64 = STRINGS + STRINGS_MAX as u64;
 /// Strings that fit here need no page fault after the release.
 const STRINGS_FIRST: u64 = 2 * PAGE;
 
-const _: () = assert!(8 * (COUNT_MAX as u64 + 3) < ENVP && 8 * (2 * COUNT_MAX as u64 + 1) <= STRINGS - ENVP + 8);
+const _: () = assert!(
+    8 * (COUNT_MAX as u64 + KEPT_ARGS_MAX as u64 + 3) < ENVP && 8 * (2 * COUNT_MAX as u64 + 1) <= STRINGS - ENVP + 8
+);
 
 /// The pages that a prepared instance populates before it waits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -352,27 +354,33 @@ impl Request {
     /// The image is mapped; `initial` is this process's initial stack.
     unsafe fn install(&self, plan: &Plan<'_>, initial: &InitialStack, area: &Area) -> (Vectors, InitialStack) {
         let Vectors { argv, mut envp, mut arg_start, .. } = area.vectors();
-        let (argc, envc) = (u64::from(self.header.argc), u64::from(self.header.envc));
+        let envc = u64::from(self.header.envc);
+        let kept = if self.header.argc > 0 { u64::from(plan.header.process.kept_args) } else { 0 };
+        let argc = u64::from(self.header.argc) + kept;
         // SAFETY: the strings have been counted; both vectors have room for the most that a request may have.
         unsafe {
             write_u64(argv - 8, argc);
             let mut text = arg_start;
-            for slot in (0..argc).map(|i| argv + 8 * i) {
+            // The first one is the name of the snapshot, which the program's own arguments replace.
+            let others = argv + 8 * (kept + 1);
+            let slots = Some(argv).into_iter().chain((0..).map(|i| others + 8 * i));
+            for slot in slots.take(self.header.argc as usize) {
                 write_u64(slot, text);
                 text += c_str(text).count_bytes() as u64 + 1;
             }
             write_u64(argv + 8 * argc, 0);
             let env_start = text;
             if plan.header.process.argv0 != 0 && argc > 0 {
-                let own = c_str(plan.header.process.argv0).to_bytes_with_nul();
-                let second = if argc > 1 { read_u64(argv + 8) } else { env_start };
+                let process = &plan.header.process;
+                let own = own_arguments(process);
+                let second = if self.header.argc > 1 { read_u64(others) } else { env_start };
+                let mut text = process.argv0;
                 if own.len() as u64 <= second - arg_start + ARGV0 {
                     arg_start = second - own.len() as u64;
                     write_bytes(arg_start, own);
-                    write_u64(argv, arg_start);
-                } else {
-                    write_u64(argv, plan.header.process.argv0);
+                    text = arg_start;
                 }
+                write_own(argv, text, process);
             }
             let bare = has_bare_stack(plan);
             if bare {

@@ -26,9 +26,9 @@ pub fn applies(error: &RestoreError<'_>, plan: &Plan<'_>) -> bool {
 
 /// Executes the program of `plan`; returns only if that fails.
 ///
-/// Its first argument is the `argv[0]` of the snapshot. Then come the arguments that the snapshot was made with, unless
-/// it was made at `main`, where an instance has its own in their place. Last come the arguments of this start, from
-/// `first_arg` + 1 on.
+/// Its first argument is the `argv[0]` of the snapshot. Then come the arguments that the snapshot was made with. If it
+/// was made at `main`, these are only those that an instance keeps, since it has its own in the others' place. Last
+/// come the arguments of this start, from `first_arg` + 1 on.
 ///
 /// # Safety
 /// `initial` is this process's initial stack.
@@ -57,7 +57,7 @@ pub unsafe fn start(plan: &Plan<'_>, initial: &InitialStack, first_arg: u64) -> 
         let recorded = made_with.split_inclusive(|b| *b == 0).filter(|arg| arg.last() == Some(&0));
         match made_with.first() {
             Some(_) => {
-                let keep = if process.at == AT_MAIN { 1 } else { usize::MAX };
+                let keep = if process.at == AT_MAIN { 1 + process.kept_args as usize } else { usize::MAX };
                 recorded.take(keep).for_each(|arg| put(arg.as_ptr() as u64));
             }
             None => put(path),

@@ -57,15 +57,21 @@ pub const FEATURE_VECTORS: u64 = 4;
 /// [`SnapHeader::incompatible`]: there is a descriptor of kind [`FD_OF_THREAD`], a netlink socket or a step of
 /// kind [`STEP_CONNECT`].
 pub const FEATURE_DESCRIPTORS: u64 = 8;
-
 /// [`SnapHeader::compatible`]: the program looks itself up by /proc/self/exe.
 pub const FEATURE_OWN_EXE: u64 = 1;
 
 /// [`SnapHeader::incompatible`]: there are patches from [`PATCH_CLOCK`] on.
 pub const FEATURE_CLOCKS: u64 = 16;
 
+/// [`SnapHeader::incompatible`]: instances keep more arguments than argv[0] ([`Process::kept_args`]).
+pub const FEATURE_KEPT_ARGS: u64 = 32;
+
 /// All [`SnapHeader::incompatible`] features that this crate knows.
-pub(crate) const FEATURES: u64 = FEATURE_WX | FEATURE_HIDDEN | FEATURE_VECTORS | FEATURE_DESCRIPTORS | FEATURE_CLOCKS;
+pub(crate) const FEATURES: u64 =
+    FEATURE_WX | FEATURE_HIDDEN | FEATURE_VECTORS | FEATURE_DESCRIPTORS | FEATURE_CLOCKS | FEATURE_KEPT_ARGS;
+
+/// Most arguments behind argv[0] that instances keep.
+pub const KEPT_ARGS_MAX: u32 = 64;
 
 /// No meta part is longer than this, in bytes.
 pub const META_MAX: u64 = 64 << 20;

@@ -336,8 +336,9 @@ record! {
         args: BytesRef,
         /// PID at the snapshot.
         pid: u32,
-        /// Zero.
-        reserved: u32,
+        /// How many arguments behind argv[0] instances keep in front of their own: the script of an interpreter, what a
+        /// wrapper gives the program that it becomes. They lie behind `argv0`, one behind the other.
+        kept_args: u32,
         /// CLOCK_MONOTONIC at the snapshot, nanoseconds.
         monotonic: u64,
         /// CLOCK_BOOTTIME at the snapshot, nanoseconds.

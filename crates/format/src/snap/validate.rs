@@ -5,7 +5,7 @@ use super::maps::{Maps, within};
 use super::records::*;
 use super::resident;
 use super::space::*;
-use super::{FEATURE_DESCRIPTORS, FEATURE_HIDDEN, Fd, Plan};
+use super::{FEATURE_DESCRIPTORS, FEATURE_HIDDEN, FEATURE_KEPT_ARGS, Fd, KEPT_ARGS_MAX, Plan};
 use crate::arch::{TIMEOUT_ARGUMENTS, xstate};
 use crate::layout::{LOADER_END, LOADER_START, USER_END, USER_START};
 use crate::{FormatError, PAGE};
@@ -373,6 +373,9 @@ impl<'a> Plan<'a> {
         let hidden = self.settings.iter().any(Setting::is_hidden) || self.fd_steps.iter().any(FdStep::is_hidden);
         let later = self.fds.iter().any(Fd::is_later) || self.fd_steps.iter().any(FdStep::is_later);
         let is_announced = |feature| self.header.incompatible & feature != 0;
+        if (self.header.process.kept_args != 0) != is_announced(FEATURE_KEPT_ARGS) {
+            return Err(FormatError::Invalid("kept arguments"));
+        }
         match hidden == is_announced(FEATURE_HIDDEN) && later == is_announced(FEATURE_DESCRIPTORS) {
             true => Ok(()),
             false => Err(FormatError::Invalid("settings, descriptors and steps of later kinds")),
@@ -382,7 +385,7 @@ impl<'a> Plan<'a> {
     fn validate_process(&self, maps: &Maps<'_, '_>) -> Result<(), FormatError> {
         let p = &self.header.process;
         let ordered = p.start_code <= p.end_code && p.start_data <= p.end_data && p.start_brk <= p.brk;
-        if !ordered || p.brk >= USER_END || p.reserved != 0 || p.at > AT_ATTACH {
+        if !ordered || p.brk >= USER_END || p.kept_args > KEPT_ARGS_MAX || p.at > AT_ATTACH {
             return Err(FormatError::Invalid("process record"));
         }
         let inside = [p.exe, p.args, p.cwd].into_iter().all(|reference| self.bytes_ok(reference));
@@ -407,6 +410,11 @@ impl<'a> Plan<'a> {
         }
         if p.argv0 != 0 && maps.holds(p.argv0, 1).is_none() {
             return Err(FormatError::Invalid("argv[0] address"));
+        }
+        // Whoever reads the vectors from its first stack pointer finds them where the kernel has put them.
+        let is_bare = self.patches.iter().any(|patch| patch.kind == PATCH_STACK);
+        if p.kept_args != 0 && (p.argv0 == 0 || p.at != AT_MAIN || is_bare) {
+            return Err(FormatError::Invalid("kept arguments"));
         }
         Ok(())
     }

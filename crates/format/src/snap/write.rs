@@ -6,8 +6,8 @@ use super::plan::{HEADER_END, meta_checksum, note_header};
 use super::records::*;
 use super::space::*;
 use super::{
-    FEATURE_CLOCKS, FEATURE_DESCRIPTORS, FEATURE_HIDDEN, FEATURE_VECTORS, FEATURE_WX, HEADER_OFFSET, MAGIC, NOTE_NAME,
-    Plan, SnapHeader, VERSION,
+    FEATURE_CLOCKS, FEATURE_DESCRIPTORS, FEATURE_HIDDEN, FEATURE_KEPT_ARGS, FEATURE_VECTORS, FEATURE_WX, HEADER_OFFSET,
+    MAGIC, NOTE_NAME, Plan, SnapHeader, VERSION,
 };
 use crate::arch::MACHINE;
 use alloc::vec::Vec;
@@ -139,6 +139,7 @@ impl MetaBuilder {
         builder.header.incompatible |= if vectors { FEATURE_VECTORS } else { 0 };
         let later = tables.fds.iter().any(Fd::is_later) || tables.fd_steps.iter().any(FdStep::is_later);
         builder.header.incompatible |= if later { FEATURE_DESCRIPTORS } else { 0 };
+        builder.header.incompatible |= if tables.process.kept_args != 0 { FEATURE_KEPT_ARGS } else { 0 };
         builder.header.compatible = tables.compatible;
         let clocks = tables.patches.iter().any(|patch| patch.kind >= PATCH_CLOCK);
         builder.header.incompatible |= if clocks { FEATURE_CLOCKS } else { 0 };

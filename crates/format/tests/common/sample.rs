@@ -197,7 +197,7 @@ impl Sample {
             exe: t.add_path(self.paths[0].as_bytes()),
             args: t.add_bytes(b"fn\0--port\x0080\0"),
             pid: 100,
-            reserved: 0,
+            kept_args: 0,
             monotonic: 5_000_000_000,
             boottime: 6_000_000_000,
             created: 1_700_000_000,
