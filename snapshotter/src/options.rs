@@ -6,6 +6,7 @@ use std::ffi::OsString;
 use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
+use std::time::Duration;
 
 /// Where to take the snapshot.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -14,28 +15,81 @@ pub(crate) enum Point {
     Main,
     /// At `snap_ready()`.
     Ready,
-    /// At the entry of a system call, with that first argument if one is given.
-    Syscall(String, Option<u64>),
+    /// At the entry of a system call, with that first argument if one is given, the `nth` time.
+    Syscall { name: String, first: Option<u64>, nth: u32 },
     /// Before the first instruction of a function.
     Symbol(String),
+    /// At the first call that makes a process.
+    Fork,
+    /// At the first call that waits for a connection.
+    Listening,
+    /// Where every task has waited for so long.
+    Idle(Duration),
+    /// Where this text has been written to standard output or standard error.
+    Output(String),
 }
+
+/// How long every task has to wait for `--at idle`.
+const IDLE: Duration = Duration::from_millis(500);
 
 impl FromStr for Point {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        match text.split_once(':') {
-            None if text == "main" => Ok(Point::Main),
-            None if text == "ready" => Ok(Point::Ready),
-            Some(("symbol", name)) if !name.is_empty() => Ok(Point::Symbol(name.to_owned())),
-            Some(("syscall", rest)) if !rest.is_empty() => match rest.split_once(':') {
-                None => Ok(Point::Syscall(rest.to_owned(), None)),
-                Some((name, fd)) => {
-                    let fd = fd.parse().map_err(|_| format!("'{fd}' is not a descriptor number"))?;
-                    Ok(Point::Syscall(name.to_owned(), Some(fd)))
-                }
+        let (kind, rest) = match text.split_once(':') {
+            Some((kind, rest)) => (kind, Some(rest)),
+            None => (text, None),
+        };
+        match (kind, rest) {
+            ("main", None) => Ok(Point::Main),
+            ("ready", None) => Ok(Point::Ready),
+            ("fork", None) => Ok(Point::Fork),
+            ("listening", None) => Ok(Point::Listening),
+            ("idle", None) => Ok(Point::Idle(IDLE)),
+            ("idle", Some(time)) => match time.parse() {
+                Ok(ms @ 1..) => Ok(Point::Idle(Duration::from_millis(ms))),
+                _ => Err(format!("'{time}' is not a number of milliseconds")),
             },
-            _ => Err("use main, ready, syscall:NAME[:FD] or symbol:NAME".to_owned()),
+            ("output", Some(text)) if !text.is_empty() => Ok(Point::Output(text.to_owned())),
+            ("symbol", Some(name)) if !name.is_empty() => Ok(Point::Symbol(name.to_owned())),
+            ("syscall", Some(call)) if !call.is_empty() => system_call(call),
+            _ => Err("use auto, main, ready, syscall:NAME[:FD][#N], symbol:NAME, fork, listening, idle[:MS] or \
+                      output:TEXT"
+                .to_owned()),
+        }
+    }
+}
+
+/// `NAME[:FD][#N]`
+fn system_call(text: &str) -> Result<Point, String> {
+    let (call, nth) = match text.split_once('#') {
+        None => (text, 1),
+        Some((call, nth)) => match nth.parse() {
+            Ok(nth @ 1..) => (call, nth),
+            _ => return Err(format!("'{nth}' does not say which of the calls, 1 is the first")),
+        },
+    };
+    let (name, first) = match call.split_once(':') {
+        None => (call, None),
+        Some((name, fd)) => (name, Some(fd.parse().map_err(|_| format!("'{fd}' is not a descriptor number"))?)),
+    };
+    Ok(Point::Syscall { name: name.to_owned(), first, nth })
+}
+
+/// A point by name, or the one that suits the program.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum At {
+    Auto,
+    Point(Point),
+}
+
+impl FromStr for At {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            "auto" => Ok(At::Auto),
+            point => point.parse().map(At::Point),
         }
     }
 }
@@ -45,9 +99,16 @@ impl fmt::Display for Point {
         match self {
             Point::Main => f.write_str("main"),
             Point::Ready => f.write_str("ready"),
-            Point::Syscall(name, None) => write!(f, "syscall:{name}"),
-            Point::Syscall(name, Some(fd)) => write!(f, "syscall:{name}:{fd}"),
+            Point::Syscall { name, first, nth } => {
+                write!(f, "syscall:{name}")?;
+                first.map_or(Ok(()), |fd| write!(f, ":{fd}"))?;
+                if *nth == 1 { Ok(()) } else { write!(f, "#{nth}") }
+            }
             Point::Symbol(name) => write!(f, "symbol:{name}"),
+            Point::Fork => f.write_str("fork"),
+            Point::Listening => f.write_str("listening"),
+            Point::Idle(time) => write!(f, "idle:{}", time.as_millis()),
+            Point::Output(text) => write!(f, "output:{text}"),
         }
     }
 }
@@ -55,10 +116,12 @@ impl fmt::Display for Point {
 /// How a program is run up to its snapshot point.
 #[derive(Debug, Args)]
 pub(crate) struct RunArgs {
-    /// Snapshot point: main, ready, syscall:NAME[:FD] or symbol:NAME
-    /// [default: ready if the program marks one, else main]
-    #[arg(long, value_name = "POINT")]
-    pub(crate) at: Option<Point>,
+    /// Snapshot point: auto, main, ready, syscall:NAME[:FD][#N] (the N-th such call), symbol:NAME, fork (the first call
+    /// that makes a process), listening (the first call that waits for a connection), idle[:MS] (all threads have
+    /// waited for so long) or output:TEXT (this text was written). auto is the point that the program marks, else main;
+    /// an interpreter that runs a script has to mark one
+    #[arg(long, value_name = "POINT", default_value = "auto")]
+    pub(crate) at: At,
     /// Give up after this many seconds
     #[arg(long, value_name = "SECONDS", default_value_t = 60.0)]
     pub(crate) timeout: f64,
@@ -108,7 +171,7 @@ pub(crate) enum Resolve {
 impl RunArgs {
     /// Whether an option for running a program is given.
     pub(crate) fn is_given(&self) -> bool {
-        self.at.is_some() || !self.env.is_empty() || self.cwd.is_some() || self.stdin.is_some()
+        self.at != At::Auto || !self.env.is_empty() || self.cwd.is_some() || self.stdin.is_some()
     }
 }
 
@@ -133,15 +196,27 @@ mod tests {
 
     #[test]
     fn points() {
+        let call = |name: &str, first, nth| Ok(Point::Syscall { name: name.into(), first, nth });
         assert_eq!("main".parse(), Ok(Point::Main));
-        assert_eq!("syscall:read:0".parse(), Ok(Point::Syscall("read".into(), Some(0))));
-        assert_eq!("syscall:accept4".parse(), Ok(Point::Syscall("accept4".into(), None)));
+        assert_eq!("syscall:read:0".parse(), call("read", Some(0), 1));
+        assert_eq!("syscall:accept4".parse(), call("accept4", None, 1));
+        assert_eq!("syscall:read:0#3".parse(), call("read", Some(0), 3));
+        assert_eq!("syscall:futex#12".parse(), call("futex", None, 12));
         assert_eq!("symbol:serve".parse(), Ok(Point::Symbol("serve".into())));
-        for point in ["main", "ready", "syscall:read", "syscall:read:0", "symbol:serve"] {
+        let points = ["main", "ready", "syscall:read", "syscall:read:0", "syscall:read:0#3", "symbol:serve", "fork"];
+        for point in points.into_iter().chain(["listening", "idle:20", "output:ready: go"]) {
             assert_eq!(point.parse::<Point>().unwrap().to_string(), point);
         }
-        for bad in ["", "start", "syscall:", "symbol:", "syscall:read:x", "ready:1"] {
-            assert!(bad.parse::<Point>().is_err(), "{bad}");
+        assert_eq!("fork".parse(), Ok(Point::Fork));
+        assert_eq!("listening".parse(), Ok(Point::Listening));
+        assert_eq!("idle".parse(), Ok(Point::Idle(Duration::from_millis(500))));
+        assert_eq!("idle:20".parse(), Ok(Point::Idle(Duration::from_millis(20))));
+        assert_eq!("output:ready: go".parse(), Ok(Point::Output("ready: go".into())));
+        assert_eq!("auto".parse(), Ok(At::Auto));
+        assert_eq!("main".parse(), Ok(At::Point(Point::Main)));
+        let bad = ["", "start", "syscall:", "symbol:", "syscall:read:x", "ready:1", "syscall:read#0", "syscall:read#x"];
+        for bad in bad.into_iter().chain(["idle:", "idle:0", "idle:x", "output:", "fork:1", "listening:80"]) {
+            assert!(bad.parse::<At>().is_err(), "{bad}");
         }
     }
 }

@@ -7,6 +7,7 @@ mod host;
 mod instances;
 mod messages;
 mod pages;
+mod points;
 mod python;
 mod tuning;
 mod variants;

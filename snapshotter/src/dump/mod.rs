@@ -116,6 +116,8 @@ pub(crate) struct DumpOptions {
     /// Working directory and umask that the program started with.
     pub(crate) initial_cwd: PathBuf,
     pub(crate) initial_umask: u32,
+    /// How many arguments behind argv[0] instances keep.
+    pub(crate) kept_args: u32,
     /// What code was selected for.
     pub(crate) cpu: Cpu,
     /// The environment that it started with, as `NAME=value`.

@@ -87,6 +87,7 @@ pub(super) fn gather(
             at: reached.at,
             umask: if umask == options.initial_umask { u32::MAX } else { umask },
             pid: tracer.pid as u32,
+            kept_args: options.kept_args,
             monotonic: clock_ns(libc::CLOCK_MONOTONIC),
             boottime: clock_ns(libc::CLOCK_BOOTTIME),
             created: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs()),

@@ -94,6 +94,9 @@ pub(super) fn is_kernels(name: &str) -> bool {
 pub(crate) fn boot(pid: Tid, vdso_page: &[u8], source: &mut dyn ElfSource) -> Result<Booted, TraceError> {
     let system = TraceError::system;
     let exe = std::fs::read_link(format!("/proc/{pid}/exe")).map_err(system("/proc/PID/exe"))?;
+    if has_other_rights(&exe) {
+        return Err(TraceError::OtherRights(exe));
+    }
     let files = source.files(&exe)?;
     let interp = files.interp.as_deref().map(|path| source.files(path)).transpose()?;
     let memory = Memory::open(pid).map_err(system("/proc/PID/mem"))?;
@@ -170,8 +173,26 @@ pub(super) fn restore_limits(pid: Tid) {
     }
 }
 
+/// RLIMIT_STACK of `pid`, soft and hard.
 #[allow(unsafe_code)] // prlimit
-fn set_stack_limit(pid: Tid, soft: u64, hard: u64) {
+pub(super) fn stack_limit(pid: Tid) -> (u64, u64) {
+    let mut limit = libc::rlimit { rlim_cur: libc::RLIM_INFINITY, rlim_max: libc::RLIM_INFINITY };
+    // SAFETY: a live local; no new value is given.
+    unsafe { libc::prlimit(pid, libc::RLIMIT_STACK, std::ptr::null(), &raw mut limit) };
+    (limit.rlim_cur, limit.rlim_max)
+}
+
+/// Whether a file gives its user rights that a traced process does not get: the program would run without them.
+fn has_other_rights(exe: &Path) -> bool {
+    use std::os::unix::fs::MetadataExt;
+    let Ok(metadata) = exe.metadata() else { return false };
+    let has = |bit: u32| metadata.mode() & bit != 0;
+    has(libc::S_ISUID) && metadata.uid() != nix::unistd::geteuid().as_raw()
+        || has(libc::S_ISGID) && metadata.gid() != nix::unistd::getegid().as_raw()
+}
+
+#[allow(unsafe_code)] // prlimit
+pub(super) fn set_stack_limit(pid: Tid, soft: u64, hard: u64) {
     let limit = libc::rlimit { rlim_cur: soft, rlim_max: hard };
     // SAFETY: the local is live; no old value is requested.
     unsafe { libc::prlimit(pid, libc::RLIMIT_STACK, &raw const limit, std::ptr::null_mut()) };

@@ -21,9 +21,14 @@ pub(crate) enum TraceError {
     Overdue { seconds: f64 },
     #[error("thread {tid} is in a system call that cannot be interrupted (--timeout)")]
     Stuck { tid: i32 },
-    #[error("the program executed {} before its snapshot point, as wrappers and shims do: name the program that runs in \
-            the end and its arguments (of a pyenv shim, the path that `pyenv which NAME` prints)", .0.display())]
-    Replaced(PathBuf),
+    #[error("the program executed another one while it was being stopped at its snapshot point: try again")]
+    Replaced,
+    #[error("the program executed {}, which cannot be followed there: {why}. Name that program and its arguments, or \
+            the point with --at", path.display())]
+    NotFollowed { path: PathBuf, why: &'static str },
+    #[error("{} is set-user-ID or set-group-ID, and a traced program does not get those rights: run the snapshotter as \
+            that user", .0.display())]
+    OtherRights(PathBuf),
     #[error("snapboot, the deserializer: {what}{}", errno_text(*.errno))]
     Boot { what: String, errno: i32 },
     #[error("snapboot is not installed: looked for {}", .0.display())]

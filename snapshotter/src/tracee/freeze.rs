@@ -108,7 +108,7 @@ impl Tracer {
             tid: reached.tid,
             at_entry: reached.at_entry,
             instance: reached.instance,
-            timeout: None,
+            timeout: reached.timeout,
             survivor: reached.survivor,
         }];
         self.stop_others(&mut frozen)?;
@@ -195,7 +195,7 @@ impl Tracer {
         Ok(())
     }
 
-    fn wait_stopped(&mut self, tid: Tid) -> Result<Option<Frozen>, TraceError> {
+    pub(super) fn wait_stopped(&mut self, tid: Tid) -> Result<Option<Frozen>, TraceError> {
         let system = TraceError::system;
         loop {
             let at_entry = match self.next_stop(tid)? {
@@ -225,10 +225,7 @@ impl Tracer {
                     }
                     continue;
                 }
-                Stop::Exec => {
-                    let exe = std::fs::read_link(format!("/proc/{}/exe", self.pid)).unwrap_or_default();
-                    return Err(TraceError::Replaced(exe));
-                }
+                Stop::Exec => return Err(TraceError::Replaced),
                 // The signal is delivered first: the handler's frame is then part of the snapshot.
                 Stop::Signal(signal) => {
                     ptrace::resume_to_syscall(tid, signal).map_err(system("ptrace(PTRACE_SYSCALL)"))?;

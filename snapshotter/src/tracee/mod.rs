@@ -7,6 +7,8 @@
 //!  clocks    no thread of the program enters the host's vDSO
 //!  adopt instead: an instance made by snaprun, which will be snapshotted again
 //!  run       until the snapshot point; errors name the program's end and its last output
+//!  point     what the point is, and recognising it; idle: the point where every task waits
+//!  replace   a program that executes another one: the snapshot is of what it becomes
 //!  protocol  what it tells us on its way there: structures to fill, hooks, secrets; unmapping: what is gone of them
 //!  ledger    what it has called, and which effects nothing can restore
 //!  strings   where a title may be written; nameless: `environ` of a program without symbols
@@ -28,14 +30,17 @@ mod deadline;
 pub(crate) mod descriptor;
 mod error;
 pub(crate) mod freeze;
+mod idle;
 pub(crate) mod ledger;
 pub(crate) mod memory;
 pub(crate) mod nameless;
 mod output;
+mod point;
 pub(crate) mod protocol;
 pub(crate) mod ptrace;
 pub(crate) mod questions;
 pub(crate) mod remote;
+mod replace;
 mod run;
 pub(crate) mod second;
 pub(crate) mod shared;
@@ -52,6 +57,7 @@ pub(crate) use deadline::Deadline;
 pub(crate) use error::TraceError;
 pub(crate) use freeze::Frozen;
 pub(crate) use output::Output;
-pub(crate) use run::{Reached, StopAt, Task, Tracer};
+pub(crate) use point::StopAt;
+pub(crate) use run::{Progress, Reached, Task, Tracer};
 pub(crate) use spawn::{SpawnOptions, spawn};
 pub(crate) use timeout::clock_ns;

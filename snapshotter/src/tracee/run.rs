@@ -5,21 +5,22 @@ use super::breakpoint::Breakpoint;
 use super::ledger::Ledger;
 use super::memory::Memory;
 use super::nameless::Nameless;
+use super::point::{StopAt, Watch};
 use super::protocol::{OP_READY, PROTOCOL, Registered};
 use super::ptrace::{
     self, AUDIT_ARCH_X86_64, Event, OPTION_EXITKILL, OPTIONS, Regs, Stop, SyscallEntry, SyscallStop, Tid,
 };
 use super::questions::Questions;
+use super::replace::Exec;
 use super::second::Second;
 use super::shared::{self, Kind};
 use super::spawn::Spawned;
 use super::strings::Strings;
-use super::timeout::Entered;
+use super::timeout::{Entered, Remaining};
 use super::unmapping::Unmapping;
 use super::{Deadline, TraceError, maps, symbols};
-use crate::options::Point;
 use snapfn_format::arch::{self, SYSCALL};
-use snapfn_format::snap::{AT_MAIN, AT_READY, AT_SYMBOL, AT_SYSCALL, reg};
+use snapfn_format::snap::{AT_MAIN, reg};
 use std::collections::{BTreeMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -39,42 +40,6 @@ const SYS_PRCTL: u64 = libc::SYS_prctl as u64;
 /// Instructions between `_start` and the call that receives `main`; musl's static-pie relocates itself meanwhile.
 const MAIN_STEPS: usize = 100_000;
 
-/// Where the program is to be stopped.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum StopAt {
-    /// Before the first instruction of the executable.
-    Entry,
-    /// Before the first instruction of `main`.
-    Main,
-    /// At `snap_ready()`.
-    Ready,
-    /// At the entry of a system call, with that first argument if one is given.
-    Syscall { number: u64, first: Option<u64> },
-    /// Before the first instruction of a function.
-    Symbol(String),
-}
-
-impl StopAt {
-    /// The point that the user has chosen.
-    pub(crate) fn point(point: &Point) -> Result<Self, TraceError> {
-        Ok(match point {
-            Point::Main => StopAt::Main,
-            Point::Ready => StopAt::Ready,
-            Point::Symbol(name) => StopAt::Symbol(name.clone()),
-            Point::Syscall(name, first) => {
-                let number = super::syscalls::number(name).ok_or_else(|| TraceError::NoSyscall(name.clone()))?;
-                StopAt::Syscall { number, first: *first }
-            }
-        })
-    }
-
-    /// Whether the entry of this system call is the snapshot point.
-    fn is_syscall(&self, entered: u64, args: &[u64; 6]) -> bool {
-        matches!(self, StopAt::Syscall { number, first }
-            if *number == entered && first.is_none_or(|fd| args[0] as u32 == fd as u32))
-    }
-}
-
 /// The state of the program at its point.
 #[derive(Clone, Debug)]
 pub(crate) struct Reached {
@@ -89,6 +54,27 @@ pub(crate) struct Reached {
     pub(crate) survivor: Regs,
     /// The point is `e_entry` of a program without a C library: its stack pointer names the vectors.
     pub(crate) bare_entry: bool,
+    /// What is left of the timeout of a call that an instance restarts.
+    pub(super) timeout: Option<Remaining>,
+}
+
+impl Reached {
+    /// A task that is in no system call. Which point that is follows.
+    pub(super) fn outside(tid: Tid, regs: Regs) -> Self {
+        let at = AT_MAIN;
+        Reached { tid, at, at_entry: false, instance: regs, survivor: regs, bare_entry: false, timeout: None }
+    }
+}
+
+/// How far a run has come.
+#[derive(Debug)]
+pub(crate) enum Progress {
+    /// To the snapshot point.
+    Reached(Box<Reached>),
+    /// There is no `main` to be found in this program: it must be started again to stop at its first instruction.
+    NoMain,
+    /// The program has executed another one, which is before its first instruction.
+    Replaced,
 }
 
 /// A task of the program.
@@ -102,6 +88,8 @@ pub(crate) struct Task {
     pub(crate) entered: Option<Entered>,
     /// The task has made a child by vfork, and may still wait for it.
     pub(super) in_vfork: bool,
+    /// It executes another program.
+    pub(super) exec: Option<Exec>,
 }
 
 impl Task {
@@ -150,6 +138,8 @@ pub(crate) struct Tracer {
     /// Tasks that wait for a child made by vfork, which no stop ends.
     pub(crate) in_vfork: Vec<Tid>,
     breakpoint: Option<Breakpoint>,
+    /// What has been seen of the point.
+    watch: Watch,
     /// Symbol not found yet, and the files already searched.
     wanted: Option<(String, HashSet<PathBuf>)>,
 }
@@ -183,8 +173,26 @@ impl Tracer {
             deadline,
             in_vfork: Vec::new(),
             breakpoint: None,
+            watch: Watch::default(),
             wanted: None,
         })
+    }
+
+    /// The program has executed another one, `booted`. What it did to its descriptors and its process is still there.
+    pub(super) fn begin_anew(&mut self, booted: Booted) -> Result<(), TraceError> {
+        self.memory = Memory::open(self.pid).map_err(TraceError::system("/proc/PID/mem"))?;
+        self.strings = Strings::read(self.pid, &self.memory);
+        self.nameless_environ = Nameless::of(&self.spawned, &booted);
+        self.booted = booted;
+        self.registered = Registered::default();
+        self.futexes.clear();
+        self.clocks.clear();
+        self.zero_questions = Questions::default();
+        self.edits.clear();
+        self.second = None;
+        self.breakpoint = None;
+        self.wanted = None;
+        Ok(())
     }
 
     /// Kills the program and reaps every task.
@@ -219,7 +227,7 @@ impl Tracer {
         false
     }
 
-    fn died(&mut self, stop: Stop) -> TraceError {
+    pub(super) fn died(&mut self, stop: Stop) -> TraceError {
         self.tasks.clear();
         let output = self.spawned.output.tail();
         match stop {
@@ -229,9 +237,8 @@ impl Tracer {
         }
     }
 
-    /// Runs to `stop`. `Ok(None)` means that `main` was not found in this program, which must be started again to stop
-    /// at its first instruction.
-    pub(crate) fn run_to(&mut self, stop: &StopAt) -> Result<Option<Reached>, TraceError> {
+    /// Runs to `stop`.
+    pub(crate) fn run_to(&mut self, stop: &StopAt) -> Result<Progress, TraceError> {
         let watchdog = Watchdog::start(self.pid, self.deadline.left());
         let result = self.run_inner(stop);
         let expired = watchdog.stop();
@@ -248,10 +255,10 @@ impl Tracer {
         let watchdog = Watchdog::start(self.pid, Duration::try_from_secs_f64(timeout).unwrap_or(Duration::MAX));
         let result = self.insert(address).and_then(|()| self.event_loop(&StopAt::Entry));
         watchdog.stop();
-        result
+        result?.ok_or(TraceError::Replaced)
     }
 
-    fn run_inner(&mut self, stop: &StopAt) -> Result<Option<Reached>, TraceError> {
+    fn run_inner(&mut self, stop: &StopAt) -> Result<Progress, TraceError> {
         match stop {
             StopAt::Entry => self.insert(self.booted.request.exe_entry)?,
             StopAt::Main => {
@@ -259,10 +266,12 @@ impl Tracer {
                 let main = match header.main.get() {
                     0 => {
                         self.insert(self.booted.request.exe_entry)?;
-                        self.event_loop(&StopAt::Entry)?;
+                        if self.event_loop(&StopAt::Entry)?.is_none() {
+                            return Ok(Progress::Replaced);
+                        }
                         match self.step_to_main()? {
                             MainSearch::Found(address) => address,
-                            MainSearch::None => return Ok(None),
+                            MainSearch::None => return Ok(Progress::NoMain),
                         }
                     }
                     main => main.wrapping_add(self.booted.request.bias),
@@ -273,17 +282,12 @@ impl Tracer {
                 self.wanted = Some((name.clone(), HashSet::new()));
                 self.look_for_symbol()?;
             }
-            StopAt::Ready | StopAt::Syscall { .. } => {}
+            _ => {}
         }
-        let mut reached = self.event_loop(stop)?;
+        let Some(mut reached) = self.event_loop(stop)? else { return Ok(Progress::Replaced) };
         reached.bare_entry = *stop == StopAt::Entry;
-        reached.at = match stop {
-            StopAt::Entry | StopAt::Main => AT_MAIN,
-            StopAt::Symbol(_) => AT_SYMBOL,
-            StopAt::Ready => AT_READY,
-            StopAt::Syscall { .. } => AT_SYSCALL,
-        };
-        Ok(Some(reached))
+        reached.at = stop.at();
+        Ok(Progress::Reached(Box::new(reached)))
     }
 
     fn insert(&mut self, addr: u64) -> Result<(), TraceError> {
@@ -336,8 +340,9 @@ impl Tracer {
         regs[reg::RSI] & 0xffff_ffff == argc && regs[reg::RDX] == self.booted.request.argv
     }
 
-    /// Resumes all tasks and serves their stops until one is at a breakpoint, or at the system call that `at` names.
-    fn event_loop(&mut self, at: &StopAt) -> Result<Reached, TraceError> {
+    /// Resumes all tasks and serves their stops until one is at a breakpoint, or where `at` means. `None`: the program
+    /// has been replaced by another one.
+    fn event_loop(&mut self, at: &StopAt) -> Result<Option<Reached>, TraceError> {
         let system = TraceError::system;
         let go_on = |tid, signal| match ptrace::resume_to_syscall(tid, signal) {
             // The task has died meanwhile. The kernel will report its end.
@@ -346,7 +351,13 @@ impl Tracer {
         };
         go_on(self.pid, 0)?;
         loop {
-            let (tid, stop) = ptrace::wait(-1).map_err(system("wait4"))?;
+            let (tid, stop) = match at {
+                StopAt::Idle(time) => match self.wait_until_idle(*time)? {
+                    Some(stopped) => stopped,
+                    None => return self.interrupt_first().map(Some),
+                },
+                _ => ptrace::wait(-1).map_err(system("wait4"))?,
+            };
             match stop {
                 Stop::Exited(_) | Stop::Killed(_) => {
                     if tid == self.pid {
@@ -357,13 +368,13 @@ impl Tracer {
                 Stop::Syscall => {
                     self.leave_vfork(tid)?;
                     if let Some(reached) = self.at_syscall(tid, at)? {
-                        return Ok(reached);
+                        return Ok(Some(reached));
                     }
                     go_on(tid, 0)?;
                 }
                 Stop::Signal(libc::SIGTRAP) => {
                     if let Some(reached) = self.at_breakpoint(tid)? {
-                        return Ok(reached);
+                        return Ok(Some(reached));
                     }
                     go_on(tid, libc::SIGTRAP)?;
                 }
@@ -375,8 +386,8 @@ impl Tracer {
                     go_on(tid, 0)?;
                 }
                 Stop::Exec => {
-                    let exe = std::fs::read_link(format!("/proc/{}/exe", self.pid)).unwrap_or_default();
-                    return Err(TraceError::Replaced(exe));
+                    self.leave_exec()?;
+                    return Ok(None);
                 }
                 Stop::Other(_) => go_on(tid, 0)?,
             }
@@ -427,16 +438,16 @@ impl Tracer {
         regs[reg::RIP] = breakpoint.addr;
         regs[reg::ORIG_RAX] = u64::MAX;
         ptrace::set_regs(tid, &regs).map_err(system("registers"))?;
-        Ok(Some(Reached { tid, at: AT_MAIN, at_entry: false, instance: regs, survivor: regs, bare_entry: false }))
+        Ok(Some(Reached::outside(tid, regs)))
     }
 
     fn at_syscall(&mut self, tid: Tid, at: &StopAt) -> Result<Option<Reached>, TraceError> {
         let system = TraceError::system;
         let stop = ptrace::syscall_stop(tid).map_err(system("system call information"))?;
         let SyscallStop::Entry(entry) = stop else {
-            if let SyscallStop::Exit(exit) = stop {
-                self.ledger.leave(tid, exit);
-            }
+            let SyscallStop::Exit(exit) = stop else { return Ok(None) };
+            self.ledger.leave(tid, exit);
+            self.exec_failed(tid)?;
             if let Some(value) = self.tasks.get_mut(&tid).and_then(|task| task.answer.take()) {
                 let mut regs = ptrace::get_regs(tid).map_err(system("registers"))?;
                 regs[reg::RAX] = value;
@@ -449,8 +460,16 @@ impl Tracer {
             if self.wanted.is_some() {
                 self.look_for_symbol()?;
             }
-            return Ok(None);
+            if !self.watch.leave(at, tid, exit, &self.memory) {
+                return Ok(None);
+            }
+            let mut regs = ptrace::get_regs(tid).map_err(system("registers"))?;
+            regs[reg::ORIG_RAX] = u64::MAX;
+            return Ok(Some(Reached::outside(tid, regs)));
         };
+        if self.prepare_exec(tid, &entry)? {
+            return Ok(None);
+        }
         self.ledger.enter(tid, &entry, &self.memory);
         let SyscallEntry { number, args, .. } = entry;
         if entry.arch != AUDIT_ARCH_X86_64 {
@@ -475,7 +494,7 @@ impl Tracer {
         if CLOCK_CALLS.contains(&number) && (args[0] as i32) < 0 {
             self.clocks.insert(args[0] as u32);
         }
-        let wanted = at.is_syscall(number, &args);
+        let wanted = self.watch.enter(at, tid, &entry, &self.memory);
         let protocol = number == SYS_PRCTL && args[0] == PROTOCOL;
         if protocol {
             let answer = self.registered.serve(self.pid, &self.memory, args[1], args[2], args[3]);
@@ -494,14 +513,13 @@ impl Tracer {
             return Ok(None);
         }
         let regs = ptrace::get_regs(tid).map_err(system("registers"))?;
-        let mut again = regs;
-        arch::rewind(&mut again, number);
+        let again = again(&regs, number);
         let mut instance = again;
         if is_ready {
             instance[reg::RIP] = regs[reg::RIP];
             instance[reg::RAX] = 1;
         }
-        Ok(Some(Reached { tid, at: AT_READY, at_entry: true, instance, survivor: again, bare_entry: false }))
+        Ok(Some(Reached { at_entry: true, survivor: again, ..Reached::outside(tid, instance) }))
     }
 
     /// Looks for the wanted symbol in files mapped since the last time; sets the breakpoint when it is found.
@@ -542,6 +560,13 @@ impl Tracer {
     pub(crate) fn missing_symbol(&self) -> Option<&str> {
         self.wanted.as_ref().map(|(name, _)| name.as_str())
     }
+}
+
+/// The registers of a task at the entry of system call `number` with which it makes the call once more.
+pub(super) fn again(regs: &Regs, number: u64) -> Regs {
+    let mut again = *regs;
+    arch::rewind(&mut again, number);
+    again
 }
 
 /// Kills the program when its time is up.

@@ -11,7 +11,7 @@ use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-const ADDR_COMPAT_LAYOUT: libc::c_ulong = 0x0200000;
+pub(super) const ADDR_COMPAT_LAYOUT: libc::c_ulong = 0x0200000;
 
 /// How to start the program.
 #[derive(Debug)]

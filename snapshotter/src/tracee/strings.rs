@@ -4,7 +4,9 @@
 use super::memory::Memory;
 use super::ptrace::Tid;
 use procfs::process::Process;
+use std::ffi::{OsStr, OsString};
 use std::ops::Range;
+use std::os::unix::ffi::OsStrExt;
 
 /// Longest strings that are kept.
 const LEN_MAX: u64 = 8 << 20;
@@ -27,6 +29,12 @@ impl Strings {
         let len = args.end.saturating_sub(args.start);
         let initial = if len <= LEN_MAX { memory.read_vec(args.start, len).unwrap_or_default() } else { Vec::new() };
         Strings { args, env, initial }
+    }
+
+    /// The arguments of the start.
+    pub(crate) fn arguments(&self) -> Vec<OsString> {
+        let Some(words) = self.initial.strip_suffix(&[0]) else { return Vec::new() };
+        words.split(|byte| *byte == 0).map(|word| OsStr::from_bytes(word).to_owned()).collect()
     }
 
     /// Whether the strings have changed.

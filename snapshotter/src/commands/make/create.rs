@@ -1,5 +1,6 @@
 //! `snapshotter create`
 
+use super::auto::default_name;
 use super::prove::{Candidate, ProofError, find_snaprun, prove};
 use super::result::{Made, Outcome};
 use super::start::Started;
@@ -11,7 +12,7 @@ use anyhow::{Context, Result, anyhow, bail};
 use nix::fcntl::{AT_FDCWD, AtFlags};
 use nix::unistd::linkat;
 use snapfn_store::{Digest, Ref, Stores, Transaction};
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsString;
 use std::fs::File;
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::OpenOptionsExt;
@@ -20,7 +21,8 @@ use std::time::Duration;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Name in the local store: NAME or NAME:TAG [default: the program's file name]
+    /// Name in the local store: NAME or NAME:TAG [default: the file name of the program, or of the
+    /// script that an interpreter runs, without .py and the like]
     #[arg(long, value_name = "NAME")]
     tag: Option<String>,
     /// Write the snapshot to this file (code segment files still go to the store)
@@ -96,10 +98,7 @@ fn reference(args: &Args) -> Result<Option<Ref>> {
     let text = match (&args.tag, &args.output) {
         (Some(tag), _) => tag.clone(),
         (None, Some(_)) => return Ok(None),
-        (None, None) => {
-            let program = Path::new(args.program.first().map_or(OsStr::new(""), OsString::as_os_str));
-            program.file_name().unwrap_or_default().to_string_lossy().into_owned()
-        }
+        (None, None) => default_name(&args.program).to_string_lossy().into_owned(),
     };
     let reference = text.parse().with_context(|| format!("'{text}' cannot be a snapshot's name, use --tag NAME"))?;
     Ok(Some(reference))

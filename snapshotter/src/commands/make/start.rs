@@ -1,19 +1,22 @@
 //! A program at its snapshot point: `create` makes a snapshot of it, and `check` examines it.
 
+use super::auto::{Program, kept_args};
 use crate::dump::{DumpOptions, ElfStore, SecretNames};
-use crate::options::{Memory, Point, Resolve, RunArgs, Segments};
+use crate::options::{At, Memory, Point, Resolve, RunArgs, Segments};
 use crate::pin::{Cpu, bind_now};
 use crate::print;
 use crate::tracee::adopt::{Adopted, adopt};
 use crate::tracee::bind;
-use crate::tracee::boot::boot;
+use crate::tracee::boot::{Booted, boot};
 use crate::tracee::ledger::{Ledger, check_call};
 use crate::tracee::protocol::Registered;
+use crate::tracee::ptrace::{self, Tid};
 use crate::tracee::second::Second;
-use crate::tracee::{Deadline, Frozen, Reached, SpawnOptions, StopAt, Task, TraceError, Tracer, spawn};
+use crate::tracee::{Deadline, Frozen, Progress, Reached, SpawnOptions, StopAt, Task, TraceError, Tracer, spawn};
 use crate::vdso;
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use snapfn_format::cpu::name;
+use snapfn_format::init::FLAG_READY_MARK;
 use snapfn_format::snap::AT_MAIN;
 use snapfn_host::requirements::this_host;
 use std::collections::BTreeMap;
@@ -33,6 +36,7 @@ pub(super) struct Started {
     pub(super) spawn_to_point: Duration,
     /// Notes for the user, a line each.
     pub(super) notes: Vec<String>,
+    kept_args: u32,
     /// Given by --cwd.
     cwd: Option<PathBuf>,
     initial_cwd: PathBuf,
@@ -63,7 +67,7 @@ impl Started {
             stdin: args.stdin.clone(),
         };
         let begin = Instant::now();
-        let AtPoint { mut tracer, reached, point, spawn_to_point } = reach(args, &options, deadline, elves)?;
+        let AtPoint { mut tracer, reached, point, kept_args, spawn_to_point } = reach(args, &options, deadline, elves)?;
         match tracer.freeze(&reached) {
             Ok(frozen) => {
                 let mut notes = Vec::new();
@@ -81,6 +85,7 @@ impl Started {
                     tracer,
                     reached,
                     frozen,
+                    kept_args,
                     point,
                     spawn_to_point,
                     notes,
@@ -109,6 +114,7 @@ impl Started {
             initial_umask: umask(),
             initial_env: self.initial_env.clone(),
             secret_names: SecretNames::new(true, &[], &[]),
+            kept_args: self.kept_args,
             cpu: self.cpu,
             allow_wx: self.allow_wx,
             accepted: self.accepted.clone(),
@@ -161,83 +167,157 @@ struct AtPoint {
     tracer: Tracer,
     reached: Reached,
     point: Point,
+    kept_args: u32,
     spawn_to_point: Duration,
 }
 
-/// Starts the program and runs it to its point.
+/// Starts the program and runs it to its point. When that fails, nothing is left of it.
 fn reach(args: &RunArgs, options: &SpawnOptions, deadline: Deadline, elves: &mut ElfStore) -> Result<AtPoint> {
-    let mut entry = false;
+    let mut no_main = false;
     let mut resolve = args.resolve;
     loop {
-        let begin = Instant::now();
-        let spawned = spawn(options)?;
-        let pid = spawned.pid;
-        let adopted = if spawned.is_instance {
-            adopt(pid, &spawned.output, elves)
-        } else {
-            boot(pid, &vdso::page(), elves)
-                .and_then(|booted| match resolve {
-                    Resolve::Program => bind::executable(pid, &booted).map(|()| booted),
-                    Resolve::All | Resolve::Lazy => Ok(booted),
-                })
-                .map(|booted| Adopted {
-                    booted,
-                    tasks: BTreeMap::from([(pid, Task::default())]),
-                    registered: Registered::default(),
-                    ledger: Ledger::default(),
-                })
-        };
-        let Adopted { booted, tasks, registered, ledger } = match adopted {
-            Ok(adopted) => adopted,
-            Err(error) => {
-                crate::tracee::ptrace::kill(pid, libc::SIGKILL);
-                let _ = crate::tracee::ptrace::wait(pid);
-                return Err(error.into());
+        let begin_time = Instant::now();
+        let mut tracer = begin(resolve, options, deadline, elves)?;
+        match go(args, resolve, options, &mut tracer, no_main, elves) {
+            Ok(Gone::Reached { reached, point, kept_args }) => {
+                let spawn_to_point = begin_time.elapsed();
+                return Ok(AtPoint { tracer, reached: *reached, point, kept_args, spawn_to_point });
             }
-        };
-        let marked = booted.header.flags.get() & snapfn_format::init::FLAG_READY_MARK != 0;
-        let default = if marked { Point::Ready } else { Point::Main };
-        let point = args.at.clone().unwrap_or(default);
-        let is_instance = spawned.is_instance;
+            // Once more, to stop at the very first instruction.
+            Ok(Gone::NoMain) => {
+                tracer.kill();
+                no_main = true;
+            }
+            // ld.so has ended before the program's first instruction: there is nothing that happens twice.
+            Ok(Gone::Unresolved(line)) => {
+                tracer.kill();
+                print::err(format_args!(
+                    "note: the program is started once more with --resolve lazy, since a function that it calls comes \
+                     from a plugin ({line})"
+                ));
+                resolve = Resolve::Lazy;
+            }
+            Err(error) => {
+                tracer.kill();
+                return Err(error);
+            }
+        }
+    }
+}
+
+/// How far a program has come.
+enum Gone {
+    /// To the point: where it stands, and how many arguments behind argv[0] its instances keep.
+    Reached { reached: Box<Reached>, point: Point, kept_args: u32 },
+    /// There is no `main` in sight.
+    NoMain,
+    /// The dynamic linker has not found a function before the start: its message.
+    Unresolved(String),
+}
+
+/// Starts the program: it is before its first instruction, or, if it is an instance, behind the jump.
+fn begin(resolve: Resolve, options: &SpawnOptions, deadline: Deadline, elves: &mut ElfStore) -> Result<Tracer> {
+    let spawned = spawn(options)?;
+    let pid = spawned.pid;
+    let adopted = if spawned.is_instance {
+        adopt(pid, &spawned.output, elves)
+    } else {
+        rebuild(resolve, pid, elves).map(|booted| Adopted {
+            booted,
+            tasks: BTreeMap::from([(pid, Task::default())]),
+            registered: Registered::default(),
+            ledger: Ledger::default(),
+        })
+    };
+    let tracer = adopted.and_then(|Adopted { booted, tasks, registered, ledger }| {
         let mut tracer = Tracer::new(spawned, booted, tasks, deadline)?;
-        tracer.registered = registered;
-        tracer.ledger = ledger;
-        if is_instance && point == Point::Main {
-            tracer.kill();
-            bail!("an instance is past main already: use --at ready, syscall:NAME or symbol:NAME");
-        }
-        if point == Point::Main && !entry && !args.once {
+        (tracer.registered, tracer.ledger) = (registered, ledger);
+        Ok(tracer)
+    });
+    tracer.map_err(|error| {
+        ptrace::kill(pid, libc::SIGKILL);
+        let _ = ptrace::wait(pid);
+        error.into()
+    })
+}
+
+/// Rebuilds the program of `pid`, which is at its exec stop.
+fn rebuild(resolve: Resolve, pid: Tid, elves: &mut ElfStore) -> Result<Booted, TraceError> {
+    let booted = boot(pid, &vdso::page(), elves)?;
+    if resolve == Resolve::Program {
+        bind::executable(pid, &booted)?;
+    }
+    Ok(booted)
+}
+
+/// Runs the program, and those that it executes, to the point.
+fn go(
+    args: &RunArgs,
+    resolve: Resolve,
+    options: &SpawnOptions,
+    tracer: &mut Tracer,
+    no_main: bool,
+    elves: &mut ElfStore,
+) -> Result<Gone> {
+    let mut first = None;
+    loop {
+        let is_instance = tracer.spawned.is_instance;
+        // With what the kernel has put in front of those that were given: the interpreter of a script.
+        let command = match tracer.strings.arguments() {
+            unknown if unknown.is_empty() => options.command.clone(),
+            arguments => arguments,
+        };
+        let is_marked = tracer.booted.header.flags.get() & FLAG_READY_MARK != 0;
+        let program = match is_instance {
+            true if is_marked => Program::Marked,
+            true => Program::Plain,
+            false => Program::of(&command, &tracer.booted.exe, &tracer.executed_as(), is_marked),
+        };
+        let point = program.point(&args.at, &command)?;
+        let stop = match point {
+            Point::Main if is_instance => {
+                bail!("an instance is past main already: use --at ready, syscall:NAME or symbol:NAME")
+            }
+            Point::Main if no_main => StopAt::Entry,
+            _ => StopAt::point(&point)?,
+        };
+        if stop == StopAt::Main && !args.once {
             // Without it less is renewed, which is reported.
-            tracer.second = Second::fork(&tracer).ok().flatten().map(Box::new);
+            tracer.second = Second::fork(tracer).ok().flatten().map(Box::new);
         }
-        let stop = if entry { Ok(StopAt::Entry) } else { StopAt::point(&point) };
-        match stop.and_then(|stop| tracer.run_to(&stop)) {
-            Ok(Some(reached)) => {
-                return Ok(AtPoint { tracer, reached, point, spawn_to_point: begin.elapsed() });
+        match tracer.run_to(&stop) {
+            Ok(Progress::Reached(reached)) => {
+                let (first, given) = first.get_or_insert_with(|| (program, command.clone()));
+                let kept_args = match reached.at {
+                    AT_MAIN if !is_instance => kept_args(first, given, &command)?,
+                    _ => 0,
+                };
+                return Ok(Gone::Reached { reached, point, kept_args });
             }
-            // No main in sight: once more, to stop at the very first instruction.
-            Ok(None) => {
-                tracer.kill();
-                entry = true;
+            Ok(Progress::NoMain) => return Ok(Gone::NoMain),
+            Ok(Progress::Replaced) => {
+                let booted = rebuild(resolve, tracer.pid, elves)?;
+                tracer.become_program(booted)?;
+                first.get_or_insert((program, command));
             }
-            Err(error) => {
-                let missing = tracer.missing_symbol().map(str::to_owned);
-                tracer.kill();
-                if let Some(line) = bind::missing_function(&error).filter(|_| resolve == Resolve::Program) {
-                    // ld.so has ended before the program's first instruction: there is nothing that happens twice.
-                    print::err(format_args!(
-                        "note: the program is started once more with --resolve lazy, since a function that it \
-                         calls comes from a plugin ({line})"
-                    ));
-                    resolve = Resolve::Lazy;
-                    continue;
-                }
-                return Err(match (error, missing) {
-                    (TraceError::Exited { .. }, Some(name)) => TraceError::NoSymbol(name).into(),
-                    (error, _) => error.into(),
-                });
-            }
+            Err(error) => match bind::missing_function(&error).filter(|_| resolve == Resolve::Program) {
+                Some(line) => return Ok(Gone::Unresolved(line.to_owned())),
+                None => return Err(explained(error, tracer, &args.at, &program)),
+            },
         }
+    }
+}
+
+/// Why the program has not reached its point, and what to do about it.
+fn explained(error: TraceError, tracer: &Tracer, at: &At, program: &Program) -> anyhow::Error {
+    match (&error, tracer.missing_symbol()) {
+        (TraceError::Exited { .. }, Some(name)) => return TraceError::NoSymbol(name.to_owned()).into(),
+        (TraceError::Exited { .. } | TraceError::Timeout { .. }, _) if *at == At::Auto => {}
+        _ => return error.into(),
+    }
+    match program.remedy() {
+        Some(remedy) => anyhow!("{error}\n{remedy}"),
+        None => error.into(),
     }
 }
 
