@@ -366,8 +366,10 @@ class Trial:
         """Makes the snapshot; returns the errors of `create` if it is refused, else None."""
         program = self.program
         command = [str(BIN / "snapshotter"), "create", "--end", "--tag", "program", "--at", program.at]
+        # At main nothing is read yet. An interpreter with a script would keep the script for all instances.
+        arguments = [] if program.at == "main" else self.words(program.args[0])
         first = Run(
-            [*command, *program.options, "--", *self.snapshotted(), *self.words(program.args[0])],
+            [*command, *program.options, "--", *self.snapshotted(), *arguments],
             self.env,
             self.work,
             self.given(0),

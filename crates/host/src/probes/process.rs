@@ -25,8 +25,8 @@ pub(crate) const PROBES: &[Probe] = &[
         "set-mm-map-exe-file",
         Level::Optional,
         "5.9 and later, with CAP_CHECKPOINT_RESTORE",
-        "nothing: instances need no privileges, and /proc/self/exe is snaprun in all of them",
-        "nothing",
+        "the program's own file is what /proc/self/exe of an instance names",
+        "it names snaprun, which create notes for programs that use it",
         set_exe_file,
     )
     .privileged(),

@@ -120,7 +120,9 @@ impl Outcome<'_> {
             print::err(format_args!("note: {note}"));
         }
         if all > shown {
-            print::err(format_args!("{} more notes: create -v prints them all", all - shown));
+            let more = all - shown;
+            let noun = if more == 1 { "note" } else { "notes" };
+            print::err(format_args!("{more} more {noun}: create -v prints all of them"));
         }
         self.text(about)
     }
@@ -148,7 +150,7 @@ impl Outcome<'_> {
         print::out(match about.spawn_to_jump {
             None => format!("point: {}, {to_point} ms after the spawn of the program", about.point),
             Some(time) => format!(
-                "point: {}, {to_point} ms after the spawn of the program; an instance is there {} ms after its own",
+                "point: {}, {to_point} ms after the spawn of the program; an instance reaches it {} ms after its own spawn",
                 about.point,
                 Milliseconds(time)
             ),
