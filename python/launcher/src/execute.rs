@@ -10,9 +10,10 @@ use std::{env, io, ptr};
 /// The status for a program that cannot be started.
 pub(crate) const NOT_FOUND: i32 = 127;
 
-// SAFETY: no other object of this program is called `main`.
-#[unsafe(no_mangle)]
-extern "C" fn main(_argc: i32, _argv: *const *const libc::c_char) -> i32 {
+// SAFETY: no other object of this program is called `main`. Unit tests have one of their own.
+#[cfg_attr(not(test), unsafe(export_name = "main"))]
+#[cfg_attr(test, allow(dead_code))]
+extern "C" fn entry(_argc: i32, _argv: *const *const libc::c_char) -> i32 {
     crate::start()
 }
 

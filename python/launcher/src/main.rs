@@ -9,7 +9,7 @@
 //! This program decides in a few milliseconds whether a snapshot is there and right, and executes `snaprun`. In every
 //! other case it executes the interpreter, either with the part of the package that records imports or without it.
 
-#![no_main]
+#![cfg_attr(not(test), no_main)]
 
 mod commands;
 mod execute;
