@@ -205,7 +205,10 @@ fn python() {
         "-B",
         script.to_str().unwrap(),
     ]);
-    assert_eq!(made.err(), "", "{made}");
+    // The interpreter keeps the ID of its first thread, which the package renews.
+    let notes: Vec<String> =
+        made.err().lines().filter(|line| !line.contains("equal the process ID")).map(Into::into).collect();
+    assert!(notes.is_empty(), "{made}");
     let mut draws =
         vec!["random", "secrets", "uuid4", "uuid1", "ssl", "sqlite", "urandom", "tempfile", "authkey", "hook"];
     let has_numpy = Command::new(PYTHON).args(["-c", "import numpy"]).output().is_ok_and(|o| o.status.success());

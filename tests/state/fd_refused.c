@@ -17,10 +17,10 @@ int main(void) {
     CHECK(bind(listener, (struct sockaddr *)&in, sizeof in) == 0 && listen(listener, 5) == 0);
     CHECK(getsockname(listener, (struct sockaddr *)&in, &len) == 0);
     CHECK(connect(client, (struct sockaddr *)&in, sizeof in) == 0 && write(client, "tcp", 3) == 3);
-    int perf = socket(AF_NETLINK, SOCK_RAW, 0), parent = (int)syscall(434 /* pidfd_open */, 1, 0);
+    int events = socket(AF_NETLINK, SOCK_RAW, 15 /* NETLINK_KOBJECT_UEVENT */), parent = (int)syscall(434 /* pidfd_open */, 1, 0);
     char params[256] = {0};
     int ring = (int)syscall(425 /* io_uring_setup */, 4, params);
-    CHECK(perf >= 0 && parent >= 0);
+    CHECK(events >= 0 && parent >= 0);
     CHECK(pipe(ends) == 0 && write(ends[1], "pipe", 4) == 4);
     CHECK(socketpair(AF_UNIX, SOCK_DGRAM, 0, pair) == 0 && write(pair[0], "a", 1) == 1 && write(pair[0], "bc", 2) == 2);
     int event = eventfd(5, EFD_NONBLOCK), file = open("file", O_CREAT | O_TRUNC | O_RDWR, 0600);

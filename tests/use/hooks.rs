@@ -270,7 +270,10 @@ fn hooks_of_modules_in_c_are_called_by_python() {
     let script = script.to_str().unwrap();
     let made = workspace
         .created(&["--tag", "module", "--at", "ready", "--env", &path, "--", PYTHON, "-u", "-B", script, &library]);
-    assert_eq!(made.err(), "", "{made}");
+    // The interpreter keeps the ID of its first thread, which the package renews.
+    let notes: Vec<String> =
+        made.err().lines().filter(|line| !line.contains("equal the process ID")).map(Into::into).collect();
+    assert!(notes.is_empty(), "{made}");
     let outcome = workspace.snaprun(&["module", "x"]).run();
     assert_eq!(outcome.out(), "first in module 1 x\nsecond in module 1 x\nthird\nready True\n", "{outcome}");
 }

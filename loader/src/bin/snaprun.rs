@@ -177,6 +177,10 @@ fn run<'a>(initial: &InitialStack, args: &Args, binds: Option<&'a Binds>, clock:
     if plan.header.has_wx() && !args.allow_wx {
         return Err(Failure::WritableCode);
     }
+    let few = Few::default();
+    let fds = files::open(&stores, &plan, &snapshot, args.fds, &few)?;
+    clock.mark(Moment::Files);
+    // The owners of the files are known here only: a user namespace with one user has no numbers for others.
     if args.timens {
         timens::enter(&plan.header.process).map_err(Failure::Timens)?;
     }
@@ -184,9 +188,6 @@ fn run<'a>(initial: &InitialStack, args: &Args, binds: Option<&'a Binds>, clock:
         let pid = plan.threads.first().map_or(0, |thread| thread.tid);
         same_pid::enter(pid).map_err(Failure::SamePid)?;
     }
-    let few = Few::default();
-    let fds = files::open(&stores, &plan, &snapshot, args.fds, &few)?;
-    clock.mark(Moment::Files);
     let instance = Instance {
         first_arg: args.name,
         binds,

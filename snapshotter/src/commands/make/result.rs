@@ -122,7 +122,7 @@ impl Outcome<'_> {
         if all > shown {
             let more = all - shown;
             let noun = if more == 1 { "note" } else { "notes" };
-            print::err(format_args!("{more} more {noun}: create -v prints all of them"));
+            print::err(format_args!("{more} more {noun} (create -v prints all of them)"));
         }
         self.text(about)
     }
