@@ -95,6 +95,20 @@ fn what_goes_in_comes_out() {
     }
 }
 
+/// The digest of an image whose content is always the same. Registries and hosts share what has equal digests, so a
+/// change of a layer's bytes makes all of them fetch it again: it belongs in CHANGELOG.md. Another version of zstd
+/// changes them, too.
+#[test]
+fn an_image_of_the_same_content_keeps_its_digest() {
+    const MANIFEST: &str = "86c849cf71c8fd2f07894a20095c8efc97608fbc3982287a57853bb658011af3";
+    let dir = tempfile::tempdir().unwrap();
+    let (store, stores) = stores(&dir.path().join("store"));
+    let digest = store_snapshot(&store, "fn", 1, &memory());
+    let image = image(&stores, &[input("fn", digest)], &loader(dir.path()), Compression::Zstd);
+    let layers: Vec<String> = image.layers.iter().map(|(_, layer)| layer.digest.to_string()).collect();
+    assert_eq!(image.manifest.digest.to_string(), MANIFEST, "{layers:#?}");
+}
+
 /// The index of a layer leads to every chunk of its files.
 fn check_index(
     blob: &BlobRef,
