@@ -85,6 +85,17 @@ fn a_wrapper_that_changes_its_arguments_is_refused() {
     refused(&workspace, &outcome, &["other arguments", "name that program"]);
 }
 
+/// An instance would have the words without the secret.
+#[test]
+fn a_secret_among_the_words_of_a_wrapper_is_refused() {
+    let workspace = Workspace::new();
+    let exe = workspace.compile("arguments", ARGUMENTS, &["-O1"]);
+    let wrapper = script(&workspace, "wrapper", &format!("#!/bin/sh\nexec '{exe}' \"--key=$MY_TOKEN\" \"$@\"\n"));
+    let token = "MY_TOKEN=c0ffee-8c1f-42aa-9d10-77aa";
+    let outcome = workspace.snapshotter(&["create", "--env", token, "--", &wrapper, "a"]);
+    refused(&workspace, &outcome, &["arguments that instances keep", "the value of a secret"]);
+}
+
 #[test]
 fn main_of_a_script_keeps_interpreter_and_script() {
     let workspace = Workspace::new();

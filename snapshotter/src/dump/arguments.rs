@@ -8,9 +8,10 @@
 //! Without a second run only the words that C libraries name are known.
 
 use super::memory::{AreaKind, Content, Image};
+use super::refuse::{Blocker, DumpError};
 use crate::tracee::maps::Vma;
 use crate::tracee::second::{Second, Vectors};
-use crate::tracee::{Reached, Tracer, symbols};
+use crate::tracee::{Reached, TraceError, Tracer, symbols};
 use snapfn_format::snap::*;
 use std::ops::Range;
 
@@ -49,6 +50,29 @@ pub(super) fn find(tracer: &Tracer, reached: &Reached, vmas: &[Vma], image: &Ima
         Some(second) => compare(tracer, second, reached, vmas, image),
         None => Found { patches: named(tracer, vmas), notes: Vec::new() },
     }
+}
+
+/// Refuses arguments that instances keep and that are not what the program was started with: an instance reads them
+/// where they lie in memory, one behind the other. `blanked` are the arguments without secrets.
+pub(super) fn check_kept(tracer: &Tracer, process: &Process, blanked: &[u8]) -> Result<(), DumpError> {
+    if process.kept_args == 0 {
+        return Ok(());
+    }
+    let initial = &tracer.strings.initial;
+    let len = initial.split_inclusive(|byte| *byte == 0).take(1 + process.kept_args as usize).map(<[u8]>::len).sum();
+    let now = tracer.memory.read_vec(process.argv0, len as u64).map_err(TraceError::system("arguments"))?;
+    let what = if blanked.get(..len) != initial.get(..len) {
+        "hold the value of a secret, which is left out: an instance would lack it"
+    } else if Some(&now[..]) != initial.get(..len) {
+        "have been written over before the snapshot point"
+    } else {
+        return Ok(());
+    };
+    Err(DumpError::Refused(vec![Blocker {
+        subject: "arguments that instances keep".to_owned(),
+        what: what.to_owned(),
+        remedy: "name the program itself instead of the wrapper or script",
+    }]))
 }
 
 fn patch(addr: u64, kind: u16) -> Patch {

@@ -227,6 +227,7 @@ pub(crate) fn dump(
     tracer.registered.secrets.extend(pids);
     tracer.edits = link_maps::edits(tracer, &vmas, &threads);
     secrets.scrub(tracer, &vmas, &image, &mut threads, &mut process, &mut fds)?;
+    arguments::check_kept(tracer, &process.record, &process.args)?;
     let args = process.args.clone();
     let mut words = mutexes::find(tracer, &image, &threads)?;
     words.append(&mut environment.patches);
