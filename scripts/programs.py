@@ -160,6 +160,20 @@ def read_table():
 # --- running ------------------------------------------------------------------------------------------------------
 
 
+def spawn(command, env, directory, streams):
+    """Starts `command` with the three descriptors `streams`: its PID, and when it was started."""
+    actions = [(os.POSIX_SPAWN_DUP2, descriptor, number) for number, descriptor in enumerate(streams)]
+    here = os.getcwd()
+    os.chdir(directory)
+    start = time.perf_counter()
+    # Python ignores these two signals, and a program would inherit that.
+    pid = os.posix_spawn(
+        command[0], command, env, file_actions=actions, setsid=True, setsigdef=[signal.SIGPIPE, signal.SIGXFSZ]
+    )
+    os.chdir(here)
+    return pid, start
+
+
 class Run:
     """One run: its output, errors and status, and the seconds to its first output and to its exit."""
 
@@ -168,19 +182,7 @@ class Run:
         with tempfile.TemporaryFile() as given:
             given.write(stdin)
             given.seek(0)
-            actions = [
-                (os.POSIX_SPAWN_DUP2, given.fileno(), 0),
-                (os.POSIX_SPAWN_DUP2, out_write, 1),
-                (os.POSIX_SPAWN_DUP2, err_write, 2),
-            ]
-            here = os.getcwd()
-            os.chdir(directory)
-            start = time.perf_counter()
-            # Python ignores these two signals, and a program would inherit that.
-            pid = os.posix_spawn(
-                command[0], command, env, file_actions=actions, setsid=True, setsigdef=[signal.SIGPIPE, signal.SIGXFSZ]
-            )
-            os.chdir(here)
+            pid, start = spawn(command, env, directory, [given.fileno(), out_write, err_write])
         os.close(out_write)
         os.close(err_write)
         self.first, self.timed_out = None, False
@@ -221,18 +223,7 @@ class Server:
     def __init__(self, command, env, directory, port, questions, patience=PATIENCE):
         log = directory / "server.log"
         with log.open("wb") as file, open(os.devnull, "rb") as nothing:
-            actions = [
-                (os.POSIX_SPAWN_DUP2, nothing.fileno(), 0),
-                (os.POSIX_SPAWN_DUP2, file.fileno(), 1),
-                (os.POSIX_SPAWN_DUP2, file.fileno(), 2),
-            ]
-            here = os.getcwd()
-            os.chdir(directory)
-            start = time.perf_counter()
-            pid = os.posix_spawn(
-                command[0], command, env, file_actions=actions, setsid=True, setsigdef=[signal.SIGPIPE, signal.SIGXFSZ]
-            )
-            os.chdir(here)
+            pid, start = spawn(command, env, directory, [nothing.fileno(), file.fileno(), file.fileno()])
         self.first, self.answers, self.status = None, [], None
         while self.first is None and time.perf_counter() < start + patience and self.status is None:
             with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):

@@ -36,14 +36,9 @@ fn what_is_written_is_read() {
 /// A file of version 1 stays readable, and the same input gives the same bytes, in every later version.
 #[test]
 fn golden_file() {
-    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/snap-v1.meta");
     let (meta, size) = Sample::default().meta();
-    if std::env::var_os("SNAPFN_BLESS").is_some() {
-        std::fs::write(path, &meta).unwrap();
-    }
-    let golden = std::fs::read(path).unwrap();
-    assert!(golden == meta, "the bytes of version 1 have changed");
-    parse(&golden, size, |plan| assert_eq!(plan.unwrap().threads.len(), 2));
+    is_golden("snap-v1.meta", &meta);
+    parse(&meta, size, |plan| assert_eq!(plan.unwrap().threads.len(), 2));
 }
 
 /// As [`Sample`], with patches for everything that a start may give its vectors, and with a title.
@@ -75,11 +70,7 @@ fn vectors_sample() -> (PlanTables, u64) {
 fn golden_vectors() {
     let (tables, size) = vectors_sample();
     let (meta, size) = build(&tables, size);
-    let golden = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/snap-v1-vectors.meta");
-    if std::env::var_os("SNAPFN_BLESS").is_some() {
-        std::fs::write(golden, &meta).unwrap();
-    }
-    assert!(std::fs::read(golden).unwrap() == meta, "the bytes of version 1 have changed");
+    is_golden("snap-v1-vectors.meta", &meta);
     parse(&meta, size, |plan| {
         let plan = plan.unwrap();
         check_contract(&plan);
@@ -95,11 +86,7 @@ fn golden_clocks() {
     let addr = tables.patches[0].addr + 20;
     tables.patches.insert(2, Patch { addr, kind: PATCH_CLOCK, place: PATCH_MEMORY, arg: 1 });
     let (meta, size) = build(&tables, size);
-    let golden = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/snap-v1-clocks.meta");
-    if std::env::var_os("SNAPFN_BLESS").is_some() {
-        std::fs::write(golden, &meta).unwrap();
-    }
-    assert!(std::fs::read(golden).unwrap() == meta, "the bytes of a patched clock ID have changed");
+    is_golden("snap-v1-clocks.meta", &meta);
     parse(&meta, size, |plan| assert_eq!(plan.unwrap().header.incompatible, FEATURE_CLOCKS));
 }
 
@@ -160,12 +147,8 @@ fn content(tables: &mut PlanTables, c: u64) {
 
 #[test]
 fn golden_split_form() {
-    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/snap-v1-split.meta");
     let (meta, size) = split_sample();
-    if std::env::var_os("SNAPFN_BLESS").is_some() {
-        std::fs::write(path, &meta).unwrap();
-    }
-    assert!(std::fs::read(path).unwrap() == meta, "the bytes of the split form have changed");
+    is_golden("snap-v1-split.meta", &meta);
     parse(&meta, size, |plan| {
         let plan = plan.unwrap();
         check_contract(&plan);
@@ -194,11 +177,7 @@ fn later_descriptors_are_announced_and_checked() {
         build(&tables, size)
     };
     let (meta, size) = with(0, 2, b"/comm\0", &peer);
-    let golden = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/snap-v1-descriptors.meta");
-    if std::env::var_os("SNAPFN_BLESS").is_some() {
-        std::fs::write(golden, &meta).unwrap();
-    }
-    assert!(std::fs::read(golden).unwrap() == meta, "the bytes of version 1 have changed");
+    is_golden("snap-v1-descriptors.meta", &meta);
     parse(&meta, size, |plan| {
         let plan = plan.unwrap();
         check_contract(&plan);
@@ -271,11 +250,7 @@ fn later_settings_and_steps_are_announced_and_checked() {
     let steps = [step(STEP_MODE, 0o640, 0), step(STEP_XATTR, 0, 0), step(STEP_TIMES, 1, u64::MAX)];
     let name = b"user.colour\0";
     let (meta, size) = with(&settings, &steps, name);
-    let golden = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/snap-v1-hidden.meta");
-    if std::env::var_os("SNAPFN_BLESS").is_some() {
-        std::fs::write(golden, &meta).unwrap();
-    }
-    assert!(std::fs::read(golden).unwrap() == meta, "the bytes of version 1 have changed");
+    is_golden("snap-v1-hidden.meta", &meta);
     parse(&meta, size, |plan| {
         let plan = plan.unwrap();
         check_contract(&plan);
@@ -368,11 +343,7 @@ fn host_requirements_are_optional_and_checked() {
         assert_eq!(plan.needs.unwrap().places[9], 2432);
         check_contract(&plan);
     });
-    let golden = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/snap-v1-host.meta");
-    if std::env::var_os("SNAPFN_BLESS").is_some() {
-        std::fs::write(golden, &meta).unwrap();
-    }
-    assert!(std::fs::read(golden).unwrap() == meta, "the bytes of version 1 have changed");
+    is_golden("snap-v1-host.meta", &meta);
     let bad = [
         (HostNeeds { flags: 2, ..needs }, 7),
         (HostNeeds { level: 1, ..needs }, 7),
@@ -604,4 +575,14 @@ proptest! {
     fn any_bytes_are_refused(bytes in prop::collection::vec(any::<u8>(), 0..1024), size: u64) {
         parse(&bytes, size, |plan| assert!(plan.is_err()));
     }
+}
+
+/// The bytes are those of a golden file; SNAPFN_BLESS=1 writes it.
+#[track_caller]
+fn is_golden(name: &str, meta: &[u8]) {
+    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(name);
+    if std::env::var_os("SNAPFN_BLESS").is_some() {
+        std::fs::write(&path, meta).unwrap();
+    }
+    assert!(std::fs::read(&path).unwrap() == meta, "the bytes of {name} have changed");
 }

@@ -270,14 +270,9 @@ fn infos(plan: &Plan<'_>) -> impl Iterator<Item = u64> {
 #[cold]
 #[inline(never)]
 fn prove(instance: &Instance<'_>) -> ! {
-    const CLOCK_MONOTONIC: u64 = 1;
-    let mut time = [0u64; 2];
-    // SAFETY: a live local of the size of `struct timespec`.
-    let read = unsafe { sys::raw(sys::nr::CLOCK_GETTIME, [CLOCK_MONOTONIC, time.as_mut_ptr() as u64, 0, 0, 0, 0]) };
-    let stamp = (time[0] * 1_000_000_000 + time[1]).to_le_bytes();
-    let written = instance.report.map(|fd| sys::write(fd, &stamp));
-    let status = if read.is_ok() && matches!(written, Some(Ok(8))) { 0 } else { 125 };
-    sys::exit(status)
+    let now = sys::clock_gettime(sys::CLOCK_MONOTONIC);
+    let written = now.and_then(|now| sys::write(instance.report.unwrap_or(-1), &now.to_le_bytes()));
+    sys::exit(if written == Ok(8) { 0 } else { 125 })
 }
 
 /// The last steps, with everything in place and all signals blocked if there are any: what would have been in the way

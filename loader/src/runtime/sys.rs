@@ -292,6 +292,16 @@ pub fn read(fd: i32, buffer: &mut [u8]) -> Result<usize> {
     syscall!(nr::READ, fd, buffer.as_mut_ptr(), buffer.len())
 }
 
+/// CLOCK_MONOTONIC.
+pub const CLOCK_MONOTONIC: u64 = 1;
+
+/// The time of `clock` in nanoseconds.
+pub fn clock_gettime(clock: u64) -> Result<u64> {
+    let mut time = [0u64; 2];
+    syscall!(nr::CLOCK_GETTIME, clock, time.as_mut_ptr())?;
+    Ok(time[0] * 1_000_000_000 + time[1])
+}
+
 /// `getppid(2)`.
 pub fn getppid() -> u32 {
     syscall!(nr::GETPPID).map_or(0, |pid| pid as u32)

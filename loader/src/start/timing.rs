@@ -38,10 +38,7 @@ const PHASES: [(Moment, &str, &str); 12] = [
 const DIGITS: u64 = 8 * 32;
 
 fn monotonic() -> u64 {
-    let mut time = [0u64; 2];
-    // SAFETY: a live local of the size of `struct timespec`.
-    let _ = unsafe { sys::raw(nr::CLOCK_GETTIME, [1, time.as_mut_ptr() as u64, 0, 0, 0, 0]) };
-    time[0] * 1_000_000_000 + time[1]
+    sys::clock_gettime(sys::CLOCK_MONOTONIC).unwrap_or(0)
 }
 
 /// How the outcome is printed.

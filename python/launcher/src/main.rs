@@ -36,8 +36,8 @@ fn start() -> i32 {
     match options::parse(arguments().skip(1)) {
         Ok(Command::Help) => print(options::HELP),
         Ok(Command::Version) => print(concat!("snapfn ", env!("CARGO_PKG_VERSION"), "\n")),
-        Ok(Command::Run(options)) => run(&options),
-        Ok(Command::Create(options)) => create(&options),
+        Ok(Command::Run(options)) => with_start(&options, run),
+        Ok(Command::Create(options)) => with_start(&options, create),
         Ok(Command::Install(options, dir)) => finish(commands::install(&options, dir.as_deref())),
         Ok(Command::Clean) => finish(commands::clean()),
         Ok(Command::List) => finish(commands::list()),
@@ -122,14 +122,19 @@ impl<'a> Start<'a> {
     }
 }
 
-fn run(options: &Options) -> i32 {
-    let start = match Start::new(options) {
-        Ok(start) => start,
+/// Finds what the program needs, and goes on with it; else the status.
+fn with_start(options: &Options, then: impl FnOnce(&Start<'_>) -> i32) -> i32 {
+    match Start::new(options) {
+        Ok(start) => then(&start),
         Err(why) => {
             say(&why);
-            return NOT_FOUND;
+            NOT_FOUND
         }
-    };
+    }
+}
+
+fn run(start: &Start<'_>) -> i32 {
+    let options = start.options;
     if let Some(why) = start.interpreter.unfit.as_deref().or(start.target.unfit()) {
         say(&format!("{}: no snapshot: {why}; it runs the ordinary way", start.name()));
         return start.ordinary();
@@ -175,14 +180,7 @@ fn run(options: &Options) -> i32 {
     }
 }
 
-fn create(options: &Options) -> i32 {
-    let start = match Start::new(options) {
-        Ok(start) => start,
-        Err(why) => {
-            say(&why);
-            return NOT_FOUND;
-        }
-    };
+fn create(start: &Start<'_>) -> i32 {
     if let Some(why) = start.interpreter.unfit.as_deref().or(start.target.unfit()) {
         say(&format!("{}: no snapshot: {why}", start.name()));
         return 1;

@@ -103,7 +103,7 @@ fn recreate<'a>(
 /// # Safety
 /// `frames` are those of the plan's threads, all of which exist.
 pub(super) unsafe fn of_threads<'a>(plan: &Plan<'a>, frames: &Frames) -> Result<(), RestoreError<'a>> {
-    match plan.fds.iter().any(Fd::is_later) {
+    match plan.header.incompatible & FEATURE_DESCRIPTORS != 0 {
         // SAFETY: the caller's promise.
         true => unsafe { open_of_threads(plan, frames) },
         false => Ok(()),
