@@ -9,7 +9,7 @@ use std::process::Command;
 use std::thread::{self, sleep};
 use std::time::Duration;
 
-use snapfn::{Error, Pool, Snapshot, Stdio};
+use snapfn::{Error, Notice, Pool, PoolOptions, Snapshot, Stdio};
 use snapfn_tests::place;
 use snapfn_tests::pool::Pool as Served;
 use snapfn_tests::run::{drop_privileges, finish};
@@ -97,6 +97,77 @@ fn a_pool_in_the_process_gives_the_same() {
     same_as_told(pool.command());
     drop(pool);
     assert!(waiting.iter().all(|pid| !Path::new(&format!("/proc/{pid}")).exists()));
+}
+
+/// A pool whose owner waits for instances: no more processes than allowed, a notice for each prepared one, and nothing
+/// left of an instance that was dropped or has ended.
+#[test]
+fn a_bounded_pool_keeps_its_bound_and_leaves_nothing() {
+    let workspace = Workspace::new();
+    let snapshot = snapshot(&workspace);
+    let (notify, notices) = std::sync::mpsc::channel();
+    let options = PoolOptions::new(1).most(2).at_once(2).contained(true);
+    let options = options.notice(move |notice| notify.send(matches!(notice, Notice::Prepared)).unwrap());
+    let pool = options.build(&snapshot).unwrap();
+    let start = |word: &str, more: &mut dyn FnMut(&mut snapfn::Command)| {
+        let mut command = pool.command();
+        more(command.arg(word));
+        command.spawn_prepared().unwrap()
+    };
+    let first = start("wait", &mut |_| ()).unwrap();
+    assert!(notices.recv().unwrap());
+    let second = start("wait", &mut |_| ()).unwrap();
+    // Two run, so none is prepared, however many are asked for.
+    let counts = pool.counts();
+    assert_eq!((counts.preparing, counts.prepared, counts.running), (0, 0, 2));
+    pool.demand(5);
+    assert!(start("wait", &mut |_| ()).is_none());
+    assert!(snapshot.command().spawn_prepared().unwrap().is_none());
+    let ids = [first.id(), second.id()];
+    drop(first);
+    assert!(!Path::new(&format!("/proc/{}", ids[0])).exists());
+    assert!(notices.recv().unwrap());
+    // A process that an instance leaves behind in its group ends with it, whether the instance ends by itself or not.
+    let mut third = start("leave", &mut |command| {
+        command.stdout(Stdio::piped());
+    });
+    let mut line = String::new();
+    let mut child = third.take().unwrap();
+    child.stdout.take().unwrap().read_to_string(&mut line).unwrap();
+    let left: u32 = line.trim().parse().unwrap();
+    assert!(child.wait().unwrap().success());
+    while is_alive(left) {
+        sleep(Duration::from_millis(5));
+    }
+    // A prepared one that ends is replaced.
+    assert!(notices.recv().unwrap());
+    let [parked] = waiting_for(snapshot.name().to_str().unwrap())[..] else { panic!("one is prepared") };
+    let _ = Command::new("kill").args(["-KILL", &parked.to_string()]).status();
+    assert!(notices.recv().unwrap());
+    pool.close();
+    assert!(start("wait", &mut |_| ()).is_none());
+    // The pool's thread, with which its instances end, lives as long as they do.
+    sleep(Duration::from_millis(100));
+    assert!(is_alive(ids[1]));
+    drop(pool);
+    assert!(is_alive(ids[1]));
+    drop(second);
+    assert!(!Path::new(&format!("/proc/{}", ids[1])).exists());
+}
+
+#[test]
+fn a_name_that_is_given_to_another_snapshot_has_another_identity() {
+    let workspace = Workspace::new();
+    let old = snapshot(&workspace);
+    assert_eq!(old.current_identity().unwrap(), old.identity());
+    let copy = workspace.out().join("copy.snap");
+    std::fs::copy(old.name(), &copy).unwrap();
+    let by_path = Snapshot::open_in(&copy, &workspace.store(), &place::binary("snaprun")).unwrap();
+    std::fs::copy(old.name(), workspace.out().join("new")).unwrap();
+    std::fs::rename(workspace.out().join("new"), &copy).unwrap();
+    assert_ne!(by_path.current_identity().unwrap(), by_path.identity());
+    std::fs::remove_file(&copy).unwrap();
+    assert_eq!(by_path.current_identity().unwrap_err().exit_status(), 127);
 }
 
 /// PIDs of this process's prepared instances of a snapshot; other tests may have others.

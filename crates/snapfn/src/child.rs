@@ -1,16 +1,17 @@
 //! A started instance.
 
 use crate::Error;
+use crate::pool::Lease;
 use crate::spawn::{Started, message};
 use crate::stdio::Stream;
-use crate::sys::{self, Event};
+use crate::sys;
 use std::io::{self, Read};
 use std::os::fd::OwnedFd;
 use std::os::unix::process::ExitStatusExt;
 use std::process::{ChildStderr, ChildStdin, ChildStdout, ExitStatus, Output};
 
 /// A started instance: a child of this process, like [`std::process::Child`]. Dropping it neither ends it nor waits for
-/// it.
+/// it, unless it came from a pool that is [contained](crate::PoolOptions::contained).
 #[derive(Debug)]
 pub struct Child {
     /// The other end of its standard input, if that is [piped](crate::Stdio::piped).
@@ -24,12 +25,14 @@ pub struct Child {
     /// The descriptor on which `snaprun` reports why there is no instance.
     report: OwnedFd,
     failure: Option<String>,
-    /// Raised when the instance has had its time, so that a pool prepares another one in its place.
-    replenish: Option<Event>,
+    /// What the pool counts, and wakes its thread by, until the instance has ended.
+    lease: Option<Lease>,
+    /// It leads a process group, which ends with it.
+    contained: bool,
 }
 
 impl Child {
-    pub(crate) fn new(started: Started, streams: [Stream; 3], replenish: Option<Event>) -> Self {
+    pub(crate) fn new(started: Started, streams: [Stream; 3], lease: Option<Lease>) -> Self {
         let [stdin, stdout, stderr] = streams.map(|stream| stream.ours);
         Child {
             stdin: stdin.map(ChildStdin::from),
@@ -39,7 +42,8 @@ impl Child {
             status: None,
             report: started.report,
             failure: None,
-            replenish,
+            contained: lease.as_ref().is_some_and(Lease::contained),
+            lease,
         }
     }
 
@@ -60,15 +64,19 @@ impl Child {
         }
     }
 
-    /// Sends `SIGKILL`. If the instance has been waited for, the call does nothing.
+    /// Sends `SIGKILL`, also to the other processes of the group of an instance that is
+    /// [contained](crate::PoolOptions::contained). If the instance has been waited for, the call does nothing.
     ///
     /// # Errors
     /// When the kernel refuses.
     pub fn kill(&mut self) -> io::Result<()> {
-        self.signal(libc::SIGKILL)
+        match self.status {
+            Some(_) => Ok(()),
+            None => sys::kill(if self.contained { -self.pid } else { self.pid }, libc::SIGKILL),
+        }
     }
 
-    /// Sends a signal, as [`Child::kill`] does.
+    /// Sends a signal to the instance. If it has been waited for, the call does nothing.
     ///
     /// # Errors
     /// When the kernel refuses.
@@ -87,7 +95,7 @@ impl Child {
         drop(self.stdin.take());
         self.replenish();
         if self.status.is_none() {
-            let status = sys::wait(self.pid, false).map_err(Error::io("waiting for the instance"))?;
+            let status = self.reap(false).map_err(Error::io("waiting for the instance"))?;
             self.ended(status);
         }
         self.result().map(|status| status.unwrap_or_default())
@@ -99,7 +107,7 @@ impl Child {
     /// As [`Child::wait`].
     pub fn try_wait(&mut self) -> Result<Option<ExitStatus>, Error> {
         if self.status.is_none() {
-            let status = sys::wait(self.pid, true).map_err(Error::io("waiting for the instance"))?;
+            let status = self.reap(true).map_err(Error::io("waiting for the instance"))?;
             self.ended(status);
         }
         self.result()
@@ -132,17 +140,29 @@ impl Child {
         Ok(Output { status: self.wait()?, stdout, stderr })
     }
 
+    /// The instance has had the processor for itself: the pool prepares the next one.
     fn replenish(&mut self) {
-        if let Some(event) = self.replenish.take() {
-            event.notify();
+        if let Some(lease) = &mut self.lease {
+            lease.replenish();
         }
+    }
+
+    /// The status, if it has ended. What is left of its group ends before its PID may be another process's.
+    fn reap(&self, only_look: bool) -> io::Result<Option<i32>> {
+        if self.contained {
+            if !sys::has_ended(self.pid, only_look)? {
+                return Ok(None);
+            }
+            let _ = sys::kill(-self.pid, libc::SIGKILL);
+        }
+        sys::wait(self.pid, only_look)
     }
 
     /// Keeps the status. If the status may be `snaprun`'s own, reads the message of `snaprun`, if there is one.
     fn ended(&mut self, status: Option<i32>) {
         self.status = status.map(ExitStatus::from_raw);
         if self.status.is_some() {
-            self.replenish();
+            drop(self.lease.take());
         }
         if matches!(self.status.and_then(|status| status.code()), Some(125..=127)) {
             self.failure = message(&self.report);
@@ -161,6 +181,9 @@ impl Child {
 
 impl Drop for Child {
     fn drop(&mut self) {
-        self.replenish();
+        if self.contained && self.status.is_none() {
+            let _ = self.kill();
+            let _ = self.reap(false);
+        }
     }
 }

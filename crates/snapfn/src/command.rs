@@ -6,7 +6,7 @@ use crate::pool::Pool;
 use crate::request::Strings;
 use crate::snapshot::{Snapshot, c_string};
 use crate::spawn;
-use crate::stdio::{Kind, Stdio};
+use crate::stdio::{Kind, Stdio, Stream};
 use std::collections::BTreeMap;
 use std::env;
 use std::ffi::{OsStr, OsString};
@@ -34,6 +34,13 @@ pub struct Command {
     directory: Option<PathBuf>,
     streams: [Option<Stdio>; 3],
     umask: Option<u32>,
+}
+
+/// What a pool answers; streams that it did not use come back.
+enum Released {
+    Child(Child),
+    Nothing([Stream; 3]),
+    TooLong([Stream; 3]),
 }
 
 impl Snapshot {
@@ -145,21 +152,47 @@ impl Command {
         self.spawn_with(Kind::Inherit)
     }
 
-    fn spawn_with(&mut self, default: Kind) -> Result<Child, Error> {
+    /// Releases a prepared instance of a [`Pool`], and makes no process if none is prepared: then it returns `None`, as
+    /// it does for a command of a [`Snapshot`]. So the caller can wait for a prepared one
+    /// ([`PoolOptions::notice`](crate::PoolOptions::notice)).
+    ///
+    /// # Errors
+    /// When a stream or the working directory cannot be opened, or arguments and variables are too long.
+    pub fn spawn_prepared(&mut self) -> Result<Option<Child>, Error> {
+        let streams = self.open_streams(&Kind::Inherit)?;
+        match self.release(streams)? {
+            Released::Child(child) => Ok(Some(child)),
+            Released::Nothing(_) => Ok(None),
+            Released::TooLong(_) => Err(Error::TooLong),
+        }
+    }
+
+    fn open_streams(&self, default: &Kind) -> Result<[Stream; 3], Error> {
         let open = |number: usize| {
-            let kind = self.streams[number].as_ref().map_or(&default, |stream| &stream.0);
+            let kind = self.streams[number].as_ref().map_or(default, |stream| &stream.0);
             kind.open(number as i32)
         };
-        let streams = [open(0)?, open(1)?, open(2)?];
-        if let Origin::Pool(pool) = &self.origin {
-            let mut strings = self.strings(pool.snapshot().name())?;
-            if strings.fits() {
-                let directory = self.directory.as_deref();
-                if let Some(started) = pool.release(&mut strings, &streams, directory, self.umask)? {
-                    return Ok(Child::new(started, streams, Some(pool.wake())));
-                }
-            }
+        Ok([open(0)?, open(1)?, open(2)?])
+    }
+
+    fn release(&self, streams: [Stream; 3]) -> Result<Released, Error> {
+        let Origin::Pool(pool) = &self.origin else { return Ok(Released::Nothing(streams)) };
+        let mut strings = self.strings(pool.snapshot().name())?;
+        if !strings.fits() {
+            return Ok(Released::TooLong(streams));
         }
+        Ok(match pool.release(&mut strings, &streams, self.directory.as_deref(), self.umask)? {
+            Some((started, lease)) => Released::Child(Child::new(started, streams, Some(lease))),
+            None => Released::Nothing(streams),
+        })
+    }
+
+    fn spawn_with(&mut self, default: Kind) -> Result<Child, Error> {
+        let streams = self.open_streams(&default)?;
+        let streams = match self.release(streams)? {
+            Released::Child(child) => return Ok(child),
+            Released::Nothing(streams) | Released::TooLong(streams) => streams,
+        };
         let snapshot = match &self.origin {
             Origin::Snapshot(snapshot) => snapshot,
             Origin::Pool(pool) => pool.snapshot(),

@@ -58,6 +58,9 @@ pub enum Error {
     /// An argument, a variable or a path contains a zero byte, or a variable's name is not one.
     #[error("{0} contains a zero byte or is not a variable's name")]
     Text(&'static str),
+    /// Arguments and environment are larger than a prepared instance accepts.
+    #[error("the arguments and variables are more than a prepared instance accepts: 65536 of each, and 2 MiB in all")]
+    TooLong,
     /// A system call failed in this process, or in the child before it was `snaprun`.
     #[error("{what}: {source}")]
     System {

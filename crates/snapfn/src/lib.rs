@@ -34,8 +34,8 @@
 //! [`Error::NotStarted`] with its message, not an exit status of the program.
 //!
 //! ```text
-//!  command ──▶ pool ──▶ spawn ──▶ snapshot ──▶ sys      each calls only what is to its right
-//!     └─────▶ child ──────┘ └───▶ request, stdio
+//!  command ──▶ child ──▶ pool ──▶ spawn ──▶ snapshot ──▶ sys      each calls only what is to its right
+//!                                   └────▶ request, stdio
 //!
 //!  command   Command, which takes an instance of a pool or makes one     pool      prepared instances
 //!  child     Child: signals, status, output                              spawn     clone and execve of snaprun
@@ -60,7 +60,7 @@ mod sys;
 pub use child::Child;
 pub use command::Command;
 pub use error::Error;
-pub use pool::{Pool, PoolOptions, Populate};
+pub use pool::{Counts, Notice, Pool, PoolOptions, Populate};
 pub use snapshot::{Snapshot, SnapshotOptions};
 pub use stdio::Stdio;
 

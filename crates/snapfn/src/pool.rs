@@ -1,22 +1,29 @@
 //! Prepared instances.
 //!
 //! Each is a process of its own that has restored the snapshot and waits on a socket before the jump. A request removes
-//! one from the list and sends it arguments, environment and streams. The pool never uses an instance twice; a thread
-//! prepares another one. The thread also detects prepared instances that have ended.
+//! one from the list and sends it arguments, environment and streams. The pool never uses an instance twice.
+//!
+//! One thread ([`refill`]) makes all of them, so that an instance can be tied to the life of that thread. The pool
+//! counts what it has made: in preparation, prepared, and running until the [`Lease`] of a released instance is
+//! dropped.
+
+mod refill;
 
 use crate::Error;
 use crate::request::{self, Strings};
 use crate::snapshot::Snapshot;
-use crate::spawn::{Start, Started, message};
+use crate::spawn::Started;
 use crate::stdio::Stream;
-use crate::sys::{self, Event, Said};
+use crate::sys::{self, Event};
+use refill::Parked;
 use std::collections::VecDeque;
 use std::ffi::CStr;
+use std::fmt;
 use std::fs::{self, OpenOptions};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -49,13 +56,44 @@ pub struct PoolOptions {
     size: usize,
     populate: Populate,
     rest: Duration,
+    most: usize,
+    at_once: usize,
+    contained: bool,
+    notice: Option<Notify>,
+}
+
+/// What a pool reports to the function of [`PoolOptions::notice`].
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub enum Notice<'a> {
+    /// One more instance is prepared.
+    Prepared,
+    /// An instance could not be prepared. The pool tries again.
+    Failed(&'a Error),
+}
+
+#[derive(Clone)]
+struct Notify(Arc<dyn Fn(Notice<'_>) + Send + Sync>);
+
+impl fmt::Debug for Notify {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Notify")
+    }
 }
 
 impl PoolOptions {
     /// A pool of `size` instances.
     #[must_use]
     pub fn new(size: usize) -> Self {
-        PoolOptions { size, populate: Populate::default(), rest: Duration::from_micros(500) }
+        PoolOptions {
+            size,
+            populate: Populate::default(),
+            rest: Duration::from_micros(500),
+            most: usize::MAX,
+            at_once: 1,
+            contained: false,
+            notice: None,
+        }
     }
 
     /// Sets the pages that the instances populate before they wait.
@@ -73,6 +111,46 @@ impl PoolOptions {
         self
     }
 
+    /// Sets how many processes of the pool there are at most: those in preparation, the prepared ones, and the released
+    /// ones whose [`Child`](crate::Child) has neither returned a status nor been dropped. The default is no bound.
+    ///
+    /// [`Command::spawn`](crate::Command::spawn) starts an ordinary instance if none is prepared, and does not ask the
+    /// bound; [`Command::spawn_prepared`](crate::Command::spawn_prepared) keeps it.
+    #[must_use]
+    pub fn most(mut self, most: usize) -> Self {
+        self.most = most;
+        self
+    }
+
+    /// Sets how many instances may be in preparation at once. The default is 1.
+    #[must_use]
+    pub fn at_once(mut self, count: usize) -> Self {
+        self.at_once = count.max(1);
+        self
+    }
+
+    /// Sets whether nothing of an instance is left over. Each instance then leads a process group of its own, and:
+    ///
+    /// - what is left of the group is killed when the instance has ended and is waited for;
+    /// - dropping its [`Child`](crate::Child) kills the group and waits for the instance;
+    /// - the kernel kills the instance (not its children) when this process ends, in whatever way, unless the program
+    ///   has set another parent death signal before its snapshot point.
+    ///
+    /// The pool then lives until its released instances have ended.
+    #[must_use]
+    pub fn contained(mut self, contained: bool) -> Self {
+        self.contained = contained;
+        self
+    }
+
+    /// Calls `notice` on the pool's thread whenever an instance has been prepared or could not be. The function must
+    /// return soon. It is not called for instances that [`PoolOptions::build`] waits for.
+    #[must_use]
+    pub fn notice(mut self, notice: impl Fn(Notice<'_>) + Send + Sync + 'static) -> Self {
+        self.notice = Some(Notify(Arc::new(notice)));
+        self
+    }
+
     /// Prepares the instances.
     ///
     /// # Errors
@@ -81,20 +159,16 @@ impl PoolOptions {
         let wake = Event::new().map_err(Error::io("eventfd"))?;
         let (snapshot, state) = (snapshot.clone(), Mutex::default());
         let inner = Arc::new(Inner { snapshot, options: self, wake, directory: here(), state });
-        let mut parked = VecDeque::new();
-        for _ in 0..inner.options.size {
-            parked.push_back(inner.prepare()?);
-        }
-        for instance in &parked {
-            instance.is_parked()?;
-        }
-        inner.state().parked = parked;
+        let (report, first) = mpsc::channel();
         let thread = {
             let inner = Arc::clone(&inner);
-            thread::Builder::new().name("snapfn-pool".into()).spawn(move || inner.refill())
+            thread::Builder::new().name("snapfn-pool".into()).spawn(move || refill::run(&inner, &report))
         };
-        let thread = Some(thread.map_err(Error::io("starting a thread"))?);
-        Ok(Pool { shared: Arc::new(Shared { inner, thread }) })
+        let thread = thread.map_err(Error::io("starting a thread"))?;
+        let shared = Arc::new(Shared { inner, thread: Some(thread) });
+        // The thread reports once; if it cannot even do that, it has ended.
+        first.recv().unwrap_or(Err(Error::NotStarted { status: 125, message: "the pool has ended".to_owned() }))?;
+        Ok(Pool { shared })
     }
 }
 
@@ -128,42 +202,61 @@ struct Inner {
 #[derive(Debug, Default)]
 struct State {
     parked: VecDeque<Parked>,
+    preparing: usize,
+    running: usize,
+    /// How many prepared ones are wanted at this moment, if that is more than the pool's size.
+    demand: usize,
     closed: bool,
     released: Option<Instant>,
     failure: Option<String>,
 }
 
-/// A prepared instance. When it is dropped, its socket closes, and so the instance ends.
+/// How many processes a pool has.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Counts {
+    /// Those that are being prepared.
+    pub preparing: usize,
+    /// Those that wait for a request.
+    pub prepared: usize,
+    /// Those that were released and have not ended, as far as the pool knows.
+    pub running: usize,
+}
+
+/// A released instance, as its pool counts it: dropped when the instance has ended.
 #[derive(Debug)]
-struct Parked {
-    started: Option<Started>,
+pub(crate) struct Lease {
+    inner: Arc<Inner>,
+    /// Keeps the pool, whose thread's end would end the instance.
+    keeps: Option<Arc<Shared>>,
+    woken: bool,
+    counted: bool,
 }
 
-impl Parked {
-    fn socket(&self) -> RawFd {
-        self.started.as_ref().map_or(-1, |started| started.report.as_raw_fd())
+impl Lease {
+    /// Whether the instance leads a group that ends with it.
+    pub(crate) fn contained(&self) -> bool {
+        self.keeps.is_some()
     }
 
-    /// Waits until it is prepared.
-    fn is_parked(&self) -> Result<(), Error> {
-        let Some(started) = &self.started else { return Ok(()) };
-        match sys::said(&started.report, true).map_err(Error::io("waiting for a prepared instance"))? {
-            Said::Parked => Ok(()),
-            _ => {
-                let message = message(&started.report).unwrap_or_else(|| "snaprun: ended while preparing".to_owned());
-                Err(Error::NotStarted { status: 125, message })
-            }
+    /// Wakes the thread that prepares instances.
+    pub(crate) fn replenish(&mut self) {
+        if !self.woken {
+            self.woken = true;
+            self.inner.wake.notify();
         }
     }
 }
 
-impl Drop for Parked {
+impl Drop for Lease {
     fn drop(&mut self) {
-        if let Some(started) = self.started.take() {
-            // It may be anywhere in its preparations.
-            let _ = sys::kill(started.pid, libc::SIGKILL);
-            let _ = sys::wait(started.pid, false);
+        if self.counted {
+            let mut state = self.inner.state();
+            state.running = state.running.saturating_sub(1);
+            // Only now the bound may allow another one, or the thread of a closed pool end.
+            self.woken &= self.inner.options.most == usize::MAX && !state.closed;
         }
+        self.replenish();
     }
 }
 
@@ -177,91 +270,14 @@ impl Inner {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn prepare(&self) -> Result<Parked, Error> {
-        let snapshot = &self.snapshot.inner;
-        let (report, theirs) = sys::socket_pair(snapshot.free).map_err(Error::io("socketpair"))?;
-        let mut strings = Strings::new();
-        strings.arg(self.snapshot.name())?;
-        let start = Start {
-            snapshot,
-            options: &[c"--populate", self.options.populate.option()],
-            report: (c"--park", &theirs),
-            strings: &strings,
-            streams: None,
-            directory: None,
-            umask: None,
-        };
-        let pid = start.spawn()?;
-        Ok(Parked { started: Some(Started { pid, report }) })
-    }
-
-    /// Keeps the pool full until it is closed.
-    fn refill(&self) {
-        /// The pause after a failure, so that a snapshot that can no longer be restored costs little.
-        const PAUSE: Duration = Duration::from_millis(100);
-        /// The time between two searches for prepared instances that have ended.
-        const PATROL: Duration = Duration::from_millis(500);
-        let mut next_patrol = Instant::now() + PATROL;
-        loop {
-            let (closed, missing, last) = {
-                let state = self.state();
-                (state.closed, self.options.size.saturating_sub(state.parked.len()), state.released)
-            };
-            if closed {
-                return;
-            }
-            if missing == 0 || next_patrol <= Instant::now() {
-                next_patrol = Instant::now() + PATROL;
-                self.drop_ended();
-            }
-            if missing == 0 {
-                self.sleep(PATROL);
-                continue;
-            }
-            if let Some(wait) = last.and_then(|at| (at + self.options.rest).checked_duration_since(Instant::now()))
-                && missing < self.options.size
-            {
-                self.sleep(wait);
-                continue;
-            }
-            let prepared = self.prepare().and_then(|parked| parked.is_parked().map(|()| parked));
-            let mut state = self.state();
-            match prepared {
-                Ok(_) if state.closed => return,
-                Ok(parked) => {
-                    state.failure = None;
-                    state.parked.push_back(parked);
-                }
-                Err(error) => {
-                    state.failure = Some(error.to_string());
-                    drop(state);
-                    self.sleep(PAUSE);
-                }
-            }
-        }
-    }
-
-    /// Sleeps until another thread wakes it, or for that time.
-    fn sleep(&self, time: Duration) {
-        let milliseconds = time.as_micros().div_ceil(1000).min(1000) as i32;
-        self.wake.wait(milliseconds);
-    }
-
     fn close(&self) {
-        let mut state = self.state();
-        state.closed = true;
-        state.parked.clear();
+        let ended = {
+            let mut state = self.state();
+            state.closed = true;
+            std::mem::take(&mut state.parked)
+        };
+        drop(ended);
         self.wake.notify();
-    }
-
-    /// A prepared instance sends nothing, so if its socket is readable, it has ended.
-    fn drop_ended(&self) {
-        let mut state = self.state();
-        let sockets: Vec<RawFd> = state.parked.iter().map(Parked::socket).collect();
-        if let Ok(ended) = sys::poll(&sockets, 0) {
-            let mut ended = ended.into_iter();
-            state.parked.retain(|_| !ended.next().unwrap_or(false));
-        }
     }
 }
 
@@ -291,6 +307,27 @@ impl Pool {
         self.shared.inner.state().parked.len()
     }
 
+    /// How many processes it has at this moment.
+    #[must_use]
+    pub fn counts(&self) -> Counts {
+        let state = self.shared.inner.state();
+        Counts { preparing: state.preparing, prepared: state.parked.len(), running: state.running }
+    }
+
+    /// Asks for `count` prepared instances at this moment, for example because as many requests wait. If that is more
+    /// than the pool's size, the pool grows within its bound, and shrinks again, by one each half a second, when the
+    /// demand is less.
+    pub fn demand(&self, count: usize) {
+        let inner = &*self.shared.inner;
+        let mut state = inner.state();
+        let more = count > state.demand && count > state.parked.len() + state.preparing;
+        state.demand = count;
+        drop(state);
+        if more {
+            inner.wake.notify();
+        }
+    }
+
     /// Why the last attempt to prepare an instance failed, if it did.
     #[must_use]
     pub fn failure(&self) -> Option<String> {
@@ -304,7 +341,7 @@ impl Pool {
         streams: &[Stream; 3],
         directory: Option<&Path>,
         umask: Option<u32>,
-    ) -> Result<Option<Started>, Error> {
+    ) -> Result<Option<(Started, Lease)>, Error> {
         let inner = &*self.shared.inner;
         let directory = match directory {
             None if here() == inner.directory => None,
@@ -325,13 +362,21 @@ impl Pool {
     }
 
     /// Sends a request to a prepared instance. Returns `None` if no instance accepts it.
-    pub(crate) fn send(&self, request: &[u8], fds: &[RawFd]) -> Option<Started> {
+    pub(crate) fn send(&self, request: &[u8], fds: &[RawFd]) -> Option<(Started, Lease)> {
         let inner = &*self.shared.inner;
         let started = loop {
-            let Some(mut parked) = inner.state().parked.pop_front() else { break None };
+            let mut parked = {
+                let mut state = inner.state();
+                let Some(parked) = state.parked.pop_front() else { break None };
+                // It counts from here on, so that no other one takes its place within the bound.
+                state.running += 1;
+                parked
+            };
+            let mut lease = self.lease();
+            lease.counted = true;
             // If the instance has ended, the pool drops it and tries another one.
-            if let Some(started) = parked.started.take_if(|to| sys::send(to.report.as_fd(), request, fds).is_ok()) {
-                break Some(started);
+            if let Some(started) = parked.release(|to| sys::send(to.as_fd(), request, fds).is_ok()) {
+                break Some((started, lease));
             }
         };
         let left = {
@@ -347,14 +392,15 @@ impl Pool {
         started
     }
 
-    /// Wakes the thread that prepares instances when a released instance has had its time. It does not keep the pool
-    /// alive.
-    pub(crate) fn wake(&self) -> Event {
-        self.shared.inner.wake.clone()
+    /// What wakes the thread that prepares instances, when an instance that the pool has not made has had its time. It
+    /// does not keep the pool alive.
+    pub(crate) fn lease(&self) -> Lease {
+        let keeps = self.shared.inner.options.contained.then(|| Arc::clone(&self.shared));
+        Lease { inner: Arc::clone(&self.shared.inner), keeps, woken: false, counted: false }
     }
 
-    /// Ends all instances that wait, and prepares no more.
-    pub(crate) fn close(&self) {
+    /// Ends all instances that wait, and prepares no more. Released instances go on.
+    pub fn close(&self) {
         self.shared.inner.close();
     }
 }
@@ -362,7 +408,8 @@ impl Pool {
 impl Drop for Shared {
     fn drop(&mut self) {
         self.inner.close();
-        if let Some(thread) = self.thread.take() {
+        // The function that gets notices may have held the last clone, on that thread.
+        if let Some(thread) = self.thread.take_if(|thread| thread.thread().id() != thread::current().id()) {
             let _ = thread.join();
         }
     }

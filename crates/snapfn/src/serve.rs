@@ -160,16 +160,16 @@ impl Server {
         let numbers: Vec<RawFd> = fds.iter().map(AsRawFd::as_raw_fd).collect();
         let umask = (header.umask != UMASK_KEPT).then_some(header.umask);
         if strings.fits()
-            && let Some(started) = self.pool.send(strings.request(header.flags, umask), &numbers)
+            && let Some((started, lease)) = self.pool.send(strings.request(header.flags, umask), &numbers)
         {
-            return Ok(Child::new(started, [Stream::NONE; 3], Some(self.pool.wake())));
+            return Ok(Child::new(started, [Stream::NONE; 3], Some(lease)));
         }
         let mut numbers = numbers.into_iter();
         let mut next = |index| if header.flags & request::flag(index) != 0 { numbers.next() } else { None };
         let streams = [next(0), next(1), next(2)].map(|fd| fd.unwrap_or(-1));
         let directory = next(3).and_then(|fd| CString::new(format!("/proc/self/fd/{fd}")).ok());
         let started = spawn::start(self.pool.snapshot(), strings, streams, directory.as_deref(), umask)?;
-        Ok(Child::new(started, [Stream::NONE; 3], Some(self.pool.wake())))
+        Ok(Child::new(started, [Stream::NONE; 3], Some(self.pool.lease())))
     }
 }
 

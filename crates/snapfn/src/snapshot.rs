@@ -3,14 +3,14 @@
 use crate::Error;
 use crate::sys::{self, raise};
 use snapfn_format::snap::{FD_TEMPORARY, FILE_CODE, FILE_DATA, FILE_HOST, FILE_SELF, Plan};
-use snapfn_store::{Digest, Kind, SnapshotMeta, Stores, SummaryError, Target, open_file};
+use snapfn_store::{Digest, Kind, Ref, SnapshotMeta, StoreError, Stores, SummaryError, Target, open_file};
 use std::collections::BTreeMap;
 use std::env;
 use std::ffi::{CString, OsStr, OsString};
 use std::fs::{File, OpenOptions};
 use std::os::fd::AsRawFd;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -34,6 +34,67 @@ pub(crate) struct Inner {
     variants: Vec<Variant>,
     /// No descriptor of the program has this number or a higher one.
     pub(crate) free: i32,
+    source: Source,
+    identity: String,
+}
+
+/// Where a name leads.
+#[derive(Debug)]
+struct Source {
+    stores: Stores,
+    target: Target,
+}
+
+impl Source {
+    /// The snapshot's files, with what tells them from others.
+    fn open(&self, name: &OsStr) -> Result<(Vec<File>, String), Error> {
+        let shown = || name.to_string_lossy().into_owned();
+        let store_error = |source| Error::Store { name: shown(), source };
+        match &self.target {
+            Target::File(path) => {
+                let file = open_file(path).map_err(store_error)?;
+                let identity = file_identity(&file)?;
+                Ok((vec![file], identity))
+            }
+            Target::Local(reference) => {
+                let digests = self.digests(reference).map_err(store_error)?;
+                let opened: Result<Vec<_>, _> =
+                    digests.iter().map(|digest| self.stores.open_trusted(Kind::Snap, *digest)).collect();
+                Ok((opened.map_err(store_error)?, joined(&digests)))
+            }
+            Target::Registry(_) => Err(Error::Registry(shown())),
+        }
+    }
+
+    fn digests(&self, reference: &Ref) -> Result<Vec<Digest>, StoreError> {
+        let mut digests = self.stores.variants(reference)?;
+        if digests.is_empty() {
+            // Another process has removed the tag a moment ago, or sets it anew.
+            digests.push(self.stores.resolve(reference)?.blob.digest);
+        }
+        Ok(digests)
+    }
+
+    /// What the name leads to now.
+    fn identity(&self, name: &OsStr) -> Result<String, Error> {
+        let shown = || name.to_string_lossy().into_owned();
+        let store_error = |source| Error::Store { name: shown(), source };
+        match &self.target {
+            Target::File(path) => file_identity(&open_file(path).map_err(store_error)?),
+            Target::Local(reference) => Ok(joined(&self.digests(reference).map_err(store_error)?)),
+            Target::Registry(_) => Err(Error::Registry(shown())),
+        }
+    }
+}
+
+/// A file is another one if it is a new file or was written to.
+fn file_identity(file: &File) -> Result<String, Error> {
+    let meta = file.metadata().map_err(Error::io("stat"))?;
+    Ok(format!("{:x}:{:x}:{}.{:09}", meta.dev(), meta.ino(), meta.mtime(), meta.mtime_nsec()))
+}
+
+fn joined(digests: &[Digest]) -> String {
+    digests.iter().map(ToString::to_string).collect::<Vec<_>>().join(",")
 }
 
 /// One snapshot with its files.
@@ -106,21 +167,10 @@ impl SnapshotOptions {
             None => Stores::from_env(),
         };
         let shown = || name.to_string_lossy().into_owned();
-        let store_error = |source| Error::Store { name: shown(), source };
         let target = Target::parse(name).map_err(|source| Error::Name { name: shown(), source })?;
-        let snapshots = match target {
-            Target::File(path) => open_file(&path).map(|file| vec![file]),
-            Target::Local(reference) => stores.variants(&reference).and_then(|mut digests| {
-                if digests.is_empty() {
-                    // Another process has removed the tag a moment ago, or sets it anew.
-                    digests.push(stores.resolve(&reference)?.blob.digest);
-                }
-                digests.iter().map(|digest| stores.open_trusted(Kind::Snap, *digest)).collect()
-            }),
-            Target::Registry(_) => return Err(Error::Registry(shown())),
-        }
-        .map_err(store_error)?;
-        let mut opener = Opener { stores: &stores, name: &shown(), opened: BTreeMap::new() };
+        let source = Source { stores, target };
+        let (snapshots, identity) = source.open(name)?;
+        let mut opener = Opener { stores: &source.stores, name: &shown(), opened: BTreeMap::new() };
         let variants = snapshots.into_iter().map(|snapshot| opener.variant(snapshot, self.allow_wx));
         let variants = variants.collect::<Result<Vec<_>, _>>()?;
         let loader = match &self.loader {
@@ -133,6 +183,8 @@ impl SnapshotOptions {
             allow_wx: self.allow_wx,
             free: variants.iter().map(|variant| variant.free).max().unwrap_or(3),
             variants,
+            source,
+            identity,
         };
         Ok(Snapshot { inner: Arc::new(inner) })
     }
@@ -168,6 +220,22 @@ impl Snapshot {
     #[must_use]
     pub fn name(&self) -> &OsStr {
         OsStr::from_bytes(self.inner.name.as_bytes())
+    }
+
+    /// What tells the snapshot from others: the digest of its file, those of all variants with commas between them, or,
+    /// if it was opened by a path, what tells that file from others.
+    #[must_use]
+    pub fn identity(&self) -> &str {
+        &self.inner.identity
+    }
+
+    /// The identity of the snapshot that the name leads to now: another one than [`Snapshot::identity`], if the tag has
+    /// been moved or the file was replaced since this one was opened. The call reads links, and no snapshot.
+    ///
+    /// # Errors
+    /// When the name leads to no snapshot any more.
+    pub fn current_identity(&self) -> Result<String, Error> {
+        self.inner.source.identity(self.name())
     }
 }
 

@@ -33,6 +33,8 @@ pub(crate) struct Start<'a> {
     pub(crate) streams: Option<[RawFd; 3]>,
     pub(crate) directory: Option<&'a CStr>,
     pub(crate) umask: Option<u32>,
+    /// It leads a process group of its own, and ends with this thread.
+    pub(crate) contained: bool,
 }
 
 /// A process that has been started.
@@ -78,7 +80,9 @@ pub(crate) fn start(
     let (report, theirs) = pipe().map_err(Error::io("pipe"))?;
     let theirs = raise(theirs, snapshot.free).map_err(Error::io("duplicating a pipe"))?;
     let report_to = (c"--report", &theirs);
-    let start = Start { snapshot, options: &[], report: report_to, strings, streams: Some(streams), directory, umask };
+    let streams = Some(streams);
+    let start =
+        Start { snapshot, options: &[], report: report_to, strings, streams, directory, umask, contained: false };
     Ok(Started { pid: start.spawn()?, report })
 }
 
@@ -148,6 +152,11 @@ extern "C" fn child(job: *mut c_void) -> c_int {
         }
         if let Some(mask) = start.umask {
             libc::umask(mask);
+        }
+        if start.contained {
+            // If this thread ends before the second call, the instance still ends: its socket closes.
+            libc::setpgid(0, 0);
+            libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL, 0, 0, 0);
         }
         if start.streams.is_none() {
             // The child waits for long. A descriptor that another thread has just opened without close-on-exec (for

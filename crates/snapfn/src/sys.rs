@@ -22,7 +22,18 @@ pub(crate) fn wait(pid: i32, only_look: bool) -> io::Result<Option<i32>> {
     }
 }
 
-/// Sends a signal to a child that has not been waited for.
+/// Whether a child has ended. It can still be waited for afterwards. Waits for its end unless `only_look` is set.
+pub(crate) fn has_ended(pid: i32, only_look: bool) -> io::Result<bool> {
+    let options = libc::WEXITED | libc::WNOWAIT | if only_look { libc::WNOHANG } else { 0 };
+    // SAFETY: zeros are a valid siginfo_t, which the kernel fills; its PID is 0 if the child still runs.
+    let found = unsafe {
+        let mut info: libc::siginfo_t = std::mem::zeroed();
+        retry(|| libc::waitid(libc::P_PID, pid.unsigned_abs(), &raw mut info, options) as isize).map(|_| info.si_pid())
+    };
+    found.map(|found| found != 0)
+}
+
+/// Sends a signal to a child that has not been waited for, or, if `pid` is negative, to its process group.
 pub(crate) fn kill(pid: i32, signal: i32) -> io::Result<()> {
     // SAFETY: integers.
     check(unsafe { libc::kill(pid, signal) }).map(drop)
@@ -95,7 +106,11 @@ const CONTROL_LEN: usize = {
 };
 const _: () = assert!(CONTROL_LEN <= 64);
 
-/// Sends all of `bytes` with `fds` at its first byte.
+/// How long a receiver may take nothing of a message that its socket has no room for.
+const STALL: i32 = 1000;
+
+/// Sends all of `bytes` with `fds` at its first byte. A receiver that takes nothing, because something has stopped it,
+/// is an error after a second: the caller may have other things to do.
 pub(crate) fn send(socket: BorrowedFd<'_>, bytes: &[u8], fds: &[RawFd]) -> io::Result<()> {
     let mut control = Control([0; 64]);
     let mut vector = libc::iovec { iov_base: bytes.as_ptr().cast_mut().cast(), iov_len: bytes.len() };
@@ -115,16 +130,35 @@ pub(crate) fn send(socket: BorrowedFd<'_>, bytes: &[u8], fds: &[RawFd]) -> io::R
             (*header).cmsg_len = libc::CMSG_LEN(len as u32) as usize;
             ptr::copy_nonoverlapping(fds.as_ptr().cast(), libc::CMSG_DATA(header), len);
         }
-        retry(|| libc::sendmsg(socket.as_raw_fd(), &raw const message, libc::MSG_NOSIGNAL))?
+        when_writable(socket, || libc::sendmsg(socket.as_raw_fd(), &raw const message, SEND))?
     };
     let mut rest = bytes.get(sent..).unwrap_or_default();
     while !rest.is_empty() {
         // SAFETY: the slice.
-        let sent =
-            retry(|| unsafe { libc::send(socket.as_raw_fd(), rest.as_ptr().cast(), rest.len(), libc::MSG_NOSIGNAL) })?;
+        let sent = when_writable(socket, || unsafe {
+            libc::send(socket.as_raw_fd(), rest.as_ptr().cast(), rest.len(), SEND)
+        })?;
         rest = rest.get(sent..).unwrap_or_default();
     }
     Ok(())
+}
+
+const SEND: libc::c_int = libc::MSG_NOSIGNAL | libc::MSG_DONTWAIT;
+
+/// Repeats a call that does not wait whenever the socket has room.
+fn when_writable(socket: BorrowedFd<'_>, mut call: impl FnMut() -> isize) -> io::Result<usize> {
+    loop {
+        match retry(&mut call) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                let mut entry = libc::pollfd { fd: socket.as_raw_fd(), events: libc::POLLOUT, revents: 0 };
+                // SAFETY: one entry.
+                if retry(|| unsafe { libc::poll(&raw mut entry, 1, STALL) as isize })? == 0 {
+                    return Err(io::ErrorKind::TimedOut.into());
+                }
+            }
+            result => return result,
+        }
+    }
 }
 
 /// Receives up to `buffer.len()` bytes, and the descriptors that come with them.
@@ -216,12 +250,16 @@ impl Event {
         let _ = unsafe { libc::write(self.0.as_raw_fd(), (&raw const one).cast(), 8) };
     }
 
-    /// Waits until the counter is raised, for so many milliseconds at most, and sets it back to zero.
-    pub(crate) fn wait(&self, milliseconds: i32) {
-        let _ = poll(&[self.0.as_raw_fd()], milliseconds);
+    /// Waits until the counter is raised or one of `fds` is readable, for so many milliseconds at most, and sets the
+    /// counter back to zero. Returns which of `fds` are readable.
+    pub(crate) fn wait_or(&self, fds: &[RawFd], milliseconds: i32) -> Vec<bool> {
+        let all: Vec<RawFd> = fds.iter().copied().chain([self.0.as_raw_fd()]).collect();
+        let mut ready = poll(&all, milliseconds).unwrap_or_default();
+        ready.truncate(fds.len());
         let mut count = 0u64;
         // SAFETY: 8 bytes.
         let _ = unsafe { libc::read(self.0.as_raw_fd(), (&raw mut count).cast(), 8) };
+        ready
     }
 }
 

@@ -23,6 +23,12 @@ int main(int argc, char **argv) {
         return printf("%d\n", open) < 0;
     }
     if (argc > 1 && !strcmp(argv[1], "abort")) abort();
+    if (argc > 1 && !strcmp(argv[1], "leave")) {
+        int child = (int)fork();
+        if (child) return printf("%d\n", child) < 0;
+        close(1);
+        for (;;) pause();
+    }
     if (argc > 1 && !strcmp(argv[1], "wait")) for (;;) pause();
     if (!fgets(line, sizeof line, stdin)) line[0] = 0;
     printf("%d", argc - 1);
