@@ -20,7 +20,7 @@ GROUPS = [
     ["snapfn-store", "snapfn-split", "snapfn-host"],
     ["snapfn", "snapfn-registry", "snapfn-image", "snapfn-scan"],
     ["snapfn-distribution", "snapfn-capi"],
-    ["snapfn-loader", "snapshotter", "snapcc", "snaprepo", "snapfn-launcher"],
+    ["snapfn-loader", "snapshotter", "snapcc", "snaprepo", "snapfn-launcher", "snapfn-serve"],
     ["snapfn-testkit", "snapfn-kernel-tests", "snapfn-tests", "snapfn-bench"],
 ]
 # Packages that the tests of any package may also use.
@@ -39,12 +39,13 @@ LAYERS = {
         ["cli"],
         ["main"],
     ],
-    "snapshotter/src/commands": [["examine"], ["make"], ["check", "generate"]],
+    "snapshotter/src/commands": [["pair"], ["examine"], ["make"], ["check", "generate", "install"]],
     "crates/snapfn/src": [
         ["error", "sys"],
         ["request", "stdio", "snapshot", "socket"],
         ["spawn"],
-        ["child", "pool"],
+        ["pool"],
+        ["child"],
         ["command"],
         ["serve"],
     ],
@@ -122,9 +123,17 @@ def modules(folder, layers, problems):
     return {name: sorted(arrows.get(name, [])) for name in sorted(rank, key=rank.get, reverse=True)}
 
 
+def architecture(problems):
+    """Registers by their names on one architecture belong to the folders `arch`; others use them by their roles."""
+    for path in sorted(ROOT.glob("*/**/src/**/*.rs")):
+        if "arch" not in path.parts and "target" not in path.parts and re.search(r"(?<!libc::)\buser_regs\b", code(path)):
+            problems.append(f"{path.relative_to(ROOT)} names registers of one architecture: use arch::reg")
+
+
 def main():
     problems = []
     found = packages(problems)
+    architecture(problems)
     drawn = {folder: modules(folder, layers, problems) for folder, layers in LAYERS.items()}
     if "--show" in sys.argv[1:]:
         for _, folder, name, used in reversed(found):

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""Checks the documentation: links between pages, the paths that pages name, and the length of lines of prose in pages
-and in the comments of sources.
+"""Checks the documentation: links between pages, the paths and tests that pages name, and the length of lines of prose
+in pages and in the comments of sources.
 
 Each rule first has to find a fault in a page that is made up for it, so a rule that no longer finds anything fails.
 """
@@ -25,6 +25,8 @@ PAGE = re.compile(r"\bdocs/[\w./-]+\.(?:md|svg|1)\b")
 PROGRAMS = (".rs", ".c", ".h", ".sh", ".py")
 # The list of changes may name files that no longer exist.
 HISTORY = "CHANGELOG.md"
+# The page whose table has a test for each step of the chain, in its last column.
+CLAIMS = "docs/reference/claims.md"
 
 
 def lines(text):
@@ -97,6 +99,29 @@ def missing_pages(sources, present):
             for name in PAGE.findall(line):
                 if name not in present:
                     yield f"{source}:{number}: there is no {name}"
+
+
+def is_test(name, sources, present):
+    """Whether `name` is a program of the oracle's, or `FILE::FUNCTION` names a test that is not ignored."""
+    file, _, function = name.partition("::")
+    if not function:
+        return file.startswith("tests/corpus/") and file in present
+    attributes = r"((?:#\[[^\n]*\]\s*)+)"
+    found = re.search(attributes + rf"fn {re.escape(function)}\(", sources.get(file, ""))
+    return bool(found) and "#[test]" in found[1] and "#[ignore" not in found[1]
+
+
+def unproved_claims(pages, sources, present):
+    rows = [(number, line) for number, line, code in lines(pages.get(CLAIMS, "")) if not code and line.startswith("|")]
+    if len(rows) < 3:
+        yield f"{CLAIMS}: there is no table"
+    for number, line in rows[2:]:
+        tests = CODE.findall(line.strip("| ").rpartition(" | ")[2])
+        if not tests:
+            yield f"{CLAIMS}:{number}: the row names no test"
+        for _, name in tests:
+            if not is_test(name, sources, present):
+                yield f"{CLAIMS}:{number}: there is no test {name}"
 
 
 def long_lines(pages):
@@ -179,6 +204,26 @@ def prove():
             sys.exit(f"docs.py: {rule.__name__} does not find: {bad}")
 
 
+def prove_claims():
+    marks = {"one": "#[test]\n", "two": "#[test]\n#[cfg(x)]\n", "off": "#[test]\n#[ignore]\n", "help": ""}
+    sources = {"a.rs": "\n".join(f"{mark}fn {name}() {{" for name, mark in marks.items())}
+    present = {"a.rs", "tests/corpus/b.c", "tests/c.c"}
+
+    def faults(*tests):
+        rows = "".join(f"| step | `command` | file | {test} |\n" for test in tests)
+        return list(unproved_claims({CLAIMS: f"| a | b | c | test |\n|---|---|---|---|\n{rows}"}, sources, present))
+
+    good = ("`a.rs::one`, `tests/corpus/b.c`", "`a.rs::two`")
+    if faults(*good):
+        sys.exit(f"docs.py: unproved_claims finds a fault where there is none: {faults(*good)}")
+    missing = ["`a.rs::three`", "`a.rs::on`", "`b.rs::one`", "`tests/corpus/c.c`", "`tests/c.c`", "`a.rs`"]
+    for bad in [*missing, "`a.rs::off`", "`a.rs::help`", "one", "`a.rs::one`, `a.rs::three`"]:
+        if len(faults(*good, bad)) != 1:
+            sys.exit(f"docs.py: unproved_claims does not find: {bad}")
+    if not faults():
+        sys.exit("docs.py: unproved_claims does not find an empty table")
+
+
 def repository():
     """The files of the repository: what git says, or in a tree without git everything but builds."""
     try:
@@ -195,6 +240,7 @@ def repository():
 
 def main():
     prove()
+    prove_claims()
     files = sorted(name for name in repository() if (ROOT / name).is_file())
     present = {"."} | set(files)
     for name in files:
@@ -209,6 +255,7 @@ def main():
         *broken_links(pages, present),
         *missing_paths(pages, present),
         *missing_pages(sources, present),
+        *unproved_claims(pages, sources, present),
         *long_lines(pages),
         *long_comments({name: text for name, text in sources.items() if name.endswith(PROGRAMS)}),
     ]
@@ -216,7 +263,7 @@ def main():
         print(fault)
     if faults:
         sys.exit(f"docs.py: {len(faults)} faults")
-    print(f"{len(pages)} pages: links, anchors, paths and line lengths are right, and so are the lines of comments")
+    print(f"{len(pages)} pages: links, anchors, paths, tests and line lengths are right, and so are the lines of comments")
 
 
 if __name__ == "__main__":

@@ -11,8 +11,9 @@ usage() {
 Usage: scripts/fuzz.sh [SECONDS [TARGET…]]
        scripts/fuzz.sh --minimize [TARGET…]
 
-Runs each fuzz target (default: all) for SECONDS (default: 60), from the inputs in fuzz/corpus/TARGET and those
-that earlier runs have found (target/fuzz/corpus). An input that crashes a target is kept in target/fuzz/artifacts.
+Runs each fuzz target (default: all) for SECONDS (default: 60), one on each processor, from the inputs in
+fuzz/corpus/TARGET and those that earlier runs have found (target/fuzz/corpus). An input that crashes a target is kept
+in target/fuzz/artifacts.
 
   --minimize  replace fuzz/corpus/TARGET by few and small inputs that reach most of the code that all inputs reach
   -h, --help  this text
@@ -74,25 +75,41 @@ minimize() {
     scripts/fuzz-corpus.py "$control" "fuzz/corpus/$1"
 }
 
-failed=
-for target; do
-    corpus=$work/corpus/$target artifacts=$work/artifacts/$target
-    mkdir -p "$corpus" "$artifacts"
-    seed "$target" "$corpus"
+# fuzz TARGET: prints one line, or the end of the target's log.
+fuzz() {
+    corpus=$work/corpus/$1 artifacts=$work/artifacts/$1 log=$work/$1.log
+    mkdir -p "$artifacts"
+    known=
+    [ ! -d "fuzz/corpus/$1" ] || known=fuzz/corpus/$1
+    if "$work/$host/release/$1" -max_total_time="$seconds" -max_len=65536 -timeout=10 -rss_limit_mb=4096 \
+        -print_final_stats=1 -artifact_prefix="$artifacts/" "$corpus" $known >"$log" 2>&1; then
+        echo "$1: $(grep '^Done' "$log")"
+    else
+        echo "$1: failed"
+        tail -n 40 "$log"
+        return 1
+    fi
+}
+
+# As many targets as there are processors run at a time. Each is one thread.
+targets=$* failed=0
+set --
+for target in $targets; do
+    mkdir -p "$work/corpus/$target"
+    seed "$target" "$work/corpus/$target"
     if [ "$minimize" = yes ]; then
         minimize "$target"
         continue
     fi
-    echo "== $target: $seconds s"
-    log=$work/$target.log
-    known=
-    [ ! -d "fuzz/corpus/$target" ] || known=fuzz/corpus/$target
-    if "$work/$host/release/$target" -max_total_time="$seconds" -max_len=65536 -timeout=10 -rss_limit_mb=4096 \
-        -print_final_stats=1 -artifact_prefix="$artifacts/" "$corpus" $known >"$log" 2>&1; then
-        grep '^Done' "$log"
-    else
-        tail -n 40 "$log"
-        failed="$failed $target"
+    if [ $# = "$(nproc)" ]; then
+        wait "$1" || failed=1
+        shift
     fi
+    fuzz "$target" &
+    set -- "$@" $!
 done
-[ -z "$failed" ] || { echo "fuzz.sh: failed:$failed" >&2; exit 1; }
+[ "$minimize" = no ] || exit 0
+for child; do
+    wait "$child" || failed=1
+done
+[ "$failed" = 0 ] || { echo "fuzz.sh: a target failed" >&2; exit 1; }

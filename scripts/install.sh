@@ -1,7 +1,7 @@
 #!/bin/sh
-# Installs snapfn: binaries, header, man pages, completions. See usage below. PREFIX/libexec/snapfn/manifest lists the
-# installed files, so that --uninstall, and a later version with other files, remove exactly those. Every file is put in
-# place by a rename, so a running program keeps the old one.
+# Installs snapfn: binaries, headers, libraries, man pages, completions, units of systemd. See usage below.
+# PREFIX/libexec/snapfn/manifest lists the installed files, so that --uninstall, and a later version with other files,
+# remove exactly those. Every file is put in place by a rename, so a running program keeps the old one.
 set -eu
 umask 022
 
@@ -66,7 +66,7 @@ listed() {
 
 # Removes the installed directories that are empty now.
 prune() {
-    for dir in libexec/snapfn include/snapfn; do
+    for dir in libexec/snapfn include/snapfn lib/pkgconfig lib/systemd/system lib/systemd/user; do
         rmdir "$dest/$dir" 2>/dev/null || true
     done
 }
@@ -83,12 +83,16 @@ if [ "$uninstall" = yes ]; then
 fi
 
 release=${CARGO_TARGET_DIR:-$root/target}/release
-binaries='snapcc snapshotter snaprun snaprepo snapboot snappool libsnapfn_c.a libsnapfn_c.so'
-for binary in $binaries; do
+# shipped FOLDER: the programs that go there; scripts/install/programs has all of them.
+shipped() {
+    awk -v folder="$1" '!/^#/ && (folder == "" || $3 == folder) { print $1 }' "$root/scripts/install/programs"
+}
+for binary in $(shipped bin) $(shipped libexec/snapfn) libsnapfn_c.a libsnapfn_c.so; do
     [ -e "$release/$binary" ] && continue
     command -v cargo >/dev/null 2>&1 || fail "$release/$binary is missing and there is no cargo to build it; install Rust"
-    (cd "$root" && cargo build --release --locked -p snapfn-loader -p snapshotter -p snapcc -p snaprepo -p snapfn -p snapfn-capi) >&2 ||
-        fail "the build failed"
+    # shellcheck disable=SC2046 # words
+    (cd "$root" && cargo build --release --locked -p snapfn-capi $(awk '!/^#/ && $3 != "-" { print "-p", $2 }' \
+        scripts/install/programs | sort -u)) >&2 || fail "the build failed"
     break
 done
 
@@ -104,22 +108,41 @@ man=share/man/man1
 bash=share/bash-completion/completions
 zsh=share/zsh/site-functions
 fish=share/fish/vendor_completions.d
-mkdir -p "$stage/bin" "$stage/lib" "$stage/libexec/snapfn" "$stage/include/snapfn" \
+pkgconfig=lib/pkgconfig
+mkdir -p "$stage/bin" "$stage/$pkgconfig" "$stage/lib/systemd/system" "$stage/lib/systemd/user" "$stage/libexec/snapfn" "$stage/include/snapfn" \
     "$stage/$man" "$stage/$bash" "$stage/$zsh" "$stage/$fish"
 
-for binary in snapcc snapshotter snaprun snaprepo; do
-    install -m 755 "$release/$binary" "$stage/bin/$binary"
+for folder in bin libexec/snapfn; do
+    for binary in $(shipped "$folder"); do
+        install -m 755 "$release/$binary" "$stage/$folder/$binary"
+    done
 done
 ln -s snapcc "$stage/bin/snapc++"
-install -m 755 "$release/snapboot" "$stage/libexec/snapfn/snapboot"
-install -m 755 "$release/snappool" "$stage/libexec/snapfn/snappool"
 install -m 644 "$root/cc-wrapper/include/snap.h" "$root/crates/snapfn/capi/include/snapfn.h" "$stage/include/snapfn/"
 install -m 644 "$release/libsnapfn_c.a" "$stage/lib/libsnapfn.a"
 install -m 755 "$release/libsnapfn_c.so" "$stage/lib/libsnapfn.so.0"
 ln -s libsnapfn.so.0 "$stage/lib/libsnapfn.so"
-install -m 644 "$root/docs/reference/man/snaprun.1" "$root/docs/reference/man/snapcc.1" "$stage/$man/"
+version=$(sed -n 's/^version = "\(.*\)"/\1/p' "$root/Cargo.toml" | head -n 1)
+# fill SOURCE TARGET: a file of scripts/install with the values of this installation.
+fill() {
+    sed -e "s|@PREFIX@|$prefix|g" -e "s|@VERSION@|$version|g" -e "s|@OPTIONS@|$options|g" \
+        "$root/scripts/install/$1" >"$stage/$2"
+    chmod 644 "$stage/$2"
+}
+options=$("$stage/bin/snaprun" --help | sed -n 's/^  *\(-[a-zA-Z], \)*\(--[a-z-]*\).*/\2/p' | tr '\n' ' ')
+options=${options% }
+fill snap.pc "$pkgconfig/snap.pc"
+fill snapfn.pc "$pkgconfig/snapfn.pc"
+fill snaprun.bash "$bash/snaprun"
+fill snaprun.zsh "$zsh/_snaprun"
+fill snaprun.fish "$fish/snaprun.fish"
+fill snapfn-pool@.service lib/systemd/system/snapfn-pool@.service
+fill snapfn-pool@.service lib/systemd/user/snapfn-pool@.service
+for binary in $(awk '!/^#/ && $3 != "-" && $4 == "page" { print $1 }' "$root/scripts/install/programs"); do
+    install -m 644 "$root/docs/reference/man/$binary.1" "$stage/$man/"
+done
 echo '.so man1/snapcc.1' >"$stage/$man/snapc++.1"
-for binary in snapshotter snaprepo; do
+for binary in $(awk '!/^#/ && $4 == "generate" { print $1 }' "$root/scripts/install/programs"); do
     for kind in man bash zsh fish; do
         eval "dir=\$$kind"
         "$stage/bin/$binary" generate "$kind" "$stage/$dir" || fail "$binary cannot write its $kind files"

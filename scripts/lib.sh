@@ -121,8 +121,14 @@ is_new_enough() {
     [ -n "$1" ] && [ "$(printf '%s\n%s\n' "$wanted" "$1" | sort -V | head -n 1)" = "$wanted" ]
 }
 
+# The table of programs, without its comments: name, package, folder, manual, wheel, static.
+shipped() {
+    grep -v '^#' "$root/scripts/install/programs"
+}
+
 # Builds the programs in release mode. The C++ driver is a link to the C driver, which checks its own name.
 build_release() {
-    cargo build --release --locked -p snapfn-loader -p snapshotter -p snapcc -p snaprepo -p snapfn -p snapfn-capi -p snapfn-launcher || return
+    # shellcheck disable=SC2046 # words
+    cargo build --release --locked $(shipped | awk '{ print "-p", $2 }' | sort -u) -p snapfn-capi || return
     ln -sfn snapcc "$bin/snapc++"
 }

@@ -51,6 +51,7 @@ FIELDS = {
     "at",
     "input",
     "options",
+    "start",
     "env",
     "mask",
     "entry",
@@ -84,6 +85,7 @@ class Program:
         self.at = entry.get("at", "ready" if self.entry else "main")
         self.input = entry.get("input", [])
         self.options = entry.get("options", [])
+        self.start = entry.get("start", [])
         self.env = entry.get("env", {})
         self.mask = entry.get("mask")
         self.files = entry.get("files", {})
@@ -383,7 +385,7 @@ class Trial:
 
     def instance(self, turn):
         allow = [option for option in self.program.options if option == "--allow-wx"]
-        command = [str(BIN / "snaprun"), *allow]
+        command = [str(BIN / "snaprun"), *allow, *self.program.start]
         if self.program.serve:
             self.again("point")
             # At main, an instance reads its arguments, and configuration files with the snapshot's ports.
@@ -557,7 +559,7 @@ def make_page(programs, rows, measured):
     for program in programs:
         version, (kind, first, end, note) = rows.get(program.name, ("", ["not tried", "", "", ""]))
         kinds.append(kind)
-        point = " ".join([f"`{program.at}`", *(f"`{option}`" for option in program.options)])
+        point = " ".join([f"`{program.at}`", *(f"`{option}`" for option in [*program.options, *program.start])])
         # The table's note stands behind what the run has found out.
         note = "; ".join(part for part in (note.removesuffix(program.note).removesuffix("; "), program.note) if part)
         cells = [f"{program.name} ({SOURCES[program.source]})", version, point, kind, first, end, note]

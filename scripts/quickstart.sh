@@ -8,13 +8,16 @@ usage() {
 Usage: scripts/quickstart.sh [--out DIR] [--runs N]
 
 Installs missing packages (as root), builds snapfn, takes snapshots of a C function, of Debian's sqlite3 and of
-Debian's python3, starts them, and measures ordinary starts against starts from the snapshot.
+Debian's python3, starts them, and measures ordinary starts against starts from the snapshot. At the end two of the snapshots
+go through a registry on loopback into an empty store, and one starts there after its program has been removed.
 
   --out DIR   directory of the store and all other files; default target/quickstart
   --runs N    measured starts of each kind; default 40
   -h, --help  this text
 
-Environment: CARGO_TARGET_DIR, NO_COLOR.
+Environment:
+  SNAPFN_BIN        directory of programs that are built already; then nothing is built
+  CARGO_TARGET_DIR, NO_COLOR
 TEXT
 }
 
@@ -36,6 +39,57 @@ case $runs in
 esac
 
 began=$(date +%s)
+mkdir -p "$out"
+out=$(cd "$out" && pwd)
+
+registry=
+stop_registry() {
+    [ -z "$registry" ] || kill "$registry" 2>/dev/null || true
+    registry=
+}
+trap stop_registry EXIT
+trap 'exit 129' HUP
+trap 'exit 130' INT
+trap 'exit 143' TERM
+
+# Finds Debian's docker-registry. A missing one is unpacked and not installed, since the installed package is a service
+# that listens on all addresses. On other systems it may be missing.
+find_registry() {
+    PATH=$PATH:$out/unpacked/usr/bin
+    ! command -v docker-registry >/dev/null && command -v dpkg-deb >/dev/null || return 0
+    echo "unpacking docker-registry"
+    mkdir -p "$out/unpacked"
+    (
+        cd "$out/unpacked"
+        apt-get download -q docker-registry || { apt-get update -q && apt-get download -q docker-registry; }
+        dpkg-deb -x docker-registry_*.deb .
+    ) >"$out/unpacked/apt.log" 2>&1 || true
+    command -v docker-registry >/dev/null || {
+        tail -n 5 "$out/unpacked/apt.log" >&2
+        die "cannot download docker-registry (if apt has no lists, as root: apt-get update)"
+    }
+}
+
+# start_registry: sets $host to its address, 127.0.0.1 and a port that is free.
+start_registry() {
+    rm -rf registry registry.log
+    cat >registry.yml <<YML
+version: 0.1
+log: { level: info }
+storage: { filesystem: { rootdirectory: $out/registry } }
+http: { addr: "127.0.0.1:0" }
+YML
+    # It takes settings from REGISTRY_... variables.
+    env -i PATH="$PATH" setpriv --pdeathsig KILL docker-registry serve registry.yml >registry.log 2>&1 &
+    registry=$!
+    tries=0
+    until host=$(sed -n 's/.*listening on \(127\.0\.0\.1:[0-9]*\).*/\1/p' registry.log) && [ -n "$host" ]; do
+        tries=$((tries + 1))
+        [ "$tries" -lt 200 ] || die "docker-registry does not start: $(cat registry.log)"
+        sleep 0.05
+    done
+}
+
 title() {
     printf '\n%s%s%s\n' "$bold" "$*" "$plain"
 }
@@ -46,18 +100,26 @@ show() {
     sed 's/^/    /' shown
 }
 
-title "1/5  Set-up"
+title "1/6  Set-up"
 need_packages gcc libc6-dev python3 sqlite3
-need_rust
-echo "  $(gcc --version | head -n 1); $(rustc --version); $(/usr/bin/python3 --version)"
+find_registry
+compilers=$(gcc --version | head -n 1)
+if [ -z "${SNAPFN_BIN:-}" ]; then
+    need_rust
+    compilers="$compilers; $(rustc --version)"
+fi
+echo "  $compilers; $(/usr/bin/python3 --version)"
 
-title "2/5  Build"
-before=$(date +%s)
-build_release
-echo "  in $bin, after $(($(date +%s) - before)) s"
+title "2/6  Build"
+if [ -n "${SNAPFN_BIN:-}" ]; then
+    bin=$(cd "$SNAPFN_BIN" && pwd)
+    echo "  nothing: \$SNAPFN_BIN is $bin"
+else
+    before=$(date +%s)
+    build_release
+    echo "  in $bin, after $(($(date +%s) - before)) s"
+fi
 
-mkdir -p "$out"
-out=$(cd "$out" && pwd)
 cp scripts/quickstart/* "$out"
 cd "$out"
 for variable in $(env | sed -n 's/^\(SNAPFN_[A-Z_]*\)=.*/\1/p'); do
@@ -65,12 +127,13 @@ for variable in $(env | sed -n 's/^\(SNAPFN_[A-Z_]*\)=.*/\1/p'); do
 done
 export PATH="$bin:$PATH" SNAPFN_STORE="$out/store"
 
-title "3/5  A function in C: Debian's package database, read and sorted before the snapshot is taken"
+title "3/6  A function in C: Debian's package database, read and sorted before the snapshot is taken"
 show "snapcc -O2 packages.c -o packages"
 show "snapshotter create --tag packages -- ./packages"
 show "snaprun packages bash /usr/bin/gcc"
+mv shown expected
 
-title "4/5  Debian's own programs: no source, no recompilation; the snapshot is taken where they wait for input"
+title "4/6  Debian's own programs: no source, no recompilation; the snapshot is taken where they wait for input"
 cat /var/lib/dpkg/info/*.list | LC_ALL=C sort -u >files.txt
 echo "  sqlite3 with the names of $(wc -l <files.txt) files in memory"
 show "snapshotter create --tag files --at syscall:read:0 -- /usr/bin/sqlite3 -batch -init files.sql :memory:"
@@ -79,7 +142,7 @@ echo "  python3 with json, re, asyncio, http.server, sqlite3, ssl and unittest i
 show "snapshotter create --tag python --at syscall:read:0 -- /usr/bin/python3 prepare.py"
 show "snaprun python <request.py"
 
-title "5/5  Measured here and now: $runs starts of each kind, alternately; medians"
+title "5/6  Measured here and now: $runs starts of each kind, alternately; medians"
 gcc -O2 -o timing timing.c
 ./timing "$runs" \
     "packages (C)" /dev/null ./packages bash /usr/bin/gcc :: snaprun packages bash /usr/bin/gcc :: \
@@ -88,6 +151,25 @@ gcc -O2 -o timing timing.c
     >timing.tsv || die "the two kinds of start did not give the same result"
 awk -v bold="$bold" -v plain="$plain" -f table.awk timing.tsv
 echo "  Time runs from just before the process is created to its first byte of output, and until it has been reaped."
+
+title "6/6  On the way to another host: through a registry on loopback into an empty store; then the program is removed"
+if command -v docker-registry >/dev/null; then
+    start_registry
+    for name in packages python; do
+        show "snaprepo push $name $host/$name --json >push.json && awk -f layers.awk push.json"
+    done
+    rm -rf elsewhere
+    show "export SNAPFN_STORE=$out/elsewhere"
+    for name in packages python; do
+        show "snaprepo pull $host/$name --json >pull.json && awk -f layers.awk pull.json"
+    done
+    stop_registry
+    show "rm packages packages.code packages.init"
+    show "snaprun packages bash /usr/bin/gcc"
+    cmp -s shown expected || die "the pulled snapshot gives another result"
+else
+    echo "  left out: there is no docker-registry in \$PATH"
+fi
 
 title "Next"
 cat <<TEXT

@@ -7,8 +7,8 @@ usage() {
     cat <<'TEXT'
 Usage: scripts/static.sh [--out DIR] [--profile PROFILE] [--check]
 
-Builds snapshotter, snaprepo, snapcc, snappool and snapfn as static programs, and puts them into one directory with
-snaprun and snapboot, which always are static. They run on any Linux for x86-64, with any C library, and in containers.
+Builds the programs of scripts/install/programs as static ones, and puts them into one directory with snaprun and
+snapboot, which always are static. They run on any Linux for x86-64, with any C library, and in containers.
 
   --out DIR          directory of the programs; default target/static
   --profile PROFILE  cargo's profile for all except snaprun and snapboot; default release; dev is quicker, for a check
@@ -42,9 +42,11 @@ cargo build --release --locked -p snapfn-loader
 
 # With --target the flags do not apply to build scripts and procedural macros, which the compiler loads as shared
 # libraries.
+static=$(shipped | awk '$6 == "yes" { print $1 }') always=$(shipped | awk '$6 == "always" { print $1 }')
 triple=x86_64-unknown-linux-gnu
+# shellcheck disable=SC2046,SC2086 # words
 RUSTFLAGS="${RUSTFLAGS:-} -C target-feature=+crt-static" cargo build --profile "$profile" --locked --target "$triple" --workspace \
-    --bin snapshotter --bin snaprepo --bin snapcc --bin snappool --bin snapfn
+    $(printf -- '--bin %s ' $static)
 
 # Cargo's folder of the profile dev is called debug.
 built=$target/$triple/$profile
@@ -52,15 +54,15 @@ built=$target/$triple/$profile
 
 mkdir -p "$out"
 out=$(cd "$out" && pwd)
-for program in snapshotter snaprepo snapcc snappool snapfn; do
+for program in $static; do
     install -m 755 "$built/$program" "$out/$program"
 done
-for program in snaprun snapboot; do
+for program in $always; do
     install -m 755 "$bin/$program" "$out/$program"
 done
 ln -sfn snapcc "$out/snapc++"
 
-for program in snapshotter snaprepo snapcc snappool snapfn snaprun snapboot; do
+for program in $static $always; do
     if readelf -lW "$out/$program" | grep -q INTERP || readelf -dW "$out/$program" | grep -q NEEDED; then
         die "$program is not static"
     fi

@@ -241,8 +241,8 @@ for script in scripts/third-party/*.sh; do
     name=$(basename "$script" .sh)
     case $name in
         common) ;;
-        # Packages from elsewhere, timed thirty times: not here.
-        pypi) ;;
+        # Programs and interpreters from elsewhere, timed many times: not here.
+        pypi | languages) ;;
         *) phase "$name" sh "$script" ;;
     esac
 done

@@ -44,13 +44,15 @@ fi
 stage=$(mktemp -d)
 trap 'rm -rf "$stage"' EXIT
 static=yes
-for program in snapfn snaprun snapboot snapshotter snaprepo; do
+carried=$(shipped | awk '$5 == "yes" { print $1 }')
+for program in $carried; do
     [ -x "$programs/$program" ] || die "$programs/$program is missing"
     strip -o "$stage/$program" "$programs/$program"
     ! readelf -lW "$stage/$program" | grep -q INTERP || static=no
 done
 mkdir -p "$dir"
-python3 - "$root" "$stage" "$dir" "$static" <<'PY'
+# shellcheck disable=SC2086 # words
+python3 - "$root" "$stage" "$dir" "$static" $carried <<'PY'
 """Packs a wheel (PEP 427). The time of all members is fixed, so that the same input gives the same file."""
 import base64
 import hashlib
@@ -71,7 +73,7 @@ metadata = (
     f"Description-Content-Type: text/markdown\n\n{(root / 'python/README.md').read_text()}"
 )
 members = {f"snapfn/{path.name}": (path.read_bytes(), 0o644) for path in sorted((root / "python/src/snapfn").glob("*.py"))}
-for name in ("snaprun", "snapboot", "snapshotter", "snaprepo"):
+for name in (name for name in sys.argv[5:] if name != "snapfn"):
     members[f"snapfn/bin/{name}"] = ((stage / name).read_bytes(), 0o755)
 members[f"{data}/scripts/snapfn"] = ((stage / "snapfn").read_bytes(), 0o755)
 for name in ("LICENSE-MIT", "LICENSE-APACHE"):

@@ -109,6 +109,7 @@ behaviours! {
     rseq_of_tracee: "rseq-of-tracee" (since 5 13),
     close_range: "close-range" (since 5 9),
     compare_open_files: "compare-open-files",
+    signal_of_open_file: "signal-of-open-file",
     path_descriptor_reopen: "path-descriptor-reopen",
     snap_prctl_refused: "snap-prctl-refused",
     sigreturn_loads_everything: "sigreturn-loads-everything",

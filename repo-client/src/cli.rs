@@ -226,6 +226,10 @@ pub(crate) struct PushArgs {
     /// Push even if `snaprepo scan` finds something that looks like a credential
     #[arg(long)]
     pub(crate) allow_secrets: bool,
+    /// Leave in the image how the snapshot was made and the files that it was made of, with the variables of its
+    /// environment; without this option they are removed
+    #[arg(long)]
+    pub(crate) with_recipe: bool,
     /// Use HTTP without TLS for the registry that the image is pushed to
     #[arg(long)]
     pub(crate) plain_http: bool,

@@ -133,7 +133,11 @@ impl Progress {
                 self.line(format!("{why}; attempt {} in {wait:.1} s", failed + 1));
                 self.json(json!({ "event": "retry", "what": what, "why": why, "failed": failed, "wait": wait }));
             }
-            _ => (),
+            Transfer::NotRecorded { path, why } => {
+                let path = path.display().to_string();
+                self.line(format!("note: cannot write {path}: {why}; if this upload is interrupted, it starts again"));
+                self.json(json!({ "event": "not recorded", "path": path, "why": why }));
+            }
         }
     }
 }
@@ -183,7 +187,6 @@ impl Events for Progress {
                 }));
             }
             Event::Transfer(event) => self.transfer(event),
-            _ => (),
         }
     }
 }

@@ -54,6 +54,7 @@ pub(crate) fn push(stores: &Stores, args: &PushArgs, failures: &mut Failures) ->
         compression: args.compression,
         base,
         allow_secrets: args.allow_secrets,
+        with_recipe: args.with_recipe,
         jobs: args.jobs,
         ..PushOptions::new(args.loader.clone().unwrap_or_else(loader))
     };

@@ -109,6 +109,17 @@ as_plain() {
     fi
 }
 
+# Ends the script if podman cannot run here. Only root can give it a mount namespace of its own with a cgroup2 in it,
+# for hosts with the older hierarchy.
+need_podman() {
+    [ "$(id -u)" = 0 ] && unshare -m sh -c 'mount -t cgroup2 none /sys/fs/cgroup' 2>/dev/null && return
+    reason="podman: needs root, and unshare and mount of cgroup2 to be allowed"
+    [ "${SNAPFN_STRICT_TESTS:-0}" != 1 ] || die "cannot run here: $reason"
+    echo "skip  $reason"
+    finish
+    exit 0
+}
+
 # A store of the script's own, readable by all.
 fresh_store() {
     SNAPFN_STORE=$(mktemp -d "${TMPDIR:-/tmp}/snapfn-store-XXXXXX")

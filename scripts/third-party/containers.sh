@@ -137,18 +137,8 @@ step "base: push" sh -c "snaprepo push reader $based --base $base --plain-http -
 same "base: layers mounted, not copied" 1 "$(grep '"event":"mounted"' "$scratch/push.json" | grep -c '"kind":"base"')"
 step "base: skopeo inspect" skopeo inspect --tls-verify=false "docker://$based"
 
-# --- podman --- Only root can do this: podman gets a mount namespace of its own, with a cgroup2 in it, for hosts with
-# the older hierarchy.
-can_mount() {
-    [ "$(id -u)" = 0 ] && unshare -m sh -c 'mount -t cgroup2 none /sys/fs/cgroup' 2>/dev/null
-}
-if ! can_mount; then
-    reason="podman: needs root, and unshare and mount of cgroup2 to be allowed"
-    [ "${SNAPFN_STRICT_TESTS:-0}" != 1 ] || die "cannot run here: $reason"
-    echo "skip  $reason"
-    finish
-    exit 0
-fi
+# --- podman ---
+need_podman
 # engine ARGUMENT...: podman, with its files below the scratch directory.
 engine() {
     # shellcheck disable=SC2016 # the inner shell's variables

@@ -1,6 +1,8 @@
 #!/bin/sh
 # SQLite from Debian's source package, built by its own ./configure && make with CC=snapcc: its own checks, and a shell
 # with 100,000 rows in memory that answers queries from its standard input.
+#
+# With --all, SQLite's own test programs run, too. Building them takes longer than everything else here.
 . "$(dirname "$0")/common.sh"
 
 need build-essential tcl tcl-dev libreadline-dev zlib1g-dev dpkg-dev
@@ -12,7 +14,7 @@ if [ ! -e .built ]; then
     step "sqlite: configure" env CC=snapcc "$source/configure" --disable-readline --enable-fts5 --enable-load-extension \
         --disable-amalgamation "CFLAGS=-O1 -g"
     # There is one job a processor. The checks' programs are linked here as well.
-    step "sqlite: make" make -j"$(nproc)" sqlite3 fuzzcheck sessionfuzz testfixture
+    step "sqlite: make" make -j"$(nproc)" sqlite3 fuzzcheck sessionfuzz
     touch .built
 fi
 # libtool puts a shell script around the program here.
@@ -20,17 +22,20 @@ shell=$build/.libs/sqlite3
 export LD_LIBRARY_PATH="$build/.libs"
 [ -e "$shell.code" ] && [ -e "$shell.init" ] || die "snapcc wrote no .code and .init for the sqlite3 shell"
 step "sqlite: make fuzztest" make fuzztest
-# The test programs must not run as root: they expect that a read-only file cannot be written.
-tests="select1 select2 join insert update delete trans index expr func where json101 fts3aa rtree1 window1 with1 savepoint"
-chown -R 65534:65534 . 2>/dev/null || true
-run_tests() {
-    for test in $tests; do
-        file="$source/test/$test.test"
-        [ -e "$file" ] || file=$(find "$source/ext" -name "$test.test" | head -1)
-        as_plain ./testfixture "$file" || return 1
-    done
-}
-step "sqlite: its test programs" run_tests
+if [ "${1:-}" = --all ]; then
+    step "sqlite: make testfixture" make -j"$(nproc)" testfixture
+    # The test programs must not run as root: they expect that a read-only file cannot be written.
+    tests="select1 select2 join insert update delete trans index expr func where json101 fts3aa rtree1 window1 with1 savepoint"
+    chown -R 65534:65534 . 2>/dev/null || true
+    run_tests() {
+        for test in $tests; do
+            file="$source/test/$test.test"
+            [ -e "$file" ] || file=$(find "$source/ext" -name "$test.test" | head -1)
+            as_plain ./testfixture "$file" || return 1
+        done
+    }
+    step "sqlite: its test programs" run_tests
+fi
 
 fresh_store
 cat >"$SNAPFN_STORE.sql" <<'SQL'

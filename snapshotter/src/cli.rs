@@ -1,8 +1,8 @@
 //! The command line.
 
-use crate::commands::examine::{core, diff, inspect};
-use crate::commands::make::{create, train};
-use crate::commands::{check, generate};
+use crate::commands::examine::{core, diff, export, inspect};
+use crate::commands::make::{create, rebuild, train};
+use crate::commands::{check, generate, install};
 use clap::builder::StyledStr;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Parser, Subcommand};
@@ -19,6 +19,10 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     /// Run a program up to its snapshot point and store its memory
     Create(create::Args),
+    /// Make snapshots again by the command, the directory and the environment with which they were made
+    Rebuild(rebuild::Args),
+    /// Make a link by which a snapshot is started by its name alone
+    Install(install::Args),
     /// Record the pages that a request writes, and make every start copy them at once
     Train(train::Args),
     /// Show what is in a snapshot
@@ -29,6 +33,8 @@ pub(crate) enum Command {
     Check(check::Args),
     /// Copy a snapshot for debuggers, with the paths of the local store's files in it
     Core(core::Args),
+    /// Write a snapshot's memory as an init data file, of which create --init makes a snapshot on another host
+    Export(export::Args),
     /// Write man pages or shell completions into a directory
     #[command(hide = true)]
     Generate(generate::Args),

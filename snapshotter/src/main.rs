@@ -3,7 +3,8 @@
 //! ```text
 //!  create   commands::create → tracee (spawn, boot, run to the point) → dump (gather → plan → write)
 //!  check    the same up to gather, or tracee::attach (a running process); or this host and a snapshot
-//!  inspect, diff, core       read snapshots; change nothing
+//!           create --init: split::deserialize → the file; no program runs
+//!  inspect, diff, core, export   read snapshots; change nothing
 //! ```
 
 mod cli;
@@ -18,22 +19,30 @@ mod tracee;
 mod vdso;
 
 use clap::{CommandFactory, Parser};
-use commands::{check, examine, generate, make};
+use commands::{check, examine, generate, install, make};
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
     let cli = cli::Cli::try_parse().unwrap_or_else(|error| cli::explained(error).exit());
     let result = match cli.command {
         cli::Command::Create(args) => make::create::run(&args),
+        cli::Command::Rebuild(args) => make::rebuild::run(&args),
+        cli::Command::Install(args) => install::run(&args),
         cli::Command::Train(args) => make::train::run(&args),
         cli::Command::Inspect(args) => examine::inspect::run(&args).map_err(Into::into),
         cli::Command::Diff(args) => examine::diff::run(&args).map_err(Into::into),
-        cli::Command::Check(args) => check::run(&args),
+        cli::Command::Check(args) => return ended(check::run(&args)),
+        cli::Command::Export(args) => examine::export::run(&args).map_err(Into::into),
         cli::Command::Core(args) => examine::core::run(&args).map_err(Into::into),
         cli::Command::Generate(args) => generate::run(&args, cli::Cli::command()).map_err(Into::into),
     };
+    ended(result.map(|()| ExitCode::SUCCESS))
+}
+
+/// The status of a command; prints why it has failed.
+fn ended(result: anyhow::Result<ExitCode>) -> ExitCode {
     match result {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(status) => status,
         Err(error) => {
             print::err(message(&error));
             ExitCode::FAILURE

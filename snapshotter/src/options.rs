@@ -2,8 +2,9 @@
 
 use crate::pin::Cpu;
 use clap::Args;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fmt;
+use std::io;
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
@@ -94,6 +95,15 @@ impl FromStr for At {
     }
 }
 
+impl fmt::Display for At {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            At::Auto => f.write_str("auto"),
+            At::Point(point) => point.fmt(f),
+        }
+    }
+}
+
 impl fmt::Display for Point {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -155,6 +165,9 @@ pub(crate) struct RunArgs {
     /// CALL:OPTION, as the refusal names it (repeatable)
     #[arg(long, value_name = "CALL")]
     pub(crate) accept: Vec<String>,
+    /// The environment of the program before --env; `None`: that of this process.
+    #[arg(skip)]
+    pub(crate) environment: Option<Vec<(OsString, OsString)>>,
 }
 
 /// The functions that are looked up before the program's first instruction.
@@ -169,10 +182,58 @@ pub(crate) enum Resolve {
 }
 
 impl RunArgs {
+    /// The options that make such a run again, without --env: a recipe has the whole environment. Paths are absolute.
+    pub(crate) fn words(&self) -> io::Result<Vec<OsString>> {
+        // Each new option must be repeated here, or be named with the reason why not.
+        let RunArgs { at, timeout, env: _, cwd, stdin, cpu, resolve, once, allow_wx, accept, environment: _ } = self;
+        let mut words = Words::default();
+        words.add("--at", at.to_string()).add("--timeout", timeout.to_string());
+        for (option, path) in [("--cwd", cwd), ("--stdin", stdin)] {
+            if let Some(path) = path {
+                words.add(option, std::path::absolute(path)?);
+            }
+        }
+        words.add("--cpu", name(cpu)).add("--resolve", name(resolve));
+        words.flag("--once", *once).flag("--allow-wx", *allow_wx);
+        words.all("--accept", accept);
+        Ok(words.0)
+    }
+
     /// Whether an option for running a program is given.
     pub(crate) fn is_given(&self) -> bool {
         self.at != At::Auto || !self.env.is_empty() || self.cwd.is_some() || self.stdin.is_some()
     }
+}
+
+/// Words of a command line.
+#[derive(Debug, Default)]
+pub(crate) struct Words(pub(crate) Vec<OsString>);
+
+impl Words {
+    /// An option with its value, in one word: a value may begin with a dash.
+    pub(crate) fn add(&mut self, option: &str, value: impl AsRef<OsStr>) -> &mut Self {
+        let mut word = OsString::from(option);
+        word.push("=");
+        word.push(value);
+        self.0.push(word);
+        self
+    }
+
+    /// An option that may be given several times.
+    pub(crate) fn all(&mut self, option: &str, values: &[String]) -> &mut Self {
+        values.iter().fold(self, |words, value| words.add(option, value))
+    }
+
+    /// An option without a value, if it is given.
+    pub(crate) fn flag(&mut self, option: &str, is_given: bool) -> &mut Self {
+        self.0.extend(is_given.then(|| option.into()));
+        self
+    }
+}
+
+/// The word for a value of an option.
+pub(crate) fn name(value: &impl clap::ValueEnum) -> String {
+    value.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default()
 }
 
 /// How private anonymous memory is brought back.
@@ -193,6 +254,23 @@ pub(crate) enum Segments {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn words_make_the_same_options() {
+        use clap::Parser;
+        #[derive(Debug, Parser)]
+        struct Line {
+            #[command(flatten)]
+            run: RunArgs,
+        }
+        let line = |words: &[OsString]| Line::try_parse_from([OsString::from("x")].iter().chain(words)).unwrap().run;
+        let given = ["--at=output:-x", "--timeout=0.5", "--cwd=/a", "--stdin=/b", "--resolve=lazy", "--once"];
+        let given: Vec<OsString> = given.iter().chain(&["--allow-wx", "--accept=a:b"]).map(OsString::from).collect();
+        let (first, second) = (line(&given), line(&line(&given).words().unwrap()));
+        assert_eq!(format!("{first:?}"), format!("{second:?}"));
+        let (first, second) = (line(&[]), line(&line(&[]).words().unwrap()));
+        assert_eq!(format!("{first:?}"), format!("{second:?}"));
+    }
 
     #[test]
     fn points() {

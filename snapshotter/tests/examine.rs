@@ -307,7 +307,7 @@ fn forged_extents_are_harmless() {
     tables.ops[last].len = 0x3000_0000_0000;
     tables.process.created = u64::MAX;
     tables.process.brk = 0x7fff_ffff_0000;
-    tables.threads[0].regs[reg::RIP] = 0x7fff_ffff_0000;
+    tables.threads[0].regs[reg::PC] = 0x7fff_ffff_0000;
     let mut file = build(&tables, size).0;
     fix_checksum(&mut file);
     file.extend_from_slice(&f.sample.file()[file.len()..]);

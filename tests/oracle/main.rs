@@ -1,6 +1,7 @@
 //! `init + call == init + snapshot + restore + call` for every program of the corpus.
 //!
-//! One trial per program, snapshot point, compiler and variant: `cargo test -p snapfn-tests --test oracle -- NAME`.
+//! One trial per program, compiler and variant, with all of the program's snapshot points:
+//! `cargo test -p snapfn-tests --test oracle -- NAME`.
 //! `SNAPFN_ORACLE=ordinary` makes the ordinary runs only, `SNAPFN_ORACLE=one` runs one trial of each program;
 //! `SNAPFN_KEEP=1` keeps the scratch directories.
 

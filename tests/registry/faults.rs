@@ -108,6 +108,8 @@ fn the_right_bytes_or_one_error() {
         let options = PushOptions {
             compression: if rng.u8(0..4) == 0 { Compression::Gzip } else { Compression::Zstd },
             allow_secrets: true,
+            // The snapshot keeps its digest.
+            with_recipe: true,
             jobs: rng.usize(1..5),
             ..PushOptions::new(place::binary("snaprun"))
         };

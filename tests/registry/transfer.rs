@@ -24,7 +24,8 @@ fn a_snapshot_comes_back_the_same() {
     let expected = transport.run(&sender, "fn");
     let registry = DockerRegistry::start();
     let image = format!("{}/team/fn:v1", registry.host());
-    let _ = transport.good(&sender, &["push", "fn", &image, "--plain-http"]);
+    // Without this option, what is pushed is a copy that lacks the recipe.
+    let _ = transport.good(&sender, &["push", "fn", &image, "--plain-http", "--with-recipe"]);
     let _ = transport.good(&receiver, &["pull", &image, "--tag", "fn", "--plain-http"]);
     assert_eq!(transport.run(&receiver, "fn"), expected);
     let _ = transport.good(&receiver, &["verify", "--all"]);

@@ -2,6 +2,7 @@
 //! this machine; a snapshot with secrets; an instance that is less protected than an ordinary process, or that has the
 //! same random values as another one. `SECURITY.md` names the test of each guarantee.
 
+mod exported;
 mod failures;
 mod hardening;
 mod hostile;

@@ -100,6 +100,29 @@ fn nothing_behind_the_point_runs() {
     assert_eq!(json["point"], "ready", "{made}");
 }
 
+/// Both get the same arguments: the instance's own at `main`, behind the words that it keeps.
+#[test]
+fn measure_runs_the_program_and_instances_to_their_ends() {
+    let workspace = Workspace::new();
+    let script = workspace.work().join("script");
+    fs::write(&script, "#!/bin/sh\necho \"$0 $*\" >>log\necho done\nexit 3\n").unwrap();
+    fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).unwrap();
+    let script = script.to_string_lossy().into_owned();
+    let made = workspace.created(&["--tag", "it", "--at", "main", "--measure", "--json", "--", &script, "a", "b"]);
+    let json: serde_json::Value = serde_json::from_slice(&made.stdout).unwrap();
+    let log = fs::read_to_string(workspace.work().join("log")).unwrap();
+    assert_eq!(log, format!("{script} a b\n").repeat(10), "{made}");
+    for which in ["ordinary", "instance"] {
+        let times = &json["measured"][which];
+        assert_eq!(times["status"], "exit status: 3", "{made}");
+        assert!(times["exit_us"].as_f64() >= times["first_output_us"].as_f64(), "{made}");
+        assert!(times["first_output_us"].as_f64() > Some(0.0), "{made}");
+    }
+    let exe = workspace.compile("endless", "#include <unistd.h>\nint main(void) { for (;;) pause(); }", &["-O1"]);
+    let made = workspace.created(&["--tag", "it", "--timeout", "1", "--measure", "--", &exe]);
+    assert!(made.err().contains("nothing was measured: the program: it did not end within 1 s"), "{made}");
+}
+
 #[test]
 fn the_result_says_what_was_made_and_what_to_do() {
     let workspace = Workspace::new();

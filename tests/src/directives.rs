@@ -20,6 +20,8 @@
 //! //! before: COMMAND                                     the shell runs it in the working directory before each
 //! //!                                                     ordinary run and before `create`
 //! //! between: COMMAND                                    the same before each instance
+//! //! exported: yes                                       the instances are of a snapshot that `create --init`
+//! //!                                                     makes of an export, in an empty store, without the program
 //! //! times: N                                            snapshots to take and compare (default: 1): for races
 //! ```
 //!
@@ -106,6 +108,8 @@ pub struct Program {
     pub before: Option<String>,
     /// The same before each instance.
     pub between: Option<String>,
+    /// Instances are of a snapshot made of an export.
+    pub exported: bool,
     /// Snapshots to take, less one.
     pub repeats: usize,
 }
@@ -169,6 +173,7 @@ impl Program {
             }
             "files" => self.files = words(value)?,
             "stdin" if value == "file" => self.stdin_is_file = true,
+            "exported" if value == "yes" => self.exported = true,
             "init-output" => self.init_output = unescape(value)?,
             "refused" => self.verdict(Verdict::Refused(texts(value)?))?,
             "same-or-refused" => self.verdict(Verdict::SameOrRefused(texts(value)?))?,

@@ -112,6 +112,7 @@ const REAL: &[(&str, &[&str], &str)] = &[
 /// A program at one point, and the results of its runs.
 struct Subject {
     trial: Trial,
+    at: String,
     /// The executable: it is compiled at first use, or is a program of the system.
     exe: Option<PathBuf>,
     expected: Option<Vec<Observed>>,
@@ -122,14 +123,16 @@ struct Subject {
 
 impl Subject {
     fn new(program: Program, at: &str, exe: Option<PathBuf>) -> Option<Self> {
-        let trial = Trial { program, at: at.to_owned(), family: "gcc".to_owned(), variant: Variant::named("O2")? };
+        let at = at.to_owned();
+        let trial =
+            Trial { program, points: vec![at.clone()], family: "gcc".to_owned(), variant: Variant::named("O2")? };
         let guess = Duration::from_millis(60);
-        Some(Subject { trial, exe, expected: None, create: guess, start: guess })
+        Some(Subject { trial, at, exe, expected: None, create: guess, start: guess })
     }
 
     /// A name that a tag can have.
     fn tag(&self) -> String {
-        format!("{}-{}", self.trial.program.name, self.trial.at.replace(':', "-"))
+        format!("{}-{}", self.trial.program.name, self.at.replace(':', "-"))
     }
 }
 
@@ -321,7 +324,8 @@ impl Soak {
 
     fn cycle(&mut self, index: usize) {
         let (exe, expected) = self.prepare(index);
-        let trial = self.subjects[index].trial.clone();
+        let Subject { trial, at, .. } = &self.subjects[index];
+        let (trial, at) = (trial.clone(), at.clone());
         let tag = self.subjects[index].tag();
         let file = self.temporary().join("soak.snap").to_string_lossy().into_owned();
         let in_file = self.random.one_in(8);
@@ -329,11 +333,11 @@ impl Soak {
 
         if self.random.one_in(4) {
             self.state.workspace.set_work(&trial.inputs());
-            self.kill_snapshotter(index, &trial.create(output, &exe));
+            self.kill_snapshotter(index, &trial.create(&at, output, &exe));
         }
         self.state.workspace.set_work(&trial.inputs());
         let started = Instant::now();
-        let create = trial.create(output, &exe);
+        let create = trial.create(&at, output, &exe);
         let create =
             self.ours(self.state.command("snapshotter", &create.iter().map(String::as_str).collect::<Vec<_>>()));
         let made = create.run();

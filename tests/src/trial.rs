@@ -1,4 +1,4 @@
-//! One comparison: a program, a snapshot point, a compiler and a variant.
+//! One comparison: a program, a compiler, a variant and its snapshot points.
 
 use std::fs;
 use std::path::PathBuf;
@@ -10,13 +10,13 @@ use crate::run::{Outcome, Run};
 use crate::workspace::{WorkFile, Workspace};
 use crate::{must, place};
 
-/// A program built one way and snapshotted at one point.
+/// A program built one way, and snapshotted at each of its points.
 #[derive(Debug, Clone)]
 pub struct Trial {
     /// The program.
     pub program: Program,
-    /// The snapshot point.
-    pub at: String,
+    /// The snapshot points.
+    pub points: Vec<String>,
     /// The compiler family.
     pub family: String,
     /// The variant.
@@ -67,16 +67,14 @@ impl Trial {
             let compiled_only = ["O0", "O2", "O3", "lto"].contains(&name.as_str());
             let families = if compiled_only { &program.cc[..] } else { &program.cc[..1] };
             for family in families {
-                for at in &program.at {
-                    let (program, at, family) = (program.clone(), at.clone(), family.clone());
-                    trials.push(Self { program, at, family, variant });
-                }
+                let (program, points, family) = (program.clone(), program.at.clone(), family.clone());
+                trials.push(Self { program, points, family, variant });
             }
         }
         trials
     }
 
-    /// One of these, always the same. Over all programs, every way to build and every kind of point is among them.
+    /// One of these, always the same. Over all programs, every way to build is among them.
     #[must_use]
     #[track_caller]
     pub fn one_of(program: &Program) -> Vec<Self> {
@@ -86,12 +84,11 @@ impl Trial {
         vec![chosen]
     }
 
-    /// `program::at::compiler-variant`.
+    /// `program::compiler-variant`.
     #[must_use]
     pub fn name(&self) -> String {
-        let at = self.at.replace(':', "-");
         let compiler = self.variant.compiler(&self.family, self.program.is_cxx());
-        format!("{}::{at}::{compiler}-{}", self.program.name, self.variant.name())
+        format!("{}::{compiler}-{}", self.program.name, self.variant.name())
     }
 
     /// Compiles, runs, snapshots, restores and compares.
@@ -123,16 +120,18 @@ impl Trial {
         }
 
         for _ in 0..=self.program.repeats {
-            self.compare(&workspace, &exe, &expected, pooled);
+            self.points.iter().for_each(|at| self.compare(at, &workspace, &exe, &expected, pooled));
         }
     }
 
-    /// Makes a snapshot and compares the results of its instances, by the program's verdict.
+    /// Makes a snapshot at `at` and compares the results of its instances, by the program's verdict.
     #[track_caller]
-    fn compare(&self, workspace: &Workspace, exe: &str, expected: &[Observed], pooled: bool) {
+    fn compare(&self, at: &str, workspace: &Workspace, exe: &str, expected: &[Observed], pooled: bool) {
+        // A failure shows it.
+        eprintln!("snapshot point {at}");
         self.prepare(workspace);
         let stored = workspace.stored();
-        let args = self.create(["--tag", "trial"], exe);
+        let args = self.create(at, ["--tag", "trial"], exe);
         let created = workspace.snapshotter(&args.iter().map(String::as_str).collect::<Vec<_>>());
         let has_all = |message: &str, texts: &[String]| texts.iter().all(|text| message.contains(text));
         match &self.program.verdict {
@@ -150,6 +149,9 @@ impl Trial {
             return;
         }
 
+        if self.program.exported {
+            through_init(workspace, exe);
+        }
         let at_snapshot = workspace.work_files();
         let pool = pooled.then(|| Pool::start_with(workspace, &self.options(), "trial", 1));
         let socket = pool.as_ref().map(|pool| pool.socket.to_string_lossy().into_owned());
@@ -234,9 +236,9 @@ impl Trial {
         self.options().into_iter().chain([name]).collect()
     }
 
-    /// The arguments of `snapshotter` that make a snapshot and write it to `output`.
-    pub(crate) fn create(&self, output: [&str; 2], exe: &str) -> Vec<String> {
-        let mut args = ["create", "-v", output[0], output[1], "--at", &self.at].map(str::to_owned).to_vec();
+    /// The arguments of `snapshotter` that make a snapshot at `at` and write it to `output`.
+    pub(crate) fn create(&self, at: &str, output: [&str; 2], exe: &str) -> Vec<String> {
+        let mut args = ["create", "-v", output[0], output[1], "--at", at].map(str::to_owned).to_vec();
         for (name, value) in &self.program.snap_env {
             args.extend(["--env".to_owned(), format!("{name}={value}")]);
         }
@@ -273,6 +275,18 @@ impl Trial {
         result.outcome.stdout.drain(..self.program.init_output.len());
         result
     }
+}
+
+/// Exports the snapshot, forgets it, and makes one of the export in an empty store while the program is not there.
+#[track_caller]
+fn through_init(workspace: &Workspace, exe: &str) {
+    let init = workspace.out().join("exported.init").to_string_lossy().into_owned();
+    workspace.snapshotter(&["export", "trial", "--init", &init]).success();
+    must(fs::remove_dir_all(workspace.store()).and_then(|()| fs::create_dir(workspace.store())), "the store");
+    let hidden = format!("{exe}.hidden");
+    must(fs::rename(exe, &hidden), exe);
+    workspace.created(&["--tag", "trial", "--init", &init]);
+    must(fs::rename(&hidden, exe), exe);
 }
 
 fn difference(run: &Run, expected: &Observed, restored: &Observed) -> String {

@@ -28,6 +28,29 @@ fn holds(name: &str) {
     }
 }
 
+/// In an ordinary container the snapshotter has neither `kcmp` nor, with Docker, `pidfd_getfd`.
+#[test]
+fn the_default_profiles_of_container_engines_are_enough() {
+    let state = State::new();
+    let wrapper = state.compile("wrap_container", &[]);
+    let snapshotter = state.command("snapshotter", &[]).argv.remove(0);
+    // Those that hold duplicates, descriptors of one anonymous inode, and descriptors in flight.
+    const DOCKER: &[&str] =
+        &["fd_files", "fd_pipes", "fd_events", "fd_epoll", "fd_socketpairs", "fd_memfd", "fd_numbers", "fd_pty"];
+    const PODMAN: &[&str] = &["fd_epoll", "fd_socketpairs"];
+    let of = |names: &'static [&str], profile: Option<&'static str>| names.iter().map(move |name| (*name, profile));
+    for (name, profile) in of(DOCKER, None).chain(of(PODMAN, Some("--podman"))) {
+        let exe = state.compile(name, &[]);
+        let words = profile.into_iter().chain([&*snapshotter, "create", "--tag", name, "--at", "ready", "--", &exe]);
+        let mut create = state.command("snapshotter", &[]);
+        create.argv = std::iter::once(wrapper.clone()).chain(words.map(str::to_owned)).collect();
+        let made = create.run();
+        assert_eq!(made.status, "0", "{profile:?}: {made}");
+        let restored = state.snaprun(&[name]);
+        assert_eq!((restored.status.as_str(), restored.out().as_str()), ("0", "ok\n"), "{profile:?}: {restored}");
+    }
+}
+
 #[test]
 fn files_and_directories() {
     holds("fd_files");

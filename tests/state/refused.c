@@ -11,6 +11,7 @@
 #include <signal.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/eventfd.h>
 #include <sys/inotify.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
@@ -204,6 +205,11 @@ static void stale_epoll(void) {
 static void owner(void) {
     int ends[2];
     CHECK(pipe(ends) == 0 && fcntl(ends[0], F_SETOWN, 1) == 0);
+}
+
+/* Its signals come to the program itself; only where kcmp is forbidden is that an obstacle. */
+static void owner_twin(void) {
+    CHECK((fd = eventfd(0, 0)) >= 0 && eventfd(0, 0) >= 0 && fcntl(fd, F_SETOWN, getpid()) == 0);
 }
 
 /* Both ends are closed connections that nobody has closed. */
@@ -549,7 +555,7 @@ static const struct kind {
     {"secret", secret, NULL}, {"pidfd", pidfd, NULL}, {"queue", queue, NULL},
     {"waiting-connection", waiting_connection, NULL}, {"waiting-datagram", waiting_datagram, read_datagram},
     {"inotify", unread_inotify, read_inotify}, {"terminal", unread_terminal, read_terminal},
-    {"other-name", deleted_with_another_name, NULL}, {"stale-epoll", stale_epoll, NULL}, {"owner", owner, NULL},
+    {"other-name", deleted_with_another_name, NULL}, {"stale-epoll", stale_epoll, NULL}, {"owner", owner, NULL}, {"owner-twin", owner_twin, NULL},
     {"write-execute", write_execute, NULL},
     {"hugetlb", hugetlb, NULL}, {"system-v", system_v, NULL}, {"protection-key", protection_key, NULL},
     {"sealed", sealed, NULL}, {"mapped-twice", mapped_twice, NULL},

@@ -7,6 +7,7 @@ use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, Command};
 use std::time::Instant;
 
+use snapfn_tests::place;
 use snapfn_tests::run::{Outcome, Run, finish, is_root};
 use snapfn_tests::state::{MUSL, State};
 
@@ -130,6 +131,32 @@ fn every_kind_is_refused_by_name_and_the_program_goes_on() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
     eprintln!("not on this machine: {missing:?}");
     assert!(missing.len() < KINDS.len() / 2, "{missing:?}");
+}
+
+/// Where kcmp and pidfd_getfd are forbidden, what cannot be told apart by other means is refused.
+#[test]
+fn in_a_container_what_cannot_be_compared_is_refused() {
+    let state = State::new();
+    let wrapper = state.compile("wrap_container", &[]);
+    let exe = state.compile("refused", &["-pthread", "-w"]);
+    let source = fs::read_to_string(place::tests().join("corpus/refused_shared_process.c")).unwrap();
+    let shared = state.workspace.compile("shared", &source, &[]);
+    for (command, words) in [
+        (
+            &[exe.as_str(), "stale-epoll"][..],
+            &["watches what was opened as descriptor 3", "remove it from the set"][..],
+        ),
+        (&[exe.as_str(), "tcp"], &["descriptor 4", "connected to 127.0.0.1:"]),
+        (&[exe.as_str(), "owner-twin"], &["has an owner, F_SETOWN, and kcmp is forbidden", "allow kcmp"]),
+        (&[shared.as_str()], &["shares the program's memory (clone), or did", "start it after the snapshot point"]),
+    ] {
+        let mut create = state.command("snapshotter", &["create", "--tag", "refused", "--at", "ready", "--"]);
+        create.argv.extend(command.iter().map(|&word| word.to_owned()));
+        create.argv.insert(0, wrapper.clone());
+        let refused = create.run();
+        let unsaid = words.iter().find(|word| !refused.err().contains(**word));
+        assert!(refused.status == "1" && unsaid.is_none(), "{command:?}: {unsaid:?}: {refused}");
+    }
 }
 
 /// If only a call reports the state, `--accept` names the call, and a note says what instances lack.

@@ -9,5 +9,6 @@ mod messages;
 mod pages;
 mod points;
 mod python;
+mod stale;
 mod tuning;
 mod variants;

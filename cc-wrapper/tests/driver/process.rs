@@ -25,6 +25,20 @@ const EXECS: &[&[&str]] = &[
     &[],
 ];
 
+/// `--version` is the compiler's; the driver has its own option, alone.
+#[test]
+fn the_driver_has_a_version_of_its_own() {
+    let sandbox = Sandbox::new();
+    let fake = sandbox.script("fake", "echo compiler $*");
+    let said = |args: &[&str]| {
+        let output = sandbox.snapcc(&fake).args(args).output().unwrap();
+        String::from_utf8(output.stdout).unwrap()
+    };
+    assert_eq!(said(&["--snapfn-version"]), format!("snapcc {} (snapfn)\n", env!("CARGO_PKG_VERSION")));
+    assert_eq!(said(&["--version"]), "compiler --version\n");
+    assert_eq!(said(&["--snapfn-version", "--version"]), "compiler --snapfn-version --version\n");
+}
+
 #[test]
 fn what_links_nothing_keeps_the_process() {
     let sandbox = Sandbox::new();

@@ -6,6 +6,7 @@
 //!  Run × n           non-zero bytes of `Data` segments, by address, grouped by segment
 //!  HeapRun × n       pages that belong to no segment (only in files exported from a snapshot)
 //!  interpreter       path and NUL, padded with zeros to 8 bytes
+//!  state             the rest of the process (only in files exported from a snapshot), padded with zeros to 8 bytes
 //!  run bytes         back to back in table order
 //!  (zeros to a page) only where there are heap pages
 //!  heap pages        back to back in table order
@@ -22,10 +23,16 @@ use core::mem::{offset_of, size_of};
 use zerocopy::little_endian::{U16, U32, U64};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
+mod check;
+mod exported;
 #[cfg(feature = "alloc")]
 mod write;
+pub use exported::{Exported, NotPortable, Piece, Place, Places, Stored, not_portable};
 #[cfg(feature = "alloc")]
 pub use write::{InitSource, encode, seal};
+
+/// [`InitHeader::incompatible`]: the file is exported from a snapshot and holds the state of its process.
+pub const FEATURE_EXPORTED: u64 = 1;
 
 /// First bytes of the file.
 pub const MAGIC: [u8; 8] = *b"SNAPINIT";
@@ -39,6 +46,8 @@ pub const MAX_RUNS: u32 = 1 << 20;
 pub const MAX_HEAP_RUNS: u32 = 1 << 20;
 /// Longest interpreter path with its NUL (PATH_MAX).
 pub const MAX_INTERP: u32 = 4096;
+/// Longest state: a plan, and what debuggers read of one thread.
+pub const MAX_STATE: u32 = 128 << 20;
 /// `e_phentsize` of ELF64.
 pub const PHENTSIZE: u16 = 56;
 /// `e_type` of a program at fixed addresses.
@@ -83,7 +92,7 @@ pub struct InitHeader {
     pub elf_type: U16,
     /// `e_phnum` (AT_PHNUM).
     pub phnum: U16,
-    /// Features that a reader must know; none are defined.
+    /// Features that a reader must know: [`FEATURE_EXPORTED`].
     pub incompatible: U64,
     /// Features that a reader may ignore; none are defined.
     pub compatible: U64,
@@ -137,8 +146,10 @@ pub struct InitHeader {
     pub heap_count: U32,
     /// Length of the interpreter's path including its NUL, 0 if there is no PT_INTERP.
     pub interp_len: U32,
+    /// Length of the state, not 0 with [`FEATURE_EXPORTED`], else 0.
+    pub state_len: U32,
     /// Zero.
-    pub reserved: [U32; 15],
+    pub reserved: [U32; 14],
 }
 
 /// One PT_LOAD.
@@ -245,6 +256,7 @@ pub struct Init<'a> {
     runs: &'a [Run],
     heap: &'a [HeapRun],
     interp: Option<&'a CStr>,
+    state: Option<&'a [u8]>,
 }
 
 impl InitHeader {
@@ -263,6 +275,11 @@ impl InitHeader {
         Ok(header)
     }
 
+    /// Whether the file is exported from a snapshot.
+    pub fn is_exported(&self) -> bool {
+        self.incompatible.get() & FEATURE_EXPORTED != 0
+    }
+
     fn check(&self) -> Result<(), FormatError> {
         if self.version != VERSION {
             return Err(FormatError::Version(self.version.get()));
@@ -270,8 +287,12 @@ impl InitHeader {
         if self.arch != ARCH_X86_64 {
             return Err(FormatError::Architecture(self.arch.get()));
         }
-        if self.incompatible != 0 {
-            return Err(FormatError::Features(self.incompatible.get()));
+        let unknown = self.incompatible.get() & !FEATURE_EXPORTED;
+        if unknown != 0 {
+            return Err(FormatError::Features(unknown));
+        }
+        if self.is_exported() != (self.state_len != 0) {
+            return Err(FormatError::Invalid("length of the state"));
         }
         if self.reserved.iter().any(|word| *word != 0) {
             return Err(FormatError::Reserved("the header"));
@@ -283,6 +304,7 @@ impl InitHeader {
         at_most(self.run_count, MAX_RUNS, "number of runs")?;
         at_most(self.heap_count, MAX_HEAP_RUNS, "number of heap runs")?;
         at_most(self.interp_len, MAX_INTERP, "length of the interpreter's path")?;
+        at_most(self.state_len, MAX_STATE, "length of the state")?;
         if self.segment_count == 0 || self.segment_count.get() > u32::from(self.phnum.get()) {
             return Err(FormatError::Invalid("number of segments"));
         }
@@ -366,14 +388,16 @@ impl<'a> Init<'a> {
         let (runs, rest) = table::<Run>(rest, header.run_count, "the run table")?;
         let (heap, rest) = table::<HeapRun>(rest, header.heap_count, "the heap table")?;
         let (interp, rest) = read_interp(rest, header.interp_len.get())?;
-        check_segments(header, segments)?;
+        let (state, rest) = padded(rest, header.state_len.get() as usize, "the state")?;
+        let state = header.is_exported().then_some(state);
+        check::segments(header, segments)?;
         let data = actual - rest.len() as u64;
-        let data_end = check_runs(segments, runs, data)?;
-        let end = check_heap(header, segments, heap, bytes, data_end)?;
+        let data_end = check::runs(header, segments, runs, data)?;
+        let end = check::heap(header, segments, heap, bytes, data_end)?;
         if end != actual {
             return Err(FormatError::Size { recorded: end, actual });
         }
-        Ok(Init { bytes, header, segments, runs, heap, interp })
+        Ok(Init { bytes, header, segments, runs, heap, interp, state })
     }
 
     /// The fixed header.
@@ -410,6 +434,11 @@ impl<'a> Init<'a> {
     /// The pages of one of [`Init::heap`].
     pub fn heap_bytes(&self, run: &HeapRun) -> &'a [u8] {
         self.slice(run.offset.get(), run.len.get())
+    }
+
+    /// The state of the process, in a file that is exported from a snapshot. [`Exported`] reads it.
+    pub fn state(&self) -> Option<&'a [u8]> {
+        self.state
     }
 
     /// The program interpreter (PT_INTERP).
@@ -455,141 +484,22 @@ fn read_interp(bytes: &[u8], len: u32) -> Result<(Option<&CStr>, &[u8]), FormatE
     if len == 0 {
         return Ok((None, bytes));
     }
-    let len = len as usize;
-    let (path, rest) =
-        bytes.split_at_checked(len.next_multiple_of(8)).ok_or(FormatError::Truncated("the interpreter's path"))?;
-    let (path, padding) = path.split_at_checked(len).ok_or(FormatError::Truncated("the interpreter's path"))?;
+    let (path, rest) = padded(bytes, len as usize, "the interpreter's path")?;
     let path = CStr::from_bytes_with_nul(path).map_err(|_| FormatError::Invalid("interpreter's path"))?;
     if path.is_empty() {
         return Err(FormatError::Invalid("interpreter's path"));
     }
-    if padding.iter().any(|&byte| byte != 0) {
-        return Err(FormatError::Reserved("the padding of the interpreter's path"));
-    }
     Ok((Some(path), rest))
 }
 
-fn check_segments(header: &InitHeader, segments: &[Segment]) -> Result<(), FormatError> {
-    let (mut end, mut align) = (0, PAGE);
-    for (index, segment) in (0..).zip(segments) {
-        let invalid = |what| Err(FormatError::InvalidRecord { what, index });
-        let Some(page_end) = page_end(segment.vaddr.get(), segment.memsz.get()).filter(|end| *end <= USER_END) else {
-            return invalid("address range of the segment");
-        };
-        if segment.memsz == 0 || segment.filesz.get() > segment.memsz.get() {
-            return invalid("size of the segment");
-        }
-        if segment.page_start() < end {
-            return invalid("order of the segments (one begins before the pages of the last one end)");
-        }
-        if index == 0 && segment.page_start() != header.image_start.get() {
-            return invalid("image span");
-        }
-        if !segment.align.get().is_power_of_two() || segment.align.get() < PAGE {
-            return invalid("alignment of the segment");
-        }
-        let prot = segment.prot.get();
-        let kind = if prot & PROT_WRITE != 0 { KIND_DATA } else { KIND_CODE };
-        if prot & !PROT_ALL != 0 || segment.kind != kind {
-            return invalid("protection or kind of the segment");
-        }
-        let file_end = segment.offset.get().checked_add(segment.filesz.get());
-        let in_file = file_end.is_some_and(|end| end <= header.code_size.get());
-        let congruent = segment.offset.get() % PAGE == segment.vaddr.get() % PAGE;
-        if !if segment.filesz == 0 { segment.offset == 0 } else { in_file && congruent } {
-            return invalid("file offset of the segment");
-        }
-        if segment.reserved != 0 {
-            return Err(FormatError::Reserved("a segment"));
-        }
-        end = page_end;
-        align = align.max(segment.align.get());
-    }
-    if end != header.image_end.get() {
-        return Err(FormatError::Invalid("image span"));
-    }
-    if align != header.max_align.get() {
-        return Err(FormatError::Invalid("alignment of the image"));
-    }
-    Ok(())
-}
-
-/// Checks that the runs of each segment follow those of the last one, are in order of address and lie inside the
-/// segment's part of the file, and that their bytes follow each other from `offset` on. Returns the end of the bytes.
-fn check_runs(segments: &[Segment], runs: &[Run], mut offset: u64) -> Result<u64, FormatError> {
-    let mut first = 0u32;
-    for (index, segment) in (0..).zip(segments) {
-        let count = segment.run_count.get();
-        let code = segment.kind() == SegmentKind::Code;
-        let mine = first.checked_add(count).and_then(|end| runs.get(first as usize..end as usize));
-        let Some(mine) = mine.filter(|_| segment.first_run == first && !(code && count != 0)) else {
-            return Err(FormatError::InvalidRecord { what: "runs of the segment", index });
-        };
-        let limit = segment.vaddr.get().saturating_add(segment.filesz.get());
-        let mut floor = segment.vaddr.get();
-        for (index, run) in (first..).zip(mine) {
-            let end = run.vaddr.get().checked_add(run.len.get()).filter(|end| *end <= limit);
-            let Some(end) = end.filter(|_| run.len != 0 && run.vaddr.get() >= floor) else {
-                return Err(FormatError::InvalidRecord { what: "address range of the run", index });
-            };
-            if run.offset != offset {
-                return Err(FormatError::InvalidRecord { what: "offset of the run", index });
-            }
-            floor = end;
-            offset = offset.checked_add(run.len.get()).ok_or(FormatError::Truncated("the bytes of the runs"))?;
-        }
-        first = first.saturating_add(count);
-    }
-    if first as usize != runs.len() {
-        return Err(FormatError::Invalid("number of runs"));
-    }
-    Ok(offset)
-}
-
-/// Checks the heap pages, whose bytes begin at the first page boundary at or after `data_end`. Returns the end of the
-/// bytes.
-fn check_heap(
-    header: &InitHeader,
-    segments: &[Segment],
-    heap: &[HeapRun],
-    bytes: &[u8],
-    data_end: u64,
-) -> Result<u64, FormatError> {
-    if heap.is_empty() {
-        return Ok(data_end);
-    }
-    let mut offset = page_up(data_end).ok_or(FormatError::Truncated("the heap pages"))?;
-    let padding = usize::try_from(data_end).ok().zip(usize::try_from(offset).ok());
-    let padding =
-        padding.and_then(|(start, end)| bytes.get(start..end)).ok_or(FormatError::Truncated("the heap pages"))?;
+/// `len` bytes, which zeros pad to a multiple of 8, and what follows them.
+fn padded<'a>(bytes: &'a [u8], len: usize, what: &'static str) -> Result<(&'a [u8], &'a [u8]), FormatError> {
+    let (part, rest) = bytes.split_at_checked(len.next_multiple_of(8)).ok_or(FormatError::Truncated(what))?;
+    let (part, padding) = part.split_at_checked(len).ok_or(FormatError::Truncated(what))?;
     if padding.iter().any(|&byte| byte != 0) {
-        return Err(FormatError::Reserved("the padding before the heap pages"));
+        return Err(FormatError::Reserved(what));
     }
-    let mut floor = USER_START;
-    for (index, run) in (0..).zip(heap) {
-        let (start, len) = (run.addr.get(), run.len.get());
-        let end = start.checked_add(len).filter(|end| *end <= USER_END);
-        let Some(end) = end.filter(|_| start >= floor && len != 0 && start % PAGE == 0 && len % PAGE == 0) else {
-            return Err(FormatError::InvalidRecord { what: "address range of the heap run", index });
-        };
-        // In a position-independent program, this depends on the load bias, which the loader chooses.
-        let taken = |segment: &Segment| segment.page_start() < end && start < segment.page_end();
-        if header.elf_type == ET_EXEC && segments.iter().any(taken) {
-            return Err(FormatError::InvalidRecord { what: "address range of the heap run (a segment's)", index });
-        }
-        if run.offset != offset {
-            return Err(FormatError::InvalidRecord { what: "offset of the heap run", index });
-        }
-        if run.prot.get() & !PROT_ALL != 0 {
-            return Err(FormatError::InvalidRecord { what: "protection of the heap run", index });
-        }
-        if run.reserved != 0 {
-            return Err(FormatError::Reserved("a heap run"));
-        }
-        floor = end;
-        offset = offset.checked_add(len).ok_or(FormatError::Truncated("the heap pages"))?;
-    }
-    Ok(offset)
+    Ok((part, rest))
 }
 
 #[cfg(all(test, feature = "alloc"))]

@@ -26,6 +26,8 @@ pub mod snap;
 pub mod store;
 pub mod vdso;
 
+use core::ops::Range;
+
 pub use arch::cpu;
 pub use checksum::{Checksum, checksum};
 pub use digest::Digest;
@@ -40,6 +42,17 @@ pub const PAGE: u64 = 4096;
 /// Rounds `value` down to a page boundary.
 pub const fn page_down(value: u64) -> u64 {
     value & !(PAGE - 1)
+}
+
+/// Writes zeros over the parts of `ranges` of a file that lie in `bytes`, the first of which is at `base`.
+pub fn clear_ranges(bytes: &mut [u8], base: u64, ranges: &[Range<u64>]) {
+    let end = base + bytes.len() as u64;
+    for range in ranges {
+        let (from, to) = (range.start.clamp(base, end), range.end.clamp(base, end));
+        if let Some(part) = bytes.get_mut((from - base) as usize..(to - base) as usize) {
+            part.fill(0);
+        }
+    }
 }
 
 /// Rounds `value` up to a page boundary; `None` when that overflows.

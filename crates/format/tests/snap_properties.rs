@@ -491,7 +491,7 @@ fn refusals_name_what_is_wrong() {
         ("signal disposition in record 0", |t| t.sigactions[0].signo = 65),
         ("environment change in record 1", |t| t.env_changes[1].addr = 1),
         ("thread in record 1", |t| t.threads[1].timeout = 1),
-        ("thread in record 1", |t| (t.threads[1].timeout_form, t.threads[1].timeout_arg) = (1, reg::RIP as u32)),
+        ("thread in record 1", |t| (t.threads[1].timeout_form, t.threads[1].timeout_arg) = (1, reg::PC as u32)),
         ("setting in record 0", |t| t.settings[0].which = 35), // PR_SET_MM
         ("setting in record 1", |t| t.settings[1].b = 63),
         ("setting in record 1", |t| {

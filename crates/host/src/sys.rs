@@ -273,6 +273,20 @@ pub(crate) fn duplicate(fd: BorrowedFd<'_>) -> Result<OwnedFd, Errno> {
     Ok(unsafe { OwnedFd::from_raw_fd(copy) })
 }
 
+/// F_SETSIG.
+pub(crate) fn set_signal(fd: &OwnedFd, signal: i32) -> Result<(), Errno> {
+    const F_SETSIG: i32 = 10;
+    // SAFETY: passes integers only.
+    Errno::result(unsafe { libc::fcntl(fd.as_raw_fd(), F_SETSIG, signal) }).map(drop)
+}
+
+/// F_GETSIG.
+pub(crate) fn signal(fd: &OwnedFd) -> Result<i32, Errno> {
+    const F_GETSIG: i32 = 11;
+    // SAFETY: passes integers only.
+    Errno::result(unsafe { libc::fcntl(fd.as_raw_fd(), F_GETSIG) })
+}
+
 /// Order of two open files in the kernel: 0 if they are the same one.
 pub(crate) fn compare_files(pids: (i32, i32), fds: (&OwnedFd, &OwnedFd)) -> Result<u64, Errno> {
     const KCMP_FILE: i32 = 0;

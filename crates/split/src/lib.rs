@@ -7,18 +7,21 @@
 //!                  check: both are parsed again and must give the input's memory back, byte for byte
 //! ```
 //!
-//! The same input always gives the same two files. FORMAT.md describes them.
+//! The same input always gives the same two files. FORMAT.md describes them. [`export`] makes an init data file of a
+//! snapshot, which has heap pages, too, and [`deserialize`] a snapshot of that.
 
 mod check;
 mod code;
 mod elf;
 mod error;
+mod export;
 mod marks;
 mod output;
 mod runs;
 
 pub use code::{CodeFile, Piece};
 pub use error::SplitError;
+pub use export::{ExportError, deserialize, export, is_exported, snapshot_len};
 pub use output::{code_path, init_path, remove_output, split_output};
 
 use elf::Image;
@@ -114,5 +117,5 @@ fn encode(image: &Image<'_>, exe_digest: Digest, code_digest: Digest) -> Result<
     }
     let size = U64::new(image.bytes.len() as u64);
     let header = InitHeader { exe_digest, code_digest, exe_size: size, code_size: size, ..image.header };
-    Ok(init::encode(&InitSource { header, segments, runs, heap: Vec::new(), interp: image.interp })?)
+    Ok(init::encode(&InitSource { header, segments, runs, heap: Vec::new(), interp: image.interp, state: None })?)
 }

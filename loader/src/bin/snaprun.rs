@@ -19,12 +19,13 @@ use snapfn_loader::start::args::{self, Action, Args, UsageError};
 use snapfn_loader::start::failure::Failure;
 use snapfn_loader::start::files::{self, Few};
 use snapfn_loader::start::store::Stores;
-use snapfn_loader::start::{dry_run, fallback, open, own_program, plan, pool_client, same_pid, timens, timing};
+use snapfn_loader::start::{dry_run, fallback, open, own_program, plan, pool_client, same_pid, stale, timens, timing};
 
 const HELP: &str = "\
 Starts an instance of a snapshot: the process becomes the program.
 
 Usage: snaprun [OPTIONS] NAME [ARGS…]
+       NAME [ARGS…], where NAME is a link to snaprun (snapshotter install NAME)
        snaprun [--allow-wx] [--populate MODE] --pool N SOCKET NAME
        snaprun --from SOCKET [ARGS…]
 
@@ -37,6 +38,8 @@ Options:
   -b, --bind OLD=NEW  bind the socket at OLD to NEW instead (PORT, ADDRESS:PORT, unix:PATH)
   -n, --dry-run       print the plan, and start nothing
       --fallback      if this host cannot start the snapshot, start its program the ordinary way
+      --if-stale MODE if a file has changed that the program had read: warn, fallback (start the program the
+                      ordinary way) or fail; only size, time and inode are compared
       --local         do not pull a missing image
       --same-pid      start with the process ID of the snapshot, in a user and PID namespace
       --timens        start in a time namespace, so that clocks do not run backwards from the snapshot
@@ -119,7 +122,7 @@ fn start_with_binds(initial: &InitialStack, args: &Args, clock: Clock) -> ! {
 fn start(initial: &InitialStack, args: &Args, binds: Option<&Binds>, clock: Clock) -> ! {
     // The copy is made now, since the restore puts the program's own argv[0] into the slot and over the bytes.
     let mut copy = [0; 256];
-    let named = initial.arg(args.name).and_then(|name| kept(name, &mut copy));
+    let named = kept(args.snapshot(initial), &mut copy);
     match run(initial, args, binds, clock) {
         Ok(()) => sys::exit(0),
         Err(failure) => fail(initial, named, &failure, args.failures_to()),
@@ -176,6 +179,9 @@ fn run<'a>(initial: &InitialStack, args: &Args, binds: Option<&'a Binds>, clock:
     }
     if plan.header.has_wx() && !args.allow_wx {
         return Err(Failure::WritableCode);
+    }
+    if let Some(mode) = args.if_stale {
+        stale::apply(mode, args.snapshot(initial), &plan, &snapshot, initial, args.name)?;
     }
     let few = Few::default();
     let fds = files::open(&stores, &plan, &snapshot, args.fds, &few)?;

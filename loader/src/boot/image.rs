@@ -40,6 +40,12 @@ impl Source {
             let at = sys::mmap(0, size.max(1), sys::PROT_READ, sys::MAP_PRIVATE, fd, 0).map_err(step(what))?;
             sys::close(fd);
             let init = Init::parse(memory::bytes(at, size)).map_err(|error| BootError::Format(what, error))?;
+            if init.header().is_exported() {
+                return Err(BootError::System(
+                    "the init data file is exported from a snapshot (create --init)",
+                    Errno::NONE,
+                ));
+            }
             let code = sys::openat(sys::AT_FDCWD, memory::c_str(code), flags, 0).map_err(step("code segment file"))?;
             if sys::fstat(code).map_err(step("code segment file"))?.size != init.header().code_size.get() {
                 return Err(BootError::System("the code segment file has another size than recorded", Errno::NONE));

@@ -88,7 +88,7 @@ pub(super) unsafe fn start<'a>(
                 robust_list: thread.robust_list,
                 rseq: thread.rseq,
                 rseq_args: u64::from(thread.rseq_len) | u64::from(thread.rseq_sig) << 32,
-                tls: thread.regs[reg::FS_BASE],
+                tls: thread.regs[reg::TLS],
                 parent_tid,
                 clear_tid: thread.clear_tid,
             };

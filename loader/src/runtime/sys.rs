@@ -217,6 +217,26 @@ pub fn fstat(fd: i32) -> Result<Stat> {
     Ok(Stat::from_kernel(&raw))
 }
 
+/// What tells one content of a file from another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FileState {
+    /// Size in bytes.
+    pub size: u64,
+    /// Time of the last change, nanoseconds since 1970.
+    pub modified: i64,
+    /// Inode number.
+    pub inode: u64,
+}
+
+/// `stat(2)`.
+pub fn stat(path: &CStr) -> Result<FileState> {
+    let mut raw = [0u64; 18];
+    syscall!(nr::NEWFSTATAT, AT_FDCWD, path.as_ptr(), raw.as_mut_ptr(), 0)?;
+    let (seconds, rest) = (raw[11].cast_signed(), raw[12].cast_signed());
+    let modified = seconds.saturating_mul(1_000_000_000).saturating_add(rest);
+    Ok(FileState { size: raw[6], modified, inode: raw[1] })
+}
+
 /// `mmap(2)`. With MAP_FIXED_NOREPLACE, the result is EEXIST also if an old kernel chose another address.
 ///
 /// # Safety

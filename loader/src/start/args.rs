@@ -3,6 +3,7 @@
 use crate::restore::Populate;
 use crate::restore::address::{BINDS_MAX, Binds};
 use crate::runtime::auxv::InitialStack;
+use crate::start::own_program;
 use crate::start::timing::Form;
 use core::ffi::CStr;
 
@@ -25,6 +26,28 @@ pub enum Action {
     Version,
 }
 
+/// `--if-stale`: what to do if a file has changed of which the snapshot was made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum IfStale {
+    /// Print a line and start an instance.
+    Warn,
+    /// Start the program the ordinary way.
+    Fallback,
+    /// Start nothing.
+    Fail,
+}
+
+impl IfStale {
+    fn parse(text: &[u8]) -> Option<Self> {
+        match text {
+            b"warn" => Some(IfStale::Warn),
+            b"fallback" => Some(IfStale::Fallback),
+            b"fail" => Some(IfStale::Fail),
+            _ => None,
+        }
+    }
+}
+
 /// The parsed command line.
 #[derive(Clone, Copy, Debug)]
 pub struct Args {
@@ -34,10 +57,12 @@ pub struct Args {
     pub timens: bool,
     /// `--same-pid`: the process ID of the snapshot.
     pub same_pid: bool,
-    /// Index of NAME in the argument vector; 0 if there is none.
+    /// Index of NAME in the argument vector; 0 if there is none, or if it is the name of the link that was executed.
     pub name: u64,
     /// `--keep-arguments`, for the snapshotter: the instance will be snapshotted again.
     pub keep: bool,
+    /// `--if-stale`.
+    pub if_stale: Option<IfStale>,
     /// `--fallback`: start the program the ordinary way if this host cannot start the snapshot.
     pub fallback: bool,
     /// `--allow-wx`: start a snapshot with memory that is writable and executable at once.
@@ -75,6 +100,8 @@ pub enum UsageError {
     Value(u64),
 }
 
+const IF_STALE: &[u8] = b"--if-stale=";
+
 /// A descriptor's number.
 fn number(text: &[u8]) -> Option<i32> {
     core::str::from_utf8(text).ok()?.parse().ok().filter(|fd| *fd >= 0)
@@ -88,10 +115,33 @@ pub fn numbers(list: &[u8]) -> impl Iterator<Item = Option<i32>> {
 /// Number of words behind `option` that are its values.
 fn values(option: &[u8]) -> u64 {
     match option {
-        b"--bind" | b"-b" | b"--fds" | b"--park" | b"--populate" | b"--prove" | b"--report" | b"--timing-page" => 1,
+        b"--bind" | b"-b" | b"--fds" | b"--if-stale" | b"--park" | b"--populate" | b"--prove" | b"--report"
+        | b"--timing-page" => 1,
         b"--pool" => 2,
         _ => 0,
     }
+}
+
+/// The name of the link by which `snaprun` was executed, if that is another name than its own: the snapshot's.
+///
+/// Both the path that was executed and `argv[0]` must have it, so that a program that executes `snaprun` with another
+/// `argv[0]` starts no other snapshot. Where `snaprun` has executed itself, only `argv[0]` has the name.
+pub fn link_name(initial: &InitialStack) -> Option<&'static CStr> {
+    const OWN: &[u8] = b"snaprun";
+    let name = base_name(initial.arg(0)?);
+    if name.to_bytes().starts_with(OWN) || name.is_empty() {
+        return None;
+    }
+    let executed = own_program::executed(initial)?;
+    let is_named = base_name(executed) == name || executed == own_program::OWN_LINK;
+    is_named.then_some(name)
+}
+
+/// What is behind the last slash.
+fn base_name(path: &'static CStr) -> &'static CStr {
+    let bytes = path.to_bytes_with_nul();
+    let start = bytes.iter().rposition(|byte| *byte == b'/').map_or(0, |at| at + 1);
+    bytes.get(start..).and_then(|name| CStr::from_bytes_with_nul(name).ok()).unwrap_or(path)
 }
 
 /// Parses the arguments of `initial`.
@@ -102,6 +152,7 @@ pub fn parse(initial: &InitialStack) -> Result<Args, UsageError> {
         keep: false,
         timens: false,
         same_pid: false,
+        if_stale: None,
         fallback: false,
         allow_wx: false,
         binds: 0,
@@ -114,6 +165,9 @@ pub fn parse(initial: &InitialStack) -> Result<Args, UsageError> {
         populate: Populate::Auto,
         pool: 0,
     };
+    if link_name(initial).is_some() {
+        return Ok(args);
+    }
     let mut index = 1;
     while let Some(arg) = initial.arg(index) {
         let option = arg.to_bytes();
@@ -141,6 +195,10 @@ pub fn parse(initial: &InitialStack) -> Result<Args, UsageError> {
                 }
                 _ => match option.strip_prefix(b"--bind=") {
                     Some(bind) => args.add_bind(bind).ok_or(UsageError::Bind(index))?,
+                    None if option.starts_with(IF_STALE) => {
+                        let mode = option.get(IF_STALE.len()..).and_then(IfStale::parse);
+                        args.if_stale = Some(mode.ok_or(UsageError::Value(index))?);
+                    }
                     None if option.first() == Some(&b'-') => return Err(UsageError::UnknownOption(index)),
                     None => break,
                 },
@@ -160,6 +218,12 @@ pub fn parse(initial: &InitialStack) -> Result<Args, UsageError> {
 }
 
 impl Args {
+    /// NAME.
+    pub fn snapshot(&self, initial: &InitialStack) -> &'static CStr {
+        let name = if self.name == 0 { link_name(initial) } else { initial.arg(self.name) };
+        name.unwrap_or_default()
+    }
+
     /// Where failures are written to.
     pub fn failures_to(&self) -> i32 {
         self.report.or(self.park).unwrap_or(2)
@@ -172,6 +236,7 @@ impl Args {
         let descriptor = || number(value).ok_or(wrong);
         match option {
             b"--fds" => self.fds = Some(value),
+            b"--if-stale" => self.if_stale = Some(IfStale::parse(value).ok_or(wrong)?),
             b"--park" => self.park = Some(descriptor()?),
             b"--populate" => self.populate = Populate::parse(value).ok_or(wrong)?,
             b"--report" => self.report = Some(descriptor()?),

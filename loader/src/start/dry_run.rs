@@ -79,8 +79,8 @@ pub fn print(plan: &Plan<'_>, out: &mut Out) -> fmt::Result {
             out,
             "thread     {} rip {:012x} rsp {:012x} mask {:#x}",
             Text(name),
-            thread.regs[reg::RIP],
-            thread.regs[reg::RSP],
+            thread.regs[reg::PC],
+            thread.regs[reg::SP],
             thread.sigmask
         )?;
     }

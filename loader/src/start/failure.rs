@@ -3,6 +3,7 @@
 use super::args::UsageError;
 use super::pool_client::PoolError;
 use super::same_pid::SamePidError;
+use super::stale::Reason;
 use super::timens::TimensError;
 use crate::restore::RestoreError;
 use crate::runtime::print::Text;
@@ -49,6 +50,10 @@ pub enum Failure<'a> {
     Untrusted(Untrusted),
     /// The snapshot has memory that is writable and executable at once, and `--allow-wx` was not given.
     WritableCode,
+    /// A file has changed of which the snapshot was made, and `--if-stale` demands that nothing is started.
+    Stale(Reason),
+    /// The same, and the ordinary start has failed.
+    StaleFallback(Reason, Errno),
     /// A pool has no instance, or there is no pool.
     Pool(PoolError),
 }
@@ -75,6 +80,10 @@ impl fmt::Display for Failure<'_> {
             Failure::Usage(UsageError::Bind(_)) => f.write_str(
                 "not of the form OLD=NEW with PORT, ADDRESS:PORT or unix:PATH, or too many, see snaprun --help",
             ),
+            Failure::Stale(reason) => write!(f, "{reason}; make it again with snapshotter rebuild"),
+            Failure::StaleFallback(reason, errno) => {
+                write!(f, "{reason}; and its program cannot be started the ordinary way: {errno}")
+            }
             Failure::Name => f.write_str("not a valid name, use NAME[:TAG] or a path"),
             Failure::NotPulled => f.write_str("not in the local store, leave out --local or run snaprepo pull"),
             Failure::Pull(errno) => write!(

@@ -7,6 +7,7 @@
 //!  files    … → the open files of it    timens       --timens
 //!  store    the search path, trust      fallback, pull, own_program execute another program instead
 //!  failure  every message and status    same_pid     --same-pid; user_ns: what both need
+//!  stale    --if-stale
 //! ```
 #![allow(clippy::result_large_err)] // made once, before the process ends; there is no heap for it
 
@@ -21,6 +22,7 @@ pub mod plan;
 pub mod pool_client;
 pub mod pull;
 pub mod same_pid;
+pub mod stale;
 pub mod store;
 pub mod timens;
 pub mod timing;

@@ -20,8 +20,12 @@ pub struct Snapshot {
 /// Opens the snapshot that the command line names, or uses the one that `--fds` passes. No other user may be able to
 /// write to a file of the store.
 pub fn snapshot(stores: &Stores, initial: &InitialStack, args: &Args) -> Result<Snapshot, Failure<'static>> {
-    let name = initial.arg(args.name).unwrap_or_default();
-    let target = Target::of(name.to_bytes());
+    let name = args.snapshot(initial);
+    let target = match args.name {
+        // The name of a link is that of a snapshot in the store, whatever its ending.
+        0 => Target::Local(name.to_bytes()),
+        _ => Target::of(name.to_bytes()),
+    };
     let fd = match (args.fds, target) {
         (Some(list), _) => args::numbers(list).next().flatten().ok_or(Errno::BADF),
         (None, Target::Local(text)) => stores.open_name(&RefParts::parse(text).map_err(|_| Failure::Name)?),

@@ -21,10 +21,15 @@ pub const OWN_LINK: &CStr = c"//proc/self/exe";
 
 /// Whether this process was executed by the link of a process to its executable.
 pub fn is_started_by_link(initial: &InitialStack) -> bool {
-    let Some(path) = initial.aux_value(at::EXECFN).filter(|address| *address != 0) else { return false };
-    // SAFETY: the kernel's string.
-    let path = unsafe { memory::c_str(path) }.to_bytes();
+    let path = executed(initial).map_or(&b""[..], CStr::to_bytes);
     path.starts_with(b"/proc/") && path.ends_with(b"/exe")
+}
+
+/// The path that was given to `execve`.
+pub fn executed(initial: &InitialStack) -> Option<&'static CStr> {
+    let path = initial.aux_value(at::EXECFN).filter(|address| *address != 0)?;
+    // SAFETY: the kernel's string.
+    Some(unsafe { memory::c_str(path) })
 }
 
 /// Becomes the program of the instance that is the parent of this process, with the arguments and the environment that

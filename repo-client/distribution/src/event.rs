@@ -5,7 +5,6 @@ use snapfn_registry::Digest;
 
 /// Something that happened. Sizes are bytes.
 #[derive(Clone, Copy, Debug)]
-#[non_exhaustive]
 pub enum Event<'a> {
     /// The search of the snapshots for credentials begins.
     Scanning {

@@ -27,6 +27,7 @@ mod pull;
 mod push;
 mod remove;
 mod signature;
+mod strip;
 
 pub use base::BaseImage;
 pub use config::{Config, ConfigError, RegistrySettings};

@@ -6,11 +6,12 @@
 //! after a kill, and the upload of a blob goes on where the registry acknowledged the last piece.
 
 use crate::base::{BaseImage, FoundBase};
+use crate::strip::without_recipe;
 use crate::{Event, Present, Repo, RepoError, jobs};
 use snapfn_image::{Compression, Input, Layer, MANIFEST_TYPE, WrittenLayer, documents, plan};
 use snapfn_registry::{Client, ClientOptions, Digest, Reference};
 use snapfn_scan::scan_snapshot;
-use snapfn_store::{Kind, Ref, Store, Transaction};
+use snapfn_store::{Kind, Ref, Transaction};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -28,6 +29,8 @@ pub struct PushOptions {
     pub base: Option<BaseImage>,
     /// Push it even if it seems to hold credentials; otherwise [`RepoError::Secrets`] names them.
     pub allow_secrets: bool,
+    /// Leave the recipe and the inputs in the snapshots.
+    pub with_recipe: bool,
     /// Layers that are made and sent at a time.
     pub jobs: usize,
 }
@@ -51,7 +54,14 @@ impl PushOptions {
     /// The defaults of `snaprepo push`, with that `snaprun`.
     pub fn new(loader: impl Into<PathBuf>) -> Self {
         let compression = Compression::default();
-        PushOptions { loader: loader.into(), compression, base: None, allow_secrets: false, jobs: 3 }
+        PushOptions {
+            loader: loader.into(),
+            compression,
+            base: None,
+            allow_secrets: false,
+            with_recipe: false,
+            jobs: 3,
+        }
     }
 }
 
@@ -62,7 +72,12 @@ impl Repo {
         let tag = to.tag.clone().filter(|_| to.digest.is_none()).ok_or(RepoError::NoTag)?;
         let store = self.stores.resolve(name)?.store;
         let variants = store.variants(name)?.unwrap_or_default();
-        let inputs: Vec<Input> = variants.into_iter().map(|digest| Input { reference: name.clone(), digest }).collect();
+        let transaction = self.stores.writable()?.begin()?;
+        let mut inputs = Vec::new();
+        for digest in variants {
+            let digest = if options.with_recipe { digest } else { without_recipe(&store, digest, &transaction)? };
+            inputs.push(Input { reference: name.clone(), digest });
+        }
         let mut total = 0;
         for input in &inputs {
             total += self.stores.locate(Kind::Snap, input.digest)?.1.size;
@@ -70,7 +85,7 @@ impl Repo {
         // Nothing has been sent yet.
         if !options.allow_secrets {
             self.events.event(Event::Scanning { total });
-            self.scan(&store, &inputs)?;
+            self.scan(&inputs)?;
         }
         self.events.event(Event::Reading { total });
         let image = plan(&self.stores, &inputs, &options.loader, &mut |bytes| {
@@ -82,7 +97,6 @@ impl Repo {
         let total = image.layers.iter().map(Layer::content_size).sum();
         self.events.event(Event::Layers { count: below + own, total });
 
-        let transaction = self.stores.writable()?.begin()?;
         let target = Target { repo: self, client: &client, to, transaction: &transaction };
         let jobs = options.jobs;
         let base_sent: u64 = match &base {
@@ -106,10 +120,10 @@ impl Repo {
     }
 
     /// Refuses what seems to hold credentials.
-    fn scan(&self, store: &Store, inputs: &[Input]) -> Result<(), RepoError> {
+    fn scan(&self, inputs: &[Input]) -> Result<(), RepoError> {
         let mut found = Vec::new();
         for input in inputs {
-            let file = store.open(Kind::Snap, input.digest)?;
+            let file = self.stores.locate(Kind::Snap, input.digest)?.0.open(Kind::Snap, input.digest)?;
             found.extend(scan_snapshot(&self.stores, &file, &mut |bytes| {
                 self.events.event(Event::Read { bytes });
             })?);

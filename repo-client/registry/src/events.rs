@@ -1,6 +1,7 @@
 //! The client's reports while it works, for progress bars and logs.
 
 use crate::Digest;
+use std::path::Path;
 use std::time::Duration;
 
 /// Which way a blob goes.
@@ -14,7 +15,6 @@ pub enum Direction {
 
 /// Something that happened.
 #[derive(Clone, Copy, Debug)]
-#[non_exhaustive]
 pub enum Event<'a> {
     /// A blob's content begins to move.
     BlobStarted {
@@ -54,6 +54,13 @@ pub enum Event<'a> {
         /// The wait before the next attempt.
         wait: Duration,
         /// Why the last attempt failed.
+        why: &'a str,
+    },
+    /// The place of an upload could not be written down: if it is interrupted, the next one begins at its start.
+    NotRecorded {
+        /// The file that would have named it.
+        path: &'a Path,
+        /// Why it could not be written.
         why: &'a str,
     },
 }

@@ -69,7 +69,6 @@ impl<'a> Patience<'a> {
         self.failed += 1;
         let why = error.to_string();
         options.events.event(Event::Retry { what: self.what, failed: self.failed, wait, why: &why });
-        tracing::debug!(what = self.what, failed = self.failed, ?wait, why, "trying again");
         thread::sleep(wait);
         Ok(())
     }

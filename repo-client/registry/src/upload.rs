@@ -352,8 +352,8 @@ impl Upload<'_> {
         }
     }
 
-    /// Records where the upload goes on. A failure only means that it cannot be resumed, so it is not reported.
-    fn remember(&self, session: &Session) {
+    /// Records where the upload goes on. A failure only means that it cannot be resumed, so the upload goes on.
+    fn remember(&mut self, session: &Session) {
         let Some(path) = self.remember.filter(|_| self.mode == Mode::Pieces) else { return };
         let known = Remembered {
             registry: self.operation.client.registry().into(),
@@ -364,7 +364,11 @@ impl Upload<'_> {
         };
         let written = serde_json::to_vec(&known).map_err(io::Error::other).and_then(|text| replace_file(path, &text));
         if let Err(error) = written {
-            tracing::debug!(path = %path.display(), %error, "the upload is not recorded");
+            let why = error.to_string();
+            self.operation.client.options().events.event(Event::NotRecorded { path, why: &why });
+            // One report is enough.
+            self.forget();
+            self.remember = None;
         }
     }
 

@@ -5,8 +5,9 @@ mod support;
 
 use snapfn_registry::{Client, ClientOptions, Credentials, Digest, Event, RangeAnswer, RegistryError};
 use snapfn_testkit::{Answer, Head, Hostile};
+use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::time::Duration;
 use support::{client, noise, options, read};
 
@@ -350,4 +351,21 @@ fn registries_that_acknowledge_nonsense() {
     }
     registry.rule(|request| (request.method() == "POST").then(|| Answer::status(202, "")));
     protocol(client.upload_blob("a", &digest, 9 << 20, &bytes, None), "does not say where");
+}
+
+#[test]
+fn an_upload_that_cannot_be_recorded_goes_on_and_reports_it_once() {
+    let registry = Hostile::start();
+    let reported = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&reported);
+    let events = move |event: Event<'_>| {
+        if let Event::NotRecorded { why, .. } = event {
+            assert!(why.contains("No such file"), "{why}");
+            count.fetch_add(1, Ordering::Relaxed);
+        }
+    };
+    let client = client(&registry.host(), ClientOptions { events: Arc::new(events), ..options() });
+    let (bytes, digest) = noise(1, 9 << 20);
+    client.upload_blob("a", &digest, 9 << 20, &bytes, Some(Path::new("/nowhere/at/all"))).unwrap();
+    assert_eq!(reported.load(Ordering::Relaxed), 1);
 }

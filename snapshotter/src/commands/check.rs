@@ -4,6 +4,7 @@
 //! ```text
 //!  check [NAME]                    examine::check   host, snapshot, installed, package: whether this host can make and
 //!                                                   start snapshots
+//!  check NAME --stale              examine::stale   whether a file that it was made of has changed
 //!  check --pid PID, -- PROGRAM     make::blockers   what stands in the way of one
 //! ```
 
@@ -12,6 +13,7 @@ use super::make::blockers::{self, Target};
 use crate::options::RunArgs;
 use anyhow::{Result, bail};
 use std::ffi::OsString;
+use std::process::ExitCode;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
@@ -21,6 +23,10 @@ pub(crate) struct Args {
     /// With NAME: also print what this host is, and everything that works on it
     #[arg(short, long, conflicts_with_all = ["pid", "program", "json"])]
     verbose: bool,
+    /// Whether a file that the program read before the point has changed since: one line. The status is 0 if the
+    /// snapshot is fresh, 1 if it is stale, 2 if it has no record
+    #[arg(long, requires = "name", conflicts_with_all = ["pid", "program", "verbose"])]
+    stale: bool,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -44,7 +50,14 @@ impl Args {
     }
 }
 
-pub(crate) fn run(args: &Args) -> Result<()> {
+pub(crate) fn run(args: &Args) -> Result<ExitCode> {
+    if let Some(name) = args.name.as_deref().filter(|_| args.stale) {
+        return Ok(examine::stale::run(name, args.json)?);
+    }
+    look(args).map(|()| ExitCode::SUCCESS)
+}
+
+fn look(args: &Args) -> Result<()> {
     let target = match args.pid {
         Some(pid) => Target::Process(pid),
         None if !args.program.is_empty() => Target::Program(&args.program),

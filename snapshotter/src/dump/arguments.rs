@@ -101,8 +101,8 @@ fn compare(tracer: &Tracer, second: &Second, reached: &Reached, vmas: &[Vma], im
     let difference = Difference { first: second.first, other: second.other, pids: [tracer.pid, second.tracer.pid] };
     // The stack of the start lies lower in the second run, and with it all frames.
     let stack = vmas.iter().find(|vma| vma.contains(second.first.sp)).map_or(0..0, |vma| vma.start..vma.end);
-    let frames = reached.instance[reg::RSP]..second.first.sp;
-    let tls = reached.instance[reg::FS_BASE];
+    let frames = reached.instance[reg::SP]..second.first.sp;
+    let tls = reached.instance[reg::TLS];
     let thread_structure = tls..tls.saturating_add(0x800);
     let (mut inside, mut processes) = (Vec::new(), Vec::new());
     let mut found = Found::default();
@@ -131,24 +131,32 @@ fn compare(tracer: &Tracer, second: &Second, reached: &Reached, vmas: &[Vma], im
         }
     }
     found.notes.extend(note(
+        tracer,
         vmas,
         &inside,
         "the initialisation keeps the address of an argument or of a place in the vectors, \
         where instances find what create was given",
     ));
     found.notes.extend(note(
+        tracer,
         vmas,
         &processes,
-        "the initialisation keeps the process ID, which instances find unchanged",
+        "the initialisation keeps the process ID, which instances find unchanged; snaprun --same-pid keeps the ID",
     ));
     found
 }
 
 /// `what`, and where.
-pub(super) fn note(vmas: &[Vma], places: &[u64], what: &str) -> Option<String> {
+pub(super) fn note(tracer: &Tracer, vmas: &[Vma], places: &[u64], what: &str) -> Option<String> {
     const SHOWN: usize = 3;
+    let (start, end) = tracer.booted.image();
     let name = |addr: &u64| {
-        let file = vmas.iter().rfind(|vma| vma.start <= *addr && vma.has_file() && vma.offset == 0);
+        if (start..end).contains(addr) {
+            return format!("{:#x} in {}", addr - start, tracer.booted.exe.display());
+        }
+        let has_code = |file: &Vma| vmas.iter().any(|vma| vma.name == file.name && vma.prot & PROT_EXEC != 0);
+        let begins = |vma: &&Vma| vma.start <= *addr && vma.has_file() && vma.offset == 0 && has_code(vma);
+        let file = vmas.iter().rfind(begins);
         match file.filter(|file| {
             vmas.iter().any(|vma| vma.contains(*addr) && (vma.has_file() || vma.start - file.end < 1 << 20))
         }) {

@@ -10,15 +10,19 @@
 //!  variables │ canary │ padding, saved registers │ return address
 //! ```
 
-use super::functions::{self, Frame};
+use super::functions;
 use super::memory::{AreaKind, Content, Image, read_image};
 use super::refuse::DumpError;
 use super::threads::ThreadState;
 use crate::tracee::Tracer;
 use crate::tracee::maps::Vma;
+use crate::tracee::unwind::{self, Frame};
 use snapfn_format::arch::CANARY;
 use snapfn_format::snap::{PROT_EXEC, REGS, reg};
 use std::ops::Range;
+
+/// More frames are not followed.
+const FRAMES: usize = 1 << 16;
 
 /// Words behind a canary in which the return address of its function is, on the stack of a thread: six saved registers,
 /// what a realigned frame saves, and padding up to an alignment of 64 bytes and more.
@@ -62,7 +66,7 @@ pub(super) fn words(
         values,
     };
     let own = threads.iter().filter(|thread| thread.canary != 0);
-    let mut found: Vec<u64> = own.map(|thread| thread.record.regs[reg::FS_BASE] + CANARY).collect();
+    let mut found: Vec<u64> = own.map(|thread| thread.record.regs[reg::TLS] + CANARY).collect();
     for part in image.parts.iter().filter(|part| matches!(part.content, Content::Map | Content::Read)) {
         if image.areas[part.area].kind != AreaKind::Resident {
             frames.scan(part.addr, part.len, &mut found)?;
@@ -82,10 +86,10 @@ struct Live {
 
 /// The used part of the stack that the thread is on; a TLS block above it is no part of it.
 fn live_stack(tracer: &Tracer, vmas: &[Vma], regs: &[u64; REGS]) -> Option<Live> {
-    let (start, tls) = (regs[reg::RSP], regs[reg::FS_BASE]);
+    let (start, tls) = (regs[reg::SP], regs[reg::TLS]);
     let vma = vmas.iter().find(|vma| vma.contains(start))?;
     let end = if (start..vma.end).contains(&tls) { tls } else { vma.end };
-    Some(Live { range: start..end, frames: functions::frames(tracer, vmas, regs) })
+    Some(Live { range: start..end, frames: unwind::frames(&tracer.memory, vmas, regs, FRAMES) })
 }
 
 impl Frames<'_> {

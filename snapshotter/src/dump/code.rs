@@ -43,10 +43,10 @@ pub(super) fn check(tracer: &Tracer, vmas: &[Vma], threads: &[ThreadState], bloc
             blockers.push(Blocker { subject: format!("thread {}", thread.tid), what, remedy: REMEDY });
         };
         let name_of = |at: u64| foreign.iter().find(|vma| vma.contains(at)).map(|vma| &vma.name);
-        if let Some(name) = name_of(thread.record.regs[reg::RIP]) {
+        if let Some(name) = name_of(thread.record.regs[reg::PC]) {
             add(format!("is in {name}, which is another one on every host"));
         }
-        let stacks = [thread.record.regs[reg::RSP], thread.record.altstack_addr];
+        let stacks = [thread.record.regs[reg::SP], thread.record.altstack_addr];
         let mut frames = stacks.into_iter().flat_map(|start| saved_pointers_from(tracer, vmas, start));
         if let Some(name) = frames.find_map(name_of) {
             add(format!("has a signal handler that returns into {name}, which is another one on every host"));

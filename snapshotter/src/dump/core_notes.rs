@@ -4,6 +4,7 @@ use super::memory::{Content, Image};
 use super::threads::ThreadState;
 use crate::tracee::{TraceError, Tracer};
 use snapfn_format::PAGE;
+use snapfn_format::snap::notes::push_note;
 use snapfn_host::requirements::xstate_component;
 use std::borrow::Cow;
 use std::os::unix::ffi::OsStrExt;
@@ -14,20 +15,6 @@ const NT_PRPSINFO: u32 = 3;
 const NT_AUXV: u32 = 6;
 const NT_FILE: u32 = 0x4649_4c45;
 const NT_X86_XSTATE: u32 = 0x202;
-
-struct Notes(Vec<u8>);
-
-impl Notes {
-    fn push(&mut self, name: &[u8], kind: u32, content: &[u8]) {
-        let mut pad = |bytes: &[u8]| {
-            self.0.extend_from_slice(bytes);
-            self.0.resize(self.0.len().next_multiple_of(4), 0);
-        };
-        pad(&[(name.len() as u32).to_le_bytes(), (content.len() as u32).to_le_bytes(), kind.to_le_bytes()].concat());
-        pad(name);
-        pad(content);
-    }
-}
 
 /// `struct elf_prstatus` of x86-64: 336 bytes.
 fn prstatus(thread: &ThreadState, pid: i32) -> Vec<u8> {
@@ -76,30 +63,31 @@ fn files(image: &Image) -> Vec<u8> {
     out
 }
 
-/// All notes, in the order in which a kernel's core file has them.
+/// Appends all notes, in the order in which a kernel's core file has them.
 pub(super) fn build(
+    notes: &mut Vec<u8>,
     tracer: &Tracer,
     image: &Image,
     threads: &[ThreadState],
     args: &[u8],
-) -> Result<Vec<u8>, TraceError> {
-    let mut notes = Notes(Vec::new());
+) -> Result<(), TraceError> {
+    let mut push = |owner: &[u8], kind, content: &[u8]| push_note(notes, owner, kind, content);
     let request = &tracer.booted.request;
     let auxv = tracer
         .memory
         .read_vec(request.auxv, request.auxv_len)
         .map_err(TraceError::system("reading the auxiliary vector"))?;
     for (index, thread) in threads.iter().enumerate() {
-        notes.push(b"CORE\0", NT_PRSTATUS, &prstatus(thread, tracer.pid));
+        push(b"CORE\0", NT_PRSTATUS, &prstatus(thread, tracer.pid));
         if index == 0 {
-            notes.push(b"CORE\0", NT_PRPSINFO, &prpsinfo(tracer, thread, args));
-            notes.push(b"CORE\0", NT_AUXV, &auxv);
-            notes.push(b"CORE\0", NT_FILE, &files(image));
+            push(b"CORE\0", NT_PRPSINFO, &prpsinfo(tracer, thread, args));
+            push(b"CORE\0", NT_AUXV, &auxv);
+            push(b"CORE\0", NT_FILE, &files(image));
         }
-        notes.push(b"CORE\0", NT_FPREGSET, thread.raw_xstate.get(..512).unwrap_or_default());
-        notes.push(b"LINUX\0", NT_X86_XSTATE, &xstate(&thread.raw_xstate));
+        push(b"CORE\0", NT_FPREGSET, thread.raw_xstate.get(..512).unwrap_or_default());
+        push(b"LINUX\0", NT_X86_XSTATE, &xstate(&thread.raw_xstate));
     }
-    Ok(notes.0)
+    Ok(())
 }
 
 /// The XSAVE area for debuggers.

@@ -6,8 +6,9 @@
 //! value; `patches` has the exception, copies of the address that it had at the start.
 
 use super::refuse::DumpError;
-use crate::tracee::maps::{self, Vma};
+use crate::tracee::maps::{self, Special, Vma};
 use crate::tracee::nameless::ENVIRON;
+use crate::tracee::origins::place;
 use crate::tracee::{TraceError, Tracer, symbols};
 use snapfn_format::snap::{ENV_SET, ENV_UNSET, PATCH_ENVP, PATCH_MEMORY, PATCH_VECTOR, PROT_WRITE, Patch};
 use std::collections::{BTreeMap, BTreeSet};
@@ -81,8 +82,14 @@ pub(super) fn strings(tracer: &Tracer, vmas: &[Vma]) -> BTreeMap<u64, Vec<u8>> {
     pointers.filter_map(|at| Some((at, tracer.memory.read_c_str(at, MAX_STRING).ok()?))).collect()
 }
 
-/// The differences from `initial`, the environment at the program's start.
-pub(super) fn gather(tracer: &Tracer, vmas: &[Vma], initial: &[Vec<u8>]) -> Result<Environment, DumpError> {
+/// The differences from `initial`, the environment at the program's start. `is_kept`: instances keep a copy that the
+/// program has made.
+pub(super) fn gather(
+    tracer: &Tracer,
+    vmas: &[Vma],
+    initial: &[Vec<u8>],
+    is_kept: bool,
+) -> Result<Environment, DumpError> {
     let system = TraceError::system;
     let (vector, named) = current(tracer, vmas);
     let pointers = tracer.memory.read_vector(vector).map_err(system("environment vector"))?;
@@ -99,6 +106,10 @@ pub(super) fn gather(tracer: &Tracer, vmas: &[Vma], initial: &[Vec<u8>]) -> Resu
     // of the start instead, and so to that of the instance.
     let keeps_strings = pointers.iter().any(|pointer| tracer.strings.env.contains(pointer));
     let has_copied_all = vector != tracer.booted.request.envp && !keeps_strings;
+    if has_copied_all && is_kept {
+        // Its variables name it, and nothing of it changes.
+        return Ok(Environment::default());
+    }
     if !has_copied_all && is_writable && is_own(vmas, vector, len) {
         patches.push(memory(vector, PATCH_VECTOR, pointers.len() as u32));
     }
@@ -131,6 +142,24 @@ fn changes(initial: &[Vec<u8>], now: &[(Vec<u8>, u64)], is_kept: impl Fn(u64) ->
     let removed = first.keys().filter(|name| !name.is_empty() && !current.contains_key(**name));
     changes.extend(removed.map(|name| (ENV_UNSET, name.to_vec(), 0)));
     changes
+}
+
+/// A note about a program that has copied its whole environment. If it keeps the address of the first one besides, as
+/// perl does, it tells by that address that what `environ` names is not its own. `named` are the `environ` variables,
+/// `patches` all words of the snapshot that get the address of the instance's vector.
+pub(super) fn note(tracer: &Tracer, vmas: &[Vma], named: &[u64], patches: &[Patch]) -> Option<String> {
+    let is_own = |addr: u64| {
+        let place = place(&tracer.booted, vmas, addr);
+        let is_frame = vmas.iter().any(|vma| vma.contains(addr) && vma.is(Special::Stack));
+        !is_frame && !named.contains(&addr) && place.is_none_or(|place| !place.is_c_library(&tracer.booted))
+    };
+    let is_kept =
+        patches.iter().any(|patch| patch.kind == PATCH_ENVP && patch.place == PATCH_MEMORY && is_own(patch.addr));
+    (!is_kept).then(|| {
+        "the program has copied its environment, and an instance has its starter's instead: if the program frees its \
+         copy, as php-fpm does at its end, it crashes, unless create --keep-environment makes instances keep the copy"
+            .to_owned()
+    })
 }
 
 #[cfg(test)]

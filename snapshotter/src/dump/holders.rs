@@ -3,9 +3,11 @@
 //! ```text
 //!  musl  FILE          close │ … │ read write seek │ … │ lock     the TID of the thread that has the stream locked
 //!  Go    runtime.m     g0 │ … │ procid                            the TID that preemption signals are sent to
+//!  any   thread pointer │ TID                                     CPython's PyThreadState, since 3.11
 //! ```
 //! musl's stream is known by its functions, of which each is code or absent. Go's `m` is known by the thread's own
-//! pointer to its goroutine, which leads there and back. The owners of mutexes are in `mutexes`.
+//! pointer to its goroutine, which leads there and back. A thread's pointer is a random address; a TID right behind it
+//! is that thread's. The owners of mutexes are in `mutexes`.
 
 use super::memory::{Image, each_piece};
 use super::refuse::DumpError;
@@ -50,6 +52,14 @@ pub(super) fn find(
             add(addr, PATCH_TID, index);
         }
     }
+    each_piece(tracer, image, PAIR as u64, |start, words| {
+        for (at, words) in words.windows(PAIR).enumerate() {
+            let is_pair = |thread: &ThreadState| is_pair(words, thread.record.regs[reg::TLS], thread.record.tid);
+            if let Some(thread) = threads.iter().position(is_pair) {
+                add(start + 8 * (at + 1) as u64, PATCH_TID, thread);
+            }
+        }
+    })?;
     if threads.iter().any(ThreadState::is_musl) {
         let is_code = |word: u64| vmas.iter().any(|vma| vma.prot & PROT_EXEC != 0 && vma.contains(word));
         each_piece(tracer, image, FILE_WORDS as u64, |start, words| {
@@ -78,10 +88,18 @@ fn stream_owner(words: &[u64], is_code: impl Fn(u64) -> bool) -> Option<u32> {
     (all && functions.iter().filter(|word| **word != 0).count() > 1).then_some(owner)
 }
 
+/// A thread pointer, and the thread's ID.
+const PAIR: usize = 2;
+
+/// Whether `words` are the thread pointer `base` and the ID `tid` behind it.
+fn is_pair(words: &[u64], base: u64, tid: u32) -> bool {
+    base != 0 && words == [base, u64::from(tid)]
+}
+
 /// Where Go's runtime keeps the ID of `thread`.
 fn procid(tracer: &Tracer, thread: &ThreadState) -> Option<u64> {
     let read = |addr: u64| tracer.memory.read_u64(addr).ok();
-    let base = thread.record.regs[reg::FS_BASE];
+    let base = thread.record.regs[reg::TLS];
     // Its runtime has the thread pointer in a register as well, which may name another goroutine of the same thread.
     let m = (1..=TLS_WORDS).find_map(|word| {
         let g = read(base.checked_sub(8 * word)?)?;
@@ -105,6 +123,15 @@ mod tests {
         words[FILE_SEEK] = 0x1020;
         words[FILE_LOCK] = u64::from(lock) << 32;
         words
+    }
+
+    #[test]
+    fn a_thread_pointer_and_its_id() {
+        let base = 0x2aaa_0000_1740;
+        assert!(is_pair(&[base, 77], base, 77));
+        assert!(
+            !is_pair(&[base, 77 | 1 << 32], base, 77) && !is_pair(&[base, 78], base, 77) && !is_pair(&[0, 77], 0, 77)
+        );
     }
 
     #[test]

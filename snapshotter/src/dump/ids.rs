@@ -7,16 +7,19 @@
 //!   words on a thread's stack, and in the variables of that file.
 //!
 //! An ID of a small number is a number that many programs have, and is only reported. So are words that equal the ID of
-//! the process or of a thread and that no table of known holders has: nobody knows what they are.
+//! the process or of a thread and that no table of known holders has: nobody knows what they are. They are reported if
+//! code of the program has asked the kernel for that ID ([`crate::tracee::origins`]); else it cannot have it.
 
 use super::arguments::note;
 use super::memory::{Image, each_piece};
 use super::refuse::DumpError;
 use super::threads::ThreadState;
 use crate::tracee::maps::Vma;
+use crate::tracee::origins::Caller;
 use crate::tracee::{Reached, Tracer, symbols};
 use snapfn_format::snap::{AT_MAIN, PATCH_CLOCK, PATCH_MEMORY, PROT_WRITE, Patch, reg};
 use std::ops::Range;
+use std::path::Path;
 
 /// Below this, a number is as likely to be something else.
 const DISTINCT: u32 = 1024;
@@ -24,6 +27,8 @@ const DISTINCT: u32 = 1024;
 const RED_ZONE: u64 = 128;
 /// The thread structure of a C library, whose words are known.
 const STRUCTURE: u64 = 0x900;
+/// So many callers are named.
+const SHOWN: usize = 2;
 const GETTERS: [&str; 2] = ["pthread_getcpuclockid", "clock_getcpuclockid"];
 
 /// What was found.
@@ -92,13 +97,57 @@ pub(super) fn find(
             }
         }
     }
-    let what = [
-        (&clocks, "words equal the ID of a CPU clock of this process, which instances find unchanged"),
-        (&of_threads, "words equal the ID of a thread, and instances find them unchanged"),
-        (&of_process, "words equal the process ID, and instances find them unchanged; snaprun --same-pid keeps the ID"),
-    ];
-    found.notes.extend(what.into_iter().filter_map(|(places, what)| note(vmas, places, what)));
+    let clock = "words equal the ID of a CPU clock of this process, which instances find unchanged".to_owned();
+    found.notes.extend(note(tracer, vmas, &clocks, &clock));
+    if let Some(who) = asked_for_thread(tracer) {
+        let what = format!("words equal the ID of a thread{who}, and instances find them unchanged");
+        found.notes.extend(note(tracer, vmas, &of_threads, &what));
+    }
+    if let Some(who) = asked_for_process(tracer) {
+        let what = format!(
+            "words equal the process ID{who}, and instances find them unchanged; snaprun --same-pid keeps the ID"
+        );
+        found.notes.extend(note(tracer, vmas, &of_process, &what));
+    }
     Ok(found)
+}
+
+/// Libraries that ask for the process ID to notice that they run in a child of `fork`. An instance is such a child to
+/// them, so that their words are to keep the old ID.
+const NOTICE_FORK: [&str; 8] = [
+    "libcrypto.so",
+    "libgcrypt.so",
+    "libgnutls.so",
+    "libsoftokn3.so",
+    "libfreeblpriv3.so",
+    "libmbedcrypto.so",
+    "libwolfssl.so",
+    "libsodium.so",
+];
+/// CPython asks for the ID of a thread to show it, and passes it to no call; the thread state is a known holder.
+const SHOWS_THREAD: [&str; 2] = ["python3", "libpython3"];
+
+/// Who has asked for the process ID, in words. `None`: the program has not, so a word with that value is another
+/// number, or one that the C library keeps. The main thread's ID is the same number.
+fn asked_for_process(tracer: &Tracer) -> Option<String> {
+    let process = tracer.origins.process_ids.iter().filter(|caller| !caller.is_one_of(&NOTICE_FORK));
+    match who(process) {
+        Some(who) => Some(who),
+        None => asked_for_thread(tracer),
+    }
+}
+
+/// As [`asked_for_process`], for the IDs of threads.
+fn asked_for_thread(tracer: &Tracer) -> Option<String> {
+    let who = who(tracer.origins.thread_ids.iter().filter(|caller| !caller.is_one_of(&SHOWS_THREAD)));
+    // Nobody knows for what a process has asked before the snapshotter saw it.
+    who.or_else(|| tracer.ledger.is_incomplete().then(String::new))
+}
+
+/// The callers, as the end of a noun.
+fn who<'a>(callers: impl Iterator<Item = &'a Caller>) -> Option<String> {
+    let names: Vec<String> = callers.take(SHOWN).map(Caller::to_string).collect();
+    (!names.is_empty()).then(|| format!(", for which {} has asked", names.join(" and ")))
 }
 
 /// What `word` may be in a process with the threads `tids`, the first of which names the process.
@@ -122,17 +171,23 @@ fn id_of(word: u32, tids: &[u32]) -> Option<Id> {
 
 /// The mapping of a thread's stack, and the stack pointer.
 fn stack(vmas: &[Vma], thread: &ThreadState) -> Option<(Range<u64>, u64)> {
-    let sp = thread.record.regs[reg::RSP];
+    let sp = thread.record.regs[reg::SP];
     vmas.iter().find(|vma| vma.contains(sp)).map(|vma| (vma.start..vma.end, sp))
 }
 
 impl ThreadState {
     /// Whether `addr` is one of the words in which the C library and the kernel keep the thread's ID.
     fn holds(&self, addr: u64) -> bool {
-        let base = self.record.regs[reg::FS_BASE];
+        let base = self.record.regs[reg::TLS];
         let structure = base != 0 && (base..base.saturating_add(STRUCTURE)).contains(&addr);
         structure || [self.record.tid_cache, self.record.clear_tid].contains(&addr)
     }
+}
+
+/// Whether the file is CPython: `time.pthread_getcpuclockid` gives the ID as an integer object, which is no such word.
+fn keeps_no_word(path: &Path) -> bool {
+    let name = path.file_name().unwrap_or_default().as_encoded_bytes();
+    SHOWS_THREAD.iter().any(|python| name.starts_with(python.as_bytes()))
 }
 
 /// The variables of all files of the image that call a function which gives the ID of a CPU clock.
@@ -140,17 +195,19 @@ fn makers(tracer: &Tracer, vmas: &[Vma]) -> Vec<Range<u64>> {
     let mut found = Vec::new();
     for first in vmas.iter().filter(|vma| vma.may_be_image() || vma.path() == tracer.booted.exe && vma.offset == 0) {
         let path = first.path();
+        if keeps_no_word(&path) {
+            continue;
+        }
         let is_program = path == tracer.booted.exe;
         if symbols::calls(&path, &GETTERS) || is_program && symbols::find(&path, &GETTERS).is_some() {
             let end = symbols::span(&path).map_or(first.end, |span| first.start + span);
             found.push(first.start..end);
         }
     }
-    let header = &tracer.booted.header;
-    let at = |addr: u64| tracer.booted.request.bias.wrapping_add(addr);
     let exe = &tracer.booted.exe;
-    if symbols::calls(exe, &GETTERS) || symbols::find(exe, &GETTERS).is_some() {
-        found.push(at(header.image_start.get())..at(header.image_end.get()));
+    if !keeps_no_word(exe) && (symbols::calls(exe, &GETTERS) || symbols::find(exe, &GETTERS).is_some()) {
+        let (start, end) = tracer.booted.image();
+        found.push(start..end);
     }
     found
 }

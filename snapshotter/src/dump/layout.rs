@@ -1,7 +1,7 @@
 //! The places of all parts in the snapshot file. This module reads and writes nothing.
 //!
 //! ```text
-//!  meta (ELF header, plan) │ program headers │ core notes │ page runs in ascending order of address │ open files
+//!  meta (ELF header, plan) │ program headers │ notes │ page runs in ascending order of address │ open files
 //! ```
 //! A run of 2 MiB or more lies at an offset ≡ its address (mod 2 MiB), so that the page cache can hold and map it
 //! as 2 MiB folios.
@@ -92,7 +92,7 @@ fn flags(prot: u16) -> u32 {
     u32::from(prot & PROT_READ) << 2 | u32::from(prot & PROT_WRITE) | u32::from(prot & PROT_EXEC) >> 2
 }
 
-/// Lays the file out and sets the offsets in `tables`; `notes` are those for debuggers.
+/// Lays the file out and sets the offsets in `tables`; `notes` are those of the second segment.
 pub(super) fn layout<'a>(
     image: &Image,
     tables: &PlanTables,

@@ -21,6 +21,7 @@ mod functions;
 mod hidden;
 mod holders;
 mod ids;
+mod inputs;
 mod layout;
 mod link_maps;
 mod made_files;
@@ -32,6 +33,7 @@ mod own_exe;
 mod patches;
 mod plan;
 mod process;
+mod recipe;
 mod refuse;
 mod registered;
 mod running;
@@ -45,6 +47,8 @@ mod verify;
 mod write;
 
 pub(crate) use elf_store::ElfStore;
+pub(crate) use inputs::digest;
+pub(crate) use recipe::Recipe;
 pub(crate) use refuse::{Blocker, DumpError};
 pub(crate) use running::{NOT_TOLD, blockers_of_running};
 pub(crate) use secrets::{Scrubbed, SecretNames, pattern};
@@ -56,8 +60,10 @@ use crate::prng::Hooks;
 use crate::tracee::maps::{self, Vma};
 use crate::tracee::{Frozen, Reached, TraceError, Tracer};
 use fds::FdTables;
+use inputs::Hashing;
 use process::ProcessState;
 use secrets::Secrets;
+use snapfn_format::snap::notes::{NOTE_INPUTS, NOTE_RECIPE, NOTES_OWNER, push_note};
 use snapfn_format::snap::{
     ENV_SET, FD_TEMPORARY, FEATURE_OWN_EXE, PATCH_CANARY, PATCH_MEMORY, Patch, PlanTables, Step, has_writable_code,
     is_wx,
@@ -65,6 +71,9 @@ use snapfn_format::snap::{
 use snapfn_store::{BlobWriter, Transaction};
 use std::path::PathBuf;
 use threads::ThreadState;
+
+/// A note about the files that the program has read.
+const INCOMPLETE: &str = "not every file that the program has read is recorded, so `check --stale` may miss a change";
 
 /// What was written.
 #[derive(Debug)]
@@ -122,12 +131,16 @@ pub(crate) struct DumpOptions {
     pub(crate) cpu: Cpu,
     /// The environment that it started with, as `NAME=value`.
     pub(crate) initial_env: Vec<Vec<u8>>,
+    /// Instances keep the environment that the program has copied.
+    pub(crate) keep_environment: bool,
     /// Variables whose values are left out.
     pub(crate) secret_names: SecretNames,
     /// Memory may be writable and executable at once.
     pub(crate) allow_wx: bool,
     /// System calls whose effect instances may lack.
     pub(crate) accepted: Vec<String>,
+    /// How the snapshot is made.
+    pub(crate) recipe: Option<Recipe>,
 }
 
 /// The state that the kernel keeps of the program; none of it prevents a snapshot.
@@ -157,12 +170,12 @@ fn gather(
         }
         false => None,
     };
-    let fds = fds::gather(tracer, &threads::tids(frozen), &mut blockers)?;
+    let fds = fds::gather(tracer, &threads::tids(frozen), own.as_ref().and(frozen.first()), &mut blockers)?;
     memory::check(vmas, tracer, options.allow_wx, &mut blockers);
     registered::check(tracer, vmas, &mut blockers);
     refuse::calls(tracer, &options.accepted, &mut blockers);
     refuse::children(tracer.pid, &mut blockers)?;
-    refuse::others(tracer.pid, &threads::tids(frozen), &mut blockers);
+    refuse::others(tracer, &threads::tids(frozen), &mut blockers);
     match own {
         Some((threads, process)) if blockers.is_empty() => Ok(KernelState { threads, process, fds }),
         own => {
@@ -218,18 +231,20 @@ pub(crate) fn dump(
     let vmas = refuse::look(tracer, frozen)?;
     let KernelState { mut threads, mut process, mut fds } = gather(tracer, reached, frozen, &vmas, options)?;
     tracer.registered.publish(&tracer.memory).map_err(TraceError::system("linking the hooks"))?;
-    let mut environment = environ::gather(tracer, &vmas, &options.initial_env)?;
+    let mut environment = environ::gather(tracer, &vmas, &options.initial_env, options.keep_environment)?;
     let dontdump = memory::dontdump(tracer, &vmas);
     let mut secrets = Secrets::collect(tracer, &vmas, &options.secret_names, &options.initial_env)?;
     environment.changes.retain(|(kind, name, _)| *kind != ENV_SET || !secrets.is_secret_name(name));
     let image = memory::gather(tracer, &vmas, &threads, elves, options)?;
+    let hashing = Hashing::begin(&tracer.inputs, image.files.iter().map(|file| file.original.clone()).collect());
     let pids = openssl::remembered_pids(tracer, &vmas, &image)?;
     tracer.registered.secrets.extend(pids);
     tracer.edits = link_maps::edits(tracer, &vmas, &threads);
     secrets.scrub(tracer, &vmas, &image, &mut threads, &mut process, &mut fds)?;
     arguments::check_kept(tracer, &process.record, &process.args)?;
     let args = process.args.clone();
-    let mut words = mutexes::find(tracer, &image, &threads)?;
+    let mut words = mutexes::find(tracer, &vmas, &image, &threads)?;
+    let copied = environment.has_copied_all.then(|| environment.patches.iter().map(|patch| patch.addr).collect());
     words.append(&mut environment.patches);
     words.append(&mut holders::find(tracer, &vmas, &image, &threads)?);
     let arguments::Found { mut patches, mut notes } = arguments::find(tracer, reached, &vmas, &image);
@@ -249,13 +264,22 @@ pub(crate) fn dump(
         environment,
         words,
     })?;
+    notes.extend(copied.and_then(|named: Vec<u64>| environ::note(tracer, &vmas, &named, &tables.patches)));
     let looks_up_itself = own_exe::is_named(&tracer.booted.exe);
     if looks_up_itself {
         tables.compatible |= FEATURE_OWN_EXE;
     }
     needs::add(&mut tables, tracer, &image, &threads, options.cpu);
-    let core = core_notes::build(tracer, &image, &threads, &args)?;
-    let file = write::write(tracer, &image, &tables, &core, &fds, &secrets, transaction)?;
+    // What the snapshot was made of comes first, so that its readers need not pass over the notes of many threads.
+    let mut segment = Vec::new();
+    if let Some(recipe) = &options.recipe {
+        push_note(&mut segment, NOTES_OWNER, NOTE_RECIPE, &recipe.build(&secrets));
+    }
+    let (inputs, is_incomplete) = hashing.finish(&secrets);
+    push_note(&mut segment, NOTES_OWNER, NOTE_INPUTS, &inputs);
+    notes.extend(is_incomplete.then(|| INCOMPLETE.to_owned()));
+    core_notes::build(&mut segment, tracer, &image, &threads, &args)?;
+    let file = write::write(tracer, &image, &tables, &segment, &fds, &secrets, transaction)?;
     let (scrubbed, shipped, variables) = secrets.into_found();
     let word = |addr| tracer.memory.read_u64(addr).map_err(TraceError::system("reading struct snap_info"));
     let hooks = Hooks::read(tables.process.at, tables.process.info, word)?;

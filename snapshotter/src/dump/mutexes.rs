@@ -15,10 +15,11 @@
 //! owner's TID, the type is looked at. A held priority-inheritance mutex has state in the kernel that no call can bring
 //! back: it is refused.
 
-use super::memory::{AreaKind, Content, Image, read_image};
+use super::memory::{AreaKind, Content, Image, read_image, shared_with_files};
 use super::refuse::{Blocker, DumpError};
 use super::threads::ThreadState;
 use crate::tracee::Tracer;
+use crate::tracee::maps::Vma;
 use crate::tracee::ptrace::Tid;
 use snapfn_format::snap::{PATCH_MEMORY, PATCH_TID, PATCH_TID_FUTEX, Patch};
 
@@ -169,7 +170,12 @@ fn inheriting(addr: u64, shape: &Shape, tids: &[Tid]) -> Option<Blocker> {
 }
 
 /// Patches for every word that names the owner of a held mutex; a blocker for each held PI mutex.
-pub(super) fn find(tracer: &Tracer, image: &Image, threads: &[ThreadState]) -> Result<Vec<Patch>, DumpError> {
+pub(super) fn find(
+    tracer: &Tracer,
+    vmas: &[Vma],
+    image: &Image,
+    threads: &[ThreadState],
+) -> Result<Vec<Patch>, DumpError> {
     let thread_of = |tid: u32| threads.iter().position(|thread| thread.record.tid == tid);
     let tids: Vec<Tid> = threads.iter().map(|thread| thread.tid).collect();
     let mut owners = Vec::new();
@@ -213,6 +219,15 @@ pub(super) fn find(tracer: &Tracer, image: &Image, threads: &[ThreadState]) -> R
     // Other processes have mapped this memory, too, so an instance must not change it.
     let stored = image.stored_ranges();
     let is_stored = |addr: u64| stored.iter().any(|range| range.contains(&addr));
+    // A mutex that is not robust is in no list: its shape alone is enough to refuse it, not to change it.
+    for (start, end) in shared_with_files(tracer, vmas) {
+        // The end of a file may have gone meanwhile.
+        let found = scan(tracer, start, end - start, shape_of(threads)).unwrap_or_default();
+        for (addr, shape) in found.into_iter().filter(|(addr, _)| !is_stored(*addr)) {
+            let Shape::Held { owner, in_lock: false } = shape else { continue };
+            owners.extend(thread_of(owner).map(|thread| Owner { addr, kind: PATCH_TID, thread }));
+        }
+    }
     for owner in owners.iter().filter(|owner| !is_stored(owner.addr)) {
         let tid = threads.get(owner.thread).map_or(0, |thread| thread.record.tid);
         blockers.push(Blocker {

@@ -19,7 +19,7 @@ use super::memory::{AreaKind, Content, Image, read_image};
 use super::refuse::DumpError;
 use super::threads::ThreadState;
 use crate::tracee::{Reached, Tracer};
-use snapfn_format::arch::{SCRATCH, SYSCALL};
+use snapfn_format::arch::{PARAMETERS, SCRATCH, SYSCALL};
 use snapfn_format::snap::*;
 
 /// Bytes on either side of an instruction pointer that are looked through for a check of the canary.
@@ -75,17 +75,17 @@ fn registers(tracer: &Tracer, reached: &Reached, threads: &[ThreadState], out: &
     for (index, thread) in threads.iter().enumerate() {
         let at_main = thread.tid == reached.tid && reached.at == AT_MAIN;
         let regs = &thread.record.regs;
-        if thread.canary != 0 && !at_main && is_amid_check(tracer, regs[reg::RIP]) {
+        if thread.canary != 0 && !at_main && is_amid_check(tracer, regs[reg::PC]) {
             // Compilers compare the canary in a register that no function keeps for its caller.
             let scratch = SCRATCH.into_iter().filter(|register| regs[*register] == thread.canary);
             scratch.for_each(|register| add(register, PATCH_CANARY, index));
         }
         if at_main && reached.bare_entry {
-            add(reg::RSP, PATCH_STACK, index);
+            add(reg::SP, PATCH_STACK, index);
         } else if at_main {
-            add(reg::RDI, PATCH_ARGC, index);
-            add(reg::RSI, PATCH_ARGV, index);
-            add(reg::RDX, PATCH_ENVP, index);
+            add(PARAMETERS[0], PATCH_ARGC, index);
+            add(PARAMETERS[1], PATCH_ARGV, index);
+            add(PARAMETERS[2], PATCH_ENVP, index);
         }
     }
 }

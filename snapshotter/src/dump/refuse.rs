@@ -102,20 +102,29 @@ pub(super) fn calls(tracer: &Tracer, accepted: &[String], blockers: &mut Vec<Blo
 /// Refuses processes that depend on the program. A process that a task of it traces would have no tracer in an
 /// instance. A process that shares its memory or its descriptors changes them while the snapshotter reads them, and is
 /// missing in an instance.
-pub(super) fn others(program: Tid, tids: &[Tid], blockers: &mut Vec<Blocker>) {
+pub(super) fn others(tracer: &Tracer, tids: &[Tid], blockers: &mut Vec<Blocker>) {
+    let program = tracer.pid;
+    // Without kcmp, a process that was made to share something may still run, or a child of it may.
+    for (kind, maker) in tracer.sharing.iter().filter(|(kind, _)| is_shared(*kind, program, program).is_none()) {
+        blockers.push(Blocker {
+            subject: format!("process {maker}"),
+            what: format!("shares the program's {} (clone), or did: kcmp is forbidden here", kind.name()),
+            remedy: "start it after the snapshot point, or allow kcmp in the container (CAP_SYS_PTRACE)",
+        });
+    }
     for entry in std::fs::read_dir("/proc").into_iter().flatten().flatten() {
         let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse::<Tid>().ok()) else { continue };
-        for (kind, what) in [(Kind::Memory, "memory"), (Kind::Descriptors, "descriptors")] {
+        for kind in [Kind::Memory, Kind::Descriptors] {
             if pid != program && is_shared(kind, program, pid) == Some(true) {
                 blockers.push(Blocker {
                     subject: format!("process {pid}"),
-                    what: format!("shares the program's {what} (clone)"),
+                    what: format!("shares the program's {} (clone)", kind.name()),
                     remedy: "end it before the snapshot point",
                 });
             }
         }
-        let tracer = Status::read(pid, pid).ok().and_then(|status| status.get("TracerPid").parse::<Tid>().ok());
-        if let Some(tracer) = tracer.filter(|tracer| tids.contains(tracer)) {
+        let traced_by = Status::read(pid, pid).ok().and_then(|status| status.get("TracerPid").parse::<Tid>().ok());
+        if let Some(tracer) = traced_by.filter(|tracer| tids.contains(tracer)) {
             blockers.push(Blocker {
                 subject: format!("process {pid}"),
                 what: format!("is traced by thread {tracer}"),

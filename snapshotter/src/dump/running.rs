@@ -38,10 +38,10 @@ fn look(attached: &Attached, allow_wx: bool) -> Result<Vec<Blocker>, DumpError> 
     process::check_root(tracer.pid, &mut blockers)?;
     attributes::check(tracer, &tids, stopped, &mut blockers)?;
     // What hangs on descriptors can be looked into only where a look does not change it.
-    fds::gather(tracer, &tids, &mut blockers)?;
+    fds::gather(tracer, &tids, None, &mut blockers)?;
     memory::check(&vmas, tracer, allow_wx, &mut blockers);
     refuse::children(tracer.pid, &mut blockers)?;
-    refuse::others(tracer.pid, &tids, &mut blockers);
+    refuse::others(tracer, &tids, &mut blockers);
     mutexes::check_any(tracer, &memory::written(tracer, &vmas), &tids, &mut blockers)?;
     Ok(blockers)
 }

@@ -27,7 +27,7 @@ impl ThreadState {
     /// Whether the thread was made by musl, by where its TID is kept.
     pub(super) fn is_musl(&self) -> bool {
         let cache = self.record.tid_cache;
-        cache != 0 && cache != self.record.clear_tid && cache == self.record.regs[reg::FS_BASE] + MUSL_TID
+        cache != 0 && cache != self.record.clear_tid && cache == self.record.regs[reg::TLS] + MUSL_TID
     }
 }
 
@@ -142,7 +142,7 @@ fn thread(
     remote.finish().map_err(system("remote system call"))?;
 
     let word = |at: usize| altstack.get(at..at + 8).and_then(|b| b.try_into().ok()).map_or(0, u64::from_le_bytes);
-    let fs_base = instance[reg::FS_BASE];
+    let fs_base = instance[reg::TLS];
     let mut record = Thread {
         regs: instance,
         sigmask,

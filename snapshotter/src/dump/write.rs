@@ -7,6 +7,7 @@ use super::refuse::DumpError;
 use super::secrets::Secrets;
 use super::verify::verify;
 use crate::tracee::{TraceError, Tracer};
+use snapfn_format::clear_ranges;
 use snapfn_format::snap::PlanTables;
 use snapfn_store::{BlobWriter, Kind, Transaction};
 use std::os::unix::fs::FileExt;
@@ -47,7 +48,7 @@ pub(super) fn write(
         while done < len {
             buffer.resize(chunk(offset + done, len - done) as usize, 0);
             file.read_exact_at(&mut buffer, start + done).map_err(TraceError::system("the content of an open file"))?;
-            blank_ranges(blank, start + done, &mut buffer);
+            clear_ranges(&mut buffer, start + done, blank);
             writer.append(&buffer)?;
             done += buffer.len() as u64;
         }
@@ -63,15 +64,6 @@ pub(super) fn write(
 /// Length of the next write at `offset`, with `left` bytes to write.
 fn chunk(offset: u64, left: u64) -> u64 {
     left.min(WRITE - offset % WRITE)
-}
-
-/// Zeroes those parts of `ranges` that lie in `bytes`, the first of which is at `base`.
-fn blank_ranges(ranges: &[std::ops::Range<u64>], base: u64, bytes: &mut [u8]) {
-    let end = base + bytes.len() as u64;
-    for range in ranges {
-        let (from, to) = (range.start.clamp(base, end), range.end.clamp(base, end));
-        bytes[(from - base) as usize..(to - base) as usize].fill(0);
-    }
 }
 
 #[cfg(test)]

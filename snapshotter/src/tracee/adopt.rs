@@ -114,7 +114,7 @@ pub(crate) fn adopt(pid: Tid, output: &Output, source: &mut dyn ElfSource) -> Re
 fn reset_personality(pid: Tid, memory: &Memory) -> Result<(), TraceError> {
     let system = TraceError::system;
     let regs = ptrace::get_regs(pid).map_err(system("registers"))?;
-    let at = regs[reg::RIP];
+    let at = regs[reg::PC];
     let code = memory.read_vec(at, 2).map_err(system("reading snaprun's code"))?;
     memory.write(at, &SYSCALL).map_err(system("writing snaprun's code"))?;
     let remote = Remote::new(pid, at, &regs, false).map_err(system("remote system call"))?;

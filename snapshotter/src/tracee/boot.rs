@@ -7,11 +7,11 @@ use super::remote::Remote;
 use super::{TraceError, clocks, maps};
 use goblin::elf::Elf;
 use goblin::elf::program_header::PT_LOAD;
-use snapfn_format::arch::SYSCALL;
+use snapfn_format::arch::{self, NO_CALL, SYSCALL, reg};
 use snapfn_format::boot::{BOOT_DONE, BOOT_MAGIC, BOOT_REQUEST, BOOT_REQUEST_LEN, BOOT_STACK_LEN, BootRequest};
 use snapfn_format::init::{ET_DYN, InitHeader};
 use snapfn_format::layout::{LOADER_END, LOADER_START, PROGRAM_START};
-use snapfn_format::snap::{REGS, reg, resident};
+use snapfn_format::snap::resident;
 use snapfn_format::{Digest, PAGE, page_down};
 use std::ffi::OsStr;
 use std::io;
@@ -67,6 +67,14 @@ pub(crate) struct Booted {
     pub(crate) vdso: Option<u64>,
 }
 
+impl Booted {
+    /// The start and the end of the executable's image.
+    pub(crate) fn image(&self) -> (u64, u64) {
+        let at = |addr: u64| self.request.bias.wrapping_add(addr);
+        (at(self.header.image_start.get()), at(self.header.image_end.get()))
+    }
+}
+
 /// `snapboot` lies beside this program or in ../libexec/snapfn.
 fn find_snapboot() -> Result<PathBuf, TraceError> {
     if let Some(path) = std::env::var_os("SNAPFN_SNAPBOOT") {
@@ -105,13 +113,13 @@ pub(crate) fn boot(pid: Tid, vdso_page: &[u8], source: &mut dyn ElfSource) -> Re
 
     restore_limits(pid);
     // The code at the entry point is unmapped with the rest of the kernel's image.
-    memory.write(regs[reg::RIP], &SYSCALL).map_err(system("writing the program's memory"))?;
-    let remote = Remote::new(pid, regs[reg::RIP], &regs, false).map_err(system("remote system call"))?;
+    memory.write(regs[reg::PC], &SYSCALL).map_err(system("writing the program's memory"))?;
+    let remote = Remote::new(pid, regs[reg::PC], &regs, false).map_err(system("remote system call"))?;
     // Children must not inherit the layout.
     if let Ok(personality) = remote.call(libc::SYS_personality, &[0xffff_ffff]) {
         let _ = remote.call(libc::SYS_personality, &[personality & !0x0200000]);
     }
-    let mut request = map_request(&remote, &files, interp.as_ref(), regs[reg::RSP])?;
+    let mut request = map_request(&remote, &files, interp.as_ref(), regs[reg::SP])?;
     let mut area = Area { next: BOOT_REQUEST + 4096, memory: &memory };
     request.exe_init = area.path(&files.init)?;
     request.exe_code = area.path(&files.code)?;
@@ -130,7 +138,7 @@ pub(crate) fn boot(pid: Tid, vdso_page: &[u8], source: &mut dyn ElfSource) -> Re
     request.unmap = area.bytes(&unmap)?;
     memory.write(BOOT_REQUEST, request.as_bytes()).map_err(system("writing the boot request"))?;
 
-    let entry = map_snapboot(&remote, &memory, regs[reg::RSP])?;
+    let entry = map_snapboot(&remote, &memory, regs[reg::SP])?;
     remote.finish().map_err(system("remote system call"))?;
     run_snapboot(pid, &memory, entry, &regs)?;
 
@@ -140,14 +148,7 @@ pub(crate) fn boot(pid: Tid, vdso_page: &[u8], source: &mut dyn ElfSource) -> Re
         let what = answer.what.split(|b| *b == 0).next().unwrap_or_default();
         return Err(TraceError::Boot { what: String::from_utf8_lossy(what).into_owned(), errno: answer.errno });
     }
-    let mut start = [0u64; REGS];
-    for register in [reg::CS, reg::SS, reg::EFLAGS] {
-        start[register] = regs[register];
-    }
-    start[reg::EFLAGS] = 0x202;
-    start[reg::RIP] = answer.entry;
-    start[reg::RSP] = answer.sp;
-    start[reg::ORIG_RAX] = u64::MAX;
+    let start = arch::at_start(&regs, answer.entry, answer.sp);
     let mut booted = Booted {
         exe,
         gadget: answer.resident + resident::STUB_SYSCALL,
@@ -303,9 +304,9 @@ fn run_snapboot(pid: Tid, memory: &Memory, entry: u64, old: &ptrace::Regs) -> Re
     memory.write(sp, &BOOT_REQUEST.to_le_bytes()).map_err(system("snapboot's stack"))?;
     memory.write(sp + 8, &BOOT_MAGIC.to_le_bytes()).map_err(system("snapboot's stack"))?;
     let mut regs = *old;
-    regs[reg::RIP] = entry;
-    regs[reg::RSP] = sp;
-    regs[reg::ORIG_RAX] = u64::MAX;
+    regs[reg::PC] = entry;
+    regs[reg::SP] = sp;
+    regs[reg::CALL] = NO_CALL;
     ptrace::set_regs(pid, &regs).map_err(system("registers"))?;
     ptrace::resume(pid, 0).map_err(system("ptrace(PTRACE_CONT)"))?;
     match ptrace::wait(pid).map_err(system("wait4"))?.1 {

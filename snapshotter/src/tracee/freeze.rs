@@ -18,8 +18,10 @@ use super::ptrace::{self, Regs, Stop, SyscallStop, Tid};
 use super::run::{Reached, Task, Tracer};
 use super::timeout::{self, Remaining};
 use super::{Status, TraceError};
-use snapfn_format::arch::{self, ARGUMENTS, SYSCALL_LEN, SYSCALL_RET};
-use snapfn_format::snap::{TIMEOUT_DEAD, reg, resident};
+use snapfn_format::arch::{
+    self, ARGUMENTS, NO_CALL, RESUME_BLOCK, RESUME_SAVED, RESUME_TARGET, SYSCALL_LEN, SYSCALL_RET, reg,
+};
+use snapfn_format::snap::{TIMEOUT_DEAD, resident};
 use std::io;
 use std::time::{Duration, Instant};
 
@@ -69,11 +71,11 @@ struct Rewound {
 
 /// Rewinds `regs` of a stopped task out of its system call. `entered` is the number of the call that it entered last.
 fn rewind(regs: &Regs, entered: Option<u64>) -> Rewound {
-    let number = match regs[reg::ORIG_RAX] as i64 {
+    let number = match regs[reg::CALL] as i64 {
         libc::SYS_restart_syscall => entered.map_or(libc::SYS_restart_syscall, |number| number as i64),
         number => number,
     };
-    let result = regs[reg::RAX] as i64;
+    let result = regs[reg::RESULT] as i64;
     let again = number >= 0
         && match result {
             ERESTARTSYS | ERESTARTNOINTR | ERESTARTNOHAND | ERESTART_RESTARTBLOCK => true,
@@ -82,13 +84,13 @@ fn rewind(regs: &Regs, entered: Option<u64>) -> Rewound {
         };
     let mut instance = *regs;
     if !again {
-        instance[reg::ORIG_RAX] = u64::MAX;
+        instance[reg::CALL] = NO_CALL;
         return Rewound { instance, survivor: instance, again: None };
     }
     arch::rewind(&mut instance, number as u64);
     let mut survivor = instance;
     if result == ERESTART_RESTARTBLOCK {
-        survivor[reg::RAX] = libc::SYS_restart_syscall as u64;
+        survivor[reg::NUMBER] = libc::SYS_restart_syscall as u64;
     }
     Rewound { instance, survivor, again: Some(number) }
 }
@@ -96,7 +98,7 @@ fn rewind(regs: &Regs, entered: Option<u64>) -> Rewound {
 /// The registers with which a task makes its call again after a stop has ended it with EINTR; `None` if it is not in
 /// such a call.
 pub(super) fn again_after_eintr(regs: &Regs) -> Option<Regs> {
-    let is_eintr = regs[reg::RAX] as i64 == -i64::from(libc::EINTR);
+    let is_eintr = regs[reg::RESULT] as i64 == -i64::from(libc::EINTR);
     let Rewound { survivor, again, .. } = rewind(regs, None);
     again.filter(|_| is_eintr).map(|_| survivor)
 }
@@ -243,26 +245,26 @@ impl Tracer {
         let task = self.tasks.entry(tid).or_default();
         if at_entry {
             let args = ARGUMENTS.map(|register| regs[register]);
-            task.enter(&self.memory, regs[reg::ORIG_RAX], &args);
+            task.enter(&self.memory, regs[reg::CALL], &args);
             // The task counts as stopped in the call, or in the sleep that it is about to continue.
-            regs[reg::RAX] = match regs[reg::ORIG_RAX] as i64 {
+            regs[reg::RESULT] = match regs[reg::CALL] as i64 {
                 libc::SYS_restart_syscall => ERESTART_RESTARTBLOCK,
                 _ => ERESTARTNOINTR,
             } as u64;
         } else if let Some(answer) = task.answer.take() {
-            regs[reg::RAX] = answer;
+            regs[reg::RESULT] = answer;
         }
         let entered = task.entered;
         self.leave_critical_section(tid, &mut regs);
         let Rewound { mut instance, survivor, again } = rewind(&regs, entered.map(|entered| entered.number));
         // The first instruction of the stub is the call itself, with the rest of its timeout.
-        let again = again.or_else(|| (instance[reg::RIP] == self.stub()).then_some(instance[reg::RAX] as i64));
+        let again = again.or_else(|| (instance[reg::PC] == self.stub()).then_some(instance[reg::NUMBER] as i64));
         let timeout = again.and_then(|number| {
             let entered = entered.filter(|entered| entered.number as i64 == number);
             timeout::remaining(&self.memory, number, &regs, entered, now)
         });
         self.leave_stub(&mut instance).map_err(TraceError::system("reading a thread's block"))?;
-        let timeout = timeout.map(|rest| match self.is_last_call(instance[reg::RIP]) {
+        let timeout = timeout.map(|rest| match self.is_last_call(instance[reg::PC]) {
             true => Remaining { form: rest.form | TIMEOUT_DEAD, ..rest },
             false => rest,
         });
@@ -282,20 +284,19 @@ impl Tracer {
     /// A thread of an instance may still be in the system call that it restarted with the rest of its timeout
     /// ([`resident::STUB_RESUME`]): gives it the program's own registers.
     fn leave_stub(&self, regs: &mut Regs) -> io::Result<()> {
-        const SAVED: [usize; 6] = [reg::RDI, reg::RDX, reg::R10, reg::R8, reg::RBX, reg::RIP];
-        let offset = regs[reg::RIP].wrapping_sub(self.stub());
+        let offset = regs[reg::PC].wrapping_sub(self.stub());
         if offset == resident::RESUME_JUMP {
-            regs[reg::RIP] = regs[reg::RCX];
+            regs[reg::PC] = regs[RESUME_TARGET];
         }
         if offset >= resident::RESUME_JUMP {
             return Ok(());
         }
-        let block = regs[reg::RBX];
-        for (i, register) in SAVED.iter().enumerate() {
+        let block = regs[RESUME_BLOCK];
+        for (i, register) in RESUME_SAVED.iter().chain(&[reg::PC]).enumerate() {
             regs[*register] = self.memory.read_u64(block + resident::RESUME_REGS + 8 * i as u64)?;
         }
         if offset < SYSCALL_LEN {
-            regs[reg::RIP] -= SYSCALL_LEN;
+            regs[reg::PC] -= SYSCALL_LEN;
         }
         Ok(())
     }
@@ -331,8 +332,8 @@ impl Tracer {
         }
         // struct rseq_cs: version and flags, start, length, abort handler.
         let section = word(rseq.addr + 8);
-        if section != 0 && regs[reg::RIP].wrapping_sub(word(section + 8)) < word(section + 16) {
-            regs[reg::RIP] = word(section + 24);
+        if section != 0 && regs[reg::PC].wrapping_sub(word(section + 8)) < word(section + 16) {
+            regs[reg::PC] = word(section + 24);
         }
     }
 }
@@ -344,9 +345,9 @@ mod tests {
 
     fn stopped(number: i64, result: i64) -> Regs {
         let mut regs = [0; REGS];
-        regs[reg::RIP] = 0x1002;
-        regs[reg::ORIG_RAX] = number as u64;
-        regs[reg::RAX] = result as u64;
+        regs[reg::PC] = 0x1002;
+        regs[reg::CALL] = number as u64;
+        regs[reg::RESULT] = result as u64;
         regs
     }
 
@@ -354,16 +355,16 @@ mod tests {
     fn restart_codes_go_back_to_the_call() {
         for code in [ERESTARTSYS, ERESTARTNOINTR, ERESTARTNOHAND, ERESTART_RESTARTBLOCK] {
             let regs = rewind(&stopped(libc::SYS_read, code), None).instance;
-            assert_eq!((regs[reg::RIP], regs[reg::RAX]), (0x1000, 0));
-            assert_eq!(regs[reg::ORIG_RAX], u64::MAX);
+            assert_eq!((regs[reg::PC], regs[reg::NUMBER]), (0x1000, 0));
+            assert_eq!(regs[reg::CALL], NO_CALL);
         }
     }
 
     #[test]
     fn the_program_itself_lets_the_kernel_restart_a_sleep() {
         let rewound = rewind(&stopped(libc::SYS_nanosleep, ERESTART_RESTARTBLOCK), None);
-        assert_eq!(rewound.survivor[reg::RAX] as i64, libc::SYS_restart_syscall);
-        assert_eq!(rewound.instance[reg::RAX] as i64, libc::SYS_nanosleep);
+        assert_eq!(rewound.survivor[reg::NUMBER] as i64, libc::SYS_restart_syscall);
+        assert_eq!(rewound.instance[reg::NUMBER] as i64, libc::SYS_nanosleep);
         assert_eq!(rewound.again, Some(libc::SYS_nanosleep));
     }
 
@@ -371,17 +372,17 @@ mod tests {
     fn a_restarted_call_is_known_by_its_entry() {
         let regs = stopped(libc::SYS_restart_syscall, ERESTART_RESTARTBLOCK);
         let rewound = rewind(&regs, Some(libc::SYS_poll as u64));
-        assert_eq!((rewound.again, rewound.instance[reg::RAX] as i64), (Some(libc::SYS_poll), libc::SYS_poll));
+        assert_eq!((rewound.again, rewound.instance[reg::NUMBER] as i64), (Some(libc::SYS_poll), libc::SYS_poll));
     }
 
     #[test]
     fn results_stay() {
         let instance = |number, result| rewind(&stopped(number, result), None).instance;
         let regs = instance(libc::SYS_close, -4);
-        assert_eq!((regs[reg::RIP], regs[reg::RAX] as i64), (0x1002, -4));
+        assert_eq!((regs[reg::PC], regs[reg::RESULT] as i64), (0x1002, -4));
         let regs = instance(libc::SYS_read, -11);
-        assert_eq!((regs[reg::RIP], regs[reg::RAX] as i64), (0x1002, -11));
-        assert_eq!(instance(libc::SYS_epoll_wait, -4)[reg::RIP], 0x1000);
-        assert_eq!(instance(-1, ERESTARTSYS)[reg::RIP], 0x1002);
+        assert_eq!((regs[reg::PC], regs[reg::RESULT] as i64), (0x1002, -11));
+        assert_eq!(instance(libc::SYS_epoll_wait, -4)[reg::PC], 0x1000);
+        assert_eq!(instance(-1, ERESTARTSYS)[reg::PC], 0x1002);
     }
 }

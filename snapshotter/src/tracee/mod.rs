@@ -7,15 +7,19 @@
 //!  clocks    no thread of the program enters the host's vDSO
 //!  adopt instead: an instance made by snaprun, which will be snapshotted again
 //!  run       until the snapshot point; errors name the program's end and its last output
+//!  main_search where `main` is, in a program without symbols
 //!  point     what the point is, and recognising it; idle: the point where every task waits
 //!  replace   a program that executes another one: the snapshot is of what it becomes
 //!  protocol  what it tells us on its way there: structures to fill, hooks, secrets; unmapping: what is gone of them
 //!  ledger    what it has called, and which effects nothing can restore
+//!  inputs    which files it has read
+//!  origins   which code has asked for the process ID
 //!  strings   where a title may be written; nameless: `environ` of a program without symbols
 //!  questions an allocator asks what MADV_DONTNEED does, and is told
 //!  attach    instead: a process that somebody else has started, to look at it
 //!  second    the initialisation once more with other vectors, to be compared at `main`
 //!  freeze    all tasks stopped and taken out of their system calls; timeout: what is left of theirs
+//!  unwind    functions and frames by the unwind tables
 //!  ptrace    requests and waits        remote  system calls in the tracee       memory  its memory
 //!  syscalls  their numbers by name     descriptor  its descriptors in this process
 //! ```
@@ -31,9 +35,12 @@ pub(crate) mod descriptor;
 mod error;
 pub(crate) mod freeze;
 mod idle;
+pub(crate) mod inputs;
 pub(crate) mod ledger;
+mod main_search;
 pub(crate) mod memory;
 pub(crate) mod nameless;
+pub(crate) mod origins;
 mod output;
 mod point;
 pub(crate) mod protocol;
@@ -50,6 +57,7 @@ pub(crate) mod symbols;
 mod syscalls;
 mod timeout;
 mod unmapping;
+pub(crate) mod unwind;
 
 pub(crate) use crate::proc::maps;
 pub(crate) use crate::proc::status::Status;

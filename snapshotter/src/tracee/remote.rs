@@ -5,7 +5,7 @@
 //! Dropping the guard puts registers and mask back.
 
 use super::ptrace::{self, Regs, Stop, Tid};
-use snapfn_format::arch::{ARGUMENTS, reg};
+use snapfn_format::arch::{ARGUMENTS, NO_CALL, reg};
 use std::io;
 
 /// A stopped task that runs system calls for the snapshotter.
@@ -26,7 +26,7 @@ impl Remote {
         let remote = Remote { tid, gadget, saved: *saved, mask };
         if at_entry {
             let mut regs = ptrace::get_regs(tid)?;
-            regs[reg::ORIG_RAX] = u64::MAX;
+            regs[reg::CALL] = NO_CALL;
             ptrace::set_regs(tid, &regs)?;
             remote.next_stop()?;
         }
@@ -50,16 +50,16 @@ impl Remote {
     /// Executes one system call: the kernel's value, errors as `io::Error`.
     pub(crate) fn call(&self, number: i64, args: &[u64]) -> io::Result<u64> {
         let mut regs = self.saved;
-        regs[reg::RIP] = self.gadget;
-        regs[reg::RAX] = number as u64;
-        regs[reg::ORIG_RAX] = u64::MAX;
+        regs[reg::PC] = self.gadget;
+        regs[reg::NUMBER] = number as u64;
+        regs[reg::CALL] = NO_CALL;
         for (register, value) in ARGUMENTS.iter().zip(args.iter().chain(std::iter::repeat(&0))) {
             regs[*register] = *value;
         }
         ptrace::set_regs(self.tid, &regs)?;
         self.next_stop()?;
         self.next_stop()?;
-        let value = ptrace::get_regs(self.tid)?[reg::RAX];
+        let value = ptrace::get_regs(self.tid)?[reg::RESULT];
         match value as i64 {
             error @ -4095..=-1 => Err(io::Error::from_raw_os_error(-error as i32)),
             _ => Ok(value),
@@ -70,7 +70,7 @@ impl Remote {
     pub(crate) fn finish(self) -> io::Result<()> {
         let mut regs = self.saved;
         // The task is no longer in a system call, so the kernel restarts none.
-        regs[reg::ORIG_RAX] = u64::MAX;
+        regs[reg::CALL] = NO_CALL;
         ptrace::set_regs(self.tid, &regs)?;
         ptrace::set_sigmask(self.tid, self.mask)
     }

@@ -11,7 +11,7 @@ use super::ptrace::{self, Stop, SyscallEntry, Tid};
 use super::remote::Remote;
 use super::run::{Task, Tracer};
 use super::spawn::ADDR_COMPAT_LAYOUT;
-use snapfn_format::snap::reg;
+use snapfn_format::arch::{NO_CALL, reg};
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
@@ -56,7 +56,7 @@ impl Tracer {
         boot::set_stack_limit(self.pid, exec.stack.0, exec.stack.1);
         if let Some(personality) = exec.personality {
             let mut regs = ptrace::get_regs(tid).map_err(system("registers"))?;
-            regs[reg::ORIG_RAX] = u64::MAX;
+            regs[reg::CALL] = NO_CALL;
             let remote = Remote::new(tid, self.booted.gadget, &regs, false).map_err(system("remote system call"))?;
             let back = remote.call(libc::SYS_personality, &[personality]);
             remote.finish().map_err(system("remote system call"))?;
@@ -91,16 +91,17 @@ impl Tracer {
         }
     }
 
-    /// The path that `execve` was given for the program that runs now: a script's, where there is one.
+    /// The path that `execve` was given for the program that runs now, absolute: a script's, where there is one.
     pub(crate) fn executed_as(&self) -> PathBuf {
-        let cwd = PathBuf::from(format!("/proc/{}/cwd", self.pid));
+        let link = format!("/proc/{}/cwd", self.pid);
+        let cwd = std::fs::read_link(&link).unwrap_or(link.into());
         let request = &self.booted.request;
         let pairs = (0..request.auxv_len / 16).map(|index| request.auxv + 16 * index);
         let word = |addr| self.memory.read_u64(addr).unwrap_or(0);
         let text = pairs.into_iter().find(|pair| word(*pair) == libc::AT_EXECFN).map(|pair| word(pair + 8));
         let bytes =
             text.and_then(|addr| self.memory.read_c_str(addr, libc::PATH_MAX as usize).ok()).unwrap_or_default();
-        cwd.join(OsStr::from_bytes(&bytes))
+        cwd.join(OsStr::from_bytes(&bytes)).components().collect()
     }
 
     /// The program has become another one, which has been rebuilt as `booted`.

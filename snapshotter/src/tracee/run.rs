@@ -2,9 +2,12 @@
 
 use super::boot::Booted;
 use super::breakpoint::Breakpoint;
+use super::inputs::{Inputs, Opening};
 use super::ledger::Ledger;
+use super::main_search::MainSearch;
 use super::memory::Memory;
 use super::nameless::Nameless;
+use super::origins::Origins;
 use super::point::{StopAt, Watch};
 use super::protocol::{OP_READY, PROTOCOL, Registered};
 use super::ptrace::{
@@ -19,9 +22,9 @@ use super::strings::Strings;
 use super::timeout::{Entered, Remaining};
 use super::unmapping::Unmapping;
 use super::{Deadline, TraceError, maps, symbols};
-use snapfn_format::arch::{self, SYSCALL};
-use snapfn_format::snap::{AT_MAIN, reg};
-use std::collections::{BTreeMap, HashSet};
+use snapfn_format::arch::{self, ARGUMENTS, NO_CALL, reg};
+use snapfn_format::snap::AT_MAIN;
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -37,8 +40,6 @@ const CLOCK_CALLS: [u64; 5] = [
     libc::SYS_timer_create as u64,
 ];
 const SYS_PRCTL: u64 = libc::SYS_prctl as u64;
-/// Instructions between `_start` and the call that receives `main`; musl's static-pie relocates itself meanwhile.
-const MAIN_STEPS: usize = 100_000;
 
 /// The state of the program at its point.
 #[derive(Clone, Debug)]
@@ -90,6 +91,8 @@ pub(crate) struct Task {
     pub(super) in_vfork: bool,
     /// It executes another program.
     pub(super) exec: Option<Exec>,
+    /// The call that the task is in, if it opens a file.
+    pub(super) opening: Option<Opening>,
 }
 
 impl Task {
@@ -100,13 +103,6 @@ impl Task {
             self.entered = Some(Entered::now(memory, number, args));
         }
     }
-}
-
-/// Outcome of looking for `main` by single steps.
-enum MainSearch {
-    Found(u64),
-    /// A system call came first: the program has no start-up code of a C library.
-    None,
 }
 
 /// The traced program.
@@ -120,6 +116,10 @@ pub(crate) struct Tracer {
     pub(crate) registered: Registered,
     /// The calls of the program whose effects cannot be restored.
     pub(crate) ledger: Ledger,
+    /// The files that it has opened.
+    pub(crate) inputs: Inputs,
+    /// Which code has asked for the process ID.
+    pub(crate) origins: Origins,
     pub(crate) strings: Strings,
     /// Addresses that the program has passed to `futex`.
     pub(crate) futexes: HashSet<u64>,
@@ -137,6 +137,10 @@ pub(crate) struct Tracer {
     pub(crate) deadline: Deadline,
     /// Tasks that wait for a child made by vfork, which no stop ends.
     pub(crate) in_vfork: Vec<Tid>,
+    /// Children whose first stop has come before the event of their parents. They wait for it.
+    early: BTreeSet<Tid>,
+    /// Processes that the program has made to share something with it, for kernels and containers without kcmp.
+    pub(crate) sharing: BTreeSet<(Kind, Tid)>,
     breakpoint: Option<Breakpoint>,
     /// What has been seen of the point.
     watch: Watch,
@@ -163,6 +167,8 @@ impl Tracer {
             tasks,
             registered: Registered::default(),
             ledger: Ledger::default(),
+            inputs: Inputs::default(),
+            origins: Origins::default(),
             strings,
             futexes: HashSet::new(),
             zero_questions: Questions::default(),
@@ -172,6 +178,8 @@ impl Tracer {
             second: None,
             deadline,
             in_vfork: Vec::new(),
+            early: BTreeSet::new(),
+            sharing: BTreeSet::new(),
             breakpoint: None,
             watch: Watch::default(),
             wanted: None,
@@ -185,6 +193,7 @@ impl Tracer {
         self.nameless_environ = Nameless::of(&self.spawned, &booted);
         self.booted = booted;
         self.registered = Registered::default();
+        self.origins = Origins::default();
         self.futexes.clear();
         self.clocks.clear();
         self.zero_questions = Questions::default();
@@ -297,49 +306,6 @@ impl Tracer {
         Ok(())
     }
 
-    /// The code range of the executable's segments.
-    fn in_program(&self, addr: u64) -> bool {
-        (self.booted.request.start_code..self.booted.request.end_code).contains(&addr)
-    }
-
-    /// From the first instruction of `_start`, single-steps to the call that passes `main` in rdi:
-    /// `__libc_start_main` in glibc and musl, static or not, stripped or not.
-    fn step_to_main(&mut self) -> Result<MainSearch, TraceError> {
-        let system = TraceError::system;
-        let mut regs = ptrace::get_regs(self.pid).map_err(system("registers"))?;
-        let mut depth = regs[reg::RSP];
-        for _ in 0..MAIN_STEPS {
-            let mut code = [0u8; 3];
-            self.memory.read(regs[reg::RIP], &mut code).map_err(system("reading the program's code"))?;
-            if code[..2] == SYSCALL {
-                return Ok(MainSearch::None);
-            }
-            let is_call = code[0] == 0xe8
-                || (code[0] == 0xff && matches!((code[1] >> 3) & 7, 2 | 3))
-                || code[..2] == [0x41, 0xff];
-            ptrace::step(self.pid).map_err(system("ptrace(PTRACE_SINGLESTEP)"))?;
-            match ptrace::wait(self.pid).map_err(system("wait4"))?.1 {
-                Stop::Signal(libc::SIGTRAP) => {}
-                stop @ (Stop::Exited(_) | Stop::Killed(_)) => return Err(self.died(stop)),
-                _ => return Ok(MainSearch::None),
-            }
-            regs = ptrace::get_regs(self.pid).map_err(system("registers"))?;
-            let called = is_call && regs[reg::RSP] + 8 <= depth;
-            depth = regs[reg::RSP].max(depth.min(regs[reg::RSP] + 8));
-            let main = regs[reg::RDI];
-            if called && self.in_program(main) && main != regs[reg::RIP] && self.argc_matches(&regs) {
-                return Ok(MainSearch::Found(main));
-            }
-        }
-        Ok(MainSearch::None)
-    }
-
-    /// glibc: (main, argc, argv, …); musl: (main, argc, argv, …) as well.
-    fn argc_matches(&self, regs: &Regs) -> bool {
-        let argc = self.memory.read_u64(self.booted.request.sp).unwrap_or(u64::MAX);
-        regs[reg::RSI] & 0xffff_ffff == argc && regs[reg::RDX] == self.booted.request.argv
-    }
-
     /// Resumes all tasks and serves their stops until one is at a breakpoint, or where `at` means. `None`: the program
     /// has been replaced by another one.
     fn event_loop(&mut self, at: &StopAt) -> Result<Option<Reached>, TraceError> {
@@ -379,6 +345,7 @@ impl Tracer {
                     go_on(tid, libc::SIGTRAP)?;
                 }
                 Stop::Signal(signal) => go_on(tid, signal)?,
+                Stop::Group(libc::SIGTRAP) if self.is_early_child(tid) => drop(self.early.insert(tid)),
                 Stop::Group(libc::SIGTRAP) => go_on(tid, 0)?,
                 Stop::Group(_) => ptrace::listen(tid).map_err(system("ptrace(PTRACE_LISTEN)"))?,
                 Stop::NewTask(event) => {
@@ -400,16 +367,30 @@ impl Tracer {
         let system = TraceError::system;
         let new = ptrace::event_message(tid).map_err(system("ptrace event"))? as Tid;
         // The event does not distinguish them: `clone` with another signal than SIGCHLD makes a process, too.
-        if event == Event::Clone && Path::new(&format!("/proc/{}/task/{new}", self.pid)).exists() {
+        if event == Event::Clone && self.is_thread(new) {
             self.tasks.insert(new, Task::default());
             return Ok(());
         }
-        ptrace::wait(new).map_err(system("wait4"))?;
-        let shares = shared::is_shared(Kind::Memory, self.pid, new).unwrap_or(event == Event::Vfork);
+        if !self.early.remove(&new) {
+            ptrace::wait(new).map_err(system("wait4"))?;
+        }
+        let flags = self.clone_flags(tid, event)?;
+        let shares = shared::is_shared(Kind::Memory, self.pid, new).unwrap_or(flags & libc::CLONE_VM as u64 != 0);
+        // A child of vfork soon executes another program, with memory of its own.
+        if flags & (libc::CLONE_VM | libc::CLONE_VFORK) as u64 == libc::CLONE_VM as u64 {
+            self.sharing.insert((Kind::Memory, new));
+        }
+        if flags & libc::CLONE_FILES as u64 != 0 {
+            self.sharing.insert((Kind::Descriptors, new));
+        }
         if let (Some(breakpoint), Ok(memory), false) = (&self.breakpoint, Memory::open(new), shares) {
             let _ = breakpoint.remove(&memory);
         }
-        ptrace::detach(new, 0).map_err(system("ptrace(PTRACE_DETACH)"))?;
+        match ptrace::detach(new, 0) {
+            // Somebody has killed it.
+            Err(error) if error.raw_os_error() == Some(libc::ESRCH) => {}
+            other => other.map_err(system("ptrace(PTRACE_DETACH)"))?,
+        }
         if event == Event::Vfork {
             // From now on the task cannot be stopped, and so not released either. It must survive the snapshotter's end
             // by itself.
@@ -417,6 +398,32 @@ impl Tracer {
             self.tasks.entry(tid).or_default().in_vfork = true;
         }
         Ok(())
+    }
+
+    fn is_thread(&self, tid: Tid) -> bool {
+        Path::new(&format!("/proc/{}/task/{tid}", self.pid)).exists()
+    }
+
+    /// Whether a task that has stopped for the first time is a child process that its parent's event has not named yet.
+    ///
+    /// Symptom: the child went on under the tracer, and the wait for its first stop was endless, or its detach failed
+    /// with ESRCH. Sequence: `kernel_clone` wakes the child up before it stops the parent for PTRACE_EVENT_FORK, _VFORK
+    /// or _CLONE, so a wait for any task may return the child first. All kernels; it stays.
+    fn is_early_child(&self, tid: Tid) -> bool {
+        !self.tasks.contains_key(&tid) && !self.is_thread(tid)
+    }
+
+    /// The flags (`CLONE_…`) of the call by which task `tid` has just made another one.
+    fn clone_flags(&self, tid: Tid, event: Event) -> Result<u64, TraceError> {
+        let system = TraceError::system;
+        let regs = ptrace::get_regs(tid).map_err(system("registers"))?;
+        match regs[reg::CALL] as i64 {
+            libc::SYS_clone => Ok(regs[ARGUMENTS[0]]),
+            libc::SYS_clone3 => self.memory.read_u64(regs[ARGUMENTS[0]]).map_err(system("the arguments of clone3")),
+            // The 32-bit interface, which the ledger refuses, has other numbers.
+            _ if event == Event::Vfork => Ok((libc::CLONE_VM | libc::CLONE_VFORK) as u64),
+            _ => Ok(0),
+        }
     }
 
     /// A task that is stopped at a system call no longer waits in `vfork`.
@@ -433,10 +440,10 @@ impl Tracer {
     fn at_breakpoint(&mut self, tid: Tid) -> Result<Option<Reached>, TraceError> {
         let system = TraceError::system;
         let mut regs = ptrace::get_regs(tid).map_err(system("registers"))?;
-        let Some(breakpoint) = self.breakpoint.take_if(|b| b.addr + 1 == regs[reg::RIP]) else { return Ok(None) };
+        let Some(breakpoint) = self.breakpoint.take_if(|b| b.addr + 1 == regs[reg::PC]) else { return Ok(None) };
         breakpoint.remove(&self.memory).map_err(system("removing a breakpoint"))?;
-        regs[reg::RIP] = breakpoint.addr;
-        regs[reg::ORIG_RAX] = u64::MAX;
+        regs[reg::PC] = breakpoint.addr;
+        regs[reg::CALL] = NO_CALL;
         ptrace::set_regs(tid, &regs).map_err(system("registers"))?;
         Ok(Some(Reached::outside(tid, regs)))
     }
@@ -447,14 +454,17 @@ impl Tracer {
         let SyscallStop::Entry(entry) = stop else {
             let SyscallStop::Exit(exit) = stop else { return Ok(None) };
             self.ledger.leave(tid, exit);
+            if let Some(opening) = self.tasks.get_mut(&tid).and_then(|task| task.opening.take()) {
+                self.inputs.left(tid, opening, exit);
+            }
             self.exec_failed(tid)?;
             if let Some(value) = self.tasks.get_mut(&tid).and_then(|task| task.answer.take()) {
                 let mut regs = ptrace::get_regs(tid).map_err(system("registers"))?;
-                regs[reg::RAX] = value;
+                regs[reg::RESULT] = value;
                 ptrace::set_regs(tid, &regs).map_err(system("registers"))?;
             }
             if let Some(call) = self.tasks.get_mut(&tid).and_then(|task| task.unmapping.take()) {
-                let result = ptrace::get_regs(tid).map_err(system("registers"))?[reg::RAX];
+                let result = ptrace::get_regs(tid).map_err(system("registers"))?[reg::RESULT];
                 call.gone(result).iter().for_each(|gone| self.registered.forget(gone));
             }
             if self.wanted.is_some() {
@@ -464,7 +474,7 @@ impl Tracer {
                 return Ok(None);
             }
             let mut regs = ptrace::get_regs(tid).map_err(system("registers"))?;
-            regs[reg::ORIG_RAX] = u64::MAX;
+            regs[reg::CALL] = NO_CALL;
             return Ok(Some(Reached::outside(tid, regs)));
         };
         if self.prepare_exec(tid, &entry)? {
@@ -476,16 +486,19 @@ impl Tracer {
             // Its numbers mean other calls.
             return Ok(None);
         }
+        let opening = Opening::entered(&entry, &self.memory);
+        self.origins.enter(tid, &entry, opening.as_ref(), &self.memory, &self.booted, self.pid);
         let task = self.tasks.entry(tid).or_default();
         if let Some(answer) = self.zero_questions.answer(&self.memory, task.entered.as_ref(), number, &args) {
             // The call itself is skipped.
             task.answer = Some(answer);
             let mut regs = ptrace::get_regs(tid).map_err(system("registers"))?;
-            regs[reg::ORIG_RAX] = u64::MAX;
+            regs[reg::CALL] = NO_CALL;
             ptrace::set_regs(tid, &regs).map_err(system("registers"))?;
             return Ok(None);
         }
         task.enter(&self.memory, number, &args);
+        task.opening = opening;
         self.nameless_environ.look(&self.memory, &self.booted);
         if number == libc::SYS_futex as u64 {
             self.futexes.insert(args[0]);
@@ -502,7 +515,7 @@ impl Tracer {
                 // The snapshotter sets the result, and the call itself is skipped.
                 self.tasks.entry(tid).or_default().answer = answer;
                 let mut regs = ptrace::get_regs(tid).map_err(system("registers"))?;
-                regs[reg::ORIG_RAX] = u64::MAX;
+                regs[reg::CALL] = NO_CALL;
                 ptrace::set_regs(tid, &regs).map_err(system("registers"))?;
                 return Ok(None);
             }
@@ -516,8 +529,8 @@ impl Tracer {
         let again = again(&regs, number);
         let mut instance = again;
         if is_ready {
-            instance[reg::RIP] = regs[reg::RIP];
-            instance[reg::RAX] = 1;
+            instance[reg::PC] = regs[reg::PC];
+            instance[reg::RESULT] = 1;
         }
         Ok(Some(Reached { at_entry: true, survivor: again, ..Reached::outside(tid, instance) }))
     }

@@ -16,8 +16,8 @@ use super::remote::Remote;
 use super::run::{Reached, Task, Tracer};
 use super::spawn::Spawned;
 use super::{Output, Status, TraceError};
+use snapfn_format::arch::{NO_CALL, PARAMETERS, reg};
 use snapfn_format::boot::BootRequest;
-use snapfn_format::snap::reg;
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io;
@@ -89,8 +89,8 @@ impl Second {
         redirected.map_err(system("standard streams of the second run"))?;
         write(&memory, &first, &other).map_err(system("writing the vectors"))?;
         let mut start = *regs;
-        start[reg::RSP] = other.sp;
-        start[reg::ORIG_RAX] = u64::MAX;
+        start[reg::SP] = other.sp;
+        start[reg::CALL] = NO_CALL;
         ptrace::set_regs(pid, &start).map_err(system("registers"))?;
         let null = || File::open("/dev/null").map(Into::into).map_err(system("/dev/null"));
         let spawned = Spawned {
@@ -108,17 +108,17 @@ impl Second {
 
     /// Runs the copy up to where the program itself stands. False if it does not come there with its own vectors.
     pub(crate) fn run(&mut self, reached: &Reached, timeout: f64) -> bool {
-        let main = reached.instance[reg::RIP];
+        let main = reached.instance[reg::PC];
         let there = self.tracer.run_to_address(main, timeout);
         let is_main = |regs: &Regs, vectors: &Vectors| {
-            regs[reg::RDI] as u32 == vectors.argc as u32
-                && regs[reg::RSI] == vectors.argv
-                && regs[reg::RDX] == vectors.envp
+            regs[PARAMETERS[0]] as u32 == vectors.argc as u32
+                && regs[PARAMETERS[1]] == vectors.argv
+                && regs[PARAMETERS[2]] == vectors.envp
         };
         self.is_there = there.is_ok_and(|there| {
             is_main(&there.instance, &self.other)
                 && is_main(&reached.instance, &self.first)
-                && there.instance[reg::RSP].wrapping_add(self.distance()) == reached.instance[reg::RSP]
+                && there.instance[reg::SP].wrapping_add(self.distance()) == reached.instance[reg::SP]
         });
         self.is_there
     }

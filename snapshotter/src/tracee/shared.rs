@@ -4,10 +4,20 @@
 use super::ptrace::Tid;
 
 /// What processes can have in common (`KCMP_…`).
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Kind {
     Memory = 1,
     Descriptors = 2,
+}
+
+impl Kind {
+    /// In words.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Kind::Memory => "memory",
+            Kind::Descriptors => "descriptors",
+        }
+    }
 }
 
 /// Whether two processes share it; `None` if that is unknown (another user's process, or no kcmp).

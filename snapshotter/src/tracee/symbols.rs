@@ -60,6 +60,22 @@ pub(crate) fn variables(path: &Path, names: &[&str]) -> Vec<Symbol> {
     found
 }
 
+/// The function that has the code at `offset` from the start of the file's image: its name, and how far behind its
+/// start the code is.
+pub(crate) fn function_at(path: &Path, offset: u64) -> Option<(String, u64)> {
+    const STT_FUNC: u8 = 2;
+    let bytes = read_elf(path).ok()?;
+    let elf = Elf::parse(&bytes).ok()?;
+    let addr = image_start(&elf)?.checked_add(offset)?;
+    let tables = [(&elf.syms, &elf.strtab), (&elf.dynsyms, &elf.dynstrtab)];
+    tables.iter().find_map(|(symbols, strings)| {
+        let functions = symbols.iter().filter(|symbol| symbol.st_type() == STT_FUNC && symbol.st_shndx != 0);
+        let mut around =
+            functions.filter(|symbol| addr.checked_sub(symbol.st_value).is_some_and(|at| at < symbol.st_size));
+        around.find_map(|symbol| Some((strings.get_at(symbol.st_name)?.to_owned(), addr - symbol.st_value)))
+    })
+}
+
 /// Whether the file refers to a function with one of `names` that another file defines.
 pub(crate) fn calls(path: &Path, names: &[&str]) -> bool {
     let Ok(bytes) = read_elf(path) else { return false };

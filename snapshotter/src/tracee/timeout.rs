@@ -6,7 +6,7 @@
 use super::memory::Memory;
 use super::ptrace::Regs;
 use snapfn_format::arch::ARGUMENTS;
-use snapfn_format::snap::{REGS, TIMEOUT_MILLISECONDS, TIMEOUT_TIMESPEC, reg};
+use snapfn_format::snap::{REGS, TIMEOUT_MILLISECONDS, TIMEOUT_TIMESPEC};
 
 /// A task's last system call: number and CLOCK_MONOTONIC at its entry, in nanoseconds.
 #[derive(Clone, Copy, Debug)]
@@ -59,15 +59,15 @@ fn timed(number: i64, regs: &Regs) -> Option<(usize, u32)> {
     /// FUTEX_WAIT without FUTEX_PRIVATE_FLAG and FUTEX_CLOCK_REALTIME; all other operations have absolute times.
     const FUTEX_WAIT: u64 = 0;
     match number {
-        libc::SYS_nanosleep => Some((reg::RDI, TIMEOUT_TIMESPEC)),
-        libc::SYS_clock_nanosleep if regs[reg::RSI] & TIMER_ABSTIME == 0 => Some((reg::RDX, TIMEOUT_TIMESPEC)),
-        libc::SYS_futex if regs[reg::RSI] & 0x7f == FUTEX_WAIT => Some((reg::R10, TIMEOUT_TIMESPEC)),
-        libc::SYS_rt_sigtimedwait => Some((reg::RDX, TIMEOUT_TIMESPEC)),
-        libc::SYS_semtimedop | libc::SYS_epoll_pwait2 => Some((reg::R10, TIMEOUT_TIMESPEC)),
-        libc::SYS_recvmmsg | libc::SYS_io_getevents => Some((reg::R8, TIMEOUT_TIMESPEC)),
+        libc::SYS_nanosleep => Some((ARGUMENTS[0], TIMEOUT_TIMESPEC)),
+        libc::SYS_clock_nanosleep if regs[ARGUMENTS[1]] & TIMER_ABSTIME == 0 => Some((ARGUMENTS[2], TIMEOUT_TIMESPEC)),
+        libc::SYS_futex if regs[ARGUMENTS[1]] & 0x7f == FUTEX_WAIT => Some((ARGUMENTS[3], TIMEOUT_TIMESPEC)),
+        libc::SYS_rt_sigtimedwait => Some((ARGUMENTS[2], TIMEOUT_TIMESPEC)),
+        libc::SYS_semtimedop | libc::SYS_epoll_pwait2 => Some((ARGUMENTS[3], TIMEOUT_TIMESPEC)),
+        libc::SYS_recvmmsg | libc::SYS_io_getevents => Some((ARGUMENTS[4], TIMEOUT_TIMESPEC)),
         // select, pselect6 and ppoll write the remaining time into the program's memory themselves.
-        libc::SYS_poll => Some((reg::RDX, TIMEOUT_MILLISECONDS)),
-        libc::SYS_epoll_wait | libc::SYS_epoll_pwait => Some((reg::R10, TIMEOUT_MILLISECONDS)),
+        libc::SYS_poll => Some((ARGUMENTS[2], TIMEOUT_MILLISECONDS)),
+        libc::SYS_epoll_wait | libc::SYS_epoll_pwait => Some((ARGUMENTS[3], TIMEOUT_MILLISECONDS)),
         _ => None,
     }
 }
@@ -117,7 +117,7 @@ mod tests {
     #[test]
     fn milliseconds() {
         let mut regs = [0; REGS];
-        regs[reg::RDX] = 1500;
+        regs[ARGUMENTS[2]] = 1500;
         let call = entered(libc::SYS_poll, [0, 0, 1500]);
         let rest = |passed| {
             let seen = Some(call);
@@ -125,7 +125,7 @@ mod tests {
         };
         assert_eq!(rest(500_000_000), 1_000_000_000);
         assert_eq!(rest(2_000_000_000), 0);
-        regs[reg::RDX] = u64::from(u32::MAX); // −1: for ever
+        regs[ARGUMENTS[2]] = u64::from(u32::MAX); // −1: for ever
         assert_eq!(remaining(&own_memory(), libc::SYS_poll, &regs, None, 1), None);
     }
 
@@ -134,13 +134,13 @@ mod tests {
         let mut time = [2u64, 500_000_000];
         let addr = time.as_mut_ptr();
         let mut regs = [0; REGS];
-        regs[reg::RDI] = addr as u64;
+        regs[ARGUMENTS[0]] = addr as u64;
         let call = entered(libc::SYS_nanosleep, [addr as u64, addr as u64, 0]);
         // The kernel overwrites it with the rest in the same way.
         time = [1, 500_000_000];
         assert_eq!(std::hint::black_box(time)[0], 1);
         let rest = |seen| remaining(&own_memory(), libc::SYS_nanosleep, &regs, seen, call.at + 1_000_000_000);
-        let expected = |timeout| Some(Remaining { timeout, form: TIMEOUT_TIMESPEC, arg: reg::RDI });
+        let expected = |timeout| Some(Remaining { timeout, form: TIMEOUT_TIMESPEC, arg: ARGUMENTS[0] });
         assert_eq!(rest(Some(call)), expected(1_500_000_000));
         assert_eq!(rest(None), expected(1_500_000_000));
     }
@@ -149,7 +149,7 @@ mod tests {
     fn absolute_and_endless_calls_have_none() {
         let mut regs = [0; REGS];
         assert_eq!(remaining(&own_memory(), libc::SYS_futex, &regs, None, 1), None);
-        regs[reg::RSI] = 1;
+        regs[ARGUMENTS[1]] = 1;
         assert_eq!(remaining(&own_memory(), libc::SYS_clock_nanosleep, &regs, None, 1), None);
         assert_eq!(remaining(&own_memory(), libc::SYS_read, &regs, None, 1), None);
     }

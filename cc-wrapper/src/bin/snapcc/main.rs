@@ -37,6 +37,11 @@ const VERBOSE: &str = "SNAPFN_VERBOSE";
 /// Runs the command line `args`, program name first, and returns the exit status.
 fn run(mut args: Vec<OsString>) -> i32 {
     let name = if args.is_empty() { OsString::from("snapcc") } else { args.remove(0) };
+    // --version is the compiler's, which build systems ask for.
+    if args == ["--snapfn-version"] {
+        let printed = writeln!(std::io::stdout(), "snapcc {} (snapfn)", env!("CARGO_PKG_VERSION"));
+        return i32::from(printed.is_err());
+    }
     let compiler = match compiler::find(&name) {
         Ok(compiler) => compiler,
         Err(error) => {

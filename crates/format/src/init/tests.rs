@@ -48,6 +48,7 @@ fn source<'a>() -> InitSource<'a> {
         runs: vec![(DATA + 8, b"first run"), (DATA + 0x300, b"and the second")],
         heap: vec![(0x100_0000, PROT_READ | PROT_WRITE, &[0x5a; 8192])],
         interp: Some(c"/lib64/ld-linux-x86-64.so.2"),
+        state: None,
     }
 }
 
@@ -120,7 +121,7 @@ fn consistent_forgeries_are_refused() {
         ("dynamic section", |s| s.header.dynamic_vaddr = U64::new(0)),
         ("flags", |s| s.header.flags = U32::new(1 << 6)),
         ("flags", |s| s.header.flags = U32::new(FLAG_STACK_EXEC)),
-        ("reserved bytes in the header", |s| s.header.reserved[14] = U32::new(1 << 31)),
+        ("reserved bytes in the header", |s| s.header.reserved[13] = U32::new(1 << 31)),
         ("needs unknown features 0x8", |s| s.header.incompatible = U64::new(8)),
         ("size of the segment in record 0", |s| s.segments[0].filesz = U64::new(0x1235)),
         ("size of the segment in record 2", |s| s.segments[2].memsz = U64::new(0)),
@@ -181,7 +182,7 @@ fn forged_bytes_are_refused() {
         ("offset of the heap run", heap_at + offset_of!(HeapRun, offset) + 1, 0x20),
         ("reserved bytes in a heap run", heap_at + offset_of!(HeapRun, reserved), 1),
         ("interpreter's path", interp_end - 1, b'x'),
-        ("padding of the interpreter's path", interp_end, 1),
+        ("reserved bytes in the interpreter's path", interp_end, 1),
         ("padding before the heap pages", 4095, 1),
     ];
     for (expected, at, value) in edits {
@@ -201,6 +202,7 @@ fn accepted_is_canonical(bytes: &[u8]) {
         runs: init.runs().iter().map(|run| (run.vaddr.get(), init.run_bytes(run))).collect(),
         heap: init.heap().iter().map(|run| (run.addr.get(), run.prot.get(), init.heap_bytes(run))).collect(),
         interp: init.interp(),
+        state: init.state(),
     };
     assert_eq!(encode(&again).as_deref(), Ok(bytes));
 }

@@ -1,7 +1,7 @@
 //! The writer of init data files.
 
-use super::{HeapRun, Init, InitHeader, MAGIC, MAX_HEAP_RUNS, MAX_INTERP, MAX_RUNS, MAX_SEGMENTS};
-use super::{Run, Segment, VERSION, whole_checksum};
+use super::{FEATURE_EXPORTED, HeapRun, Init, InitHeader, MAGIC, MAX_HEAP_RUNS, MAX_INTERP, MAX_RUNS, MAX_SEGMENTS};
+use super::{MAX_STATE, Run, Segment, VERSION, whole_checksum};
 use crate::{ARCH_X86_64, FormatError, PAGE, page_up};
 use alloc::vec::Vec;
 use core::ffi::CStr;
@@ -10,7 +10,7 @@ use zerocopy::IntoBytes;
 use zerocopy::little_endian::{U16, U32, U64};
 
 /// The contents of a file. The writer fills in the fields that follow from the rest: magic, version, architecture,
-/// counts, lengths, image span, largest alignment, offsets, checksum.
+/// features, counts, lengths, image span, largest alignment, offsets, checksum.
 #[derive(Clone, Debug, Default)]
 pub struct InitSource<'a> {
     /// Identity, entry, TLS and the like.
@@ -23,11 +23,14 @@ pub struct InitSource<'a> {
     pub heap: Vec<(u64, u32, &'a [u8])>,
     /// The program interpreter.
     pub interp: Option<&'a CStr>,
+    /// The state of the process, in an exported file.
+    pub state: Option<&'a [u8]>,
 }
 
 /// Writes the one file that has these contents. The function gives it to the reader, which must accept it.
 pub fn encode(source: &InitSource<'_>) -> Result<Vec<u8>, FormatError> {
     let interp = source.interp.map(CStr::to_bytes_with_nul).unwrap_or_default();
+    let state = source.state.unwrap_or_default();
     let mut header = InitHeader {
         magic: MAGIC,
         version: U16::new(VERSION),
@@ -35,6 +38,11 @@ pub fn encode(source: &InitSource<'_>) -> Result<Vec<u8>, FormatError> {
         segment_count: count(source.segments.len(), MAX_SEGMENTS, "number of segments")?,
         run_count: count(source.runs.len(), MAX_RUNS, "number of runs")?,
         heap_count: count(source.heap.len(), MAX_HEAP_RUNS, "number of heap runs")?,
+        incompatible: U64::new(match source.state {
+            Some(_) => source.header.incompatible.get() | FEATURE_EXPORTED,
+            None => source.header.incompatible.get() & !FEATURE_EXPORTED,
+        }),
+        state_len: count(state.len(), MAX_STATE, "length of the state")?,
         interp_len: count(interp.len(), MAX_INTERP, "length of the interpreter's path")?,
         image_start: U64::new(source.segments.first().map_or(0, Segment::page_start)),
         image_end: U64::new(source.segments.last().map_or(0, Segment::page_end)),
@@ -46,7 +54,8 @@ pub fn encode(source: &InitSource<'_>) -> Result<Vec<u8>, FormatError> {
         + source.segments.len() * size_of::<Segment>()
         + source.runs.len() * size_of::<Run>()
         + source.heap.len() * size_of::<HeapRun>()
-        + interp.len().next_multiple_of(8)) as u64;
+        + interp.len().next_multiple_of(8)
+        + state.len().next_multiple_of(8)) as u64;
     let mut tables = Vec::new();
     let mut first_run = U32::ZERO;
     for segment in &source.segments {
@@ -75,6 +84,8 @@ pub fn encode(source: &InitSource<'_>) -> Result<Vec<u8>, FormatError> {
     file.extend_from_slice(header.as_bytes());
     file.extend_from_slice(&tables);
     file.extend_from_slice(interp);
+    file.resize(file.len().next_multiple_of(8), 0);
+    file.extend_from_slice(state);
     file.resize(file.len().next_multiple_of(8), 0);
     source.runs.iter().for_each(|(_, bytes)| file.extend_from_slice(bytes));
     if !source.heap.is_empty() {

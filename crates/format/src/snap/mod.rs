@@ -5,13 +5,14 @@
 //!         64     note header: namesz 12, descsz, type 1, name "SNAPFN/plan\0"
 //!         88     SnapHeader, then its tables          ← all that the loader reads
 //!  meta_len      ── end of what the checksum covers ──
-//!         …      program headers, PT_NOTE with the core notes for debuggers
+//!         …      program headers, PT_NOTE with what the snapshot was made of and the core notes for debuggers
 //!         …      page runs, page-aligned; runs of 2 MiB and more lie at offset ≡ address (mod 2 MiB)
 //! ```
 
 mod fd_steps;
 mod fds;
 mod maps;
+pub mod notes;
 mod plan;
 mod records;
 pub mod resident;

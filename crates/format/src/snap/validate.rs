@@ -6,7 +6,7 @@ use super::records::*;
 use super::resident;
 use super::space::*;
 use super::{FEATURE_DESCRIPTORS, FEATURE_HIDDEN, FEATURE_KEPT_ARGS, Fd, KEPT_ARGS_MAX, Plan};
-use crate::arch::{TIMEOUT_ARGUMENTS, xstate};
+use crate::arch::{ADDRESSES, TIMEOUT_ARGUMENTS, xstate};
 use crate::layout::{LOADER_END, LOADER_START, USER_END, USER_START};
 use crate::{FormatError, PAGE};
 
@@ -199,9 +199,7 @@ impl<'a> Plan<'a> {
                 && (xstate::MIN..=xstate::MAX).contains(&xstate_len)
                 && thread.xstate.offset % 8 == 0
                 && thread.comm[15] == 0
-                && canonical(thread.regs[reg::FS_BASE])
-                && canonical(thread.regs[reg::GS_BASE])
-                && canonical(thread.regs[reg::RIP])
+                && ADDRESSES.iter().all(|register| canonical(thread.regs[*register]))
                 && (thread.tid_cache == 0 || thread.tid_cache % 4 == 0 && maps.writable(thread.tid_cache, 4))
                 && (thread.clear_tid == 0 || canonical(thread.clear_tid))
                 && match thread.timeout_form {

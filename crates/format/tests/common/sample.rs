@@ -2,6 +2,7 @@
 //! tools that read snapshots share it.
 #![allow(dead_code, reason = "each test binary uses its part")]
 
+use snapfn_format::arch::{PARAMETERS, user_regs};
 use snapfn_format::snap::*;
 use snapfn_format::{Digest, PAGE};
 use zerocopy::IntoBytes;
@@ -111,11 +112,11 @@ impl Sample {
             xstate[472..480].copy_from_slice(&self.xfeatures.to_le_bytes());
             let xstate = tables.add_bytes(&xstate);
             let mut regs = [0; REGS];
-            regs[reg::RIP] = self.arena + 0x1234 + index as u64;
-            regs[reg::RSP] = self.stack_end() - PAGE - 0x100 * index as u64;
-            regs[reg::FS_BASE] = self.arena + 8 * PAGE + 64;
-            regs[reg::CS] = 0x33;
-            regs[reg::SS] = 0x2b;
+            regs[reg::PC] = self.arena + 0x1234 + index as u64;
+            regs[reg::SP] = self.stack_end() - PAGE - 0x100 * index as u64;
+            regs[reg::TLS] = self.arena + 8 * PAGE + 64;
+            regs[user_regs::CS] = 0x33;
+            regs[user_regs::SS] = 0x2b;
             let mut comm = [0; 16];
             comm[..8].copy_from_slice(&name);
             tables.threads.push(Thread {
@@ -141,8 +142,8 @@ impl Sample {
             memory(tls + 128, PATCH_TID, 0),
             memory(tls + 136, PATCH_TID_FUTEX, 1),
             memory(tls + 144, PATCH_INFO, 0),
-            register(reg::RDI, PATCH_ARGC, 0),
-            register(reg::RSI, PATCH_ARGV, 0),
+            register(PARAMETERS[0], PATCH_ARGC, 0),
+            register(PARAMETERS[1], PATCH_ARGV, 0),
         ]
     }
 

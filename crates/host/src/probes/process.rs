@@ -88,11 +88,19 @@ pub(crate) const PROBES: &[Probe] = &[
     ),
     Probe::new(
         "compare-open-files",
-        Level::CreateNeeds,
-        "3.5 and later with CONFIG_KCMP (always on since 5.12 where there is DRM)",
+        Level::Optional,
+        "3.5 and later with CONFIG_KCMP (always on since 5.12 where there is DRM); off in profiles of containers",
         "two descriptors of one open file share their offset in an instance, too",
-        "descriptors that only look alike cannot be distinguished from duplicates; such programs are refused",
+        "the snapshotter tells duplicates by signal-of-open-file; check --pid cannot tell them",
         compare_open_files,
+    ),
+    Probe::new(
+        "signal-of-open-file",
+        Level::CreateNeeds,
+        "2.6 and later",
+        "duplicates are recognised in containers, whose profiles forbid kcmp",
+        "descriptors that only look alike cannot be distinguished from duplicates where kcmp is forbidden",
+        signal_of_open_file,
     ),
     Probe::new(
         "path-descriptor-reopen",
@@ -256,7 +264,7 @@ fn close_range() -> Check {
 
 /// **Symptom**: 0 for two numbers of one open file, not 0 for two openings of one file. **Sequence**: `dup`, `open`
 /// twice, `kcmp(KCMP_FILE)`, also across a fork. **Kernels**: 3.5 and later with CONFIG_KCMP. **Workaround**:
-/// descriptors with the same file, flags and offset are moved and compared. **Removable**: never.
+/// `signal-of-open-file`. **Removable**: never.
 fn compare_open_files() -> Check {
     let file = sys::open(c"/proc/self/exe", libc::O_RDONLY).or_unknown("cannot open the own program")?;
     let again = sys::open(c"/proc/self/exe", libc::O_RDONLY).or_unknown("cannot open the own program")?;
@@ -267,6 +275,22 @@ fn compare_open_files() -> Check {
     ensure_value(same == 0, "a descriptor and its copy count as two open files", same)?;
     let other = compare(sys::getpid(), (&file, &again))?;
     ensure_value(other != 0, "two openings count as one open file", other)
+}
+
+/// **Symptom**: the signal that F_SETSIG sets through one descriptor is read through its duplicates, and through no
+/// other opening of the file. **Sequence**: `dup`, `open` twice, F_SETSIG, F_GETSIG. **Kernels**: 2.6 and later.
+/// **Workaround**: `compare-open-files`. **Removable**: when the profiles of all container engines allow kcmp.
+fn signal_of_open_file() -> Check {
+    const SIGNAL: i32 = libc::SIGURG;
+    let file = sys::open(c"/proc/self/exe", libc::O_RDONLY).or_unknown("cannot open the own program")?;
+    let again = sys::open(c"/proc/self/exe", libc::O_RDONLY).or_unknown("cannot open the own program")?;
+    let copy = sys::duplicate(std::os::fd::AsFd::as_fd(&file)).or_unknown("dup failed")?;
+    sys::set_signal(&file, SIGNAL).or_missing("F_SETSIG failed")?;
+    let of = |fd| sys::signal(fd).or_missing("F_GETSIG failed");
+    let same = of(&copy)?;
+    ensure_value(same == SIGNAL, "a duplicate has another signal", same as u64)?;
+    let other = of(&again)?;
+    ensure_value(other == 0, "another opening has the signal, too", other as u64)
 }
 
 /// **Symptom**: the new descriptor reads and writes the same file, even though it has no name. **Sequence**: a file

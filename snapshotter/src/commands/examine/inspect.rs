@@ -7,6 +7,7 @@
 //! ```
 
 mod html;
+mod made;
 mod needs;
 mod report;
 mod sections;
@@ -68,7 +69,8 @@ pub(crate) fn run(args: &Args) -> Result<(), ExamineError> {
     let snapshot = Snapshot::open(&stores, &args.name)?;
     let plan = snapshot.plan()?;
     let space = Space::new(&plan, &stores);
-    let report = Report::new(&snapshot, &plan, &space, &stores);
+    let made = made::MadeOf::read(&snapshot)?;
+    let report = Report::new(&snapshot, &plan, &space, &stores, made);
     if let Some(out) = &args.html {
         write_private(out, html::page(&report).as_bytes()).map_err(ExamineError::io("write", out))?;
     }

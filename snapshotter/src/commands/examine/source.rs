@@ -2,6 +2,7 @@
 
 use super::text::printable;
 use snapfn_format::FormatError;
+use snapfn_format::snap::notes;
 use snapfn_format::snap::{FILE_CODE, FILE_DATA, FILE_SELF, OP_MAP_FILE, OP_READ, Op, Plan, peek_header};
 use snapfn_store::{Digest, Kind, NameError, Store, StoreError, Stores, Target, Untrusted, open_file};
 use std::ffi::{OsStr, OsString};
@@ -153,6 +154,11 @@ impl Snapshot {
         self.file.read_exact_at(buffer, offset).map_err(ExamineError::io("read", &self.path))
     }
 
+    /// The same, with the kernel's error alone.
+    pub(crate) fn read_exact_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
+        self.file.read_exact_at(buffer, offset)
+    }
+
     /// The word at `addr`, a multiple of 8, of an instance's memory, from this file or from one of the store. It is
     /// zero if no bytes are stored there.
     pub(crate) fn word(&self, plan: &Plan<'_>, stores: &Stores, addr: u64) -> Result<u64, ExamineError> {
@@ -173,7 +179,19 @@ impl Snapshot {
         Ok(u64::from_le_bytes(word))
     }
 
-    fn format(&self, source: FormatError) -> ExamineError {
+    /// The segment that begins with the notes about what it was made of; empty if the file has none.
+    pub(crate) fn notes(&self) -> Result<Vec<u8>, ExamineError> {
+        let Some(headers) = notes::note_headers(self.meta.as_bytes(), self.size) else { return Ok(Vec::new()) };
+        let mut bytes = vec![0; (headers.end - headers.start) as usize];
+        self.read_at(&mut bytes, headers.start)?;
+        let Some(segment) = notes::notes_segment(&bytes, self.size) else { return Ok(Vec::new()) };
+        let mut bytes = vec![0; (segment.end - segment.start) as usize];
+        self.read_at(&mut bytes, segment.start)?;
+        Ok(bytes)
+    }
+
+    /// The error that this snapshot has such a fault.
+    pub(crate) fn format(&self, source: FormatError) -> ExamineError {
         match source {
             FormatError::Magic(_) => ExamineError::Foreign(self.path.clone()),
             source => ExamineError::Format { path: self.path.clone(), source },

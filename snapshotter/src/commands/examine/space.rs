@@ -1,15 +1,14 @@
 //! The address space that a plan makes: its mappings with their names, and the mapping at an address.
 
 use super::names;
+pub(crate) use crate::commands::pair::path;
 use crate::tracee::symbols::open_regular;
 use snapfn_format::snap::*;
 use snapfn_format::{PAGE, page_down, page_up};
 use snapfn_store::{Kind, Stores};
 use std::collections::BTreeSet;
-use std::ffi::OsStr;
-use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::FileExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// The source of the bytes of a mapping.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -127,12 +126,6 @@ pub(crate) fn text(plan: &Plan<'_>, reference: BytesRef) -> String {
     String::from_utf8_lossy(bytes.strip_suffix(&[0]).unwrap_or(bytes)).into_owned()
 }
 
-/// The same as a path, byte by byte.
-pub(crate) fn path(plan: &Plan<'_>, reference: BytesRef) -> PathBuf {
-    let bytes = plan.bytes(reference);
-    PathBuf::from(OsStr::from_bytes(bytes.strip_suffix(&[0]).unwrap_or(bytes)))
-}
-
 impl Space {
     /// The mappings of `plan`. Code segment files that are in a store give the length of each program or library.
     pub(crate) fn new(plan: &Plan<'_>, stores: &Stores) -> Self {
@@ -230,7 +223,7 @@ impl<'a> Namer<'a> {
     fn new(plan: &Plan<'_>, images: &'a [Image]) -> Self {
         let p = &plan.header.process;
         let mut stacks: Vec<_> =
-            plan.threads.iter().enumerate().skip(1).map(|(i, thread)| (thread.regs[reg::RSP], i)).collect();
+            plan.threads.iter().enumerate().skip(1).map(|(i, thread)| (thread.regs[reg::SP], i)).collect();
         stacks.sort_unstable();
         let largest = plan.threads.iter().map(|thread| u64::from(thread.xstate.len)).max().unwrap_or(0);
         let resident_len = resident::WORK + resident::work_len(plan.threads.len() as u64, largest);

@@ -1,16 +1,19 @@
 //! `snapshotter create`
 
 use super::auto::default_name;
+use super::from_init;
+use super::measure::{Measured, Subject};
 use super::prove::{Candidate, ProofError, find_snaprun, prove};
 use super::result::{Made, Outcome};
 use super::start::Started;
 use crate::dump::{self, Dumped, ElfStore, SecretNames, pattern};
-use crate::options::{Memory, RunArgs, Segments};
+use crate::options::{Memory, RunArgs, Segments, Words, name};
 use crate::print;
 use crate::tracee::{Deadline, Frozen, Tracer};
 use anyhow::{Context, Result, anyhow, bail};
 use nix::fcntl::{AT_FDCWD, AtFlags};
 use nix::unistd::linkat;
+use snapfn_format::snap::AT_MAIN;
 use snapfn_store::{Digest, Ref, Stores, Transaction};
 use std::ffi::OsString;
 use std::fs::File;
@@ -56,9 +59,17 @@ pub(crate) struct Args {
     /// Leave out only what --scrub-env names
     #[arg(long)]
     no_scrub_env: bool,
+    /// If the program has copied its environment, let instances keep the copy instead of having their starter's: for
+    /// programs that free it, such as php-fpm
+    #[arg(long)]
+    keep_environment: bool,
     /// Let all users read the snapshot (0444 instead of 0600): it holds the program's memory
     #[arg(long)]
     share: bool,
+    /// Afterwards run the program and instances of its snapshot to their ends, a few times in turn and with the same
+    /// arguments, and print how long both take. Only this option runs anything behind the snapshot point
+    #[arg(long)]
+    measure: bool,
     /// Print the result as JSON, with all notes
     #[arg(long)]
     json: bool,
@@ -71,34 +82,105 @@ pub(crate) struct Args {
     /// If no snapshot can be taken, let the program go on (the default)
     #[arg(long)]
     keep_running: bool,
+    /// Make the snapshot of an init data file that `export` has written, here or on another host; the program does not
+    /// run. PROGRAM may be left out: if it is given, it must be the exported one
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["at", "env", "cwd", "stdin", "cpu", "resolve", "once",
+        "accept", "memory", "segments", "variants", "scrub_env", "keep_env", "no_scrub_env", "keep_environment", "end",
+        "keep_running", "measure"])]
+    init: Option<PathBuf>,
     /// The program and its arguments
-    #[arg(required = true, last = true, value_name = "PROGRAM")]
+    #[arg(required_unless_present = "init", last = true, value_name = "PROGRAM")]
     program: Vec<OsString>,
+}
+
+impl Args {
+    /// The program gets this environment instead of that of this process.
+    pub(super) fn set_environment(&mut self, environment: Vec<(OsString, OsString)>) {
+        self.run.environment = Some(environment);
+    }
+
+    /// The options that make such a snapshot again, without those of the output.
+    fn words(&self) -> std::io::Result<Vec<OsString>> {
+        // Each new option must be repeated here, or be named with the reason why not.
+        let Args {
+            run,
+            memory,
+            segments,
+            variants,
+            scrub_env,
+            keep_env,
+            no_scrub_env,
+            keep_environment,
+            share,
+            end,
+            keep_running,
+            tag: _,
+            output: _,
+            measure: _,
+            json: _,
+            verbose: _,
+            // The program does not run.
+            init: _,
+            program: _,
+        } = self;
+        let mut words = Words(run.words()?);
+        words.add("--memory", name(memory)).add("--segments", name(segments)).add("--variants", variants.to_string());
+        words.all("--scrub-env", scrub_env).all("--keep-env", keep_env);
+        words.flag("--no-scrub-env", *no_scrub_env).flag("--keep-environment", *keep_environment);
+        words.flag("--share", *share).flag("--end", *end).flag("--keep-running", *keep_running);
+        Ok(words.0)
+    }
 }
 
 /// Runs the subcommand.
 pub(crate) fn run(args: &Args) -> Result<()> {
-    let reference = reference(args)?;
-    let stores = Stores::from_env();
+    if let Some(path) = &args.init {
+        return from_init(args, path);
+    }
+    run_in(&Stores::from_env(), args)
+}
+
+/// The same with stores that the directory of now does not change.
+pub(super) fn run_in(stores: &Stores, args: &Args) -> Result<()> {
+    let reference = reference(args, &args.program)?;
     let store = stores.writable()?;
     let transaction = store.begin()?.share(args.share);
     let mut elves = ElfStore::new(transaction.clone());
     let mut variants = Vec::new();
+    let mut first_arg = 1;
     let deadline = Deadline::after(args.run.timeout);
     for _ in 0..args.variants {
         let mut started = Started::reach(&args.run, &args.program, deadline, &mut elves)?;
+        started.recipe.options = args.words()?;
+        if started.reached.at == AT_MAIN {
+            first_arg = started.recipe.kept as usize;
+        }
         let (dumped, spawn_to_jump) = dump_and_end(args, &mut started, &mut elves, &transaction, deadline)?;
         variants.push(Made::new(dumped, &started, spawn_to_jump));
     }
-    publish(args, reference, &transaction, variants)
+    publish(args, reference, &transaction, variants, first_arg)
 }
 
-/// The name under which the snapshot is kept; none with `--output` alone.
-fn reference(args: &Args) -> Result<Option<Ref>> {
+/// Makes the snapshot of an exported init data file.
+fn from_init(args: &Args, path: &Path) -> Result<()> {
+    let file = from_init::InitFile::read(path)?;
+    let program = match args.program.first() {
+        Some(program) => program.clone(),
+        None => from_init::program(&file.parse()?.plan()).into_os_string(),
+    };
+    let reference = reference(args, &[program])?;
+    let transaction = Stores::from_env().writable()?.begin()?.share(args.share);
+    let deadline = Deadline::after(args.run.timeout);
+    let made = from_init::make(&file, &args.program, args.run.allow_wx, deadline, &transaction)?;
+    publish(args, reference, &transaction, vec![made], 1)
+}
+
+/// The name under which the snapshot of `program` is kept; none with `--output` alone.
+fn reference(args: &Args, program: &[OsString]) -> Result<Option<Ref>> {
     let text = match (&args.tag, &args.output) {
         (Some(tag), _) => tag.clone(),
         (None, Some(_)) => return Ok(None),
-        (None, None) => default_name(&args.program).to_string_lossy().into_owned(),
+        (None, None) => default_name(program).to_string_lossy().into_owned(),
     };
     let reference = text.parse().with_context(|| format!("'{text}' cannot be a snapshot's name, use --tag NAME"))?;
     Ok(Some(reference))
@@ -116,6 +198,7 @@ fn dump_and_end(
     let mut dump_options = started.dump_options();
     dump_options.memory = args.memory;
     dump_options.segments = args.segments;
+    dump_options.keep_environment = args.keep_environment;
     dump_options.secret_names = SecretNames::new(!args.no_scrub_env, &args.scrub_env, &args.keep_env);
     let Started { tracer, reached, frozen, .. } = started;
     let failed = |tracer: &mut Tracer, error: anyhow::Error| {
@@ -146,8 +229,16 @@ fn dump_and_end(
 
 /// Prepares one instance of what was written.
 fn proof(dumped: &Dumped, deadline: Deadline) -> Result<Option<Duration>, ProofError> {
+    prove_candidate(Candidate { path: dumped.file.path(), free: dumped.free, allow_wx: dumped.has_wx }, deadline)
+}
+
+/// Prepares one instance of a snapshot file without descriptors of its own.
+pub(super) fn prove_file(path: &Path, allow_wx: bool, deadline: Deadline) -> Result<Option<Duration>, ProofError> {
+    prove_candidate(Candidate { path, free: 3, allow_wx }, deadline)
+}
+
+fn prove_candidate(candidate: Candidate<'_>, deadline: Deadline) -> Result<Option<Duration>, ProofError> {
     let Some(snaprun) = find_snaprun() else { return Ok(None) };
-    let candidate = Candidate { path: dumped.file.path(), free: dumped.free, allow_wx: dumped.has_wx };
     prove(candidate, &snaprun, deadline).map(Some)
 }
 
@@ -168,8 +259,15 @@ fn without_snapshot(end: bool, tracer: &mut Tracer, frozen: &[Frozen]) -> anyhow
     }
 }
 
-/// Gives the files their names, and prints the result.
-fn publish(args: &Args, reference: Option<Ref>, transaction: &Transaction, variants: Vec<Made>) -> Result<()> {
+/// Gives the files their names, and prints the result. `first_arg` is the index of the first word that is an argument
+/// of an instance.
+fn publish(
+    args: &Args,
+    reference: Option<Ref>,
+    transaction: &Transaction,
+    variants: Vec<Made>,
+    first_arg: usize,
+) -> Result<()> {
     let mut stored = Vec::new();
     let mut made = Vec::new();
     for Made { file, about } in variants {
@@ -189,6 +287,10 @@ fn publish(args: &Args, reference: Option<Ref>, transaction: &Transaction, varia
         transaction.set_variants(reference, &digests)?;
         replaced.extend(before.into_iter().filter(|digest| !digests.contains(digest)));
     }
+    let measured = match (args.measure, made.first()) {
+        (true, Some(about)) => measured(args, &first.path, about.has_wx, first_arg),
+        _ => None,
+    };
     let outcome = Outcome {
         name: reference.as_ref().map(ToString::to_string),
         file: args.output.as_ref().unwrap_or(&first.path),
@@ -198,8 +300,20 @@ fn publish(args: &Args, reference: Option<Ref>, transaction: &Transaction, varia
         made: &made,
         replaced: &replaced,
         cpu: args.run.cpu,
+        measured,
     };
     outcome.print(args.json, args.verbose)
+}
+
+/// Measures what --measure asks for. The snapshot is there, whatever comes of it.
+fn measured(args: &Args, snapshot: &Path, allow_wx: bool, first_arg: usize) -> Option<Measured> {
+    let found = find_snaprun().context("no snaprun is beside this program or in PATH").and_then(|snaprun| {
+        let own = args.program.get(first_arg..).unwrap_or_default();
+        let subject =
+            Subject { run: &args.run, program: &args.program, snaprun: &snaprun, snapshot, args: own, allow_wx };
+        subject.measure()
+    });
+    found.map_err(|error| print::err(format_args!("note: nothing was measured: {}", crate::message(&error)))).ok()
 }
 
 /// Copies to a file without a name, which gets its name once it is complete: a kill in between leaves nothing.

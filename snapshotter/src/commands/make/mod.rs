@@ -3,8 +3,13 @@
 mod auto;
 pub(crate) mod blockers;
 pub(crate) mod create;
+mod from_init;
+mod measure;
 mod notices;
 mod prove;
+pub(crate) mod rebuild;
 mod result;
 mod start;
 pub(crate) mod train;
+
+pub(super) use prove::find_snaprun;

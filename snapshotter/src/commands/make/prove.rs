@@ -113,6 +113,17 @@ fn now() -> u64 {
 /// Reads to the end, which comes when the child has ended; false when the time is up before.
 fn read_until(reader: &mut PipeReader, into: &mut Vec<u8>, deadline: Deadline) -> io::Result<bool> {
     let mut buffer = [0; 4096];
+    while wait_readable(reader, deadline)? {
+        match reader.read(&mut buffer)? {
+            0 => return Ok(true),
+            count => into.extend_from_slice(&buffer[..count]),
+        }
+    }
+    Ok(false)
+}
+
+/// Waits until there is something to be read, or the end; false when the time is up before.
+pub(super) fn wait_readable(reader: &PipeReader, deadline: Deadline) -> io::Result<bool> {
     loop {
         let mut wanted = libc::pollfd { fd: reader.as_raw_fd(), events: libc::POLLIN, revents: 0 };
         let left = deadline.left().as_millis().clamp(1, 1 << 30) as libc::c_int;
@@ -120,10 +131,7 @@ fn read_until(reader: &mut PipeReader, into: &mut Vec<u8>, deadline: Deadline) -
         match Errno::result(unsafe { libc::poll(&raw mut wanted, 1, left) }) {
             Ok(0) if deadline.left().is_zero() => return Ok(false),
             Ok(0) | Err(Errno::EINTR) => {}
-            Ok(_) => match reader.read(&mut buffer)? {
-                0 => return Ok(true),
-                count => into.extend_from_slice(&buffer[..count]),
-            },
+            Ok(_) => return Ok(true),
             Err(errno) => return Err(errno.into()),
         }
     }
@@ -152,7 +160,7 @@ fn read_report(report: &[u8], status: ExitStatus, path: &Path, snaprun: &Path) -
 }
 
 /// `snaprun` beside this program, in ../bin, or in the search path.
-pub(super) fn find_snaprun() -> Option<PathBuf> {
+pub(in crate::commands) fn find_snaprun() -> Option<PathBuf> {
     let own = std::env::current_exe().unwrap_or_default();
     let dir = own.parent().unwrap_or(Path::new("/"));
     let beside = [dir.join("snaprun"), dir.join("../bin/snaprun")];

@@ -1,11 +1,14 @@
 //! What `create` prints of the snapshot that it has made: for people, and as JSON.
 
+use super::measure::{Measured, RUNS, Times};
 use super::notices::{dontdump, how_to_start, uncalled};
 use super::start::Started;
 use crate::dump::{Dumped, Scrubbed};
 use crate::pin::Cpu;
 use crate::{print, prng};
 use anyhow::Result;
+use snapfn_format::PAGE;
+use snapfn_format::snap::{AT_MAIN, OP_MAP_FILE, Plan, is_wx};
 use snapfn_store::{BlobWriter, Digest, Stored};
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -21,18 +24,22 @@ pub(super) struct Made {
     pub(super) about: About,
 }
 
+const UNTRIED: &str = "no snaprun is beside this program or in PATH: no instance was prepared, so what stands in the \
+                       way of a start is not known";
+
 /// What is to be said of one snapshot.
 #[derive(Debug)]
 pub(super) struct About {
     point: String,
-    spawn_to_point: Duration,
+    /// Missing if the program has not run.
+    spawn_to_point: Option<Duration>,
     /// Missing if no instance was prepared.
     spawn_to_jump: Option<Duration>,
     ops: usize,
     patches: usize,
     data_pages: u64,
     code_pages: u64,
-    has_wx: bool,
+    pub(super) has_wx: bool,
     writable_code: u64,
     dontdump: u64,
     scrubbed: Scrubbed,
@@ -45,15 +52,14 @@ pub(super) struct About {
 impl Made {
     /// Of a snapshot of `started`.
     pub(super) fn new(dumped: Dumped, started: &Started, spawn_to_jump: Option<Duration>) -> Self {
-        let untried = "no snaprun is beside this program or in PATH: no instance was prepared, so what stands in the way \
-                       of a start is not known";
         let generators = prng::warnings(dumped.files.iter().map(AsRef::as_ref), dumped.hooks);
         let writable = (dumped.writable_code > 0).then(|| {
             format!("{} KiB of memory are writable and executable, as in the program", dumped.writable_code / 1024)
         });
         let mut notes = dumped.shipped;
-        notes.extend(spawn_to_jump.is_none().then(|| untried.to_owned()));
+        notes.extend(spawn_to_jump.is_none().then(|| UNTRIED.to_owned()));
         notes.extend(dumped.lost);
+        notes.extend(dumped.kept);
         notes.extend(dumped.variables);
         notes.extend(generators.into_iter().map(|(file, warning)| format!("{file}: {warning}")));
         notes.extend(dumped.looks_up_itself.then(|| {
@@ -61,7 +67,6 @@ impl Made {
              CAP_CHECKPOINT_RESTORE"
                 .to_owned()
         }));
-        notes.extend(dumped.kept);
         notes.extend(started.notes.iter().cloned());
         notes.extend(dontdump(dumped.dontdump));
         notes.extend(uncalled(dumped.uncalled));
@@ -72,7 +77,7 @@ impl Made {
         });
         let about = About {
             point: started.point.to_string(),
-            spawn_to_point: started.spawn_to_point,
+            spawn_to_point: Some(started.spawn_to_point),
             spawn_to_jump,
             ops: dumped.ops,
             patches: dumped.patches,
@@ -86,6 +91,28 @@ impl Made {
             own_dispatch: own_dispatch.collect(),
         };
         Made { file: dumped.file, about }
+    }
+
+    /// Of a snapshot with this plan, made of an exported init data file.
+    pub(super) fn deserialized(file: BlobWriter, plan: &Plan<'_>, spawn_to_jump: Option<Duration>) -> Self {
+        let pages = |len: u64| len / PAGE;
+        let code = plan.ops.iter().filter(|op| op.kind == OP_MAP_FILE && op.file != 0);
+        let about = About {
+            point: if plan.header.process.at == AT_MAIN { "main" } else { "ready" }.to_owned(),
+            spawn_to_point: None,
+            spawn_to_jump,
+            ops: plan.ops.len(),
+            patches: plan.patches.len(),
+            data_pages: snapfn_format::init::Stored::of(plan).map(|stored| pages(stored.len)).sum(),
+            code_pages: code.map(|op| pages(op.len)).sum(),
+            has_wx: plan.header.has_wx(),
+            writable_code: plan.ops.iter().filter(|op| is_wx(op)).map(|op| op.len).sum(),
+            dontdump: 0,
+            scrubbed: Scrubbed::default(),
+            notes: spawn_to_jump.is_none().then(|| UNTRIED.to_owned()).into_iter().collect(),
+            own_dispatch: Vec::new(),
+        };
+        Made { file, about }
     }
 }
 
@@ -102,6 +129,8 @@ pub(super) struct Outcome<'a> {
     /// Snapshots that the name stood for before and no longer stands for.
     pub(super) replaced: &'a [Digest],
     pub(super) cpu: Cpu,
+    /// By --measure.
+    pub(super) measured: Option<Measured>,
 }
 
 impl Outcome<'_> {
@@ -129,7 +158,8 @@ impl Outcome<'_> {
 
     fn notes(&self, about: &About) -> Vec<String> {
         let dispatch = if self.cpu == Cpu::Native { &[][..] } else { &about.own_dispatch };
-        about.notes.iter().chain(dispatch).cloned().collect()
+        let measured = self.measured.as_ref().map(remarks).unwrap_or_default();
+        measured.iter().chain(&about.notes).chain(dispatch).cloned().collect()
     }
 
     fn next(&self, about: &About) -> String {
@@ -146,20 +176,22 @@ impl Outcome<'_> {
                 size.div_ceil(1024)
             ))?;
         }
-        let to_point = Milliseconds(about.spawn_to_point);
-        print::out(match about.spawn_to_jump {
-            None => format!("point: {}, {to_point} ms after the spawn of the program", about.point),
-            Some(time) => format!(
-                "point: {}, {to_point} ms after the spawn of the program; an instance reaches it {} ms after its own spawn",
-                about.point,
-                Milliseconds(time)
-            ),
-        })?;
+        let mut line = match about.spawn_to_point {
+            Some(time) => format!("point: {}, {} ms after the spawn of the program", about.point, Milliseconds(time)),
+            None => format!("point: {}, as it was exported; the program did not run", about.point),
+        };
+        if let Some(time) = about.spawn_to_jump {
+            line += &format!("; an instance reaches it {} ms after its own spawn", Milliseconds(time));
+        }
+        print::out(line)?;
         if about.spawn_to_jump.is_some() {
             print::out(self.scope())?;
         }
         if let Some(line) = left_out(&about.scrubbed) {
             print::out(line)?;
+        }
+        if let Some(measured) = &self.measured {
+            print::out(measured)?;
         }
         for digest in self.replaced {
             print::out(format_args!("replaced: {name} was {digest}"))?;
@@ -198,13 +230,57 @@ impl Outcome<'_> {
             "writable_code": about.writable_code,
             "dontdump": about.dontdump,
             "point": about.point,
-            "spawn_to_point_us": micro(about.spawn_to_point),
+            "spawn_to_point_us": about.spawn_to_point.map(micro),
             "spawn_to_jump_us": about.spawn_to_jump.map(micro),
             "proved_by_user": about.spawn_to_jump.map(|_| nix::unistd::geteuid().as_raw()),
+            "measured": self.measured.as_ref().map(|Measured { ordinary, instance }| serde_json::json!({
+                "runs": RUNS,
+                "ordinary": times(ordinary),
+                "instance": times(instance),
+            })),
             "replaced": self.replaced.iter().map(Digest::to_string).collect::<Vec<_>>(),
             "notes": self.notes(about),
             "next": self.next(about),
         })
+    }
+}
+
+/// What is wrong with what was measured.
+fn remarks(measured: &Measured) -> Vec<String> {
+    let Measured { ordinary, instance } = measured;
+    let mut remarks = Vec::new();
+    if ordinary.status != instance.status {
+        remarks.push(format!("the program ended with {}, an instance with {}", ordinary.status, instance.status));
+    }
+    if measured.gain() < 2.0 {
+        remarks.push(
+            "an instance saves less than half of the time to the exit: most of the work comes behind the snapshot point \
+             (docs/howto/points.md)"
+                .to_owned(),
+        );
+    }
+    remarks
+}
+
+fn times(Times { first_output, exit, status }: &Times) -> serde_json::Value {
+    let micro = |time: Duration| time.as_secs_f64() * 1e6;
+    serde_json::json!({
+        "first_output_us": first_output.map(micro),
+        "exit_us": micro(*exit),
+        "status": status.to_string(),
+    })
+}
+
+impl std::fmt::Display for Measured {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Measured { ordinary, instance } = self;
+        write!(f, "measured, medians of {RUNS} runs: ")?;
+        if let (Some(ordinary), Some(instance)) = (ordinary.first_output, instance.first_output) {
+            let (ordinary, instance) = (Milliseconds(ordinary), Milliseconds(instance));
+            write!(f, "to first output {ordinary} ms, from the snapshot {instance} ms;\n  ")?;
+        }
+        let (exit, gain) = (Milliseconds(ordinary.exit), self.gain());
+        write!(f, "to exit {exit} ms, from the snapshot {} ms ({gain:.1} ×)", Milliseconds(instance.exit))
     }
 }
 

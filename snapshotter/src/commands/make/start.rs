@@ -1,7 +1,7 @@
 //! A program at its snapshot point: `create` makes a snapshot of it, and `check` examines it.
 
 use super::auto::{Program, kept_args};
-use crate::dump::{DumpOptions, ElfStore, SecretNames};
+use crate::dump::{DumpOptions, ElfStore, Recipe, SecretNames};
 use crate::options::{At, Memory, Point, Resolve, RunArgs, Segments};
 use crate::pin::{Cpu, bind_now};
 use crate::print;
@@ -36,6 +36,8 @@ pub(super) struct Started {
     pub(super) spawn_to_point: Duration,
     /// Notes for the user, a line each.
     pub(super) notes: Vec<String>,
+    /// How the snapshot is made; the options of `create` come later.
+    pub(super) recipe: Recipe,
     kept_args: u32,
     /// Given by --cwd.
     cwd: Option<PathBuf>,
@@ -60,14 +62,16 @@ impl Started {
         }
         let cwd = args.cwd.as_deref().map(std::path::absolute).transpose().context("--cwd")?;
         let own_cwd = std::env::current_dir().context("current directory")?;
+        let given = environment(args)?;
         let options = SpawnOptions {
             command: program.to_vec(),
-            env: environment(args)?,
+            env: pinned(args, given.clone()),
             cwd: cwd.clone(),
             stdin: args.stdin.clone(),
         };
         let begin = Instant::now();
-        let AtPoint { mut tracer, reached, point, kept_args, spawn_to_point } = reach(args, &options, deadline, elves)?;
+        let AtPoint { mut tracer, reached, point, kept_args, spawn_to_point, executed, kept_words } =
+            reach(args, &options, deadline, elves)?;
         match tracer.freeze(&reached) {
             Ok(frozen) => {
                 let mut notes = Vec::new();
@@ -80,6 +84,15 @@ impl Started {
                 }
                 let pair = |(name, value): &(OsString, OsString)| [name.as_bytes(), b"=", value.as_bytes()].concat();
                 let initial_env = options.env.iter().map(pair).collect();
+                let recipe = Recipe {
+                    program: executed,
+                    words: program.to_vec(),
+                    kept: kept_words,
+                    directory: own_cwd.clone(),
+                    options: Vec::new(),
+                    variables: given.iter().map(pair).collect(),
+                    umask: umask(),
+                };
                 let initial_cwd = cwd.clone().unwrap_or(own_cwd);
                 Ok(Started {
                     tracer,
@@ -89,6 +102,7 @@ impl Started {
                     point,
                     spawn_to_point,
                     notes,
+                    recipe,
                     cwd,
                     initial_cwd,
                     initial_env,
@@ -113,11 +127,13 @@ impl Started {
             initial_cwd: self.initial_cwd.clone(),
             initial_umask: umask(),
             initial_env: self.initial_env.clone(),
+            keep_environment: false,
             secret_names: SecretNames::new(true, &[], &[]),
             kept_args: self.kept_args,
             cpu: self.cpu,
             allow_wx: self.allow_wx,
             accepted: self.accepted.clone(),
+            recipe: Some(self.recipe.clone()),
         }
     }
 }
@@ -142,8 +158,12 @@ fn check_level(cpu: Cpu) -> Result<()> {
     }
 }
 
-fn environment(args: &RunArgs) -> Result<Vec<(OsString, OsString)>> {
-    let mut env: Vec<(OsString, OsString)> = std::env::vars_os().collect();
+/// The environment that the user gives to the program.
+pub(super) fn environment(args: &RunArgs) -> Result<Vec<(OsString, OsString)>> {
+    let mut env: Vec<(OsString, OsString)> = match &args.environment {
+        Some(environment) => environment.clone(),
+        None => std::env::vars_os().collect(),
+    };
     for pair in &args.env {
         let Some(at) = pair.as_bytes().iter().position(|b| *b == b'=').filter(|at| *at > 0) else {
             bail!("--env {}: use NAME=VALUE", pair.display());
@@ -155,11 +175,16 @@ fn environment(args: &RunArgs) -> Result<Vec<(OsString, OsString)>> {
             None => env.push((name, value)),
         }
     }
+    Ok(env)
+}
+
+/// The environment with the variables by which options act.
+fn pinned(args: &RunArgs, mut env: Vec<(OsString, OsString)>) -> Vec<(OsString, OsString)> {
     args.cpu.pin(&mut env);
     if args.resolve == Resolve::All {
         bind_now(&mut env);
     }
-    Ok(env)
+    env
 }
 
 /// A program at its point, not frozen yet.
@@ -169,6 +194,10 @@ struct AtPoint {
     point: Point,
     kept_args: u32,
     spawn_to_point: Duration,
+    /// The file that was executed first.
+    executed: PathBuf,
+    /// How many of the given words stand in front of an instance's arguments.
+    kept_words: u32,
 }
 
 /// Starts the program and runs it to its point. When that fails, nothing is left of it.
@@ -179,9 +208,10 @@ fn reach(args: &RunArgs, options: &SpawnOptions, deadline: Deadline, elves: &mut
         let begin_time = Instant::now();
         let mut tracer = begin(resolve, options, deadline, elves)?;
         match go(args, resolve, options, &mut tracer, no_main, elves) {
-            Ok(Gone::Reached { reached, point, kept_args }) => {
+            Ok(Gone::Reached { reached, point, kept_args, executed, kept_words }) => {
                 let spawn_to_point = begin_time.elapsed();
-                return Ok(AtPoint { tracer, reached: *reached, point, kept_args, spawn_to_point });
+                let reached = *reached;
+                return Ok(AtPoint { tracer, reached, point, kept_args, spawn_to_point, executed, kept_words });
             }
             // Once more, to stop at the very first instruction.
             Ok(Gone::NoMain) => {
@@ -207,8 +237,9 @@ fn reach(args: &RunArgs, options: &SpawnOptions, deadline: Deadline, elves: &mut
 
 /// How far a program has come.
 enum Gone {
-    /// To the point: where it stands, and how many arguments behind argv[0] its instances keep.
-    Reached { reached: Box<Reached>, point: Point, kept_args: u32 },
+    /// To the point: where it stands, and how many arguments behind argv[0] its instances keep; what was executed
+    /// first, and how many of the given words an ordinary start has in front of the instance's arguments.
+    Reached { reached: Box<Reached>, point: Point, kept_args: u32, executed: PathBuf, kept_words: u32 },
     /// There is no `main` in sight.
     NoMain,
     /// The dynamic linker has not found a function before the start: its message.
@@ -260,8 +291,15 @@ fn go(
     elves: &mut ElfStore,
 ) -> Result<Gone> {
     let mut first = None;
+    let executed = tracer.executed_as();
     loop {
         let is_instance = tracer.spawned.is_instance;
+        let now_executed = tracer.executed_as();
+        // The loader of a script reads its first line in the kernel, where nothing sees it.
+        [&now_executed, &tracer.booted.exe.clone()].into_iter().for_each(|path| tracer.inputs.uses(path));
+        if is_instance {
+            tracer.inputs.set_incomplete();
+        }
         // With what the kernel has put in front of those that were given: the interpreter of a script.
         let command = match tracer.strings.arguments() {
             unknown if unknown.is_empty() => options.command.clone(),
@@ -271,7 +309,7 @@ fn go(
         let program = match is_instance {
             true if is_marked => Program::Marked,
             true => Program::Plain,
-            false => Program::of(&command, &tracer.booted.exe, &tracer.executed_as(), is_marked),
+            false => Program::of(&command, &tracer.booted.exe, &now_executed, is_marked),
         };
         let point = program.point(&args.at, &command)?;
         let stop = match point {
@@ -292,7 +330,10 @@ fn go(
                     AT_MAIN if !is_instance => kept_args(first, given, &command)?,
                     _ => 0,
                 };
-                return Ok(Gone::Reached { reached, point, kept_args });
+                let given = options.command.len();
+                let own = if reached.at == AT_MAIN { command.len().saturating_sub(1 + kept_args as usize) } else { 0 };
+                let kept_words = given.saturating_sub(own).max(1) as u32;
+                return Ok(Gone::Reached { reached, point, kept_args, executed, kept_words });
             }
             Ok(Progress::NoMain) => return Ok(Gone::NoMain),
             Ok(Progress::Replaced) => {

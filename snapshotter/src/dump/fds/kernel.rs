@@ -1,11 +1,10 @@
 //! Reads the kernel's state of a descriptor of the program, through a duplicate of it in this process.
 //!
-//! `pidfd_getfd` needs no privileges for a traced child. Nothing here changes the open file description: bytes are
-//! peeked at or copied by `tee`, and the peek offset of a socket is put back.
+//! Nothing here changes the open file description: bytes are peeked at or copied by `tee`, and the peek offset of a
+//! socket is put back.
 #![allow(unsafe_code)] // system calls
 
 use crate::tracee::ptrace::Tid;
-use std::cmp::Ordering;
 use std::fs::File;
 use std::io::{self, Read};
 use std::ops::RangeInclusive;
@@ -15,24 +14,12 @@ fn check(value: i64) -> io::Result<i64> {
     if value < 0 { Err(io::Error::last_os_error()) } else { Ok(value) }
 }
 
-fn compare(a: (Tid, u32), b: (Tid, u32)) -> io::Result<i64> {
+/// The place of the open file description of `a` in the kernel's own order, against that of `b`: 0 (the same), 1
+/// (before), 2 (behind).
+pub(super) fn compare(a: (Tid, u32), b: (Tid, u32)) -> io::Result<i64> {
     const KCMP_FILE: i32 = 0;
     // SAFETY: integers only.
     check(unsafe { libc::syscall(libc::SYS_kcmp, a.0, b.0, KCMP_FILE, u64::from(a.1), u64::from(b.1)) })
-}
-
-/// The kernel's own order of two open file descriptions, the same for as long as both are open.
-pub(super) fn order(a: (Tid, u32), b: (Tid, u32)) -> Ordering {
-    match compare(a, b) {
-        Ok(0) => Ordering::Equal,
-        Ok(1) => Ordering::Less,
-        _ => Ordering::Greater,
-    }
-}
-
-/// Whether two descriptors share one open file description.
-pub(super) fn same_description(a: (Tid, u32), b: (Tid, u32)) -> bool {
-    compare(a, b).is_ok_and(|order| order == 0)
 }
 
 /// An extended attribute: its name, zero-terminated, and its value.
@@ -59,11 +46,6 @@ pub(super) fn attributes(file: &File) -> io::Result<Vec<Attribute>> {
     Ok(out)
 }
 
-/// The reason why descriptors cannot be compared here at all.
-pub(super) fn cannot_compare(one: (Tid, u32)) -> Option<io::Error> {
-    compare(one, one).err()
-}
-
 /// Whether descriptor `fd` is the `nth` file that epoll set `epoll` knows as number `target`; `None` where this is
 /// unknown.
 pub(super) fn is_epoll_target(pid: Tid, fd: u32, epoll: u32, target: u32, nth: u32) -> Option<bool> {
@@ -80,6 +62,19 @@ pub(super) fn is_epoll_target(pid: Tid, fd: u32, epoll: u32, target: u32, nth: u
 pub(super) fn fcntl(fd: &OwnedFd, command: i32) -> io::Result<i32> {
     // SAFETY: only commands without an argument are passed.
     check(i64::from(unsafe { libc::fcntl(fd.as_raw_fd(), command) })).map(|value| value as i32)
+}
+
+/// F_GETSIG: the signal that the owner of the open file description gets.
+pub(super) fn signal(fd: &OwnedFd) -> io::Result<i32> {
+    const F_GETSIG: i32 = 11;
+    fcntl(fd, F_GETSIG)
+}
+
+/// F_SETSIG.
+pub(super) fn set_signal(fd: &OwnedFd, signal: i32) -> io::Result<()> {
+    const F_SETSIG: i32 = 10;
+    // SAFETY: integers only.
+    check(i64::from(unsafe { libc::fcntl(fd.as_raw_fd(), F_SETSIG, signal) })).map(drop)
 }
 
 /// F_GETOWN_EX: type and ID.
@@ -214,6 +209,17 @@ pub(super) fn socket(family: u32, kind: u32, protocol: u32) -> io::Result<OwnedF
     check(i64::from(fd)).map(|_| unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
+/// A datagram socket for Unix addresses, at an abstract address that the kernel chooses: the socket, its address.
+pub(super) fn mailbox() -> io::Result<(OwnedFd, Vec<u8>)> {
+    let fd = socket(libc::AF_UNIX as u32, libc::SOCK_DGRAM as u32, 0)?;
+    set_number(&fd, libc::SO_PASSCRED, 1)?;
+    let family = libc::AF_UNIX as libc::sa_family_t;
+    // SAFETY: an address of its family alone, of that length.
+    check(i64::from(unsafe { libc::bind(fd.as_raw_fd(), (&raw const family).cast(), size_of_val(&family) as u32) }))?;
+    let name = socket_name(&fd).ok_or_else(io::Error::last_os_error)?;
+    Ok((fd, name))
+}
+
 fn name_of(
     fd: &OwnedFd,
     call: unsafe extern "C" fn(i32, *mut libc::sockaddr, *mut libc::socklen_t) -> i32,
@@ -246,10 +252,17 @@ pub(super) struct Message {
     pub(super) cut: bool,
     /// It came with a time stamp.
     pub(super) has_time: bool,
+    /// The process that has sent it, if the socket asks for that (SO_PASSCRED).
+    pub(super) sender: Option<Tid>,
 }
 
 /// Peeks at the next message from the peek offset on; `None` at the end of the queue.
 pub(super) fn peek(fd: &OwnedFd) -> io::Result<Option<Message>> {
+    receive(fd, libc::MSG_PEEK)
+}
+
+/// Receives the next message, with further flags of `recvmsg`; `None` at the end of the queue.
+pub(super) fn receive(fd: &OwnedFd, flags: i32) -> io::Result<Option<Message>> {
     const ROOM: usize = 1 << 20;
     let mut data = vec![0u8; ROOM];
     let mut control = [0u64; 256];
@@ -260,13 +273,13 @@ pub(super) fn peek(fd: &OwnedFd) -> io::Result<Option<Message>> {
     message.msg_iovlen = 1;
     message.msg_control = control.as_mut_ptr().cast();
     message.msg_controllen = size_of_val(&control);
-    let flags = libc::MSG_PEEK | libc::MSG_DONTWAIT | libc::MSG_CMSG_CLOEXEC;
+    let flags = flags | libc::MSG_DONTWAIT | libc::MSG_CMSG_CLOEXEC;
     // SAFETY: every pointer in `message` is to a live buffer of the length beside it.
     let len = match check(unsafe { libc::recvmsg(fd.as_raw_fd(), &raw mut message, flags) } as i64) {
         Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(None),
         other => other? as usize,
     };
-    let (mut rights, mut has_time) = (Vec::new(), false);
+    let (mut rights, mut has_time, mut sender) = (Vec::new(), false, None);
     // SAFETY: the kernel has filled `control` as the macros expect; descriptors in it are ours alone.
     unsafe {
         let mut header = libc::CMSG_FIRSTHDR(&raw const message);
@@ -278,13 +291,16 @@ pub(super) fn peek(fd: &OwnedFd) -> io::Result<Option<Message>> {
                     rights.push(OwnedFd::from_raw_fd(number));
                 }
             }
+            if (*header).cmsg_level == libc::SOL_SOCKET && (*header).cmsg_type == libc::SCM_CREDENTIALS {
+                sender = Some(libc::CMSG_DATA(header).cast::<libc::ucred>().read_unaligned().pid);
+            }
             has_time |= (*header).cmsg_level == libc::SOL_SOCKET && STAMPS.contains(&(*header).cmsg_type);
             header = libc::CMSG_NXTHDR(&raw const message, header);
         }
     }
     let cut = message.msg_flags & (libc::MSG_TRUNC | libc::MSG_CTRUNC) != 0;
     data.truncate(len);
-    Ok(Some(Message { data, rights, cut, has_time }))
+    Ok(Some(Message { data, rights, cut, has_time, sender }))
 }
 
 /// The kernel's record of a Unix socket.

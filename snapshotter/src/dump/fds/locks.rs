@@ -16,7 +16,6 @@ pub(super) fn gather(gathering: &mut Gathering<'_>, open: &OpenFd) -> Result<(),
 }
 
 fn owner(gathering: &mut Gathering<'_>, open: &OpenFd) -> Result<(), Refusal> {
-    const F_GETSIG: i32 = 11;
     const F_OWNER_TID: i32 = 0;
     const F_OWNER_PGRP: i32 = 2;
     if open.flags & super::open::O_PATH != 0 {
@@ -24,7 +23,7 @@ fn owner(gathering: &mut Gathering<'_>, open: &OpenFd) -> Result<(), Refusal> {
     }
     let fd = open.duplicate().map_err(unreadable("it cannot be duplicated"))?;
     let (kind, id) = kernel::owner(&fd).unwrap_or((0, 0));
-    let signal = kernel::fcntl(&fd, F_GETSIG).unwrap_or(0);
+    let signal = kernel::signal(&fd).unwrap_or(0);
     if id == 0 && signal == 0 {
         return Ok(());
     }

@@ -6,11 +6,13 @@
 //!  anon     eventfd, timerfd, signalfd, pidfd  epoll    epoll sets         inotify  watches and their paths
 //!  sockets  listening and bound sockets        pairs    Unix socket pairs with their queues
 //!  pty      pseudo-terminals                   locks    locks, leases, owners
-//!  netlink  netlink sockets for routes
+//!  netlink  netlink sockets for routes         same     duplicates of each other
+//!  carry    duplicates where pidfd_getfd is forbidden
 //! ```
 //! Records and steps name each other by number ("key") until all are known; then numbers become indices.
 
 mod anon;
+mod carry;
 mod epoll;
 mod files;
 mod inotify;
@@ -21,17 +23,17 @@ mod open;
 mod pairs;
 mod pipes;
 mod pty;
+mod same;
 mod sockets;
 
 use super::refuse::{Blocker, DumpError};
-use crate::tracee::Tracer;
 use crate::tracee::ptrace::Tid;
+use crate::tracee::{Frozen, Tracer};
 use open::{O_RDONLY, OpenFd};
 use snapfn_format::snap::*;
 use std::cell::OnceCell;
 use std::collections::{HashMap, HashSet};
 use std::fs::File;
-use std::os::fd::AsRawFd;
 use std::rc::Rc;
 
 /// A record and the bytes that its references will name.
@@ -70,6 +72,8 @@ fn unreadable(what: &str) -> impl FnOnce(std::io::Error) -> Refusal + use<'_> {
 /// What has been gathered so far.
 struct Gathering<'a> {
     pid: Tid,
+    /// A task that may run system calls for the snapshotter; none in a process that another program has started.
+    asks: Option<(&'a Tracer, &'a Frozen)>,
     /// The threads, in the order of the plan.
     tids: &'a [Tid],
     /// In ascending order of their numbers.
@@ -117,22 +121,43 @@ impl Gathering<'_> {
     }
 }
 
-/// One record for each descriptor that differs from what an instance inherits.
-pub(super) fn gather(tracer: &Tracer, tids: &[Tid], blockers: &mut Vec<Blocker>) -> Result<FdTables, DumpError> {
+/// One record for each descriptor that differs from what an instance inherits. `task` may run system calls for the
+/// snapshotter.
+pub(super) fn gather(
+    tracer: &Tracer,
+    tids: &[Tid],
+    task: Option<&Frozen>,
+    blockers: &mut Vec<Blocker>,
+) -> Result<FdTables, DumpError> {
     let pid = tracer.pid;
     let mut all = open::all(pid)?;
-    if let Some(error) = all.first().and_then(|open| kernel::cannot_compare(open.at)) {
-        blockers.push(Blocker {
-            subject: "descriptors".to_owned(),
-            what: format!("duplicates among them cannot be recognised (kcmp: {error})"),
-            remedy: "use a kernel with CONFIG_KCMP, and allow kcmp in the container",
-        });
-        return Ok(FdTables::default());
-    }
     let mut refused: HashMap<u32, Refusal> = HashMap::new();
+    let _room = match carry::duplicates(tracer, task, &mut all) {
+        Ok(room) => room,
+        Err(error) => {
+            blockers.push(Blocker {
+                subject: "descriptors".to_owned(),
+                what: format!("they cannot be duplicated: {error}"),
+                remedy: "allow pidfd_getfd in the container (CAP_SYS_PTRACE)",
+            });
+            return Ok(FdTables::default());
+        }
+    };
     let queues = pairs::queues(&mut all, tracer.spawned.is_ours, &mut refused);
+    let descriptions = match same::Descriptions::of(&all, &tracer.spawned.stdio, task.is_some()) {
+        Ok(descriptions) => descriptions,
+        Err(error) => {
+            blockers.push(Blocker {
+                subject: "descriptors".to_owned(),
+                what: format!("duplicates among them cannot be recognised ({error})"),
+                remedy: "use a kernel with CONFIG_KCMP, and allow kcmp in the container (CAP_SYS_PTRACE)",
+            });
+            return Ok(FdTables::default());
+        }
+    };
     let mut gathering = Gathering {
         pid,
+        asks: task.map(|task| (tracer, task)),
         tids,
         open: &all,
         written: all.iter().filter(|open| open.access() != O_RDONLY).map(OpenFd::file).collect(),
@@ -148,7 +173,7 @@ pub(super) fn gather(tracer: &Tracer, tids: &[Tid], blockers: &mut Vec<Blocker>)
     let mut known: HashMap<(u64, u64), Vec<&OpenFd>> = HashMap::new();
     for open in &all {
         tracer.deadline.check()?;
-        if let Some(source) = inherited(tracer, open) {
+        if let Some(source) = inherited(&descriptions, open) {
             if source != open.key || open.flags & libc::O_CLOEXEC as u32 != 0 {
                 let flags = open.flags & libc::O_CLOEXEC as u32;
                 gathering.add(Fd::new(open.key, flags, Descriptor::Inherited { stream: source }));
@@ -156,7 +181,7 @@ pub(super) fn gather(tracer: &Tracer, tids: &[Tid], blockers: &mut Vec<Blocker>)
             continue;
         }
         let of_file = known.entry(open.file()).or_default();
-        match of_file.binary_search_by(|of| kernel::order(of.at, open.at)) {
+        match of_file.binary_search_by(|of| descriptions.order(of, open)) {
             Ok(at) => {
                 gathering.record(open, Descriptor::Duplicate { of: of_file[at].key });
             }
@@ -222,12 +247,9 @@ fn carry_all(
 }
 
 /// Which of the standard streams that the snapshotter passed to the program this is.
-fn inherited(tracer: &Tracer, open: &OpenFd) -> Option<u32> {
-    let own = std::process::id() as Tid;
-    let streams = tracer.spawned.stdio.iter().zip(0u32..);
-    let same = |fd: i32| kernel::same_description(open.at, (own, fd as u32));
+fn inherited(descriptions: &same::Descriptions<'_>, open: &OpenFd) -> Option<u32> {
     // The stream with its own number first: standard output and error may be one description.
-    let mut matching = streams.filter(|(fd, _)| same(fd.as_raw_fd())).map(|(_, number)| number);
+    let mut matching = (0..3).filter(|number| descriptions.is_stream(open, *number));
     let first = matching.next()?;
     Some(std::iter::once(first).chain(matching).find(|number| *number == open.key).unwrap_or(first))
 }

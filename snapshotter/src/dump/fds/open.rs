@@ -1,6 +1,6 @@
 //! The descriptors that are open, as /proc shows them.
 
-use super::kernel;
+use super::same;
 use crate::proc::fdinfo;
 use crate::tracee::TraceError;
 use crate::tracee::descriptor::duplicate;
@@ -38,7 +38,7 @@ pub(super) struct OpenFd {
     pub(super) metadata: Metadata,
     /// /proc/PID/fdinfo/FD.
     pub(super) info: String,
-    /// Keeps a received duplicate open.
+    /// A duplicate that this process has received: a descriptor in flight, or one that the program has sent.
     pub(super) received: Option<OwnedFd>,
 }
 
@@ -90,7 +90,10 @@ impl OpenFd {
 
     /// A duplicate in this process: the same open file description.
     pub(super) fn duplicate(&self) -> io::Result<OwnedFd> {
-        duplicate(self.at.0, self.at.1)
+        match &self.received {
+            Some(received) => received.try_clone(),
+            None => duplicate(self.at.0, self.at.1),
+        }
     }
 
     /// The same file opened once more for reading: a new open file description.
@@ -100,8 +103,9 @@ impl OpenFd {
         File::options().read(true).custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY).open(path)
     }
 
-    pub(super) fn is_same_description(&self, other: &OpenFd) -> bool {
-        self.file() == other.file() && kernel::same_description(self.at, other.at)
+    /// Whether both share one open file description.
+    pub(super) fn is_same_description(&self, other: &OpenFd) -> io::Result<bool> {
+        if self.file() != other.file() { Ok(false) } else { same::is_pair(self, other) }
     }
 }
 

@@ -120,10 +120,12 @@ fn key_of(right: OwnedFd, all: &mut Vec<OpenFd>) -> std::io::Result<u32> {
     let at = (std::process::id() as Tid, right.as_raw_fd() as u32);
     let key = all.iter().map(|open| open.key + 1).max().unwrap_or(0).max(FD_TEMPORARY);
     let mut open = OpenFd::read(at, key)?;
-    if let Some(known) = all.iter().find(|known| known.is_same_description(&open)) {
-        return Ok(known.key);
-    }
     open.received = Some(right);
+    for known in all.iter() {
+        if known.is_same_description(&open)? {
+            return Ok(known.key);
+        }
+    }
     all.push(open);
     Ok(key)
 }

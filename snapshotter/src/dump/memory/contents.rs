@@ -92,11 +92,21 @@ pub(super) fn for_pages(
 /// Runs of pages that only the program can have written: private ones without a file, and shared ones that only it and
 /// its children have. Empty where the page table cannot be read.
 pub(in crate::dump) fn written(tracer: &Tracer, vmas: &[Vma]) -> Vec<(u64, u64)> {
-    let Ok(table) = PageMap::open(tracer.pid) else { return Vec::new() };
     let anonymous = |vma: &Vma| !vma.has_file() || vma.name.starts_with("/dev/zero");
-    let candidates = vmas.iter().filter(|vma| {
-        vma.resident > 0 && !is_ours(tracer, vma) && !vma.has("io") && !vma.has("pf") && (!vma.shared || anonymous(vma))
-    });
+    runs(tracer, vmas, |vma| !vma.shared || anonymous(vma))
+}
+
+/// Runs of pages in memory that is shared with a file and that the program can write, as far as it has touched them.
+pub(in crate::dump) fn shared_with_files(tracer: &Tracer, vmas: &[Vma]) -> Vec<(u64, u64)> {
+    runs(tracer, vmas, |vma| vma.shared && vma.has_file() && vma.prot & snapfn_format::snap::PROT_WRITE != 0)
+}
+
+/// Runs of pages that are there in areas that fit.
+fn runs(tracer: &Tracer, vmas: &[Vma], fits: impl Fn(&Vma) -> bool) -> Vec<(u64, u64)> {
+    let Ok(table) = PageMap::open(tracer.pid) else { return Vec::new() };
+    let candidates = vmas
+        .iter()
+        .filter(|vma| vma.resident > 0 && !is_ours(tracer, vma) && !vma.has("io") && !vma.has("pf") && fits(vma));
     let mut runs: Vec<(u64, u64)> = Vec::new();
     for vma in candidates {
         // A failure for one range must not hide the others.

@@ -15,7 +15,7 @@ mod parts;
 mod regions;
 
 pub(super) use check::check;
-pub(super) use contents::{dontdump, each_piece, read_image, written};
+pub(super) use contents::{dontdump, each_piece, read_image, shared_with_files, written};
 pub(super) use guards::{check_data, cut};
 
 use super::DumpOptions;
@@ -164,7 +164,7 @@ pub(super) fn gather(
     options: &DumpOptions,
 ) -> Result<Image, DumpError> {
     let mut image = Image::default();
-    let main_sp = threads.first().map_or(0, |thread| thread.record.regs[reg::RSP]);
+    let main_sp = threads.first().map_or(0, |thread| thread.record.regs[reg::SP]);
     let regions = regions::find(tracer, vmas, elves, &mut image)?;
     let context = parts::Context {
         tracer,

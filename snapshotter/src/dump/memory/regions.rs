@@ -235,15 +235,12 @@ fn region_of(vma: &Vma, backing: Backing, base: Option<u64>, elves: &mut ElfStor
 
 /// Where the images of the program and its libraries lie, .bss included.
 pub(super) fn elf_ranges(tracer: &Tracer, vmas: &[Vma], elves: &mut ElfStore) -> Vec<(u64, u64)> {
-    let request = &tracer.booted.request;
     let mut ranges: Vec<(u64, u64)> = vmas
         .iter()
         .filter(|vma| vma.has_file() && vma.offset == 0 && !vma.deleted && !vma.shared && vma.prot & PROT_WRITE == 0)
         .filter_map(|vma| Some((vma.start, vma.start + elves.lookup(&vma.path(), vma.inode)?.span)))
         .collect();
-    let header = &tracer.booted.header;
-    let at = |addr: u64| request.bias.wrapping_add(addr);
-    ranges.push((at(header.image_start.get()), at(header.image_end.get())));
+    ranges.push(tracer.booted.image());
     ranges
 }
 

@@ -21,11 +21,12 @@ use super::memory::{Image, read_image};
 use super::process::ProcessState;
 use super::refuse::{Blocker, DumpError};
 use super::threads::ThreadState;
-use crate::tracee::maps::Vma;
+use crate::tracee::maps::{Special, Vma};
 use crate::tracee::symbols::open_regular;
 use crate::tracee::{TraceError, Tracer};
 use finder::{Copy, Finder, MIN_RANGE, MIN_VALUE, Secret};
-use snapfn_format::snap::{FILE_DATA, Step, reg};
+use snapfn_format::arch::GENERAL;
+use snapfn_format::snap::{FILE_DATA, Step};
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::os::unix::fs::FileExt;
 
@@ -54,8 +55,8 @@ impl Scrubbed {
 fn place(vmas: &[Vma], addr: u64) -> String {
     match vmas.iter().find(|vma| vma.contains(addr)) {
         Some(vma) if vma.has_file() => format!("data of {}", vma.name),
-        Some(vma) if vma.name == "[heap]" => "the heap".to_owned(),
-        Some(vma) if vma.name == "[stack]" => "the stack".to_owned(),
+        Some(vma) if vma.is(Special::Heap) => "the heap".to_owned(),
+        Some(vma) if vma.is(Special::Stack) => "the stack".to_owned(),
         _ => "anonymous memory".to_owned(),
     }
 }
@@ -150,6 +151,16 @@ impl Secrets {
         self.names.is_named(name) || self.given.contains(name)
     }
 
+    /// Writes zeros over every copy in `bytes`; whether there was one.
+    pub(super) fn blank(&self, bytes: &mut [u8]) -> bool {
+        self.finder.as_ref().is_some_and(|finder| !finder.blank(bytes).is_empty())
+    }
+
+    /// Whether there is a copy in `bytes`.
+    pub(super) fn are_in(&self, bytes: &[u8]) -> bool {
+        self.blank(&mut bytes.to_vec())
+    }
+
     fn count(&mut self, secret: usize, place: &str) {
         if let Some(secret) = self.all.get(secret) {
             self.scrubbed.count(&secret.name, place);
@@ -169,7 +180,7 @@ impl Secrets {
         self.mapped_files(image)?;
         let Some(finder) = self.finder.take() else { return Ok(()) };
         for thread in threads {
-            for register in &mut thread.record.regs[reg::R15..=reg::RDI] {
+            for register in &mut thread.record.regs[GENERAL] {
                 let mut bytes = register.to_le_bytes();
                 finder.blank_registers(&mut bytes);
                 *register = u64::from_le_bytes(bytes);

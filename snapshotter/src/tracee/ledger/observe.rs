@@ -110,6 +110,11 @@ impl Ledger {
         self.incomplete || numbers.iter().any(called)
     }
 
+    /// Whether the process ran before its calls were seen.
+    pub(crate) fn is_incomplete(&self) -> bool {
+        self.incomplete
+    }
+
     /// Task `tid` is about to make the call.
     pub(crate) fn enter(&mut self, tid: Tid, entry: &SyscallEntry, memory: &Memory) {
         self.has_called(entry.number);

@@ -7,7 +7,7 @@
 //!  232  address of the XSAVE area      304  signal mask      312  siginfo, which no code reads
 //! ```
 
-use super::reg;
+use super::user_regs;
 
 /// Offset of the `ucontext`.
 const UCONTEXT: u64 = 8;
@@ -33,24 +33,24 @@ pub const SIGNAL_MASK: u64 = MACHINE_CONTEXT + 256;
 
 /// The registers in the order of the frame.
 pub const ORDER: [usize; 18] = [
-    reg::R8,
-    reg::R9,
-    reg::R10,
-    reg::R11,
-    reg::R12,
-    reg::R13,
-    reg::R14,
-    reg::R15,
-    reg::RDI,
-    reg::RSI,
-    reg::RBP,
-    reg::RBX,
-    reg::RDX,
-    reg::RAX,
-    reg::RCX,
-    reg::RSP,
-    reg::RIP,
-    reg::EFLAGS,
+    user_regs::R8,
+    user_regs::R9,
+    user_regs::R10,
+    user_regs::R11,
+    user_regs::R12,
+    user_regs::R13,
+    user_regs::R14,
+    user_regs::R15,
+    user_regs::RDI,
+    user_regs::RSI,
+    user_regs::RBP,
+    user_regs::RBX,
+    user_regs::RDX,
+    user_regs::RAX,
+    user_regs::RCX,
+    user_regs::RSP,
+    user_regs::RIP,
+    user_regs::EFLAGS,
 ];
 
 /// Offset of the register at `place` of [`ORDER`].
@@ -60,5 +60,5 @@ pub const fn register(place: usize) -> u64 {
 
 /// The word at [`SELECTORS`]: the code and stack selectors of `regs`, and 0 for gs and fs.
 pub fn selectors(regs: &[u64; super::REGS]) -> u64 {
-    regs[reg::CS] & 0xffff | (regs[reg::SS] & 0xffff) << 48
+    regs[user_regs::CS] & 0xffff | (regs[user_regs::SS] & 0xffff) << 48
 }

@@ -84,6 +84,7 @@ pub const IOPRIO_SET: usize = 251;
 pub const INOTIFY_ADD_WATCH: usize = 254;
 pub const INOTIFY_RM_WATCH: usize = 255;
 pub const OPENAT: usize = 257;
+pub const NEWFSTATAT: usize = 262;
 pub const UNLINKAT: usize = 263;
 pub const READLINKAT: usize = 267;
 pub const UNSHARE: usize = 272;

@@ -1,8 +1,8 @@
 //! Signal frames, from which threads start.
 
 use crate::runtime::memory::{write_bytes, write_u64};
-use snapfn_format::arch::{SYSCALL, frame};
-use snapfn_format::snap::{REGS, TIMEOUT_DEAD, TIMEOUT_TIMESPEC, Thread, reg, resident};
+use snapfn_format::arch::{RESUME_BLOCK, RESUME_SAVED, SYSCALL, frame, reg};
+use snapfn_format::snap::{REGS, TIMEOUT_DEAD, TIMEOUT_TIMESPEC, Thread, resident};
 
 /// Writes the frame of `thread` with `regs` and the XSAVE area `xstate` to `at`.
 ///
@@ -35,17 +35,16 @@ pub unsafe fn write_frame(at: u64, thread: &Thread, regs: &[u64; REGS], xstate: 
 /// # Safety
 /// The frame at `at` lies in the work area.
 pub unsafe fn resume_with_timeout(thread: &Thread, regs: &mut [u64; REGS], at: u64, resident: u64) {
-    const SAVED: [usize; 5] = [reg::RDI, reg::RDX, reg::R10, reg::R8, reg::RBX];
     const SECOND: u64 = 1_000_000_000;
     const MILLISECOND: u64 = 1_000_000;
     let block = at + resident::RESUME_BLOCK;
     let saved = block + resident::RESUME_REGS;
     // SAFETY: the caller's promise.
     unsafe {
-        for (i, register) in SAVED.iter().enumerate() {
+        for (i, register) in RESUME_SAVED.iter().enumerate() {
             write_u64(saved + 8 * i as u64, regs[*register]);
         }
-        write_u64(saved + 8 * SAVED.len() as u64, regs[reg::RIP] + SYSCALL.len() as u64);
+        write_u64(saved + 8 * RESUME_SAVED.len() as u64, regs[reg::PC] + SYSCALL.len() as u64);
         write_u64(block, thread.timeout / SECOND);
         write_u64(block + 8, thread.timeout % SECOND);
     }
@@ -54,7 +53,7 @@ pub unsafe fn resume_with_timeout(thread: &Thread, regs: &mut [u64; REGS], at: u
         _ => thread.timeout.div_ceil(MILLISECOND),
     };
     if thread.timeout_form & TIMEOUT_DEAD == 0 {
-        regs[reg::RBX] = block;
-        regs[reg::RIP] = resident + resident::STUB_RESUME;
+        regs[RESUME_BLOCK] = block;
+        regs[reg::PC] = resident + resident::STUB_RESUME;
     }
 }

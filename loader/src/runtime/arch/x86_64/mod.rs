@@ -6,7 +6,7 @@ mod frame;
 use crate::runtime::sys::MmMap;
 use core::arch::asm;
 pub use frame::{resume_with_timeout, write_frame};
-use snapfn_format::arch::{REGS, reg};
+use snapfn_format::arch::{REGS, user_regs};
 
 pub use snapfn_format::arch::nr;
 
@@ -58,7 +58,7 @@ pub fn has_base_instructions(hwcap2: u64) -> bool {
 /// # Safety
 /// Nothing in the loader uses thread-local storage; the values must be canonical.
 pub unsafe fn set_bases(regs: &[u64; REGS], fsgsbase: bool) {
-    let (fs, gs) = (regs[reg::FS_BASE], regs[reg::GS_BASE]);
+    let (fs, gs) = (regs[user_regs::FS_BASE], regs[user_regs::GS_BASE]);
     const ARCH_SET_GS: u32 = 0x1001;
     const ARCH_SET_FS: u32 = 0x1002;
     if fsgsbase {

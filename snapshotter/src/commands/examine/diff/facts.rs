@@ -104,7 +104,7 @@ impl Facts {
 }
 
 fn describe_thread(plan: &Plan<'_>, space: &Space, thread: &Thread) -> String {
-    let rip = space.describe(thread.regs[reg::RIP]);
+    let rip = space.describe(thread.regs[reg::PC]);
     let (mask, live) = (thread.sigmask, live_state(plan.bytes(thread.xstate)));
     format!("{} at {rip}, mask {mask:#x}, registers {live:#x}", comm(thread))
 }

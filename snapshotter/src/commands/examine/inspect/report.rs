@@ -1,6 +1,7 @@
 //! A snapshot as a report for people and other programs. The fields are stable: new ones may come, but none goes or
 //! changes its meaning without a new `schema`. Addresses are hexadecimal text, sizes are numbers of bytes.
 
+use super::made::MadeOf;
 use super::needs::Needs;
 use crate::commands::examine::names;
 use crate::commands::examine::source::Snapshot;
@@ -37,6 +38,8 @@ pub(super) struct Report {
     pub(super) settings: Vec<String>,
     pub(super) timers: Vec<TimerRow>,
     pub(super) environment: Vec<Environment>,
+    #[serde(flatten)]
+    pub(super) made: MadeOf,
 }
 
 #[derive(Debug, Serialize)]
@@ -217,7 +220,7 @@ pub(super) struct Environment {
 }
 
 impl Report {
-    pub(super) fn new(snapshot: &Snapshot, plan: &Plan<'_>, space: &Space, stores: &Stores) -> Self {
+    pub(super) fn new(snapshot: &Snapshot, plan: &Plan<'_>, space: &Space, stores: &Stores, made: MadeOf) -> Self {
         let memory = memory(space);
         Report {
             schema: 1,
@@ -251,6 +254,7 @@ impl Report {
                     change: if change.kind == ENV_SET { "set" } else { "removed" },
                 })
                 .collect(),
+            made,
         }
     }
 }
@@ -389,7 +393,7 @@ pub(crate) fn comm(thread: &Thread) -> String {
 }
 
 fn thread(plan: &Plan<'_>, space: &Space, index: usize, thread: &Thread) -> ThreadRow {
-    let (rip, rsp) = (thread.regs[reg::RIP], thread.regs[reg::RSP]);
+    let (rip, rsp) = (thread.regs[reg::PC], thread.regs[reg::SP]);
     ThreadRow {
         index,
         name: comm(thread),
@@ -398,7 +402,7 @@ fn thread(plan: &Plan<'_>, space: &Space, index: usize, thread: &Thread) -> Thre
         rip_in: space.describe(rip),
         rsp: hex(rsp),
         rsp_in: space.describe(rsp),
-        fs_base: hex(thread.regs[reg::FS_BASE]),
+        fs_base: hex(thread.regs[reg::TLS]),
         blocked: names::signals(thread.sigmask),
         xfeatures: hex(live_state(plan.bytes(thread.xstate))),
         tid_cached: thread.tid_cache != 0,

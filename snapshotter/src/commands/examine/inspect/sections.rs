@@ -18,6 +18,8 @@ pub(super) fn all(report: &Report) -> Vec<Section> {
         descriptors(report),
         signals(report),
         attributes(report),
+        report.made.recipe_section(),
+        report.made.inputs_section(),
     ]
 }
 
