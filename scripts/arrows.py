@@ -30,6 +30,7 @@ TEST_HELPERS = {"snapfn-testkit", "snapfn-tests"}
 LAYERS = {
     "loader/src": [["runtime"], ["boot", "restore"], ["start"]],
     "snapshotter/src": [
+        ["arch"],
         ["pin", "print", "proc", "vdso"],
         ["options"],
         ["tracee"],
@@ -124,10 +125,15 @@ def modules(folder, layers, problems):
 
 
 def architecture(problems):
-    """Registers by their names on one architecture belong to the folders `arch`; others use them by their roles."""
+    """Registers by their names on one architecture, and instructions, belong to the folders `arch`."""
     for path in sorted(ROOT.glob("*/**/src/**/*.rs")):
-        if "arch" not in path.parts and "target" not in path.parts and re.search(r"(?<!libc::)\buser_regs\b", code(path)):
+        if "arch" in path.parts or "target" in path.parts:
+            continue
+        if re.search(r"\buser_regs(_struct)?\b", code(path)):
             problems.append(f"{path.relative_to(ROOT)} names registers of one architecture: use arch::reg")
+        # The note that a guest has holds data and no instruction.
+        if re.search(r"\basm!", code(path)) and path.relative_to(ROOT).parts[0] != "guest":
+            problems.append(f"{path.relative_to(ROOT)} has instructions of one architecture: they belong to a folder arch")
 
 
 def main():

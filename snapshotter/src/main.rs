@@ -7,6 +7,7 @@
 //!  inspect, diff, core, export   read snapshots; change nothing
 //! ```
 
+mod arch;
 mod cli;
 mod commands;
 mod dump;

@@ -20,6 +20,7 @@ mod digest;
 mod error;
 pub mod init;
 pub mod layout;
+pub mod linux;
 pub mod request;
 pub mod requirements;
 pub mod snap;

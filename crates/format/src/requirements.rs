@@ -2,6 +2,7 @@
 
 use crate::arch::cpu::{self, FeatureSet};
 use crate::arch::xstate;
+use crate::linux::PR_SET_MDWE;
 use crate::snap::*;
 use core::fmt;
 
@@ -51,9 +52,6 @@ pub const BEHAVIOURS: [Behaviour; 4] = [
 
 /// Every snapshot needs this release, since it has MAP_FIXED_NOREPLACE.
 pub const OLDEST_KERNEL: u32 = release(4, 17);
-
-/// `prctl` that keeps memory which was writable from becoming executable.
-pub const PR_SET_MDWE: u32 = 65;
 
 /// The behaviours that a plan with these threads, descriptors and settings needs.
 pub fn behaviours(threads: &[Thread], fds: &[Fd], settings: &[Setting]) -> u64 {

@@ -103,6 +103,7 @@ fn constants_have_the_values_that_the_page_gives() {
         include_str!("../src/snap/space.rs"),
         include_str!("../src/snap/fds.rs"),
         include_str!("../src/snap/fd_steps.rs"),
+        include_str!("../src/linux.rs"),
     );
     let constant = |line: &'static str| {
         let (name, rest) = line.strip_prefix("pub const ")?.split_once(": ")?;

@@ -16,6 +16,7 @@
 //!
 //! An experiment that crashes or hangs is an outcome; it can't take the caller down.
 
+mod arch;
 mod child;
 mod elf;
 mod finding;
@@ -23,9 +24,7 @@ mod procfile;
 mod region;
 pub mod requirements;
 mod sandbox;
-mod sigframe;
 mod sys;
-mod threads;
 mod tmpfile;
 mod tracee;
 

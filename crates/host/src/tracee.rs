@@ -7,12 +7,12 @@ use nix::errno::Errno;
 use nix::sys::ptrace;
 use nix::unistd::Pid;
 
+use snapfn_format::arch::{ARGUMENTS, NO_CALL, REGS, SYSCALL_LEN, reg};
+
+use crate::arch::{self, SYSCALL_TRAP, SYSCALL_TRAP_MASK};
 use crate::child::Child;
 use crate::procfile::Text;
 use crate::sys;
-
-/// `syscall; int3`, in memory order.
-const SYSCALL_TRAP: u64 = 0xcc_050f;
 
 /// A stopped tracee. It is killed when dropped.
 pub(crate) struct Tracee {
@@ -53,10 +53,10 @@ impl Tracee {
         }
         let mut tracee = Self { child, gadget: 0 };
         // The options leave PTRACE_O_TRACEEXEC out: at its stop, execve has not returned yet, and its result would
-        // overwrite the rax of an injected call. The plain SIGTRAP comes after the return.
+        // overwrite the number of an injected call. The plain SIGTRAP comes after the return.
         let options = ptrace::Options::PTRACE_O_EXITKILL | ptrace::Options::PTRACE_O_TRACESYSGOOD;
         ptrace::setoptions(tracee.nix_pid(), options)?;
-        tracee.gadget = tracee.registers()?.rip;
+        tracee.gadget = tracee.registers()?[reg::PC];
         Ok(tracee)
     }
 
@@ -65,7 +65,7 @@ impl Tracee {
         let mut tracee = Self { child, gadget: 0 };
         ptrace::seize(tracee.nix_pid(), options)?;
         tracee.interrupt()?;
-        tracee.gadget = tracee.registers()?.rip;
+        tracee.gadget = tracee.registers()?[reg::PC];
         Ok(tracee)
     }
 
@@ -88,8 +88,8 @@ impl Tracee {
         Pid::from_raw(self.pid())
     }
 
-    pub(crate) fn registers(&self) -> Result<libc::user_regs_struct, Errno> {
-        ptrace::getregs(self.nix_pid())
+    pub(crate) fn registers(&self) -> Result<[u64; REGS], Errno> {
+        arch::registers(self.nix_pid())
     }
 
     /// Its mappings.
@@ -118,9 +118,9 @@ impl Tracee {
         if !libc::WIFSTOPPED(status) || libc::WSTOPSIG(status) != libc::SIGTRAP {
             return Err(Errno::ECHILD);
         }
-        let result = self.registers()?.rax as i64;
+        let result = self.registers()?[reg::RESULT] as i64;
         self.poke(self.gadget, code)?;
-        ptrace::setregs(self.nix_pid(), before)?;
+        arch::set_registers(self.nix_pid(), before)?;
         if (-4095..0).contains(&result) { Err(Errno::from_raw(-result as i32)) } else { Ok(result as u64) }
     }
 
@@ -128,7 +128,7 @@ impl Tracee {
     pub(crate) fn exec_again(&mut self) -> Result<(), Errno> {
         let before = self.registers()?;
         // Path and argument vector go below the stack pointer, where no data is yet.
-        let path = (before.rsp - 256) & !15;
+        let path = (before[reg::SP] - 256) & !15;
         self.poke(path, u64::from_le_bytes(*b"/proc/se"))?;
         self.poke(path + 8, u64::from_le_bytes(*b"lf/exe\0\0"))?;
         self.poke(path + 16, path)?;
@@ -136,10 +136,12 @@ impl Tracee {
         let code = self.peek(self.gadget)?;
         let status = self.enter(&before, code, libc::SYS_execve, &[path, path + 16, path + 24])?;
         let after = self.registers()?;
-        if !libc::WIFSTOPPED(status) || after.rip == self.gadget + 2 || after.rip == self.gadget + 3 {
-            return Err(Errno::from_raw(-(after.rax as i32)));
+        // A call that has failed stops right behind its instruction, or behind the trap that follows.
+        let failed = [SYSCALL_LEN, SYSCALL_LEN + 1].map(|len| self.gadget + len);
+        if !libc::WIFSTOPPED(status) || failed.contains(&after[reg::PC]) {
+            return Err(Errno::from_raw(-(after[reg::RESULT] as i32)));
         }
-        self.gadget = after.rip;
+        self.gadget = after[reg::PC];
         Ok(())
     }
 
@@ -155,23 +157,17 @@ impl Tracee {
     }
 
     /// Starts a system call and waits for the next stop or end.
-    fn enter(
-        &self,
-        before: &libc::user_regs_struct,
-        code: u64,
-        number: c_long,
-        arguments: &[u64],
-    ) -> Result<i32, Errno> {
+    fn enter(&self, before: &[u64; REGS], code: u64, number: c_long, arguments: &[u64]) -> Result<i32, Errno> {
         let argument = |index: usize| arguments.get(index).copied().unwrap_or(0);
         let mut registers = *before;
-        registers.rip = self.gadget;
-        registers.rax = number as u64;
-        // orig_rax −1 means that no system call is active, so the kernel restarts none.
-        registers.orig_rax = u64::MAX;
-        (registers.rdi, registers.rsi, registers.rdx) = (argument(0), argument(1), argument(2));
-        (registers.r10, registers.r8, registers.r9) = (argument(3), argument(4), argument(5));
-        self.poke(self.gadget, code & !0xff_ffff | SYSCALL_TRAP)?;
-        ptrace::setregs(self.nix_pid(), registers)?;
+        registers[reg::PC] = self.gadget;
+        registers[reg::NUMBER] = number as u64;
+        registers[reg::CALL] = NO_CALL;
+        for (index, register) in ARGUMENTS.into_iter().enumerate() {
+            registers[register] = argument(index);
+        }
+        self.poke(self.gadget, code & !SYSCALL_TRAP_MASK | SYSCALL_TRAP)?;
+        arch::set_registers(self.nix_pid(), registers)?;
         self.resume()?;
         Ok(sys::wait4(self.pid(), libc::__WALL)?.1)
     }

@@ -6,10 +6,10 @@
 
 use super::RestoreError;
 use crate::runtime::print::Out;
-use crate::runtime::sys::{self, Errno, PR_SET_DUMPABLE, PR_SET_MEMORY_MERGE, PR_SET_NAME, PR_SET_TIMERSLACK, nr};
+use crate::runtime::sys::{self, Errno, PR_SET_NAME, PR_SET_TIMERSLACK, nr};
 use core::ffi::CStr;
 use core::fmt::{self, Write};
-use snapfn_format::requirements::PR_SET_MDWE;
+use snapfn_format::linux::{PR_SET_DUMPABLE, PR_SET_MDWE, PR_SET_MEMORY_MERGE};
 use snapfn_format::snap::*;
 
 /// Target of `setpriority` and `ioprio_set`: one thread.

@@ -3,6 +3,7 @@
 use super::RestoreError;
 use crate::runtime::sys::{self, Errno, nr};
 use core::cell::Cell;
+use snapfn_format::linux::{MADV_DONTFORK, MADV_GUARD_INSTALL, MADV_POPULATE_WRITE, MADV_WIPEONFORK};
 use snapfn_format::snap::*;
 
 /// Open descriptors of the plan's files, in table order.
@@ -161,10 +162,6 @@ pub(super) unsafe fn map_descriptors<'a>(plan: &Plan<'a>) -> Result<(), RestoreE
     }
     Ok(())
 }
-
-const MADV_DONTFORK: u64 = 10;
-const MADV_WIPEONFORK: u64 = 18;
-const MADV_GUARD_INSTALL: u64 = 102;
 
 /// Sets everything that must come after the last write: protections, advice, locks.
 ///

@@ -30,6 +30,7 @@ use crate::runtime::sys::{self, Errno, nr};
 use core::convert::Infallible;
 use core::ffi::CStr;
 use snapfn_format::PAGE;
+use snapfn_format::linux::MADV_POPULATE_WRITE;
 use snapfn_format::request::{
     COUNT_MAX, DESCRIPTORS_MAX, DIRECTORY, HEADER_LEN, PARKED, RequestHeader, STREAMS, STRINGS_MAX, UMASK_KEPT,
 };
@@ -188,7 +189,6 @@ impl Early {
 /// The image is mapped.
 unsafe fn populate_image(plan: &Plan<'_>, populate: Populate) {
     const MADV_POPULATE_READ: u64 = 22;
-    const MADV_POPULATE_WRITE: u64 = 23;
     /// Page tables for mappings up to this size.
     const READ_MAX: u64 = 2048 * PAGE;
     /// Own copies of this many pages at most, the smaller mappings first: data segments, the C library's state.

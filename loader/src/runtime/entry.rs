@@ -1,8 +1,7 @@
-//! The parts of a libc that a program needs: entry, memory functions, the panic handler.
+//! The parts of a libc that a program needs: entry, memory functions (the others are in `arch`), the panic handler.
 #![allow(unsafe_code)] // process entry, memory functions
 
 use crate::runtime::sys;
-use core::arch::asm;
 use core::panic::PanicInfo;
 
 unsafe extern "Rust" {
@@ -39,47 +38,6 @@ extern "C" fn rust_eh_personality() {}
 fn panic(_: &PanicInfo<'_>) -> ! {
     let _ = sys::write(2, b"snapfn: internal error in the loader\n");
     sys::exit(125)
-}
-
-/// # Safety
-/// As in C.
-#[unsafe(no_mangle)]
-unsafe extern "C" fn memcpy(to: *mut u8, from: *const u8, len: usize) -> *mut u8 {
-    // SAFETY: the caller promises it; the direction flag is clear by the ABI.
-    unsafe {
-        asm!("rep movsb", inout("rcx") len => _, inout("rdi") to => _, inout("rsi") from => _,
-            options(nostack, preserves_flags));
-    }
-    to
-}
-
-/// # Safety
-/// As in C.
-#[unsafe(no_mangle)]
-unsafe extern "C" fn memmove(to: *mut u8, from: *const u8, len: usize) -> *mut u8 {
-    if (to as usize).wrapping_sub(from as usize) >= len {
-        // SAFETY: a forward copy is right when the target does not start within the source.
-        return unsafe { memcpy(to, from, len) };
-    }
-    // SAFETY: backwards from the last byte; the direction flag is restored.
-    unsafe {
-        asm!("std", "rep movsb", "cld", inout("rcx") len => _,
-            inout("rdi") to.wrapping_add(len).wrapping_sub(1) => _,
-            inout("rsi") from.wrapping_add(len).wrapping_sub(1) => _, options(nostack));
-    }
-    to
-}
-
-/// # Safety
-/// As in C.
-#[unsafe(no_mangle)]
-unsafe extern "C" fn memset(to: *mut u8, value: i32, len: usize) -> *mut u8 {
-    // SAFETY: the caller's promise.
-    unsafe {
-        asm!("rep stosb", inout("rcx") len => _, inout("rdi") to => _, in("al") value as u8,
-            options(nostack, preserves_flags));
-    }
-    to
 }
 
 /// # Safety

@@ -345,14 +345,10 @@ pub unsafe fn prctl(option: u32, a: u64, b: u64, c: u64, d: u64) -> Result<usize
     syscall!(nr::PRCTL, option, a, b, c, d)
 }
 
-/// `prctl`: whether the process may be dumped and traced.
-pub const PR_SET_DUMPABLE: u32 = 4;
 /// `prctl`: the thread's name.
 pub const PR_SET_NAME: u32 = 15;
 /// `prctl`: by how much timers of the thread may be late, in nanoseconds.
 pub const PR_SET_TIMERSLACK: u32 = 29;
-/// `prctl`: the kernel merges equal pages of the process.
-pub const PR_SET_MEMORY_MERGE: u32 = 67;
 /// `prctl` (6.15): `timer_create` makes the timer with the ID that it reads at the address where it stores the new one.
 pub const PR_TIMER_CREATE_RESTORE_IDS: u32 = 77;
 

@@ -10,6 +10,7 @@ use crate::runtime::sys::{self, Errno, nr};
 use crate::start::args::Args;
 use core::ffi::CStr;
 use core::fmt::{self, Write};
+use snapfn_format::linux::PR_SET_DUMPABLE;
 use snapfn_format::request::*;
 use snapfn_format::store::OVERFLOW_USER;
 
@@ -342,7 +343,7 @@ pub(super) fn end_as(status: u32) -> ! {
     }
     // One core file is enough. SAFETY: the arguments are integers; the signal has its default action.
     unsafe {
-        let _ = sys::prctl(sys::PR_SET_DUMPABLE, 0, 0, 0, 0);
+        let _ = sys::prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
         let _ = sys::rt_sigaction(signal, &[0; 4]);
     }
     let _ = call(nr::KILL, [call(nr::GETPID, [0; 4]).unwrap_or(0), u64::from(signal), 0, 0]);

@@ -15,6 +15,7 @@ use crate::runtime::print::Out;
 use crate::runtime::sys::{self, Errno, nr};
 use core::ffi::CStr;
 use core::fmt::{self, Write};
+use snapfn_format::linux::PR_SET_PDEATHSIG;
 
 const CLONE_NEWNS: u64 = 0x0002_0000;
 const CLONE_NEWPID: u64 = 0x2000_0000;
@@ -89,7 +90,7 @@ pub fn enter(pid: u32) -> Result<(), SamePidError> {
     match fork(pid) {
         Ok(0) => {
             let signal = if pid == INIT { SIGKILL } else { 0 };
-            let _ = call(nr::PRCTL, [PR_SET_PDEATHSIG, signal, 0, 0, 0]);
+            let _ = call(nr::PRCTL, [PR_SET_PDEATHSIG.into(), signal, 0, 0, 0]);
             if slaves.and_then(|()| mount(c"proc", c"/proc", c"proc", MS_NOSUID | MS_NODEV | MS_NOEXEC)).is_err() {
                 let mut out = Out::new(2);
                 let _ = out.write_str(
@@ -109,7 +110,6 @@ pub fn enter(pid: u32) -> Result<(), SamePidError> {
     }
 }
 
-const PR_SET_PDEATHSIG: u64 = 1;
 const MS_NOSUID: u64 = 2;
 const MS_NODEV: u64 = 4;
 const MS_NOEXEC: u64 = 8;
@@ -130,7 +130,7 @@ fn be_init() -> ! {
     const ALL: u64 = u64::MAX;
     const WNOHANG: u64 = 1;
     sys::block_signals();
-    let _ = call(nr::PRCTL, [PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0]);
+    let _ = call(nr::PRCTL, [PR_SET_PDEATHSIG.into(), SIGKILL, 0, 0, 0]);
     // Another member of the starter's session would keep a stopped process group from being an orphaned one.
     let _ = call(nr::SETSID, [0; 5]);
     // Whoever reads the other end of a pipe waits for all of its writers.

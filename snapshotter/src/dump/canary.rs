@@ -10,10 +10,10 @@
 //!  variables │ canary │ padding, saved registers │ return address
 //! ```
 
-use super::functions;
 use super::memory::{AreaKind, Content, Image, read_image};
 use super::refuse::DumpError;
 use super::threads::ThreadState;
+use crate::arch;
 use crate::tracee::Tracer;
 use crate::tracee::maps::Vma;
 use crate::tracee::unwind::{self, Frame};
@@ -128,7 +128,7 @@ impl Frames<'_> {
     /// Whether the word at `addr` is a canary of `frame`: the function checks one, and has not saved a register of its
     /// caller there. Another word of the frame with the same value counts as a canary, too.
     fn is_its_canary(&self, frame: &Frame, addr: u64) -> bool {
-        !frame.saved.contains(&addr) && functions::may_check(self.tracer, self.vmas, frame.pc)
+        !frame.saved.contains(&addr) && may_check(self.tracer, self.vmas, frame.pc)
     }
 
     fn is_code(&self, addr: u64) -> bool {
@@ -136,50 +136,18 @@ impl Frames<'_> {
     }
 
     fn is_behind_call(&self, addr: u64) -> bool {
-        let mut code = [0; 7];
-        self.tracer.memory.read(addr - code.len() as u64, &mut code).is_ok() && ends_with_call(&code)
+        let mut code = [0; arch::CALL_MAX];
+        self.tracer.memory.read(addr - code.len() as u64, &mut code).is_ok() && arch::ends_with_call(&code)
     }
 }
 
-/// Whether the instruction that ends with these bytes can be a call.
-fn ends_with_call(code: &[u8; 7]) -> bool {
-    // `call rel32`; else FF /2: through a register, or through memory without, with an 8-bit or with a 32-bit
-    // displacement.
-    let through = |len: usize, mode: u8, sib: bool| {
-        let [opcode, modrm] = [code[7 - len], code[8 - len]];
-        let fits = modrm >> 6 == mode && modrm >> 3 & 7 == 2;
-        opcode == 0xff && fits && (mode == 3 || (modrm & 7 == 4) == sib)
+/// Whether the function at `pc` compares a copy of the canary; true where this is unknown, so a copy in the frame of a
+/// function that the tables do not describe is renewed.
+fn may_check(tracer: &Tracer, vmas: &[Vma], pc: u64) -> bool {
+    let checks = || {
+        let code = unwind::whole_function(&tracer.memory, vmas, pc).ok().flatten()?;
+        let bytes = tracer.memory.read_vec(code.start, code.end - code.start).ok()?;
+        Some(arch::CanaryUses::count(&bytes).checks())
     };
-    let absolute = code[0] == 0xff && code[1] == 0x14 && code[2] == 0x25;
-    let relative = code[1] == 0xff && code[2] == 0x15;
-    code[2] == 0xe8
-        || through(2, 3, false)
-        || through(2, 0, false)
-        || through(3, 0, true)
-        || through(3, 1, false)
-        || through(4, 1, true)
-        || through(6, 2, false)
-        || through(7, 2, true)
-        || relative
-        || absolute
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn calls() {
-        let ends = |code: &[u8]| {
-            let mut bytes = [0x90; 7];
-            bytes[7 - code.len()..].copy_from_slice(code);
-            ends_with_call(&bytes)
-        };
-        assert!(ends(&[0xe8, 1, 2, 3, 4]));
-        assert!(ends(&[0xff, 0xd0]) && ends(&[0x41, 0xff, 0xd4]));
-        assert!(ends(&[0xff, 0x15, 1, 2, 3, 4]));
-        assert!(ends(&[0xff, 0x10]) && ends(&[0xff, 0x50, 8]) && ends(&[0xff, 0x54, 0x24, 8]));
-        assert!(ends(&[0xff, 0x92, 0, 1, 0, 0]) && ends(&[0xff, 0x14, 0xc1]) && ends(&[0xff, 0x94, 0xc1, 0, 1, 0, 0]));
-        assert!(!ends(&[0x90; 7]) && !ends(&[0xc3]) && !ends(&[0xff, 0xe0]));
-    }
+    checks().unwrap_or(true)
 }

@@ -2,11 +2,10 @@
 
 use super::memory::{Content, Image};
 use super::threads::ThreadState;
+use crate::arch::xstate_for_debuggers;
 use crate::tracee::{TraceError, Tracer};
 use snapfn_format::PAGE;
 use snapfn_format::snap::notes::push_note;
-use snapfn_host::requirements::xstate_component;
-use std::borrow::Cow;
 use std::os::unix::ffi::OsStrExt;
 
 const NT_PRSTATUS: u32 = 1;
@@ -85,34 +84,7 @@ pub(super) fn build(
             push(b"CORE\0", NT_FILE, &files(image));
         }
         push(b"CORE\0", NT_FPREGSET, thread.raw_xstate.get(..512).unwrap_or_default());
-        push(b"LINUX\0", NT_X86_XSTATE, &xstate(&thread.raw_xstate));
+        push(b"LINUX\0", NT_X86_XSTATE, &xstate_for_debuggers(&thread.raw_xstate));
     }
     Ok(())
-}
-
-/// The XSAVE area for debuggers.
-///
-/// gdb up to 13 assumes for all CPUs the area of Intel's up to protection keys. Of AMD's, which has protection keys
-/// right behind AVX, it reports that it is too small; of one with room for AMX tiles it reports an unexpected size (of
-/// the kernel's own core files, too). So the first is written up to AVX, whose place is the same on all CPUs, and the
-/// second up to protection keys. Can go when no distribution has gdb 13 any more.
-fn xstate(raw: &[u8]) -> Cow<'_, [u8]> {
-    const INTEL_PKRU: std::ops::Range<usize> = 2688..2696;
-    const UP_TO_PKRU: u64 = 0x2ff;
-    const AVX_END: usize = 832;
-    const UP_TO_AVX: u64 = 7;
-    // The components that are enabled, then those that are live; little-endian masks.
-    const MASKS: [usize; 2] = [464, 512];
-    let pkru = xstate_component(9);
-    let (end, known) = if pkru == INTEL_PKRU { (INTEL_PKRU.end, UP_TO_PKRU) } else { (AVX_END, UP_TO_AVX) };
-    let Some(common) = raw.get(..end).filter(|_| !pkru.is_empty() && raw.len() > end) else {
-        return Cow::Borrowed(raw);
-    };
-    let mut area = common.to_vec();
-    for at in MASKS {
-        for (byte, mask) in area[at..at + 8].iter_mut().zip(known.to_le_bytes()) {
-            *byte &= mask;
-        }
-    }
-    Cow::Owned(area)
 }

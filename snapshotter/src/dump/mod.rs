@@ -17,7 +17,6 @@ mod core_notes;
 mod elf_store;
 mod environ;
 mod fds;
-mod functions;
 mod hidden;
 mod holders;
 mod ids;

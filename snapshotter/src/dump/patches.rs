@@ -14,10 +14,10 @@
 //! its end unless the two are equal. At `main` two runs of the initialisation tell which words these are; later it is
 //! their value.
 
-use super::functions;
 use super::memory::{AreaKind, Content, Image, read_image};
 use super::refuse::DumpError;
 use super::threads::ThreadState;
+use crate::arch::CanaryUses;
 use crate::tracee::{Reached, Tracer};
 use snapfn_format::arch::{PARAMETERS, SCRATCH, SYSCALL};
 use snapfn_format::snap::*;
@@ -96,5 +96,5 @@ fn is_amid_check(tracer: &Tracer, rip: u64) -> bool {
     let start = rip.saturating_sub(AROUND);
     let Ok(code) = tracer.memory.read_vec(start, 2 * AROUND) else { return true };
     let at = AROUND as usize;
-    !code[..at].ends_with(&SYSCALL) && !code[at..].starts_with(&SYSCALL) && functions::reads_canary(&code)
+    !code[..at].ends_with(&SYSCALL) && !code[at..].starts_with(&SYSCALL) && CanaryUses::count(&code).reads()
 }

@@ -9,10 +9,9 @@ use super::refuse::DumpError;
 use super::threads::ThreadState;
 use crate::tracee::{Reached, Tracer};
 use snapfn_format::PAGE;
+use snapfn_format::linux::{MADV_GUARD_INSTALL, MADV_NOHUGEPAGE};
 use snapfn_format::snap::*;
 use std::os::unix::ffi::OsStrExt;
-
-const MADV_NOHUGEPAGE: u64 = 15;
 
 /// Everything that goes into the plan.
 pub(super) struct Gathered<'a> {

@@ -2,6 +2,7 @@
 
 use super::maps::Vma;
 use super::memory::Memory;
+use crate::arch::{DWARF_FRAME, DWARF_REGISTERS, DWARF_STACK};
 use goblin::elf::program_header::{PT_GNU_EH_FRAME, PT_LOAD};
 use snapfn_format::snap::{REGS, reg};
 use std::io;
@@ -15,10 +16,6 @@ const TABLE: u64 = 12;
 const PHDR: u64 = 56;
 /// Bytes of a record that are read.
 const RECORD_MAX: u64 = 1 << 16;
-/// DWARF's numbers of registers.
-const REGISTERS: usize = 16;
-const RBP: u64 = 6;
-const RSP: u64 = 7;
 /// Unwind instructions with which a whole function may begin: nop, and those that go on in its code. A part of a
 /// function that the compiler has put elsewhere begins with the frame that it finds.
 const NOP: u8 = 0;
@@ -116,7 +113,7 @@ pub(crate) fn frames(memory: &Memory, vmas: &[Vma], regs: &[u64; REGS], max: usi
         let place = |offset: i64| cfa.wrapping_add_signed(offset);
         let saved = rule.saved.iter().flatten().map(|offset| place(*offset)).collect();
         found.push(Frame { range: sp..slot, pc: at, saved });
-        let saved = rule.saved[RBP as usize].map(|offset| memory.read_u64(place(offset)));
+        let saved = rule.saved[DWARF_FRAME as usize].map(|offset| memory.read_u64(place(offset)));
         let (Ok(caller), Ok(saved)) = (memory.read_u64(slot), saved.unwrap_or(Ok(bp))) else { break };
         if caller == 0 {
             break;
@@ -129,10 +126,10 @@ pub(crate) fn frames(memory: &Memory, vmas: &[Vma], regs: &[u64; REGS], max: usi
 /// Where the caller's frame begins, and where registers are saved, from there.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Rule {
-    /// From rbp, else from rsp.
+    /// From the frame pointer, else from the stack pointer.
     is_bp: bool,
     offset: u64,
-    saved: [Option<i64>; REGISTERS],
+    saved: [Option<i64>; DWARF_REGISTERS],
 }
 
 fn rule_at(memory: &Memory, vmas: &[Vma], pc: u64) -> io::Result<Option<Rule>> {
@@ -220,8 +217,8 @@ impl State {
     }
 
     fn base(&mut self, register: u64) -> Option<()> {
-        self.rule.is_bp = register == RBP;
-        matches!(register, RBP | RSP).then_some(())
+        self.rule.is_bp = register == DWARF_FRAME;
+        matches!(register, DWARF_FRAME | DWARF_STACK).then_some(())
     }
 
     fn saved(&mut self, register: u64, factor: u64) {
@@ -290,11 +287,11 @@ mod tests {
         let record = |code: &[u8]| [&[0; 12][..], &[0], code].concat();
         let at = |code: &[u8], distance| evaluate(&common, &record(code), distance);
         let saved = |register: u64| {
-            let mut saved = [None; REGISTERS];
+            let mut saved = [None; DWARF_REGISTERS];
             saved[register as usize] = Some(-16);
             saved
         };
-        let none = [None; REGISTERS];
+        let none = [None; DWARF_REGISTERS];
         let rsp = |offset, saved| Some(Rule { is_bp: false, offset, saved });
         // push rbx at 0; sub rsp, 0x190 at 1.
         let pushed = [0x41, 0x0e, 16, 0x83, 2, 0x47, 0x0e, 0xa0, 0x03];
@@ -304,10 +301,10 @@ mod tests {
         );
         // push rbp; mov rbp, rsp; and the epilogue, behind which the state is as before.
         let framed = [0x41, 0x0e, 16, 0x86, 2, 0x43, 0x0d, 6, 0x50, 0x0a, 0xc6, 0x0c, 7, 8, 0x41, 0x0b];
-        assert_eq!(at(&framed, 2), rsp(16, saved(RBP)));
-        assert_eq!(at(&framed, 4), Some(Rule { is_bp: true, offset: 16, saved: saved(RBP) }));
+        assert_eq!(at(&framed, 2), rsp(16, saved(DWARF_FRAME)));
+        assert_eq!(at(&framed, 4), Some(Rule { is_bp: true, offset: 16, saved: saved(DWARF_FRAME) }));
         assert_eq!(at(&framed, 20), rsp(8, none));
-        assert_eq!(at(&framed, 30), Some(Rule { is_bp: true, offset: 16, saved: saved(RBP) }));
+        assert_eq!(at(&framed, 30), Some(Rule { is_bp: true, offset: 16, saved: saved(DWARF_FRAME) }));
         // An expression, and one that breaks off.
         assert_eq!((at(&[0x0f, 1, 0], 0), at(&[0x0e], 0), at(&[0x0e, 0x80], 0)), (None, None, None));
     }

@@ -1,6 +1,11 @@
 //! Fixed-size records of the plan. Every table is an array of one of these.
 
 pub use crate::arch::{REGS, reg};
+use crate::linux::{
+    PR_MCE_KILL, PR_SET_CHILD_SUBREAPER, PR_SET_DUMPABLE, PR_SET_IO_FLUSHER, PR_SET_KEEPCAPS, PR_SET_MDWE,
+    PR_SET_MEMORY_MERGE, PR_SET_NO_NEW_PRIVS, PR_SET_PDEATHSIG, PR_SET_SECUREBITS, PR_SET_SPECULATION_CTRL,
+    PR_SET_THP_DISABLE, PR_SET_TSC,
+};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 macro_rules! record {
@@ -181,9 +186,22 @@ record! {
 
 /// [`Setting::kind`]: `prctl(which, a, b)`.
 pub const SETTING_PRCTL: u32 = 1;
-/// The only options of [`SETTING_PRCTL`]; all take integers: PR_SET_PDEATHSIG, DUMPABLE, KEEPCAPS, TSC, SECUREBITS,
-/// MCE_KILL, CHILD_SUBREAPER, NO_NEW_PRIVS, THP_DISABLE, SPECULATION_CTRL, IO_FLUSHER, MDWE, MEMORY_MERGE.
-pub const PRCTL_OPTIONS: [u32; 13] = [1, 4, 8, 26, 28, 33, 36, 38, 41, 53, 57, 65, 67];
+/// The only options of [`SETTING_PRCTL`]; all take integers.
+pub const PRCTL_OPTIONS: [u32; 13] = [
+    PR_SET_PDEATHSIG,
+    PR_SET_DUMPABLE,
+    PR_SET_KEEPCAPS,
+    PR_SET_TSC,
+    PR_SET_SECUREBITS,
+    PR_MCE_KILL,
+    PR_SET_CHILD_SUBREAPER,
+    PR_SET_NO_NEW_PRIVS,
+    PR_SET_THP_DISABLE,
+    PR_SET_SPECULATION_CTRL,
+    PR_SET_IO_FLUSHER,
+    PR_SET_MDWE,
+    PR_SET_MEMORY_MERGE,
+];
 /// [`Setting::kind`]: `setrlimit(which, {a, b})`; raises above the caller's hard limit only as far as the kernel
 /// allows.
 pub const SETTING_RLIMIT: u32 = 2;

@@ -2,6 +2,10 @@
 
 use super::records::{BytesRef, READ_IMPLIES_EXEC, SETTING_PERSONALITY, Setting, record};
 use crate::Digest;
+use crate::linux::{
+    MADV_DONTDUMP, MADV_DONTFORK, MADV_GUARD_INSTALL, MADV_HUGEPAGE, MADV_MERGEABLE, MADV_NOHUGEPAGE,
+    MADV_POPULATE_WRITE, MADV_RANDOM, MADV_SEQUENTIAL, MADV_WIPEONFORK,
+};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 /// [`File::kind`]: the snapshot file itself.
@@ -49,15 +53,20 @@ pub const OP_READ: u16 = 3;
 pub const OP_PROTECT: u16 = 4;
 /// [`Op::kind`]: `madvise` a part of the last mapping; `offset` is the advice.
 pub const OP_ADVISE: u16 = 5;
-/// Advice that the loader gives when everything is mapped, before it writes anything: it makes private copies of all
-/// pages at once.
-pub const MADV_POPULATE_WRITE: u64 = 23;
-/// MADV_GUARD_INSTALL: an access is SIGSEGV.
-pub const MADV_GUARD_INSTALL: u64 = 102;
-/// The only advice of [`OP_ADVISE`]: MADV_RANDOM, SEQUENTIAL, DONTFORK, MERGEABLE, HUGEPAGE, NOHUGEPAGE, DONTDUMP,
-/// WIPEONFORK, [`MADV_POPULATE_WRITE`] and [`MADV_GUARD_INSTALL`]. Other advice removes pages, even from the files
-/// themselves.
-pub const ADVICE: [u64; 10] = [1, 2, 10, 12, 14, 15, 16, 18, MADV_POPULATE_WRITE, MADV_GUARD_INSTALL];
+/// The only advice of [`OP_ADVISE`]. Other advice removes pages, even from the files themselves. The loader gives
+/// [`MADV_POPULATE_WRITE`] when everything is mapped, before it writes anything.
+pub const ADVICE: [u64; 10] = [
+    MADV_RANDOM,
+    MADV_SEQUENTIAL,
+    MADV_DONTFORK,
+    MADV_MERGEABLE,
+    MADV_HUGEPAGE,
+    MADV_NOHUGEPAGE,
+    MADV_DONTDUMP,
+    MADV_WIPEONFORK,
+    MADV_POPULATE_WRITE,
+    MADV_GUARD_INSTALL,
+];
 /// [`Op::kind`]: `mlock2` a part of the last mapping; `offset` is the flags argument.
 pub const OP_LOCK: u16 = 6;
 

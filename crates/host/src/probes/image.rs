@@ -1,5 +1,6 @@
 //! Replacing the kernel's image of a program by another, from outside.
 
+use snapfn_format::arch::reg;
 use snapfn_format::layout;
 
 use crate::finding::{Check, Detail, Judge, ensure, ensure_value, missing, unknown};
@@ -58,7 +59,11 @@ fn remote_syscall() -> Check {
     let pid = tracee.call(libc::SYS_getpid, &[]).or_missing("the injected call did not return")?;
     ensure_value(pid == tracee.pid() as u64, "getpid in the tracee returned", pid)?;
     let after = tracee.registers().or_missing("PTRACE_GETREGS failed")?;
-    ensure_value(after.rip == before.rip && after.rsp == before.rsp, "the tracee was left at", after.rip)?;
+    ensure_value(
+        [reg::PC, reg::SP].iter().all(|one| after[*one] == before[*one]),
+        "the tracee was left at",
+        after[reg::PC],
+    )?;
     let refused = tracee.call(libc::SYS_close, &[u64::MAX]);
     ensure(refused == Err(nix::errno::Errno::EBADF), "an error of an injected call does not come back")
 }
@@ -104,7 +109,7 @@ fn stays(name: &[u8]) -> bool {
 fn proc_mem_write() -> Check {
     const PATTERN: u64 = 0x1122_3344_5566_7788;
     let tracee = this_program()?;
-    let entry = tracee.registers().or_unknown("PTRACE_GETREGS failed")?.rip;
+    let entry = tracee.registers().or_unknown("PTRACE_GETREGS failed")?[reg::PC];
     let path = Path::new(format_args!("/proc/{}/mem", tracee.pid())).or_unknown("path too long")?;
     let memory = sys::open(path.as_c_str(), libc::O_RDWR).or_missing("cannot open /proc/PID/mem")?;
     sys::write_at(&memory, &PATTERN.to_le_bytes(), entry).or_missing("cannot write read-only text")?;

@@ -3,6 +3,7 @@
 use std::os::fd::AsRawFd;
 
 use nix::errno::Errno;
+use snapfn_format::linux::MADV_GUARD_INSTALL;
 
 use crate::child::{Child, End, fate_of};
 use crate::finding::{Check, Judge, ensure, ensure_refused, ensure_value};
@@ -106,9 +107,8 @@ fn seal() -> Check {
 /// three pages, `madvise(MADV_GUARD_INSTALL)`, touch. **Kernels**: 6.13 and later. **Workaround**: a program's guards
 /// are stored as what they are; a host without them gets PROT_NONE pages. **Removable**: never.
 fn guard_pages() -> Check {
-    const MADV_GUARD_INSTALL: i32 = 102;
     let region = Region::anonymous(3 * PAGE).or_unknown("mmap failed")?;
-    region.advise(MADV_GUARD_INSTALL).or_missing("MADV_GUARD_INSTALL was refused")?;
+    region.advise(MADV_GUARD_INSTALL as i32).or_missing("MADV_GUARD_INSTALL was refused")?;
     let end = fate_of(|| region.poke(PAGE, 1)).or_unknown("cannot fork")?;
     ensure(end == End::Killed(libc::SIGSEGV), "a guard page can be written")
 }

@@ -1,13 +1,14 @@
 //! What a process registers with the kernel: its ranges, the words with its thread numbers, its descriptors.
 
 use nix::errno::Errno;
+use snapfn_format::arch::reg;
 
+use crate::arch::threads::{self, Call};
 use crate::child::Child;
 use crate::finding::{Check, Judge, ensure, ensure_refused, ensure_value};
 use crate::procfile::Text;
 use crate::region::{PAGE, Region};
 use crate::sys::{self, MmMap};
-use crate::threads::{self, Call};
 use crate::tmpfile;
 use crate::tracee::Tracee;
 use crate::{Level, Probe};
@@ -192,7 +193,7 @@ fn set_exe_file() -> Check {
 fn tid_address() -> Check {
     const PR_GET_TID_ADDRESS: u64 = 40;
     let tracee = Tracee::exec(|| Ok(())).or_unknown("cannot trace a child of this process")?;
-    let stack = tracee.registers().or_unknown("PTRACE_GETREGS failed")?.rsp & !15;
+    let stack = tracee.registers().or_unknown("PTRACE_GETREGS failed")?[reg::SP] & !15;
     let (word, result) = (stack - 64, stack - 128);
     let tid = tracee.call(libc::SYS_set_tid_address, &[word]).or_missing("set_tid_address failed")?;
     ensure_value(tid == tracee.pid() as u64, "set_tid_address returned", tid)?;
@@ -206,7 +207,7 @@ fn tid_address() -> Check {
 fn robust_list() -> Check {
     const HEAD_SIZE: u64 = 24;
     let tracee = Tracee::exec(|| Ok(())).or_unknown("cannot trace a child of this process")?;
-    let head = (tracee.registers().or_unknown("PTRACE_GETREGS failed")?.rsp & !15) - 64;
+    let head = (tracee.registers().or_unknown("PTRACE_GETREGS failed")?[reg::SP] & !15) - 64;
     tracee.call(libc::SYS_set_robust_list, &[head, HEAD_SIZE]).or_missing("set_robust_list failed")?;
     let (seen, len) = sys::robust_list(tracee.pid()).or_missing("get_robust_list of a tracee failed")?;
     ensure_value(seen == head, "get_robust_list gives another head", seen)?;
@@ -220,7 +221,7 @@ const RSEQ_UNREGISTER: u64 = 1;
 /// A fresh tracee, which has no rseq area yet, and an address for one.
 fn rseq_tracee() -> Result<(Tracee, u64), crate::finding::Finding> {
     let tracee = Tracee::exec(|| Ok(())).or_unknown("cannot trace a child of this process")?;
-    let area = (tracee.registers().or_unknown("PTRACE_GETREGS failed")?.rsp & !63) - 1024;
+    let area = (tracee.registers().or_unknown("PTRACE_GETREGS failed")?[reg::SP] & !63) - 1024;
     Ok((tracee, area))
 }
 

@@ -1,10 +1,10 @@
 //! Loading all registers at once, and the thread pointer.
 #![allow(unsafe_code)] // wrfsbase
 
+use crate::arch::sigframe::{Frame, Landed, XSAVE_AVX, XSAVE_MIN, enabled_features, write_thread_pointer};
 use crate::finding::{Check, Detail, Finding, Judge, ensure_value, missing, unknown};
 use crate::region::Region;
 use crate::requirements;
-use crate::sigframe::{Frame, Landed, XSAVE_AVX, XSAVE_MIN, enabled_features, write_thread_pointer};
 use crate::sys;
 use crate::{Level, Probe};
 

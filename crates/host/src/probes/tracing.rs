@@ -1,10 +1,11 @@
 //! Stopping a program, reading its state, and letting it go on.
 
 use nix::sys::ptrace::Options;
+use snapfn_format::arch::{REGS, reg};
 
+use crate::arch::sigframe::enabled_features;
 use crate::child::Child;
 use crate::finding::{Check, Detail, Finding, Judge, ensure, ensure_value, missing, unknown};
-use crate::sigframe::enabled_features;
 use crate::sys;
 use crate::tracee::Tracee;
 use crate::{Level, Probe};
@@ -82,11 +83,11 @@ fn sleeper(prepare: impl FnOnce()) -> Result<Tracee, Finding> {
 }
 
 /// Lets the sleeper run until it is inside system call `number`, and stops it there.
-fn stop_inside(tracee: &Tracee, number: i64) -> Result<libc::user_regs_struct, Finding> {
+fn stop_inside(tracee: &Tracee, number: i64) -> Result<[u64; REGS], Finding> {
     // The time that this takes is unknown. The watchdog ends the wait if it never happens.
     loop {
         let registers = tracee.registers().or_unknown("PTRACE_GETREGS failed")?;
-        if registers.orig_rax as i64 == number {
+        if registers[reg::CALL] as i64 == number {
             return Ok(registers);
         }
         tracee.resume().or_unknown("PTRACE_CONT failed")?;
@@ -147,15 +148,19 @@ fn exit_kill() -> Check {
 /// never.
 fn restart_codes() -> Check {
     let in_pause = stop_inside(&sleeper(|| {})?, libc::SYS_pause)?;
-    ensure_value(in_pause.rax as i64 == -514, "stopped inside pause, rax is", in_pause.rax)?;
+    ensure_value(in_pause[reg::RESULT] as i64 == -514, "stopped inside pause, rax is", in_pause[reg::RESULT])?;
     let sleep = || {
         let long = libc::timespec { tv_sec: 1000, tv_nsec: 0 };
         sys::sleep(&long);
     };
     let in_sleep = stop_inside(&sleeper(sleep)?, libc::SYS_clock_nanosleep)?;
-    ensure_value(in_sleep.rax as i64 == -516, "stopped inside clock_nanosleep, rax is", in_sleep.rax)?;
+    ensure_value(
+        in_sleep[reg::RESULT] as i64 == -516,
+        "stopped inside clock_nanosleep, rax is",
+        in_sleep[reg::RESULT],
+    )?;
     let in_epoll = stop_inside(&sleeper(sys::wait_for_nothing)?, libc::SYS_epoll_wait)?;
-    ensure_value(in_epoll.rax as i64 == -4, "stopped inside epoll_wait, rax is", in_epoll.rax)
+    ensure_value(in_epoll[reg::RESULT] as i64 == -4, "stopped inside epoll_wait, rax is", in_epoll[reg::RESULT])
 }
 
 /// **Symptom**: stops with SIGTRAP | 0x80 at entry and exit, the number readable at the entry. **Sequence**:
@@ -171,7 +176,7 @@ fn syscall_stops() -> Check {
         ensure_value(stop, "not a system call stop but wait status", status as u64)?;
         let (kind, number) = tracee.syscall_info().or_missing("PTRACE_GET_SYSCALL_INFO failed")?;
         ensure_value(kind == expected, "the stop is of another kind", u64::from(kind))?;
-        let seen = tracee.registers().or_unknown("PTRACE_GETREGS failed")?.orig_rax;
+        let seen = tracee.registers().or_unknown("PTRACE_GETREGS failed")?[reg::CALL];
         ensure_value(kind == EXIT || number == seen, "orig_rax is not the number of the call but", seen)?;
     }
     Ok(())

@@ -10,6 +10,9 @@ use std::collections::BTreeSet;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
+/// The name of memory that belongs to no file and no thread.
+pub(crate) const ANONYMOUS: &str = "[anonymous]";
+
 /// The source of the bytes of a mapping.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Source {
@@ -245,7 +248,7 @@ impl<'a> Namer<'a> {
             Some((_, index)) => format!("[stack of thread {index}]"),
             None => match image_at(self.images, op.addr) {
                 Some(image) => image.path.clone(),
-                None => "[anonymous]".to_string(),
+                None => ANONYMOUS.to_string(),
             },
         }
     }

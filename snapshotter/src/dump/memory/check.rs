@@ -7,6 +7,7 @@ use crate::tracee::Tracer;
 use crate::tracee::clocks::is_vdso;
 use crate::tracee::maps::Vma;
 use snapfn_format::layout::{LOADER_END, LOADER_START};
+use snapfn_format::linux;
 use snapfn_format::snap::{PROT_EXEC, PROT_WRITE};
 
 /// VmFlags that a restore need not repeat, or that other code handles ("gd", "lo", "lf", "dp").
@@ -16,14 +17,14 @@ const PLAIN_FLAGS: &[&str] = &[
 ];
 /// VmFlags that are repeated by `madvise`, with the advice.
 pub(super) const ADVICE_FLAGS: &[(&str, u64)] = &[
-    ("sr", 2),  // MADV_SEQUENTIAL
-    ("rr", 1),  // MADV_RANDOM
-    ("dc", 10), // MADV_DONTFORK
-    ("dd", 16), // MADV_DONTDUMP
-    ("hg", 14), // MADV_HUGEPAGE
-    ("nh", 15), // MADV_NOHUGEPAGE
-    ("mg", 12), // MADV_MERGEABLE
-    ("wf", super::parts::MADV_WIPEONFORK),
+    ("sr", linux::MADV_SEQUENTIAL),
+    ("rr", linux::MADV_RANDOM),
+    ("dc", linux::MADV_DONTFORK),
+    ("dd", linux::MADV_DONTDUMP),
+    ("hg", linux::MADV_HUGEPAGE),
+    ("nh", linux::MADV_NOHUGEPAGE),
+    ("mg", linux::MADV_MERGEABLE),
+    ("wf", linux::MADV_WIPEONFORK),
 ];
 /// VmFlags that are refused: flag, description, remedy.
 const REFUSED_FLAGS: &[(&str, &str, &str)] = &[

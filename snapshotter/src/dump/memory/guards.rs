@@ -9,13 +9,13 @@ use crate::proc::pagemap::{PageMap, State};
 use crate::tracee::maps::Vma;
 use crate::tracee::{Frozen, TraceError, Tracer};
 use snapfn_format::PAGE;
+use snapfn_format::linux::MADV_GUARD_INSTALL;
 use std::fs::File;
 use std::ops::Range;
 use std::os::unix::fs::FileExt;
 
 /// In an entry of /proc/PID/pagemap.
 const GUARD: u64 = 1 << 58;
-const MADV_GUARD_INSTALL: i32 = 102;
 
 /// Refuses guard pages where this kernel does not report them.
 pub(super) fn check(tracer: &Tracer, blockers: &mut Vec<Blocker>) {
@@ -87,7 +87,7 @@ fn are_told() -> bool {
         if page == libc::MAP_FAILED {
             return false;
         }
-        let made = libc::madvise(page, len, MADV_GUARD_INSTALL) == 0;
+        let made = libc::madvise(page, len, MADV_GUARD_INSTALL as i32) == 0;
         let mut entry = [0; 8];
         let table = File::open("/proc/self/pagemap");
         let read = table.and_then(|table| table.read_exact_at(&mut entry, page as u64 / PAGE * 8));

@@ -6,6 +6,7 @@ use super::{Area, AreaKind, Content, Image, Part};
 use crate::dump::refuse::DumpError;
 use crate::proc::pagemap::{Run, State};
 use crate::tracee::{TraceError, Tracer};
+use snapfn_format::linux::MADV_WIPEONFORK;
 use snapfn_format::snap::{PROT_EXEC, PROT_READ, PROT_WRITE};
 use snapfn_format::{PAGE, page_down};
 use std::collections::BTreeSet;
@@ -16,8 +17,6 @@ use std::os::unix::fs::FileExt;
 const CLOSE_HOLES: u64 = 64;
 /// So many pages are read into one anonymous mapping where two would be needed otherwise.
 const FEW: u64 = 4;
-/// Memory that is zero in a child process; zero in an instance, too.
-pub(super) const MADV_WIPEONFORK: u64 = 18;
 
 /// Facts that the classification of every region needs.
 pub(super) struct Context<'a> {

@@ -9,6 +9,7 @@ use super::{Cell, Effect, Requests, Row, Verdict, row};
 use crate::tracee::clock_ns;
 use crate::tracee::memory::Memory;
 use crate::tracee::ptrace::{AUDIT_ARCH_X86_64, SyscallEntry, SyscallExit, Tid};
+use snapfn_format::linux::MADV_GUARD_INSTALL;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
 use std::fs::{self, Metadata};
@@ -293,7 +294,6 @@ fn now() -> SystemTime {
 }
 
 fn installs_guards(number: u64, args: &[u64; 6]) -> bool {
-    const MADV_GUARD_INSTALL: u64 = 102;
     let advice = match number as i64 {
         libc::SYS_madvise => args[2],
         libc::SYS_process_madvise => args[3],

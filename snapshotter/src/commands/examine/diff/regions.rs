@@ -5,7 +5,7 @@
 //! cuts of two regions, so that the cost follows the pieces and the stored pages, not the size.
 
 use super::pages::{Content, PageHashes};
-use crate::commands::examine::space::{Source, Space, Vma};
+use crate::commands::examine::space::{ANONYMOUS, Source, Space, Vma};
 use serde::Serialize;
 use snapfn_format::PAGE;
 use snapfn_format::snap::Plan;
@@ -67,7 +67,7 @@ pub(super) fn compare(a: View<'_>, b: View<'_>) -> Vec<RegionRow> {
 fn regions(plan: &Plan<'_>, space: &Space) -> BTreeMap<String, Region> {
     let mut seen: HashMap<&str, u32> = HashMap::new();
     let mut regions = BTreeMap::new();
-    for group in space.vmas.chunk_by(|a, b| a.name == b.name && (a.end == b.start || a.name != "[anonymous]")) {
+    for group in space.vmas.chunk_by(|a, b| a.name == b.name && (a.end == b.start || a.name != ANONYMOUS)) {
         let (Some(first), Some(last)) = (group.first(), group.last()) else { continue };
         let count = seen.entry(&first.name).or_default();
         *count += 1;
