@@ -3,8 +3,8 @@
 mod debuggers;
 mod examples;
 mod hooks;
-mod host;
 mod instances;
+mod library;
 mod messages;
 mod pages;
 mod points;

@@ -1,4 +1,7 @@
 //! `/proc/PID/status` of a process or one of its threads.
+//!
+//! The crate procfs reads this file, too. It has no field for `Seccomp_filters`, `x86_Thread_features`, `untag_mask`
+//! and `Kthread`, and refuses the whole file if one of its own is missing.
 
 use super::Tid;
 use std::io;

@@ -16,13 +16,13 @@ use snapfn_tests::run::{drop_privileges, finish};
 use snapfn_tests::trial::{self, Trial};
 use snapfn_tests::workspace::Workspace;
 
-const PROGRAM: &str = include_str!("host/program.c");
+const PROGRAM: &str = include_str!("library/program.c");
 
 /// The snapshot file, by which the library finds programs and files without a variable.
 fn snapshot(workspace: &Workspace) -> Snapshot {
-    let exe = workspace.compile("host", PROGRAM, &["-O2"]);
-    workspace.created(&["--tag", "host", "--", &exe]);
-    open(workspace, "host").unwrap()
+    let exe = workspace.compile("fn", PROGRAM, &["-O2"]);
+    workspace.created(&["--tag", "fn", "--", &exe]);
+    open(workspace, "fn").unwrap()
 }
 
 /// Opens a snapshot of the workspace's store: no variable of this process, which other tests share, is changed.
@@ -194,7 +194,7 @@ fn failures_are_told_from_the_programs_own_status() {
     assert!(matches!(snapshot.command().arg("a\0b").spawn(), Err(Error::Text(_))));
     // The plan of the file is damaged after it was opened: snaprun refuses it, and the library returns the message.
     let path = workspace.out().join("damaged.snap");
-    std::fs::copy(std::fs::canonicalize(workspace.store().join("refs/host/latest")).unwrap(), &path).unwrap();
+    std::fs::copy(std::fs::canonicalize(workspace.store().join("refs/fn/latest")).unwrap(), &path).unwrap();
     Command::new("chmod").arg("644").arg(&path).status().unwrap();
     let damaged = Snapshot::open_in(&path, &workspace.store(), &place::binary("snaprun")).unwrap();
     let file = std::fs::OpenOptions::new().write(true).open(&path).unwrap();
@@ -222,9 +222,9 @@ fn instances_of_a_pool_are_all_different() {
     assert!(columns.iter().all(|column| column.len() == 20), "{columns:?}");
 }
 
-/// Threads of the host open files at any moment, in C often without close-on-exec.
+/// Threads of the calling program open files at any moment, in C often without close-on-exec.
 #[test]
-fn prepared_instances_keep_no_descriptors_of_the_host() {
+fn prepared_instances_keep_no_descriptors_of_the_caller() {
     let workspace = Workspace::new();
     let snapshot = snapshot(&workspace);
     let inherited = nix::unistd::dup(std::io::stderr()).unwrap();
@@ -294,7 +294,7 @@ fn corpus_programs_through_a_pool() {
 fn a_pool_that_is_killed_leaves_nothing() {
     let workspace = Workspace::new();
     drop(snapshot(&workspace));
-    let mut pool = Served::start(&workspace, "host", 3);
+    let mut pool = Served::start(&workspace, "fn", 3);
     let socket = pool.socket.to_string_lossy().into_owned();
     let running = workspace.snaprun(&["--from", &socket, "wait"]).spawn();
     let client = running.id();
@@ -332,7 +332,7 @@ fn is_waiting(pid: u32) -> bool {
 fn a_pool_ends_on_request_and_a_client_takes_its_instance_along() {
     let workspace = Workspace::new();
     drop(snapshot(&workspace));
-    let mut pool = Served::start(&workspace, "host", 2);
+    let mut pool = Served::start(&workspace, "fn", 2);
     let socket = pool.socket.to_string_lossy().into_owned();
     // A client that is killed.
     let mut client = workspace.snaprun(&["--from", &socket, "wait"]).spawn();
@@ -359,7 +359,7 @@ fn a_pool_ends_on_request_and_a_client_takes_its_instance_along() {
 fn hostile_clients_do_no_harm() {
     let workspace = Workspace::new();
     drop(snapshot(&workspace));
-    let pool = Served::start(&workspace, "host", 2);
+    let pool = Served::start(&workspace, "fn", 2);
     let header = |version: u16, flags: u16, argc: u32, envc: u32, strings: u32| {
         let mut bytes = b"snappool".to_vec();
         bytes.extend(version.to_le_bytes());
