@@ -220,6 +220,10 @@ pub(crate) struct PushArgs {
     /// The snaprun that goes into the image; default: the one beside snaprepo, else on the search path
     #[arg(long, value_name = "FILE")]
     pub(crate) loader: Option<PathBuf>,
+    /// Push the snapshot's memory as an init data file, too: hosts can fetch it with the code instead of the snapshot.
+    /// It is in a layer beside the image, which neither containers nor an ordinary pull fetch
+    #[arg(long)]
+    pub(crate) init: bool,
     /// Layers at a time
     #[arg(long, value_name = "N", default_value_t = JOBS, value_parser = jobs)]
     pub(crate) jobs: usize,
@@ -249,6 +253,10 @@ pub(crate) struct PullArgs {
     /// Give it no NAME: only `snaprun REF` finds it
     #[arg(long, conflicts_with = "tag")]
     pub(crate) untagged: bool,
+    /// Fetch code and init data file instead of the snapshot: FILE is written, of which `snapshotter create --init`
+    /// makes the snapshot here. gc keeps the code as long as FILE exists
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["tag", "untagged"])]
+    pub(crate) init: Option<PathBuf>,
     /// Pull even if this machine cannot run the snapshot
     #[arg(long)]
     pub(crate) force: bool,

@@ -80,6 +80,9 @@ fn text(image: &Inspected) -> String {
             line("signed", &format!("by key {} (claimed; `snaprepo verify` checks it)", keys.join(", ")));
         }
     }
+    if let Some(init) = &image.init {
+        line("init", &format!("{}, {} to fetch with pull --init", size(init.size), size(init.layer_size)));
+    }
     let mut needs: Vec<String> = image.snapshots.iter().map(|snapshot| needs(&snapshot.needs)).collect();
     needs.dedup();
     for text in needs {

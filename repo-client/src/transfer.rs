@@ -2,7 +2,7 @@
 
 use crate::access::{self, Access};
 use crate::cli::{PullArgs, PushArgs};
-use crate::output::{Failures, print, size};
+use crate::output::{Failures, print, printable, size};
 use crate::progress::Progress;
 use serde_json::json;
 use snapfn_distribution::{BaseImage, Config, PublicKey, PullOptions, PushOptions, Repo, RepoError};
@@ -11,7 +11,7 @@ use snapfn_store::{Ref, Stores};
 use std::env;
 use std::ffi::OsStr;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// What both need.
@@ -55,6 +55,7 @@ pub(crate) fn push(stores: &Stores, args: &PushArgs, failures: &mut Failures) ->
         base,
         allow_secrets: args.allow_secrets,
         with_recipe: args.with_recipe,
+        init: args.init,
         jobs: args.jobs,
         ..PushOptions::new(args.loader.clone().unwrap_or_else(loader))
     };
@@ -67,7 +68,7 @@ pub(crate) fn push(stores: &Stores, args: &PushArgs, failures: &mut Failures) ->
             }
             match error {
                 // What is wrong here, and not there.
-                RepoError::Secrets(_) | RepoError::Store(_) => failures.add(&name, error),
+                RepoError::Secrets(_) | RepoError::Store(_) | RepoError::Export(_) => failures.add(&name, error),
                 _ => failures.add(&setup.reference, error),
             }
             Ok(())
@@ -125,6 +126,9 @@ pub(crate) fn pull(stores: &Stores, args: &PullArgs, failures: &mut Failures) ->
         also_signed_by: demanded,
         jobs: args.jobs,
     };
+    if let Some(file) = &args.init {
+        return pull_init(&setup, file, &options, args.json, failures);
+    }
     let pulled = setup.repo.pull(&setup.reference, &options);
     setup.progress.finish();
     match pulled {
@@ -151,6 +155,40 @@ pub(crate) fn pull(stores: &Stores, args: &PullArgs, failures: &mut Failures) ->
             size(pulled.fetched),
             size(pulled.size.saturating_sub(pulled.fetched)),
         )),
+    }
+}
+
+/// `pull REF --init FILE`.
+fn pull_init(setup: &Setup, file: &Path, options: &PullOptions, json: bool, failures: &mut Failures) -> io::Result<()> {
+    let pulled = setup.repo.pull_init(&setup.reference, file, options);
+    setup.progress.finish();
+    match pulled {
+        Err(error) => {
+            failures.add(&setup.reference, error);
+            Ok(())
+        }
+        Ok(pulled) if json => print(&format!(
+            "{}\n",
+            json!({
+                "event": "pulled-init",
+                "reference": setup.reference.to_string(),
+                "digest": pulled.digest.to_string(),
+                "init": pulled.init.to_string(),
+                "file": file,
+                "size": pulled.size,
+                "fetched": pulled.fetched,
+            })
+        )),
+        Ok(pulled) => {
+            let file = printable(&file.display().to_string());
+            print(&format!(
+                "pulled {file} of {}: {}; fetched {}, saved {}\nmake the snapshot: snapshotter create --init {file}\n",
+                setup.reference,
+                size(pulled.size),
+                size(pulled.fetched),
+                size(pulled.size.saturating_sub(pulled.fetched)),
+            ))
+        }
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod faults;
 mod hostile;
+mod init;
 mod kills;
 mod output;
 mod transfer;

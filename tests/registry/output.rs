@@ -117,6 +117,10 @@ fn events_are_as_documented() {
     let again = run(&sender, &["push", "fn", &one, "--json"]);
     let mounted = run(&sender, &["push", "fn", &two, "--json"]);
     let pull = run(&receiver, &["pull", &one, "--json"]);
+    let three = image("three");
+    let with_init = run(&sender, &["push", "fn", &three, "--init", "--json"]);
+    let file = transport.other("fn.init").to_string_lossy().into_owned();
+    let init = run(&transport.other("init-store"), &["pull", &three, "--init", &file, "--json"]);
     let nothing = run(&receiver, &["pull", &two, "--json", "--untagged"]);
 
     let of = |events: &[Map<String, Value>], name: &str| -> Vec<Map<String, Value>> {
@@ -136,6 +140,12 @@ fn events_are_as_documented() {
     let pulled = pull.last().unwrap();
     assert_eq!((&pulled["event"], &pulled["digest"]), (&"pulled".into(), &pushed["digest"]));
     assert_eq!(pulled["fetched"].as_u64().unwrap(), sum(&pull, "transferred", "moved"));
+    assert_eq!(with_init.last().unwrap()["layers"].as_u64(), Some(layers + 1));
+    assert_eq!(of(&with_init, "transferred").iter().filter(|event| event["kind"] == "init").count(), 1);
+    let pulled_init = init.last().unwrap();
+    assert_eq!((&pulled_init["event"], &pulled_init["file"]), (&"pulled-init".into(), &file.into()));
+    assert_eq!(pulled_init["fetched"].as_u64().unwrap(), sum(&init, "transferred", "moved"));
+    assert_eq!(sum(&init, "layers", "count"), of(&init, "transferred").len() as u64);
     assert_eq!((&pulled["name"], &nothing.last().unwrap()["name"]), (&"one:v1".into(), &Value::Null));
     assert!(of(&pull, "started").iter().all(|event| event["direction"] == "download"));
     assert_eq!(of(&nothing, "stored").len(), of(&pull, "transferred").len());
@@ -177,7 +187,7 @@ fn events_are_as_documented() {
     );
 
     // All seen events are documented, and all documented events were seen.
-    let seen: BTreeSet<&str> = [&push, &again, &mounted, &pull, &nothing, &up, &down, &retried]
+    let seen: BTreeSet<&str> = [&push, &again, &mounted, &pull, &init, &nothing, &up, &down, &retried]
         .into_iter()
         .flatten()
         .map(|event| event["event"].as_str().unwrap())

@@ -20,6 +20,7 @@ use crate::layout::{USER_END, USER_START};
 use crate::{ARCH_X86_64, Checksum, Digest, FormatError, PAGE, page_down, page_up};
 use core::ffi::CStr;
 use core::mem::{offset_of, size_of};
+use core::ops::Range;
 use zerocopy::little_endian::{U16, U32, U64};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
@@ -27,7 +28,7 @@ mod check;
 mod exported;
 #[cfg(feature = "alloc")]
 mod write;
-pub use exported::{Exported, NotPortable, Piece, Place, Places, Stored, not_portable};
+pub use exported::{Exported, NotPortable, Piece, Place, Places, Stored, not_portable, plan_of_state, program_file};
 #[cfg(feature = "alloc")]
 pub use write::{InitSource, encode, seal};
 
@@ -278,6 +279,17 @@ impl InitHeader {
     /// Whether the file is exported from a snapshot.
     pub fn is_exported(&self) -> bool {
         self.incompatible.get() & FEATURE_EXPORTED != 0
+    }
+
+    /// Where the state of an exported file lies in it, with its padding.
+    pub fn state_range(&self) -> Range<u64> {
+        let table = |count: U32, len: usize| u64::from(count.get()) * len as u64;
+        let start = InitHeader::LEN as u64
+            + table(self.segment_count, size_of::<Segment>())
+            + table(self.run_count, size_of::<Run>())
+            + table(self.heap_count, size_of::<HeapRun>())
+            + u64::from(self.interp_len.get()).next_multiple_of(8);
+        start..start + u64::from(self.state_len.get()).next_multiple_of(8)
     }
 
     fn check(&self) -> Result<(), FormatError> {

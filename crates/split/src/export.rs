@@ -12,15 +12,19 @@
 //! The words that every start renews by their address alone, stack canary and random bytes, are zero in the file: they
 //! need not leave the host. The same snapshot always gives the same file, and so does the snapshot that is made of it.
 
-use crate::{Piece, runs};
+use crate::{Piece, runs, split_file};
 use snapfn_format::init::{
     self, Exported, Init, InitHeader, InitSource, NotPortable, Place, Places, Segment, SegmentKind, Stored,
-    not_portable,
+    not_portable, program_file,
 };
 use snapfn_format::snap::{PATCH_CANARY, PATCH_MEMORY, Plan};
 use snapfn_format::{FormatError, PAGE};
-use std::io;
+use std::ffi::OsStr;
+use std::fs::File;
+use std::io::{self, Read};
 use std::ops::Range;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 use thiserror::Error;
 use zerocopy::IntoBytes;
 use zerocopy::little_endian::U32;
@@ -40,6 +44,9 @@ pub enum ExportError {
     /// The init data file is not that of its program.
     #[error("the init data file is not that of the snapshot's program")]
     OtherProgram,
+    /// The init data file of its program is not to be had.
+    #[error("its program has changed, and the store no longer has its init data file; make the snapshot again")]
+    NoProgram,
     /// Its program headers cannot be read.
     #[error("its program headers are not laid out as this version does; make the snapshot again")]
     Layout,
@@ -53,6 +60,38 @@ pub enum ExportError {
 
 fn reasons(reasons: &[NotPortable]) -> String {
     reasons.iter().map(NotPortable::to_string).collect::<Vec<_>>().join("\n")
+}
+
+/// Makes the exported init data file of the snapshot file with this `plan`. Of its executable the init data file is
+/// needed: it is one of `stored`, or made of the executable if that is still the same. `read` fills a buffer from an
+/// offset of the snapshot file.
+pub fn export_snapshot(
+    plan: &Plan<'_>,
+    stored: impl Iterator<Item = File>,
+    read: impl FnMut(&mut [u8], u64) -> io::Result<()>,
+) -> Result<Vec<u8>, ExportError> {
+    let why: Vec<NotPortable> = not_portable(plan).collect();
+    if !why.is_empty() {
+        return Err(ExportError::NotPortable(why));
+    }
+    let program = program_init(plan, stored).ok_or(ExportError::NoProgram)?;
+    export(plan, &Init::parse(&program)?, read)
+}
+
+/// The init data file of the program of a snapshot.
+fn program_init(plan: &Plan<'_>, stored: impl Iterator<Item = File>) -> Option<Vec<u8>> {
+    let code = program_file(plan)?;
+    let of_it = |bytes: &[u8]| InitHeader::read(bytes).is_ok_and(|h| h.code_digest == code.digest && !h.is_exported());
+    for mut file in stored {
+        let mut bytes = Vec::new();
+        let start = Read::by_ref(&mut file).take(InitHeader::LEN as u64).read_to_end(&mut bytes);
+        if start.is_ok() && of_it(&bytes) && file.read_to_end(&mut bytes).is_ok() {
+            return Some(bytes);
+        }
+    }
+    let path = plan.bytes(code.path);
+    let path = Path::new(OsStr::from_bytes(path.strip_suffix(&[0]).unwrap_or(path)));
+    split_file(path).ok().map(|split| split.init).filter(|init| of_it(init))
 }
 
 /// Makes the exported init data file of the snapshot file with this `plan`. `program` is the init data file of its

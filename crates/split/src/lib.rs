@@ -21,7 +21,7 @@ mod runs;
 
 pub use code::{CodeFile, Piece};
 pub use error::SplitError;
-pub use export::{ExportError, deserialize, export, is_exported, snapshot_len};
+pub use export::{ExportError, deserialize, export, export_snapshot, is_exported, snapshot_len};
 pub use output::{code_path, init_path, remove_output, split_output};
 
 use elf::Image;

@@ -3,7 +3,7 @@
 use crate::lock::StoreLock;
 use crate::refs::Tagged;
 use crate::store::{absent, entries, open_regular};
-use crate::{Digest, Kind, Store, StoreError, Summarize, SummaryError, roots, sets, transfer};
+use crate::{Digest, Kind, Store, StoreError, Summarize, SummaryError, roots, sets, summarize_exported, transfer};
 use snapfn_format::FormatError;
 use std::collections::BTreeSet;
 use std::fs;
@@ -86,10 +86,17 @@ fn mark(store: &Store, summarize: Summarize<'_>) -> Result<BTreeSet<(Kind, Diges
         needed.extend(files_of(&path, summarize).map_err(|source| StoreError::Unreadable { path, source })?);
     }
     for (_, path) in roots::list(store)?.into_iter().filter(|(_, path)| path.is_file()) {
-        match files_of(&path, summarize) {
+        let other = |error: &SummaryError| {
+            matches!(error, SummaryError::Format(FormatError::Magic(_) | FormatError::Truncated(_)))
+        };
+        let files = match files_of(&path, summarize) {
+            Err(error) if other(&error) => files_of(&path, &summarize_exported),
+            files => files,
+        };
+        match files {
             Ok(files) => needed.extend(files),
-            // The path now has another file. Without a snapshot there are no needs.
-            Err(SummaryError::Format(FormatError::Magic(_) | FormatError::Truncated(_))) => (),
+            // The path now has another file. Without a snapshot or its export there are no needs.
+            Err(error) if other(&error) => (),
             Err(source) => return Err(StoreError::Unreadable { path, source }),
         }
     }

@@ -9,7 +9,7 @@
 //!    refs/<name>/<tag>    symlink, target exactly ../../snap/<sha256> or, with variants, ../../sets/<sha256>/<last>
 //!    sets/<sha256>/<n>    symlink, target exactly ../../snap/<sha256>: one of the variants of a tag
 //!    pulled/<image>/<tag> the same for images that were pulled; a / of the name is written +
-//!    roots/<sha256>       symlink to a snapshot outside the store whose files gc keeps
+//!    roots/<sha256>       symlink to a snapshot or init data file outside the store whose files gc keeps
 //!    tmp/<pid>.<random>   being written; every file here under the exclusive lock is stale
 //!    transfers/<name>     pieces of blobs on their way to or from a registry
 //!    .lock                flock: shared while a snapshot is made, exclusive for gc
@@ -61,7 +61,7 @@ pub use sets::TagLinks;
 pub use snapfn_format::Digest;
 pub use snapfn_format::store::{DEFAULT_TAG, Kind, MAX_NAME, MAX_VARIANTS, NameError, SYSTEM_STORE, Untrusted};
 pub use store::{Blob, Store, open_file};
-pub use summary::{SnapshotMeta, Summarize, Summary, summarize};
+pub use summary::{ExportedMeta, SnapshotMeta, Summarize, Summary, summarize, summarize_exported};
 pub use transaction::Transaction;
 pub use transfer::{Scratch, Transfer};
 pub use trust::tells_users;

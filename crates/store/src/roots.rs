@@ -1,6 +1,7 @@
-//! Snapshots outside the store whose code segment files are in it (`snapshotter create -o FILE`).
+//! Files outside the store whose code segment files are in it: snapshots (`snapshotter create -o FILE`) and exported
+//! init data files (`snaprepo pull REF --init FILE`).
 //!
-//! `roots/<sha256 of the path>` is a symlink to the snapshot's absolute path. As long as a regular file has that path,
+//! `roots/<sha256 of the path>` is a symlink to the file's absolute path. As long as a regular file has that path,
 //! a garbage collection keeps the files that it needs. When it is gone, the collection removes the root.
 
 use crate::store::{entries, sync_dir};
@@ -12,7 +13,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
-/// Records that the snapshot at `path` needs files of this store.
+/// Records that the snapshot or exported init data file at `path` needs files of this store.
 pub(crate) fn add(store: &Store, path: &Path) -> Result<(), StoreError> {
     let target = fs::canonicalize(path).map_err(|e| StoreError::io("find", path, e))?;
     let name = Digest(Sha256::digest(target.as_os_str().as_bytes()).into());

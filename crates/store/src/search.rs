@@ -4,6 +4,7 @@ use crate::{Blob, Digest, Image, Kind, Ref, Store, StoreError};
 use snapfn_format::store::{Root, SearchPath};
 use std::env;
 use std::ffi::{OsStr, OsString};
+use std::fs::File;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
@@ -57,6 +58,14 @@ impl Stores {
     /// The path of a stored file, from the first store that has it.
     pub fn find(&self, kind: Kind, digest: Digest) -> Option<PathBuf> {
         self.search.iter().find_map(|store| store.blob(kind, digest).ok().flatten()).map(|blob| blob.path)
+    }
+
+    /// All stored files of a kind that can be opened.
+    pub fn open_all(&self, kind: Kind) -> impl Iterator<Item = File> {
+        self.search.iter().flat_map(move |store| {
+            let digests = store.digests(kind).unwrap_or_default().into_iter();
+            digests.filter_map(move |digest| store.open(kind, digest).ok())
+        })
     }
 
     /// A stored file with the store that has it.

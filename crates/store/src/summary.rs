@@ -3,9 +3,11 @@
 use crate::verify::read_some_at;
 use crate::{Digest, Kind, SummaryError};
 use snapfn_format::FormatError;
+use snapfn_format::init::{InitHeader, plan_of_state};
 use snapfn_format::snap::{FILE_CODE, FILE_DATA, Plan, peek_header};
 use std::fs::File;
 use std::io;
+use std::ops::Range;
 use std::time::{Duration, SystemTime};
 use zerocopy::IntoBytes;
 
@@ -39,9 +41,9 @@ impl SnapshotMeta {
     /// Reads header and plan. It validates the header only.
     pub fn read(snapshot: &File) -> Result<Self, SummaryError> {
         let size = snapshot.metadata()?.len();
-        let start = read_start(snapshot, size.min(HEADER))?;
+        let start = read_aligned(snapshot, 0..size.min(HEADER))?;
         let meta_len = peek_header(start.as_bytes(), size)?.meta_len;
-        Ok(SnapshotMeta { words: read_start(snapshot, meta_len)?, size })
+        Ok(SnapshotMeta { words: read_aligned(snapshot, 0..meta_len)?, size })
     }
 
     /// Size of the snapshot file.
@@ -57,8 +59,52 @@ impl SnapshotMeta {
 
 /// Reads the program and the needed files of a snapshot file. It validates header and plan, but not the page contents.
 pub fn summarize(snapshot: &File) -> Result<Summary, SummaryError> {
-    let meta = SnapshotMeta::read(snapshot)?;
-    let plan = meta.plan()?;
+    Ok(summary(&SnapshotMeta::read(snapshot)?.plan()?))
+}
+
+/// The beginning of an exported init data file: what tells which files its snapshot maps.
+#[derive(Clone, Debug)]
+pub struct ExportedMeta {
+    header: InitHeader,
+    state: Vec<u64>,
+}
+
+impl ExportedMeta {
+    /// Reads header and state. It validates the header only.
+    pub fn read(init: &File) -> Result<Self, SummaryError> {
+        let actual = init.metadata()?.len();
+        let start = read_aligned(init, 0..actual.min(InitHeader::LEN as u64))?;
+        let header = *InitHeader::read(&start.as_bytes()[..actual.min(InitHeader::LEN as u64) as usize])?;
+        if !header.is_exported() {
+            return Err(FormatError::Magic("an init data file that is exported from a snapshot").into());
+        }
+        if header.file_len.get() != actual {
+            return Err(FormatError::Size { recorded: header.file_len.get(), actual }.into());
+        }
+        let range = header.state_range();
+        if range.end > actual {
+            return Err(FormatError::Truncated("the state").into());
+        }
+        Ok(ExportedMeta { header, state: read_aligned(init, range)? })
+    }
+
+    /// The file's header.
+    pub fn header(&self) -> &InitHeader {
+        &self.header
+    }
+
+    /// The plan of the snapshot that is made of it, validated.
+    pub fn plan(&self) -> Result<Plan<'_>, FormatError> {
+        plan_of_state(&self.state.as_bytes()[..self.header.state_len.get() as usize])
+    }
+}
+
+/// As [`summarize`], for an exported init data file. It validates header and plan, but neither tables nor memory.
+pub fn summarize_exported(init: &File) -> Result<Summary, SummaryError> {
+    Ok(summary(&ExportedMeta::read(init)?.plan()?))
+}
+
+fn summary(plan: &Plan<'_>) -> Summary {
     let exe = plan.bytes(plan.header.process.exe);
     let exe = exe.strip_suffix(&[0]).unwrap_or(exe);
     let mut files: Vec<(Kind, Digest)> = plan
@@ -72,22 +118,22 @@ pub fn summarize(snapshot: &File) -> Result<Summary, SummaryError> {
         .collect();
     files.sort();
     files.dedup();
-    Ok(Summary {
+    Summary {
         program: (!exe.is_empty()).then(|| String::from_utf8_lossy(exe).into_owned()),
         created: SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(plan.header.process.created)),
         wx: plan.header.has_wx(),
         files,
-    })
+    }
 }
 
-/// The first `len` bytes of a file, padded with zeros, in memory with the alignment that the format needs.
-fn read_start(file: &File, len: u64) -> Result<Vec<u64>, SummaryError> {
-    let len = usize::try_from(len).map_err(|_| FormatError::TooLarge("the plan"))?;
+/// Bytes of a file, padded with zeros, in memory with the alignment that the format needs.
+fn read_aligned(file: &File, range: Range<u64>) -> Result<Vec<u64>, SummaryError> {
+    let len = usize::try_from(range.end - range.start).map_err(|_| FormatError::TooLarge("the plan"))?;
     let mut words = vec![0u64; len.div_ceil(8)];
     let bytes = &mut words.as_mut_bytes()[..len];
     let mut at = 0;
     while at < len {
-        match read_some_at(file, &mut bytes[at..], at as u64)? {
+        match read_some_at(file, &mut bytes[at..], range.start + at as u64)? {
             0 => return Err(SummaryError::Io(io::ErrorKind::UnexpectedEof.into())),
             got => at += got,
         }

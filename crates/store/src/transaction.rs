@@ -103,9 +103,9 @@ impl Transaction {
         Tagged::from(reference).set(&self.store, snapshots)
     }
 
-    /// Keeps the files that a snapshot outside the store needs, for as long as that snapshot exists.
-    pub fn keep_for(&self, snapshot: &Path) -> Result<(), StoreError> {
-        roots::add(&self.store, snapshot)
+    /// Keeps the files that a snapshot or an exported init data file outside the store needs, for as long as it exists.
+    pub fn keep_for(&self, file: &Path) -> Result<(), StoreError> {
+        roots::add(&self.store, file)
     }
 }
 

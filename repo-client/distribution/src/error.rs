@@ -53,6 +53,23 @@ pub enum RepoError {
     /// The image lacks files that its snapshot needs.
     #[error("the image does not have all that its snapshot needs ({0}); no tag was set, it must be pushed again")]
     Incomplete(String),
+    /// No init data file can be pushed with the snapshot.
+    #[error("no init data file can be pushed with it: {0}")]
+    Export(String),
+    /// The image has no init data file.
+    #[error("the image has no init data file; `snaprepo push --init` pushes one with the snapshot")]
+    NoInit,
+    /// The image names an init data file that the registry lacks.
+    #[error(
+        "the registry does not have the init data file that the image names; push it again with --init, or copy the image with what refers to it (oras copy -r)"
+    )]
+    InitGone,
+    /// The init data file in the registry is not one of the image's snapshot.
+    #[error("the init data file is not that of the image's snapshot: {0}; it must be pushed again, nothing was kept")]
+    OtherInit(String),
+    /// A file is in the way.
+    #[error("{}: exists and is not of an export; choose another name", .0.display())]
+    InTheWay(PathBuf),
     /// The search for credentials in the snapshot has failed.
     #[error("cannot look for credentials: {0}")]
     Scan(#[from] ScanError),

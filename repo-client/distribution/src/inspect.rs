@@ -45,10 +45,25 @@ pub struct Inspected {
     pub size: u64,
     /// The snapshots in it; empty if it is an ordinary image.
     pub snapshots: Vec<Snapshot>,
+    /// The init data file beside the snapshot, if one was pushed.
+    pub init: Option<InitFile>,
     /// The layers, lowest first.
     pub layers: Vec<Layer>,
     /// Artifacts that claim to be signatures of it. They have not been checked.
     pub signatures: Vec<Signature>,
+}
+
+/// An init data file beside a snapshot. Its layer is in an artifact of its own.
+#[derive(Clone, Debug, Serialize)]
+pub struct InitFile {
+    /// Its digest.
+    pub digest: String,
+    /// Its size.
+    pub size: u64,
+    /// Digest of its layer.
+    pub layer: String,
+    /// Size of its layer, compressed.
+    pub layer_size: u64,
 }
 
 /// A snapshot in an image.
@@ -174,6 +189,12 @@ pub fn inspect(client: &Client, reference: &Reference) -> Result<Inspected, Insp
         entrypoint: config.config.and_then(|run| run.entrypoint),
         size: layers.iter().fold(0, |sum: u64, layer| sum.saturating_add(layer.size)),
         snapshots,
+        init: index.as_ref().and_then(|index| index.init.as_ref()).map(|init| InitFile {
+            digest: init.digest.0.to_string(),
+            size: init.size,
+            layer: format!("sha256:{}", init.layer.0),
+            layer_size: init.layer_size,
+        }),
         layers: layers
             .into_iter()
             .enumerate()

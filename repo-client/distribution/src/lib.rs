@@ -3,6 +3,7 @@
 //! ```text
 //!  push       a snapshot of the local store → an OCI image in a registry
 //!  pull       an image → the local store
+//!  init       an init data file beside the snapshot
 //!  base       the image below a pushed one
 //!  event      events during a verb
 //!  config     the configuration file
@@ -12,6 +13,7 @@
 //!  signature  sign an image in a registry, check its signature
 //! ```
 
+mod artifact;
 mod base;
 mod chunks;
 mod config;
@@ -19,6 +21,7 @@ mod error;
 mod event;
 mod fetch;
 mod host;
+mod init;
 mod inspect;
 mod jobs;
 mod key;
@@ -33,7 +36,8 @@ pub use base::BaseImage;
 pub use config::{Config, ConfigError, RegistrySettings};
 pub use error::RepoError;
 pub use event::{Event, Events, Present};
-pub use inspect::{InspectError, Inspected, Layer, Needs, Signature, Snapshot, inspect};
+pub use init::PulledInit;
+pub use inspect::{InitFile, InspectError, Inspected, Layer, Needs, Signature, Snapshot, inspect};
 pub use key::{KeyError, PublicKey, SecretKey};
 pub use pull::{PullOptions, Pulled};
 pub use push::{PushOptions, Pushed};

@@ -69,28 +69,10 @@ impl Repo {
             None => local_name(from)?,
         };
         let client = self.client(&from.registry)?;
-        let manifest = client.manifest(&from.repository, &from.target(), &MANIFESTS)?;
-        for keys in [&options.require_signature, &options.also_signed_by].into_iter().filter(|keys| !keys.is_empty()) {
-            verify_signature(&client, &from.repository, &manifest.digest, keys)?;
-        }
-        // Signature and report concern the manifest that the name leads to. It may be a list, which names the image by
-        // digest.
-        let digest = manifest.digest;
-        let manifest = platform::resolve(&client, &from.repository, manifest, platform::bad_list)?;
-        let view = ManifestView::parse(&manifest.bytes)?;
-        let image = view.image(&self.small_blob(&client, &from.repository, &view.config)?)?;
-        // If the record lacks this, the snapshot's header has it, and is checked before the snapshot gets a name in the
-        // store.
-        if !options.allow_wx && image.index.snapshots.iter().any(|snapshot| snapshot.wx) {
-            return Err(RepoError::WritableCode);
-        }
-        let missing = host::missing(&image.index)?;
-        if !missing.is_empty() && !options.force {
-            return Err(RepoError::Unfit(missing));
-        }
+        let (digest, image) = self.look(&client, from, options)?;
         let transaction = self.stores.writable()?.begin()?;
         let source = Source { repo: self, client: &client, repository: &from.repository, transaction: &transaction };
-        let fetched = source.bring(&image, &name, options)?;
+        let fetched = source.bring(&image, Some(&name), options)?;
         let snapshots: Vec<_> = image.index.snapshots.iter().map(|snapshot| snapshot.digest.0).collect();
         self.check_complete(&transaction, &snapshots, options)?;
         // A tag names only snapshots of its own store.
@@ -100,14 +82,43 @@ impl Repo {
             many => transaction.set_variants(&name, many)?,
         }
         note(&transaction, from, &snapshots)?;
-        let needed = (0..image.layers.len()).filter(|layer| !image.index.expected(*layer).is_empty());
         Ok(Pulled {
             name,
             snapshot: snapshots.first().copied().unwrap_or_default(),
             digest,
-            size: needed.map(|layer| image.layers[layer].size).sum(),
+            size: needed_size(&image),
             fetched,
         })
+    }
+
+    /// The digest of the manifest that `from` names, and the image: signed as the options demand, and one that this
+    /// machine can run.
+    pub(crate) fn look(
+        &self,
+        client: &Client,
+        from: &Reference,
+        options: &PullOptions,
+    ) -> Result<(Digest, ImageView), RepoError> {
+        let manifest = client.manifest(&from.repository, &from.target(), &MANIFESTS)?;
+        for keys in [&options.require_signature, &options.also_signed_by].into_iter().filter(|keys| !keys.is_empty()) {
+            verify_signature(client, &from.repository, &manifest.digest, keys)?;
+        }
+        // Signature and report concern the manifest that the name leads to. It may be a list, which names the image by
+        // digest.
+        let digest = manifest.digest;
+        let manifest = platform::resolve(client, &from.repository, manifest, platform::bad_list)?;
+        let view = ManifestView::parse(&manifest.bytes)?;
+        let image = view.image(&self.small_blob(client, &from.repository, &view.config)?)?;
+        // If the record lacks this, the snapshot's header has it, and is checked before the snapshot gets a name in the
+        // store.
+        if !options.allow_wx && image.index.snapshots.iter().any(|snapshot| snapshot.wx) {
+            return Err(RepoError::WritableCode);
+        }
+        let missing = host::missing(&image.index)?;
+        if !missing.is_empty() && !options.force {
+            return Err(RepoError::Unfit(missing));
+        }
+        Ok((digest, image))
     }
 
     /// The files that the image lists may differ from those that its snapshots map. A snapshot gets a tag only if it
@@ -130,6 +141,12 @@ impl Repo {
         }
         Ok(())
     }
+}
+
+/// Bytes of the layers that hold snapshots and their files.
+pub(crate) fn needed_size(image: &ImageView) -> u64 {
+    let needed = (0..image.layers.len()).filter(|layer| !image.index.expected(*layer).is_empty());
+    needed.map(|layer| image.layers[layer].size).sum()
 }
 
 /// A page with the alignment of records.
@@ -167,29 +184,30 @@ fn kind_of(image: &ImageView, layer: usize) -> LayerKind {
 }
 
 /// A layer that must be fetched.
-struct Needed<'a> {
-    index: usize,
-    blob: &'a BlobRef,
-    expected: Vec<ExpectedFile>,
+pub(crate) struct Needed<'a> {
+    pub(crate) index: usize,
+    pub(crate) blob: &'a BlobRef,
+    pub(crate) expected: Vec<ExpectedFile>,
 }
 
 /// Where layers come from.
-struct Source<'a> {
-    repo: &'a Repo,
-    client: &'a Client,
-    repository: &'a str,
-    transaction: &'a Transaction,
+pub(crate) struct Source<'a> {
+    pub(crate) repo: &'a Repo,
+    pub(crate) client: &'a Client,
+    pub(crate) repository: &'a str,
+    pub(crate) transaction: &'a Transaction,
 }
 
 impl Source<'_> {
-    /// Fetches the missing layers and stores their files. Returns the number of bytes fetched.
-    fn bring(&self, image: &ImageView, name: &Ref, options: &PullOptions) -> Result<u64, RepoError> {
+    /// Fetches the missing layers and stores their files. Snapshots of that `name` may have chunks of them. Returns the
+    /// number of bytes fetched.
+    pub(crate) fn bring(&self, image: &ImageView, name: Option<&Ref>, options: &PullOptions) -> Result<u64, RepoError> {
         let (needed, missing) = self.needed(image)?;
         let total = needed.iter().map(|needed| needed.blob.size).sum();
         self.repo.events.event(Event::Layers { count: needed.len(), total });
-        let local = match missing.is_empty() {
-            true => LocalChunks::default(),
-            false => LocalChunks::of(self.repo, &name.name)?,
+        let local = match name.filter(|_| !missing.is_empty()) {
+            Some(name) => LocalChunks::of(self.repo, &name.name)?,
+            None => LocalChunks::default(),
         };
         let board = Board::new(needed.len());
         let mut fetched = 0;
@@ -316,7 +334,7 @@ impl Source<'_> {
     }
 
     /// Reads the files in a fetched layer, in order. Meanwhile `receive` hashes and writes the decompressed bytes.
-    fn read(
+    pub(crate) fn read(
         &self,
         fetched: &Fetched,
         needed: &Needed<'_>,
@@ -368,7 +386,7 @@ impl Source<'_> {
 }
 
 /// The fetched layer cannot be used: it is removed, so that the next run fetches it anew.
-fn spoilt(fetched: &Fetched, needed: &Needed<'_>, fault: LayerFault) -> RepoError {
+pub(crate) fn spoilt(fetched: &Fetched, needed: &Needed<'_>, fault: LayerFault) -> RepoError {
     let fault = match fault {
         // The content differs from the digest in the image; the store is not at fault.
         LayerFault::Sink(StoreError::Digest { kind, expected, .. }) => {

@@ -5,7 +5,9 @@
 //! blobs by digest. The same snapshot gives the same layers. So a push finds the layers of an earlier one again, even
 //! after a kill, and the upload of a blob goes on where the registry acknowledged the last piece.
 
+use crate::artifact::Subject;
 use crate::base::{BaseImage, FoundBase};
+use crate::init::Export;
 use crate::strip::without_recipe;
 use crate::{Event, Present, Repo, RepoError, jobs};
 use snapfn_image::{Compression, Input, Layer, MANIFEST_TYPE, WrittenLayer, documents, plan};
@@ -31,6 +33,8 @@ pub struct PushOptions {
     pub allow_secrets: bool,
     /// Leave the recipe and the inputs in the snapshots.
     pub with_recipe: bool,
+    /// Push an exported init data file beside the snapshot.
+    pub init: bool,
     /// Layers that are made and sent at a time.
     pub jobs: usize,
 }
@@ -40,7 +44,7 @@ pub struct PushOptions {
 pub struct Pushed {
     /// Digest of the manifest.
     pub digest: Digest,
-    /// Number of layers, those of the base included.
+    /// Number of layers, those of the base and of the init data file included.
     pub layers: usize,
     /// Bytes of all layers and the configuration.
     pub size: u64,
@@ -60,6 +64,7 @@ impl PushOptions {
             base: None,
             allow_secrets: false,
             with_recipe: false,
+            init: false,
             jobs: 3,
         }
     }
@@ -87,15 +92,17 @@ impl Repo {
             self.events.event(Event::Scanning { total });
             self.scan(&inputs)?;
         }
+        let export = options.init.then(|| Export::of(self, &inputs, &transaction)).transpose()?;
         self.events.event(Event::Reading { total });
-        let image = plan(&self.stores, &inputs, &options.loader, &mut |bytes| {
+        let mut image = plan(&self.stores, &inputs, &options.loader, &mut |bytes| {
             self.events.event(Event::Read { bytes });
         })?;
         let client = self.client(&to.registry)?;
         let base = options.base.as_ref().map(|base| FoundBase::find(self, &client, to, base)).transpose()?;
         let (below, own) = (base.as_ref().map_or(0, |base| base.layers.len()), image.layers.len());
-        let total = image.layers.iter().map(Layer::content_size).sum();
-        self.events.event(Event::Layers { count: below + own, total });
+        let init = export.as_ref().map(Export::layer);
+        let total = image.layers.iter().chain(&init).map(Layer::content_size).sum();
+        self.events.event(Event::Layers { count: below + own + init.iter().len(), total });
 
         let target = Target { repo: self, client: &client, to, transaction: &transaction };
         let jobs = options.jobs;
@@ -105,7 +112,10 @@ impl Repo {
         };
         let placed =
             jobs::all(own, jobs, |index| target.layer(below + index, &image.layers[index], options.compression))?;
-        let sent = base_sent + placed.iter().map(|(_, sent)| sent).sum::<u64>();
+        let init = init.map(|layer| target.layer(below + own, &layer, options.compression)).transpose()?;
+        image.index.init = init.as_ref().zip(export.as_ref()).map(|((layer, _), export)| export.entry(layer));
+        let placed_init = init.as_ref().map_or(0, |(_, sent)| *sent);
+        let sent = placed_init + base_sent + placed.iter().map(|(_, sent)| sent).sum::<u64>();
         let layers: Vec<_> =
             image.layers.iter().map(|layer| layer.kind).zip(placed.into_iter().map(|(layer, _)| layer)).collect();
         let (config, manifest) = documents(&image.index, &layers, base.as_ref().map(|base| &base.image))?;
@@ -115,8 +125,15 @@ impl Repo {
             client.upload_blob(&to.repository, &digest, config_size, &config.bytes, None)?;
         }
         let digest = client.put_manifest(&to.repository, &tag, MANIFEST_TYPE, &manifest.bytes)?;
-        let size = layers.iter().map(|(_, layer)| layer.size).sum::<u64>() + base.as_ref().map_or(0, FoundBase::size);
-        Ok(Pushed { digest, layers: below + own, size: size + config_size, sent, present: size - sent.min(size) })
+        if let Some(((layer, _), export)) = init.as_ref().zip(export.as_ref()) {
+            let subject = Subject { media_type: MANIFEST_TYPE, digest: &digest, size: manifest.bytes.len() };
+            export.put(&client, &to.repository, subject, layer, options.compression)?;
+        }
+        let of_init = init.as_ref().map_or(0, |(layer, _)| layer.size);
+        let size: u64 = layers.iter().map(|(_, layer)| layer.size).sum();
+        let size = size + of_init + base.as_ref().map_or(0, FoundBase::size);
+        let count = below + own + init.iter().len();
+        Ok(Pushed { digest, layers: count, size: size + config_size, sent, present: size - sent.min(size) })
     }
 
     /// Refuses what seems to hold credentials.

@@ -13,6 +13,7 @@
 //! keeps one under the tag `sha256-<hex>`. Both are found in the same way. Both are only hints, and their content is
 //! not trusted: a check computes the statement from the digest of the manifest.
 
+use crate::artifact::{self, Subject};
 use crate::key::{PublicKey, SecretKey};
 use serde::Deserialize;
 use serde_json::json;
@@ -28,8 +29,6 @@ pub(crate) const KEY_ANNOTATION: &str = "dev.snapfn.signature.key";
 const STATEMENT_TYPE: &str = "application/vnd.snapfn.signature.statement.v1";
 const MINISIGN_TYPE: &str = "application/vnd.snapfn.signature.minisign.v1";
 const MANIFEST_TYPE: &str = "application/vnd.oci.image.manifest.v1+json";
-const EMPTY_TYPE: &str = "application/vnd.oci.empty.v1+json";
-const EMPTY: &[u8] = b"{}";
 /// What can be signed.
 const ACCEPT: [&str; 4] = [
     MANIFEST_TYPE,
@@ -124,27 +123,13 @@ pub fn sign(client: &Client, reference: &Reference, key: &SecretKey) -> Result<S
     let comment = format!("timestamp:{now}\tmanifest:{}", manifest.digest);
     let signature = key.sign(&statement, &comment).map_err(|error| SignatureError::Sign(error.to_string()))?;
     let layers = [(STATEMENT_TYPE, &*statement), (MINISIGN_TYPE, signature.as_bytes())];
-    let descriptor = |kind: &str, bytes: &[u8]| json!({ "mediaType": kind, "digest": Digest::of(bytes).to_string(), "size": bytes.len() });
-    let artifact = json!({
-        "schemaVersion": 2,
-        "mediaType": MANIFEST_TYPE,
-        "artifactType": ARTIFACT_TYPE,
-        "config": descriptor(EMPTY_TYPE, EMPTY),
-        "layers": layers.map(|(kind, bytes)| descriptor(kind, bytes)),
-        "subject": {
-            "mediaType": manifest.media_type,
-            "digest": manifest.digest.to_string(),
-            "size": manifest.bytes.len(),
-        },
-        "annotations": { KEY_ANNOTATION: key.id() },
-    });
-    for bytes in [EMPTY, &*statement, signature.as_bytes()] {
-        let digest = Digest::of(bytes);
-        if client.head_blob(repository, &digest)?.is_none() {
-            client.upload_blob(repository, &digest, bytes.len() as u64, &bytes.to_vec(), None)?;
-        }
+    for (_, bytes) in layers {
+        artifact::put_blob(client, repository, bytes)?;
     }
-    let artifact = client.put_referrer(repository, &manifest.digest, MANIFEST_TYPE, artifact.to_string().as_bytes())?;
+    let layers = layers.map(|(kind, bytes)| artifact::descriptor(kind, &Digest::of(bytes), bytes.len() as u64));
+    let subject = Subject { media_type: &manifest.media_type, digest: &manifest.digest, size: manifest.bytes.len() };
+    let annotations = json!({ KEY_ANNOTATION: key.id() });
+    let artifact = artifact::put(client, repository, subject, ARTIFACT_TYPE, &layers, &annotations)?;
     Ok(Signed { digest: manifest.digest, artifact, key: key.id() })
 }
 

@@ -36,6 +36,10 @@ pub const CONFIG_MAX: u64 = 2 << 20;
 /// Engines stop at about that many layers.
 const MAX_ALL_LAYERS: usize = 127;
 const MAX_FILES: usize = 4096;
+/// Largest exported init data file, in bytes, as `snapshotter create --init` reads it.
+const INIT_MAX: u64 = 16 << 30;
+/// Bytes of a layer beside those of a file that cannot be compressed.
+const LAYER_ROOM: u64 = 1 << 20;
 const MAX_SNAPSHOTS: usize = MAX_LAYERS;
 
 /// A digest as text.
@@ -78,6 +82,44 @@ pub struct Index {
     pub snapshots: Vec<SnapshotEntry>,
     /// Code segment files and other files that the snapshots map, in the order of the layers.
     pub files: Vec<FileEntry>,
+    /// The exported init data file of the only snapshot, if it was pushed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub init: Option<InitEntry>,
+}
+
+/// An exported init data file. Its layer is in an artifact of its own, so that container engines do not fetch it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InitEntry {
+    /// Digest of the file.
+    pub digest: Hex,
+    /// Its size.
+    pub size: u64,
+    /// Digest of the layer that holds it.
+    pub layer: Hex,
+    /// Size of the layer.
+    pub layer_size: u64,
+}
+
+impl InitEntry {
+    /// The file in a layer that has been written.
+    pub fn new(digest: Digest, size: u64, layer: &WrittenLayer) -> Self {
+        InitEntry { digest: digest.into(), size, layer: layer.digest.into(), layer_size: layer.size }
+    }
+
+    /// The layer. It is fetched as a whole: the index of its chunks is not recorded.
+    pub fn blob(&self) -> BlobRef {
+        BlobRef { digest: self.layer.0, size: self.layer_size, media_type: String::new(), annotations: BTreeMap::new() }
+    }
+
+    /// What the layer must hold.
+    pub fn expected(&self) -> ExpectedFile {
+        ExpectedFile { name: stored(Kind::Init, self.digest.0), size: self.size }
+    }
+
+    /// Whether the sizes are possible. A layer has at most a little more bytes than what it holds.
+    fn is_possible(&self) -> bool {
+        self.size <= INIT_MAX && self.layer_size <= self.size + self.size / 64 + LAYER_ROOM
+    }
 }
 
 /// A snapshot.
@@ -192,6 +234,9 @@ impl Index {
                 return Err(bad("a file in it is not one of a snapshot"));
             }
         }
+        if index.init.as_ref().is_some_and(|init| index.snapshots.len() != 1 || !init.is_possible()) {
+            return Err(bad("the init data file in it is too large, or is one of several snapshots"));
+        }
         let mut part_layers = BTreeMap::new();
         for snapshot in &index.snapshots {
             if snapshot.reference().is_none() {
@@ -303,6 +348,10 @@ impl ManifestView {
         let holding = layers.iter().enumerate().filter(|(at, _)| !index.expected(*at).is_empty());
         if !holding.map(|(_, blob)| blob.digest.0).all(|digest| seen.insert(digest)) {
             return Err(ImageError::document("manifest", "it has a layer twice"));
+        }
+        let of_init = index.init.as_ref().map(|init| init.layer.0);
+        if self.layers.iter().any(|blob| Some(blob.digest) == of_init) {
+            return Err(ImageError::document("index of layers", "the layer of the init data file is another's, too"));
         }
         Ok(ImageView { index, layers })
     }

@@ -12,6 +12,7 @@
 
 use crate::ImageError;
 use crate::cut::{CHUNK_MAX, Chunks, is_zero};
+use crate::plan::stored;
 use crate::tar::{self, Kind};
 use crate::toc::{self, CHUNK_ZEROS, Entry, TYPE_CHUNK, TYPE_DIRECTORY, TYPE_FILE, TYPE_SYMLINK};
 use flate2::GzBuilder;
@@ -21,7 +22,7 @@ use snapfn_store::Digest;
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::Arc;
 
@@ -91,6 +92,8 @@ pub enum LayerKind {
     Split,
     /// A layer of the base image.
     Base,
+    /// The exported init data file of the snapshot. It is in an artifact of its own, not in the image.
+    Init,
 }
 
 impl LayerKind {
@@ -102,6 +105,7 @@ impl LayerKind {
             LayerKind::Part => "part",
             LayerKind::Split => "split",
             LayerKind::Base => "base",
+            LayerKind::Init => "init",
         }
     }
 }
@@ -136,6 +140,13 @@ impl Layer {
     pub fn content_size(&self) -> u64 {
         let size = |body: &Body| if let Body::File { size, .. } = body { *size } else { 0 };
         self.entries.iter().map(|(_, body)| size(body)).sum()
+    }
+
+    /// A layer with one exported init data file, which lies at `path`.
+    pub fn init(path: &Path, digest: Digest, size: u64) -> Self {
+        let source = Source::File { path: path.to_path_buf(), offset: 0 };
+        let entry = (stored(snapfn_store::Kind::Init, digest), Body::File { mode: 0o400, size, digest, source });
+        Layer { kind: LayerKind::Init, verify: true, entries: vec![entry] }
     }
 
     /// Writes it to `out`. `progress` gets the number of bytes after each read.

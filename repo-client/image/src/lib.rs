@@ -24,7 +24,7 @@ mod unpack;
 pub use cut::{CHUNK_MAX, CHUNK_MIN, Chunks, Part, parts};
 pub use document::{
     Base, BlobRef, CONFIG_MAX, CONFIG_TYPE, DOCKER_TYPES, Document, FileEntry, Hex, INDEX_LABEL, ImageView, Index,
-    LIST_TYPE, MANIFEST_TYPE, ManifestView, PartEntry, SnapshotEntry, documents,
+    InitEntry, LIST_TYPE, MANIFEST_TYPE, ManifestView, PartEntry, SnapshotEntry, documents,
 };
 pub use error::{ImageError, LayerFault};
 pub use layer::{Compression, Layer, LayerKind, WrittenLayer};

@@ -146,11 +146,18 @@ pub fn not_portable<'a>(plan: &Plan<'a>) -> impl Iterator<Item = NotPortable> + 
         .chain(when(scheduled, NotPortable::Scheduling))
         .chain(when(process.cwd.len != 0, NotPortable::Directory))
         .chain(when(plan.needs.is_none(), NotPortable::NoRequirements))
-        .chain(when(program(&plan).is_none(), NotPortable::NoProgram))
+        .chain(when(program_file(&plan).is_none(), NotPortable::NoProgram))
+}
+
+/// The plan in a state, validated: that of the snapshot file that is made of it. `state` must lie at a multiple of 8.
+pub fn plan_of_state(state: &[u8]) -> Result<Plan<'_>, FormatError> {
+    let header = state.get(HEADER_OFFSET..).ok_or(FormatError::Truncated("the state"))?;
+    let (header, _) = SnapHeader::read_from_prefix(header).map_err(|_| FormatError::Truncated("the state"))?;
+    Plan::parse(state, header.file_size)
 }
 
 /// The code segment file of the program among the files of its snapshot.
-fn program<'a>(plan: &Plan<'a>) -> Option<&'a crate::snap::File> {
+pub fn program_file<'a>(plan: &Plan<'a>) -> Option<&'a crate::snap::File> {
     let path = without_zero(plan.bytes(plan.header.process.exe));
     plan.files.iter().find(|file| file.kind == FILE_CODE && without_zero(plan.bytes(file.path)) == path)
 }
@@ -275,16 +282,14 @@ impl<'a> Exported<'a> {
     /// Reads the state of `init` and checks it against the rest of the file. The file must lie at a multiple of 8.
     pub fn parse(init: Init<'a>) -> Result<Self, FormatError> {
         let head = init.state().ok_or(FormatError::Magic("an init data file that is exported from a snapshot"))?;
-        let header = head.get(HEADER_OFFSET..).ok_or(FormatError::Truncated("the state"))?;
-        let (header, _) = SnapHeader::read_from_prefix(header).map_err(|_| FormatError::Truncated("the state"))?;
-        let plan = Plan::parse(head, header.file_size)?;
+        let plan = plan_of_state(head)?;
         if not_portable(&plan).next().is_some() {
             return Err(FormatError::Invalid("state (not that of a program that is a function of its memory)"));
         }
-        if program(&plan).is_none_or(|file| file.digest != init.header().code_digest) {
+        if program_file(&plan).is_none_or(|file| file.digest != init.header().code_digest) {
             return Err(FormatError::Invalid("state (it is of another program)"));
         }
-        let places = Places::new(init.header(), init.segments(), &header.process);
+        let places = Places::new(init.header(), init.segments(), &plan.header.process);
         let exported = Exported {
             init,
             plan,

@@ -53,6 +53,17 @@ fn source<'a>() -> InitSource<'a> {
 }
 
 #[test]
+fn the_header_tells_where_the_state_is() {
+    for interp in [None, Some(c"/lib64/ld-linux-x86-64.so.2")] {
+        let mut exported = InitSource { interp, state: Some(b"eleven byte"), ..source() };
+        exported.header.incompatible = U64::new(FEATURE_EXPORTED);
+        let file = encode(&exported).unwrap();
+        let range = InitHeader::read(&file).unwrap().state_range();
+        assert_eq!(&file[range.start as usize..range.end as usize], b"eleven byte\0\0\0\0\0");
+    }
+}
+
+#[test]
 fn round_trip() {
     let file = encode(&source()).unwrap();
     let init = Init::parse(&file).unwrap();

@@ -9,10 +9,9 @@
 
 use super::source::{ExamineError, Snapshot, print, print_json};
 use super::text::printable;
-use crate::commands::pair::{Pair, Part, parts, path};
-use snapfn_format::init::{Init, InitHeader, not_portable};
-use snapfn_format::snap::Plan;
-use snapfn_split::{ExportError, export, is_exported, split_file};
+use crate::commands::pair::{Pair, Part, parts};
+use snapfn_format::init::{Init, InitHeader};
+use snapfn_split::{export_snapshot, is_exported};
 use snapfn_store::{Digest, Kind, Stores, hash_file, open_file};
 use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions};
@@ -46,20 +45,11 @@ pub(crate) fn run(args: &Args) -> Result<(), ExamineError> {
         return Err(failed(format!("it has {} variants; name the file of one", snapshot.variants.len())));
     }
     let plan = snapshot.plan()?;
-    let refused = |error: ExportError| failed(format!("cannot be exported: {error}"));
-    let reasons: Vec<_> = not_portable(&plan).collect();
-    if !reasons.is_empty() {
-        return Err(refused(ExportError::NotPortable(reasons)));
-    }
-    let program = program_init(&stores, &plan).ok_or_else(|| {
-        failed(
-            "its program has changed, and the store no longer has its init data file; make the snapshot again".into(),
-        )
-    })?;
-    let program = Init::parse(&program).map_err(|error| failed(error.to_string()))?;
-    let init = export(&plan, &program, |buffer, offset| snapshot.read_exact_at(buffer, offset)).map_err(refused)?;
+    let init = export_snapshot(&plan, stores.open_all(Kind::Init), |buffer, at| snapshot.read_exact_at(buffer, at))
+        .map_err(|error| failed(format!("cannot be exported: {error}")))?;
+    let parsed = Init::parse(&init).map_err(|error| failed(error.to_string()))?;
     let parts = parts(&plan);
-    let code = program.header().code_digest;
+    let code = parsed.header().code_digest;
     check_replaced(&pair, code)?;
     for part in &parts {
         let from = stores.locate(part.kind, part.digest);
@@ -69,25 +59,7 @@ pub(crate) fn run(args: &Args) -> Result<(), ExamineError> {
     }
     let mode = if args.share { 0o644 } else { 0o600 };
     replace(&pair.init, mode, |file| file.write_all(&init))?;
-    report(args, &pair, &parts, &Init::parse(&init).map_err(|error| failed(error.to_string()))?, snapshot.size)
-}
-
-/// The init data file of the program of a snapshot: from the store, or of the program where it still is the same.
-fn program_init(stores: &Stores, plan: &Plan<'_>) -> Option<Vec<u8>> {
-    let exe = path(plan, plan.header.process.exe);
-    let code = parts(plan).into_iter().find(|part| part.kind == Kind::Code && part.path == exe)?.digest;
-    let of_it = |bytes: &[u8]| InitHeader::read(bytes).is_ok_and(|h| h.code_digest == code && !h.is_exported());
-    for store in stores.iter() {
-        for digest in store.digests(Kind::Init).unwrap_or_default() {
-            let Ok(mut file) = store.open(Kind::Init, digest) else { continue };
-            let mut bytes = Vec::new();
-            let start = Read::by_ref(&mut file).take(InitHeader::LEN as u64).read_to_end(&mut bytes);
-            if start.is_ok() && of_it(&bytes) && file.read_to_end(&mut bytes).is_ok() {
-                return Some(bytes);
-            }
-        }
-    }
-    split_file(&exe).ok().map(|split| split.init).filter(|init| of_it(init))
+    report(args, &pair, &parts, &parsed, snapshot.size)
 }
 
 /// Refuses to replace files that no export has written, such as those of a compiler driver.
