@@ -15,7 +15,8 @@ import sys
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 # Programs that are built in release mode and started by the tests: the same list as `build_release` in lib.sh.
-PROGRAMS = ["snapfn-loader", "snapshotter", "snapcc", "snaprepo", "snapfn", "snapfn-capi", "snapfn-launcher"]
+PROGRAMS = ["snapfn-loader", "snapshotter", "snapcc", "snaprepo", "snapfn", "snapfn-capi", "snapfn-launcher",
+            "snapfn-serve"]
 TESTS = "snapfn-tests"
 
 

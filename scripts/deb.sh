@@ -64,7 +64,7 @@ install -m 644 docs/reference/man/snapfn.1 "$stage/python3-snapfn/usr/share/man/
 
 # libraries PACKAGE: the dependencies of what it has, by the newest symbols of glibc that are asked for.
 libraries() {
-    find "$stage/$1" -type f \( -path '*/bin/*' -o -path '*/libexec/*' -o -name '*.so*' \) | while IFS= read -r file; do
+    find "$stage/$1" -type f \( -path '*/bin/*' -o -path '*/libexec/*' -o -name '*.so' -o -name '*.so.*' \) | while IFS= read -r file; do
         readelf -VW "$file" 2>/dev/null | grep -o 'GLIBC_[0-9.]*' || true
         ! readelf -dW "$file" 2>/dev/null | grep -q 'NEEDED.*libgcc_s' || echo libgcc
     done | sort -uV | awk '/^GLIBC/ { newest = substr($0, 7) } /^libgcc/ { gcc = 1 }
@@ -74,7 +74,7 @@ libraries() {
 pack() {
     depends=$(printf '%s\n%s\n' "$3" "$(libraries "$1")" | grep . | paste -sd, | sed 's/,\([^ ]\)/, \1/g')
     mkdir -p "$stage/$1/usr/share/doc/$1" "$stage/$1/DEBIAN"
-    find "$stage/$1" -type f \( -path '*/bin/*' -o -path '*/libexec/*' -o -name '*.so*' \) -exec strip --strip-unneeded {} +
+    find "$stage/$1" -type f \( -path '*/bin/*' -o -path '*/libexec/*' -o -name '*.so' -o -name '*.so.*' \) -exec strip --strip-unneeded {} +
     find "$stage/$1" -name '*.a' -exec strip --strip-debug {} +
     find "$stage/$1/usr/share/man" -type f -exec gzip -9n {} + 2>/dev/null || true
     cat - LICENSE-MIT >"$stage/$1/usr/share/doc/$1/copyright" <<'TEXT'

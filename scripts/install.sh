@@ -99,7 +99,7 @@ done
 # Everything is made in a stage first, so that a failure comes before a change of the prefix.
 stage=$(mktemp -d)
 temp=
-trap 'rm -rf -- "$stage" ${temp:+"$temp"}' EXIT
+trap 'rm -rf -- "$stage" "$stage.programs" ${temp:+"$temp"}' EXIT
 trap 'exit 129' HUP
 trap 'exit 130' INT
 trap 'exit 143' TERM
@@ -136,19 +136,25 @@ fill snapfn.pc "$pkgconfig/snapfn.pc"
 fill snaprun.bash "$bash/snaprun"
 fill snaprun.zsh "$zsh/_snaprun"
 fill snaprun.fish "$fish/snaprun.fish"
-fill snapfn-pool@.service lib/systemd/system/snapfn-pool@.service
-fill snapfn-pool@.service lib/systemd/user/snapfn-pool@.service
+for manager in system user; do
+    for unit in snapfn-pool@.service snapserve.service snapserve.socket; do
+        # Lines that begin with @system@ are for that manager's unit only.
+        fill "$unit" "lib/systemd/$manager/$unit"
+        sed -i -e "s/^@$manager@//" -e '/^@[a-z]*@/d' "$stage/lib/systemd/$manager/$unit"
+    done
+done
 for binary in $(awk '!/^#/ && $3 != "-" && $4 == "page" { print $1 }' "$root/scripts/install/programs"); do
     install -m 644 "$root/docs/reference/man/$binary.1" "$stage/$man/"
 done
 echo '.so man1/snapcc.1' >"$stage/$man/snapc++.1"
-for binary in $(awk '!/^#/ && $4 == "generate" { print $1 }' "$root/scripts/install/programs"); do
+awk '!/^#/ && $4 ~ /generate/ { print $1, $4 }' "$root/scripts/install/programs" >"$stage.programs"
+while read -r binary generate; do
     for kind in man bash zsh fish; do
         eval "dir=\$$kind"
-        "$stage/bin/$binary" generate "$kind" "$stage/$dir" || fail "$binary cannot write its $kind files"
+        "$stage/bin/$binary" "$generate" "$kind" "$stage/$dir" </dev/null || fail "$binary cannot write its $kind files"
     done
     mv "$stage/$bash/$binary.bash" "$stage/$bash/$binary"
-done
+done <"$stage.programs"
 files=$(cd "$stage" && find . ! -type d | sed 's|^\./||' | LC_ALL=C sort)
 
 mkdir -p "$dest/libexec/snapfn" 2>/dev/null && [ -w "$dest/libexec/snapfn" ] ||

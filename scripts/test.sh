@@ -219,7 +219,7 @@ installation() (
     [ "$(snaprun ./function.snap 7)" = "$(./hello 7)" ]
     snaprepo ls
     snaprepo verify --all
-    for tool in snapcc snapshotter snaprun snaprepo; do
+    for tool in snapcc snapshotter snaprun snaprepo snapserve; do
         MANPATH=$dir/usr/share/man man "$tool" >page
         grep -q "$tool" page
     done

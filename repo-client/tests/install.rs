@@ -18,14 +18,15 @@ fn release() -> TempDir {
     for name in ["libsnapfn_c.a", "libsnapfn_c.so"] {
         fs::write(dir.join(name), "").unwrap();
     }
-    for name in ["snapcc", "snaprun", "snapboot", "snappool", "snapshotter"] {
+    for name in ["snapcc", "snaprun", "snapboot", "snappool", "snapshotter", "snapserve"] {
         let generate = r#"
-            [ "$1" = generate ] || { echo "$0"; exit; }
+            name=${0##*/}
+            case $1 in generate | --generate) ;; *) echo "$0"; exit ;; esac
             case $2 in
-                man) touch "$3/snapshotter.1" ;;
-                bash) touch "$3/snapshotter.bash" ;;
-                zsh) touch "$3/_snapshotter" ;;
-                fish) touch "$3/snapshotter.fish" ;;
+                man) touch "$3/$name.1" ;;
+                bash) touch "$3/$name.bash" ;;
+                zsh) touch "$3/_$name" ;;
+                fish) touch "$3/$name.fish" ;;
             esac"#;
         fs::write(dir.join(name), format!("#!/bin/sh{generate}\n")).unwrap();
         fs::set_permissions(dir.join(name), fs::Permissions::from_mode(0o755)).unwrap();
@@ -80,6 +81,7 @@ fn installs_and_uninstalls_exactly_its_own_files() {
         "bin/snapshotter",
         "bin/snaprun",
         "bin/snaprepo",
+        "bin/snapserve",
         "libexec/snapfn/snapboot",
         "libexec/snapfn/snappool",
         "lib/libsnapfn.a",
@@ -94,7 +96,14 @@ fn installs_and_uninstalls_exactly_its_own_files() {
         "share/man/man1/snaprepo-gc.1",
         "share/man/man1/snapshotter.1",
         "share/bash-completion/completions/snaprepo",
+        "share/man/man1/snapserve.1",
         "share/bash-completion/completions/snapshotter",
+        "share/bash-completion/completions/snapserve",
+        "share/zsh/site-functions/_snapserve",
+        "share/fish/vendor_completions.d/snapserve.fish",
+        "lib/systemd/system/snapserve.service",
+        "lib/systemd/system/snapserve.socket",
+        "lib/systemd/user/snapserve.service",
         "share/zsh/site-functions/_snaprepo",
         "share/fish/vendor_completions.d/snaprepo.fish",
     ] {
@@ -105,6 +114,13 @@ fn installs_and_uninstalls_exactly_its_own_files() {
     assert_eq!(fs::metadata(prefix.join("bin/snaprepo")).unwrap().mode() & 0o777, 0o755);
     assert_eq!(fs::metadata(prefix.join("include/snapfn/snap.h")).unwrap().mode() & 0o777, 0o644);
     ok(Command::new(prefix.join("bin/snaprepo")).arg("--version"));
+    let unit = |manager: &str| {
+        let text = fs::read_to_string(prefix.join(format!("lib/systemd/{manager}/snapserve.service"))).unwrap();
+        assert!(text.contains("\nType=notify\n") && text.contains("\nWatchdogSec=") && !text.contains('@'), "{text}");
+        text
+    };
+    // The manager of a user cannot make users.
+    assert!(unit("system").contains("\nDynamicUser=yes\n") && !unit("user").contains("DynamicUser"));
 
     // Again, over itself and over a file that this version no longer has.
     fs::write(prefix.join("bin/snapold"), "").unwrap();

@@ -55,14 +55,17 @@ echo 'import json, sys; print("python", json.dumps(sys.argv[1:]))' >app.py
 snapfn --version
 PYTHONPATH="$prefix/lib/python3/dist-packages" snapfn run app.py a b
 PYTHONPATH="$prefix/lib/python3/dist-packages" python3 -c 'import snapfn; print(snapfn.__name__)'
-for name in snapcc snapc++ snapshotter snaprun snaprepo snapfn; do
+for name in snapcc snapc++ snapshotter snaprun snaprepo snapserve snapfn; do
     [ -s "$prefix/share/man/man1/$name.1.gz" ] || echo "no manual page of $name"
 done
+snapserve --protocol json --check fn 2>&1
 bash -c '. "$1/share/bash-completion/completions/snaprun"; COMP_WORDS=(snaprun f) COMP_CWORD=1; _snaprun
     COMP_WORDS=(snaprun --dr) COMP_CWORD=1; echo "completed: ${COMPREPLY[*]}"; _snaprun; echo "completed: ${COMPREPLY[*]}"' \
     bash "$prefix"
 for unit in system user; do
     grep -q "^ExecStart=/usr/bin/snaprun --pool" "$prefix/lib/systemd/$unit/snapfn-pool@.service"
+    grep -q "^ExecStart=/usr/bin/snapserve --config" "$prefix/lib/systemd/$unit/snapserve.service"
+    [ -s "$prefix/lib/systemd/$unit/snapserve.socket" ]
 done
 SH
 expected="started 0 times from a snapshot
@@ -108,5 +111,5 @@ same "what dpkg has installed works" "$expected" \
     "$(inside sh /tmp/use.sh /usr /tmp/work 2>"$scratch/log" || cat "$scratch/log")"
 step "dpkg --verify" inside sh -c '[ -z "$(dpkg --verify snapfn libsnapfn0 libsnapfn-dev python3-snapfn)" ]'
 step "dpkg --purge" inside dpkg --purge python3-snapfn libsnapfn-dev libsnapfn0 snapfn
-same "nothing is left" "" "$(find "$clean/usr" -name '*snapfn*' -o -name 'snaprun*' | head)"
+same "nothing is left" "" "$(find "$clean/usr" -name '*snapfn*' -o -name 'snaprun*' -o -name 'snapserve*' | head)"
 finish
