@@ -126,7 +126,7 @@ if [ "$fast" = yes ]; then
     phase build build_release || finish
     # shellcheck disable=SC2086 # words
     [ -z "$packages" ] || {
-        phase lints cargo clippy $packages --lib --bins --tests --locked -- -D warnings
+        phase lints cargo clippy $packages --bins --tests --locked -- -D warnings
         phase packages fast_tests $packages
     }
     export SNAPFN_ORACLE=one
