@@ -7,8 +7,8 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::process::Command;
 
-use snapfn_tests::place;
-use snapfn_tests::run::Run;
+use snapfn_tests::place::{self, skip};
+use snapfn_tests::run::{Run, is_root};
 use snapfn_tests::workspace::Workspace;
 
 /// The programs in a directory that the plain user reaches.
@@ -162,6 +162,61 @@ fn the_result_says_what_was_made_and_what_to_do() {
     assert_eq!(json["notes"].as_array().unwrap().len(), second.err().matches("note: ").count(), "{json}");
     assert_eq!(json["replaced"].as_array().unwrap().len(), 1, "{json}");
     assert_eq!(json["next"], "start it with: snaprun it:latest", "{json}");
+}
+
+/// In a container the program would be process 2 or so, and any word may be 2 by chance.
+#[test]
+fn the_process_id_is_no_small_number() {
+    if !is_root() {
+        return skip("a PID namespace takes root");
+    }
+    let workspace = Workspace::new();
+    let source = r#"
+        #include <snap.h>
+        #include <stdio.h>
+        #include <unistd.h>
+        static pid_t own;
+        int main(void) { own = getpid(); snap_ready(); printf("%d\n", own); return 0; }"#;
+    let exe = workspace.compile("container", source, &["-O1"]);
+    let namespace = |script: &str| {
+        let words = ["unshare", "--pid", "--fork", "--mount-proc", "--", "sh", "-c", script];
+        Run { argv: words.map(str::to_owned).to_vec(), ..workspace.command("snapshotter", &[]) }.run()
+    };
+    let snapshotter = place::binary("snapshotter").display().to_string();
+    let made = namespace(&format!("{snapshotter} create --tag it --at ready -- {exe}"));
+    if made.err().contains("unshare") {
+        return skip(&made.err());
+    }
+    assert!(made.err().contains("words equal the process ID, for which container (main+"), "{made}");
+    let own: u32 = workspace.command("snaprun", &["it"]).run().success().out().trim().parse().unwrap();
+    assert!(own >= 1024, "{own}");
+    // A thread gets a small ID if the kernel has begun again with them.
+    let source = r#"
+        #include <pthread.h>
+        #include <snap.h>
+        #include <stdio.h>
+        #include <sys/syscall.h>
+        #include <unistd.h>
+        static pid_t thread;
+        static int ready[2];
+        static void *run(void *arg) {
+            thread = (pid_t)syscall(SYS_gettid);
+            if (write(ready[1], "", 1) != 1) return arg;
+            for (;;) pause();
+        }
+        int main(void) {
+            FILE *last = fopen("/proc/sys/kernel/ns_last_pid", "w");
+            if (!last || fprintf(last, "500") < 0 || fclose(last) || pipe(ready)) return 1;
+            pthread_t made;
+            char byte;
+            if (pthread_create(&made, NULL, run, NULL) || read(ready[0], &byte, 1) != 1) return 2;
+            snap_ready();
+            return thread < 1024;
+        }"#;
+    let exe = workspace.compile("again", source, &["-O1", "-pthread"]);
+    let made = namespace(&format!("{snapshotter} create --tag it --at ready -- {exe}")).success();
+    let note = "a thread has the small ID 501, for which again (run+";
+    assert!(made.err().contains(note), "{made}");
 }
 
 /// As with `snapshotter create … | head -1`, where the reader is gone before the last line.

@@ -6,9 +6,10 @@
 //! - The program can make such IDs, because a file of its image calls `pthread_getcpuclockid` or `clock_getcpuclockid`:
 //!   words on a thread's stack, and in the variables of that file.
 //!
-//! An ID of a small number is a number that many programs have, and is only reported. So are words that equal the ID of
-//! the process or of a thread and that no table of known holders has: nobody knows what they are. They are reported if
-//! code of the program has asked the kernel for that ID ([`crate::tracee::origins`]); else it cannot have it.
+//! Words that equal the ID of the process or of a thread and that no table of known holders has are only reported:
+//! nobody knows what they are. They are reported if code of the program has asked the kernel for that ID
+//! ([`crate::tracee::origins`]); else it cannot have it. Of an ID that is a small number, no word is looked for: too
+//! many have that value. Then it is reported that the code has asked.
 
 use super::arguments::note;
 use super::memory::{Image, each_piece};
@@ -16,13 +17,12 @@ use super::refuse::DumpError;
 use super::threads::ThreadState;
 use crate::tracee::maps::Vma;
 use crate::tracee::origins::Caller;
+use crate::tracee::small_ids::DISTINCT;
 use crate::tracee::{Reached, Tracer, symbols};
 use snapfn_format::snap::{AT_MAIN, PATCH_CLOCK, PATCH_MEMORY, PROT_WRITE, Patch, reg};
 use std::ops::Range;
 use std::path::Path;
 
-/// Below this, a number is as likely to be something else.
-const DISTINCT: u32 = 1024;
 /// Bytes below a stack pointer that are in use.
 const RED_ZONE: u64 = 128;
 /// The thread structure of a C library, whose words are known.
@@ -76,13 +76,13 @@ pub(super) fn find(
     let is_writable = |addr: u64| vmas.iter().any(|vma| vma.contains(addr) && vma.prot & PROT_WRITE != 0);
     hits.retain(|(addr, ..)| is_writable(*addr) && !is_dead(*addr) && !is_known(*addr));
     let is_clock = |hit: &(u64, u32, Id)| matches!(hit.2, Id::Clock(_));
-    let makers = if hits.iter().any(is_clock) { makers(tracer, vmas) } else { Vec::new() };
+    let is_any_small = tids.iter().any(|tid| is_small(*tid));
+    let makers = if is_any_small || hits.iter().any(is_clock) { makers(tracer, vmas) } else { Vec::new() };
     let mut found = Found::default();
     let (mut clocks, mut of_threads, mut of_process) = (Vec::new(), Vec::new(), Vec::new());
     for (addr, value, id) in hits {
         match id {
-            Id::Process if reached.at != AT_MAIN => of_process.push(addr),
-            Id::Process => {}
+            Id::Process => of_process.push(addr),
             Id::Thread => of_threads.push(addr),
             Id::Clock(thread) => {
                 let is_used = tracer.clocks.contains(&value);
@@ -99,17 +99,34 @@ pub(super) fn find(
     }
     let clock = "words equal the ID of a CPU clock of this process, which instances find unchanged".to_owned();
     found.notes.extend(note(tracer, vmas, &clocks, &clock));
+    let small = |whose: &str, id: Option<&u32>, who: &str| {
+        let id = id.filter(|id| is_small(**id))?;
+        Some(format!(
+            "{whose} has the small ID {id}{who}; words with it cannot be told from other numbers, and instances find them \
+             unchanged"
+        ))
+    };
     if let Some(who) = asked_for_thread(tracer) {
         let what = format!("words equal the ID of a thread{who}, and instances find them unchanged");
         found.notes.extend(note(tracer, vmas, &of_threads, &what));
+        found.notes.extend(small("a thread", tids.iter().skip(1).find(|tid| is_small(**tid)), &who));
     }
-    if let Some(who) = asked_for_process(tracer) {
+    if let Some(who) = asked_for_process(tracer).filter(|_| reached.at != AT_MAIN) {
         let what = format!(
             "words equal the process ID{who}, and instances find them unchanged; snaprun --same-pid keeps the ID"
         );
         found.notes.extend(note(tracer, vmas, &of_process, &what));
+        found.notes.extend(small("the process", tids.first(), &who));
+    }
+    if is_any_small && !(tracer.clocks.is_empty() && makers.is_empty()) {
+        let who = ", and it may have IDs of CPU clocks, which contain that";
+        found.notes.extend(small("the process or a thread", tids.iter().find(|tid| is_small(**tid)), who));
     }
     Ok(found)
+}
+
+fn is_small(id: u32) -> bool {
+    id < DISTINCT as u32
 }
 
 /// Libraries that ask for the process ID to notice that they run in a child of `fork`. An instance is such a child to
@@ -153,7 +170,7 @@ fn who<'a>(callers: impl Iterator<Item = &'a Caller>) -> Option<String> {
 /// What `word` may be in a process with the threads `tids`, the first of which names the process.
 fn id_of(word: u32, tids: &[u32]) -> Option<Id> {
     let index_of = |id: u32| tids.iter().position(|tid| *tid == id);
-    if word < DISTINCT {
+    if is_small(word) {
         return None;
     }
     if (word as i32) > 0 {
@@ -162,7 +179,7 @@ fn id_of(word: u32, tids: &[u32]) -> Option<Id> {
     let (id, clock) = (!((word as i32 >> 3) as u32), word & 7);
     const OF_THREAD: u32 = 4;
     const CLOCKS: u32 = 3;
-    if id < DISTINCT || clock & 3 >= CLOCKS {
+    if is_small(id) || clock & 3 >= CLOCKS {
         return None;
     }
     // The process's clocks name the process, which is the first thread.

@@ -51,6 +51,7 @@ mod replace;
 mod run;
 pub(crate) mod second;
 pub(crate) mod shared;
+pub(crate) mod small_ids;
 mod spawn;
 pub(crate) mod strings;
 pub(crate) mod symbols;
