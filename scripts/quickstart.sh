@@ -8,8 +8,9 @@ usage() {
 Usage: scripts/quickstart.sh [--out DIR] [--runs N]
 
 Installs missing packages (as root), builds snapfn, takes snapshots of a C function, of Debian's sqlite3 and of
-Debian's python3, starts them, and measures ordinary starts against starts from the snapshot. At the end two of the snapshots
-go through a registry on loopback into an empty store, and one starts there after its program has been removed.
+Debian's python3, starts them, and measures ordinary starts against starts from the snapshot. At the end two of the
+snapshots go through a registry on loopback into an empty store, and into another go code and init data file of one,
+of which a snapshot is made there. That program is removed, and starts from both stores.
 
   --out DIR   directory of the store and all other files; default target/quickstart
   --runs N    measured starts of each kind; default 40
@@ -72,7 +73,8 @@ find_registry() {
 
 # start_registry: sets $host to its address, 127.0.0.1 and a port that is free.
 start_registry() {
-    rm -rf registry registry.log
+    rm -rf registry
+    : >registry.log
     cat >registry.yml <<YML
 version: 0.1
 log: { level: info }
@@ -155,18 +157,24 @@ echo "  Time runs from just before the process is created to its first byte of o
 title "6/6  On the way to another host: through a registry on loopback into an empty store; then the program is removed"
 if command -v docker-registry >/dev/null; then
     start_registry
-    for name in packages python; do
-        show "snaprepo push $name $host/$name --json >push.json && awk -f layers.awk push.json"
-    done
-    rm -rf elsewhere
+    show "snaprepo push packages $host/packages --init --json >push.json && awk -f layers.awk push.json"
+    show "snaprepo push python $host/python --json >push.json && awk -f layers.awk push.json"
+    rm -rf elsewhere apart moved.init
     show "export SNAPFN_STORE=$out/elsewhere"
     for name in packages python; do
         show "snaprepo pull $host/$name --json >pull.json && awk -f layers.awk pull.json"
     done
+    echo "  a third store gets code and init data file instead of the snapshot, and makes the snapshot itself"
+    show "export SNAPFN_STORE=$out/apart"
+    show "snaprepo pull $host/packages --init moved.init --json >pull.json && awk -f layers.awk pull.json"
     stop_registry
     show "rm packages packages.code packages.init"
-    show "snaprun packages bash /usr/bin/gcc"
-    cmp -s shown expected || die "the pulled snapshot gives another result"
+    show "snapshotter create --init moved.init"
+    for store in elsewhere apart; do
+        show "export SNAPFN_STORE=$out/$store"
+        show "snaprun packages bash /usr/bin/gcc"
+        cmp -s shown expected || die "the snapshot in $store gives another result"
+    done
 else
     echo "  left out: there is no docker-registry in \$PATH"
 fi

@@ -16,4 +16,5 @@ END {
     row("code and libraries", "files")
     row("parts of snapshot", "part")
     row("list of parts", "split")
+    row("init data file", "init")
 }
