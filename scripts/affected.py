@@ -3,8 +3,8 @@
 
 usage: affected.py [REVISION]
 
-Compares the working tree with REVISION (default: HEAD) and prints three lines: the packages that have changed or depend
-on what has; the programs among them, by package; and what to run of the package `snapfn-tests`, as a filter of nextest.
+Compares the working tree with REVISION (default: HEAD) and prints two lines: the packages that have changed or depend
+on what has, and which tests to run, as a filter of nextest.
 """
 
 import json
@@ -14,9 +14,14 @@ import subprocess
 import sys
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
-# Programs that are built in release mode and started by the tests: the same list as `build_release` in lib.sh.
-PROGRAMS = ["snapfn-loader", "snapshotter", "snapcc", "snaprepo", "snapfn", "snapfn-capi", "snapfn-launcher",
-            "snapfn-serve"]
+# Tests of `snapfn-tests` that start a package's programs throughout.
+STARTED_BY = {
+    "snapfn-loader": ["binary(oracle)", "binary(state)"],
+    "snapshotter": ["binary(oracle)", "binary(state)"],
+    "snapcc": ["binary(oracle)"],
+    "snaprepo": ["binary(registry)"],
+    "snapfn": ["binary(use) & test(/^library::/)"],
+}
 TESTS = "snapfn-tests"
 
 
@@ -58,9 +63,9 @@ def closure(names, all_packages):
         found |= more
 
 
-def filter_of(paths, has_program):
-    """Which tests of `snapfn-tests` concern these files."""
-    terms = {"binary(oracle)", "binary(state)"} if has_program else set()
+def filter_of(paths, packages):
+    """The tests of these packages, and those of `snapfn-tests` that start their programs or concern these files."""
+    terms = {term for package in packages for term in STARTED_BY.get(package, [])}
     for path in paths:
         parts = pathlib.PurePath(path).parts
         stem = pathlib.PurePath(path).stem
@@ -77,7 +82,9 @@ def filter_of(paths, has_program):
         else:
             module = pathlib.PurePath(parts[2]).stem
             terms.add(f"binary({parts[1]}) & test(/^{module}::/)")
-    return " | ".join(f"({term})" for term in sorted(terms))
+    chosen = [f"package({package})" for package in sorted(packages - {TESTS})]
+    chosen += [f"package({TESTS}) & ({term})" for term in sorted(terms)]
+    return " | ".join(f"({term})" for term in chosen)
 
 
 def main():
@@ -87,10 +94,8 @@ def main():
         found = set(all_packages)
     else:
         found = closure({package_of(path, all_packages) for path in paths} - {None}, all_packages)
-    programs = [name for name in PROGRAMS if name in found]
-    print(*sorted(found - {TESTS}))
-    print(*programs)
-    print(filter_of(paths, bool(programs)))
+    print(*sorted(found))
+    print(filter_of(paths, found))
 
 
 if __name__ == "__main__":
