@@ -140,7 +140,7 @@ unsafe fn map_resident(request: &BootRequest) -> Result<(), BootError> {
     }
 }
 
-unsafe fn tell_kernel(request: &BootRequest, exe: &Image, stack: &stack::Built) -> Result<(), BootError> {
+fn tell_kernel(request: &BootRequest, exe: &Image, stack: &stack::Built) -> Result<(), BootError> {
     let map = sys::MmMap {
         start_code: exe.start_code,
         end_code: exe.end_code,
@@ -157,6 +157,5 @@ unsafe fn tell_kernel(request: &BootRequest, exe: &Image, stack: &stack::Built) 
         auxv_size: stack.auxv_len as u32,
         exe_fd: u32::MAX,
     };
-    // SAFETY: the structure is the kernel's prctl_mm_map.
-    unsafe { map.apply() }.map_err(step("prctl(PR_SET_MM_MAP)"))
+    map.apply().map_err(step("prctl(PR_SET_MM_MAP)"))
 }

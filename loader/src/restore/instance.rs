@@ -1,13 +1,15 @@
 //! The arguments and environment of this start.
+#![allow(unsafe_code)] // moves the vectors and strings of the initial stack
 
 use super::RestoreError;
+use super::image::Image;
 use crate::restore::address::Binds;
 use crate::runtime::auxv::{InitialStack, at};
 use crate::runtime::clock::Clock;
-use crate::runtime::memory::{bytes, read_u64, write_bytes, write_u32, write_u64};
+use crate::runtime::memory::{read_u64, string_end, write_bytes, write_u64};
 use crate::runtime::sys;
 use snapfn_format::PAGE;
-use snapfn_format::snap::{ENV_SET, EnvChange, PATCH_STACK, PATCH_VECTOR, Plan, Process};
+use snapfn_format::snap::{ENV_SET, EnvChange, PATCH_STACK, PATCH_VECTOR, Plan};
 
 /// The part of `snaprun`'s own command line that belongs to the program.
 #[derive(Clone, Copy, Debug)]
@@ -41,12 +43,6 @@ pub(super) struct Vectors {
     pub(super) env_end: u64,
 }
 
-/// End of the C string at `addr`, terminator included.
-unsafe fn string_end(addr: u64) -> u64 {
-    // SAFETY: the caller passes strings of the initial stack.
-    addr + unsafe { crate::runtime::memory::c_str(addr) }.to_bytes_with_nul().len() as u64
-}
-
 impl Instance<'_> {
     /// Whether it runs as the program, and neither for a dump nor for `--timing`, whose stub does not change the
     /// executable.
@@ -60,22 +56,22 @@ impl Instance<'_> {
     /// `initial` follows where its vectors move.
     ///
     /// # Safety
-    /// `initial` is this process's initial stack; the image of `plan` is mapped.
+    /// `initial` is this process's initial stack, and `self.first_arg` is one of its arguments.
     pub(super) unsafe fn install<'a>(
         &self,
-        plan: &Plan<'a>,
+        image: &Image<'a>,
         initial: &mut InitialStack,
     ) -> Result<(Vectors, Strings), RestoreError<'a>> {
         // SAFETY: all addresses lie in the kernel's vectors.
         unsafe {
             let strings = Strings::of(initial, self.first_arg);
-            if has_bare_stack(plan) {
-                let shift = align_vectors(plan, initial, self.first_arg);
+            if has_bare_stack(image) {
+                let shift = align_vectors(image, initial, self.first_arg);
                 initial.argv -= shift;
                 initial.envp -= shift;
                 initial.auxv -= shift;
             }
-            let kept = u64::from(plan.header.process.kept_args);
+            let kept = u64::from(image.header.process.kept_args);
             let argc = initial.argc - self.first_arg + kept;
             // What comes before has no use any more.
             let argv = match kept <= self.first_arg {
@@ -83,11 +79,11 @@ impl Instance<'_> {
                 false => 8 + vector_mapping(argc + 1)?,
             };
             write_u64(argv - 8, argc);
-            let envc = environment_len(plan, initial);
-            let kept = plan.patches.iter().find(|patch| patch.kind == PATCH_VECTOR && u64::from(patch.arg) == envc);
+            let envc = environment_len(image, initial);
+            let kept = image.patches.iter().find(|patch| patch.kind == PATCH_VECTOR && u64::from(patch.arg) == envc);
             let envp = match kept {
                 Some(vector) => vector.addr,
-                None if plan.env_changes.is_empty() => initial.envp,
+                None if image.env_changes.is_empty() => initial.envp,
                 None => vector_mapping(envc)?,
             };
             let (arg_start, arg_end) = (strings.own, strings.env_start);
@@ -104,19 +100,19 @@ impl Instance<'_> {
     /// # Safety
     /// As [`Instance::install`], which has returned `vectors` and `strings`.
     pub(super) unsafe fn settle<'a>(
-        plan: &Plan<'a>,
+        image: &Image<'a>,
         initial: &InitialStack,
         vectors: &mut Vectors,
         strings: Strings,
     ) -> Result<(), RestoreError<'a>> {
         // SAFETY: the caller's promise.
         unsafe {
-            if plan.header.process.argv0 != 0 {
-                let own = own_arguments(&plan.header.process);
+            if image.header.process.argv0 != 0 {
+                let own = image.own_arguments();
                 let strings = strings.make_room(own.len() as u64, initial)?;
                 vectors.arg_start = strings.next - own.len() as u64;
                 write_bytes(vectors.arg_start, own);
-                let others = write_own(vectors.argv, vectors.arg_start, &plan.header.process);
+                let others = write_own(vectors.argv, vectors.arg_start, image);
                 let slot = |index| initial.argv + 8 * (strings.first_arg + 1 + index);
                 if others != slot(0) {
                     let count = initial.argc - strings.first_arg - 1;
@@ -127,22 +123,10 @@ impl Instance<'_> {
             }
             if vectors.envp != initial.envp {
                 let variables = (0..initial.envc).map(|index| read_u64(initial.envp + 8 * index));
-                write_environment(plan, variables, vectors.envp);
+                write_environment(image, variables, vectors.envp);
             }
             Ok(())
         }
-    }
-}
-
-/// The strings of the program's own first arguments: argv[0] and those that it keeps.
-///
-/// # Safety
-/// The image of the plan is mapped.
-pub(super) unsafe fn own_arguments(process: &Process) -> &'static [u8] {
-    // SAFETY: strings of the program's stack.
-    unsafe {
-        let end = (0..=process.kept_args).fold(process.argv0, |addr, _| string_end(addr));
-        bytes(process.argv0, end - process.argv0)
     }
 }
 
@@ -151,9 +135,9 @@ pub(super) unsafe fn own_arguments(process: &Process) -> &'static [u8] {
 ///
 /// # Safety
 /// The strings are there, and room for their addresses.
-pub(super) unsafe fn write_own(argv: u64, text: u64, process: &Process) -> u64 {
+pub(super) unsafe fn write_own(argv: u64, text: u64, plan: &Plan<'_>) -> u64 {
     let (mut slot, mut text) = (argv, text);
-    for _ in 0..=process.kept_args {
+    for _ in 0..=plan.header.process.kept_args {
         // SAFETY: the caller's promise.
         unsafe {
             write_u64(slot, text);
@@ -221,7 +205,7 @@ impl Strings {
             } else {
                 let flags = sys::MAP_PRIVATE | sys::MAP_ANONYMOUS;
                 let room = (need + len).next_multiple_of(PAGE);
-                need + sys::mmap(0, room, sys::PROT_READ_WRITE, flags, -1, 0)
+                need + sys::mmap_free(0, room, sys::PROT_READ_WRITE, flags, -1, 0)
                     .map_err(|errno| RestoreError::System("mmap of the argument strings", errno))?
             };
             core::ptr::copy(self.next as *const u8, next as *mut u8, len as usize);
@@ -235,10 +219,7 @@ impl Strings {
 }
 
 /// Number of variables of this instance.
-///
-/// # Safety
-/// `initial` is this process's initial stack; the image of `plan` is mapped.
-unsafe fn environment_len(plan: &Plan<'_>, initial: &InitialStack) -> u64 {
+fn environment_len(plan: &Plan<'_>, initial: &InitialStack) -> u64 {
     if plan.env_changes.is_empty() {
         return initial.envc;
     }
@@ -268,24 +249,23 @@ pub fn bare_stack(plan: &Plan<'_>) -> u64 {
 }
 
 /// The value of `kind` for a program that reads the vector itself, instead of the loader's value.
-unsafe fn program_value(process: &Process, kind: u64) -> Option<u64> {
+fn program_value(image: &Image<'_>, kind: u64) -> Option<u64> {
     const OURS: [u64; 7] = [at::PHDR, at::PHENT, at::PHNUM, at::BASE, at::ENTRY, at::EXECFN, at::SYSINFO_EHDR];
-    let mut pairs = (0..process.auxv_len / 16).map(|i| process.auxv + 16 * i).filter(|_| OURS.contains(&kind));
-    // SAFETY: the program's own vector.
-    unsafe { pairs.find(|pair| read_u64(*pair) == kind).map(|pair| read_u64(pair + 8)) }
+    let mut pairs = image.auxv().filter(|_| OURS.contains(&kind));
+    pairs.find(|(word, _)| word.get() == kind).map(|(_, value)| value.get())
 }
 
 /// Writes the auxiliary vector of `initial` to `to` as the program must find it.
 ///
 /// # Safety
-/// The image is mapped; there is room at `to`, which may be the vector itself.
-pub(super) unsafe fn copy_auxv(initial: &InitialStack, to: u64, process: &Process) -> u64 {
+/// There is room at `to`, which may be the vector itself.
+pub(super) unsafe fn copy_auxv(initial: &InitialStack, to: u64, image: &Image<'_>) -> u64 {
     let mut pair = to;
     // SAFETY: the caller's promise.
     unsafe {
         for (kind, value) in initial.aux() {
             write_u64(pair, kind);
-            write_u64(pair + 8, program_value(process, kind).unwrap_or(value));
+            write_u64(pair + 8, program_value(image, kind).unwrap_or(value));
             pair += 16;
         }
         write_u64(pair, at::NULL);
@@ -297,11 +277,14 @@ pub(super) unsafe fn copy_auxv(initial: &InitialStack, to: u64, process: &Proces
 /// A program without a C library reads its arguments from the stack pointer at its first instruction: the kernel's own
 /// vectors. Their auxiliary vector must then describe the program, not this loader, and their start must be aligned to
 /// 16 bytes. Returns by how much everything has moved down.
-unsafe fn align_vectors(plan: &Plan<'_>, initial: &InitialStack, first_arg: u64) -> u64 {
+///
+/// # Safety
+/// `initial` is this process's initial stack, and `first_arg` is one of its arguments but the first.
+unsafe fn align_vectors(image: &Image<'_>, initial: &InitialStack, first_arg: u64) -> u64 {
     let start = initial.argv + 8 * first_arg;
     // SAFETY: the kernel's vectors, with at least two words (argc, our own argv[0]) below the new first one.
     unsafe {
-        let end = copy_auxv(initial, initial.auxv, &plan.header.process);
+        let end = copy_auxv(initial, initial.auxv, image);
         let shift = (start - 8) % 16;
         if shift != 0 {
             for word in (0..(end - start) / 8).map(|i| start + 8 * i) {
@@ -315,15 +298,14 @@ unsafe fn align_vectors(plan: &Plan<'_>, initial: &InitialStack, first_arg: u64)
 /// Memory for a vector of `count` strings.
 fn vector_mapping<'a>(count: u64) -> Result<u64, RestoreError<'a>> {
     let len = (8 * (count + 1)).next_multiple_of(PAGE);
-    // SAFETY: a new mapping.
-    unsafe { sys::mmap(0, len, sys::PROT_READ_WRITE, sys::MAP_PRIVATE | sys::MAP_ANONYMOUS, -1, 0) }
+    sys::mmap_free(0, len, sys::PROT_READ_WRITE, sys::MAP_PRIVATE | sys::MAP_ANONYMOUS, -1, 0)
         .map_err(|errno| RestoreError::System("mmap of a vector", errno))
 }
 
 /// Writes the vector of `variables` (addresses of C strings) with the program's own changes; returns its end.
 ///
 /// # Safety
-/// There is room at `vector` for all variables, all changes and a zero.
+/// There is room at `vector` for all variables, all changes and a zero; `variables` are addresses of C strings.
 pub(super) unsafe fn write_environment(plan: &Plan<'_>, variables: impl Iterator<Item = u64>, vector: u64) -> u64 {
     let changes = plan.env_changes;
     let mut slot = vector;
@@ -344,40 +326,4 @@ pub(super) unsafe fn write_environment(plan: &Plan<'_>, variables: impl Iterator
     }
     put(0);
     slot
-}
-
-/// A number that no other instance has.
-pub(super) fn generation() -> u64 {
-    let mut generation = [0u8; 8];
-    let _ = sys::getrandom(&mut generation);
-    u64::from_le_bytes(generation) | 1
-}
-
-impl Vectors {
-    /// Fills a registered `struct snap_info`, between its size and its list of hooks (FORMAT.md).
-    ///
-    /// # Safety
-    /// `info` is writable.
-    pub(super) unsafe fn publish(&self, info: u64, generation: u64) {
-        // SAFETY: the caller's promise.
-        unsafe {
-            write_u32(info + 4, 1);
-            self.publish_counts(info);
-            write_u64(info + 16, self.argv);
-            write_u64(info + 32, generation);
-            write_u64(info + 40, 0);
-        }
-    }
-
-    /// Fills the part that depends on the request.
-    ///
-    /// # Safety
-    /// As [`Vectors::publish`].
-    pub(super) unsafe fn publish_counts(&self, info: u64) {
-        // SAFETY: the caller's promise.
-        unsafe {
-            write_u64(info + 8, self.argc);
-            write_u64(info + 24, self.envp);
-        }
-    }
 }

@@ -1,9 +1,11 @@
 //! The address space: one `mmap` per operation.
+#![allow(unsafe_code)] // reads into mappings, changes what they allow
 
 use super::RestoreError;
-use crate::runtime::sys::{self, Errno, nr};
+use super::image::Image;
+use crate::runtime::sys::{self, Errno};
 use core::cell::Cell;
-use snapfn_format::linux::{MADV_DONTFORK, MADV_GUARD_INSTALL, MADV_POPULATE_WRITE, MADV_WIPEONFORK};
+use snapfn_format::linux::{MADV_DONTFORK, MADV_GUARD_INSTALL, MADV_WIPEONFORK};
 use snapfn_format::snap::*;
 
 /// Open descriptors of the plan's files, in table order.
@@ -43,45 +45,44 @@ fn error<'a>(what: &'static str, op: &Op, errno: Errno) -> RestoreError<'a> {
     RestoreError::Map { what, addr: op.addr, len: op.len, errno }
 }
 
-/// Maps and reads everything.
+/// Maps and reads everything but the files of descriptors. No mapping of this process is replaced.
 ///
 /// # Safety
-/// The plan is valid and this process holds nothing that its ranges name (NOREPLACE makes sure of it).
-pub(super) unsafe fn map<'a>(plan: &Plan<'a>, sources: &Sources<'_>) -> Result<(), RestoreError<'a>> {
-    const COMMON: u32 = sys::MAP_FIXED_NOREPLACE | sys::MAP_NORESERVE;
+/// [`Plan::parse`] has returned the plan.
+pub(super) unsafe fn map<'p, 'a>(plan: &'p Plan<'a>, sources: &Sources<'_>) -> Result<&'p Image<'a>, RestoreError<'a>> {
+    const COMMON: u32 = sys::MAP_NORESERVE;
     let mut ahead = Ahead::new();
     for op in plan.ops {
         let prot = u32::from(op.prot);
         let sharing = if op.flags & OP_SHARED != 0 { sys::MAP_SHARED } else { sys::MAP_PRIVATE };
-        // SAFETY: validated ranges, never replacing anything.
-        unsafe {
-            match op.kind {
-                OP_MAP_FILE => {
-                    let fd = sources.fd(op.file);
-                    sys::mmap(op.addr, op.len, prot, COMMON | sharing, fd, op.offset)
-                        .map_err(|errno| error("mmap", op, errno))?;
-                }
-                OP_MAP_ANON => {
-                    let grows = if op.flags & OP_GROWSDOWN != 0 { sys::MAP_GROWSDOWN } else { 0 };
-                    let stack = if op.flags & OP_STACK != 0 { sys::MAP_STACK | grows } else { grows };
-                    let map = |sharing| {
-                        sys::mmap(op.addr, op.len, prot, COMMON | sys::MAP_ANONYMOUS | sharing | stack, -1, 0)
-                    };
-                    match op.flags & OP_DROPPABLE {
-                        0 => map(sharing),
-                        // Before Linux 6.11 there is no such type. Memory that is never emptied does, too.
-                        _ => map(sys::MAP_DROPPABLE).or_else(|_| map(sys::MAP_PRIVATE)),
-                    }
+        match op.kind {
+            OP_MAP_FILE => {
+                let fd = sources.fd(op.file);
+                sys::mmap_free(op.addr, op.len, prot, COMMON | sharing, fd, op.offset)
                     .map_err(|errno| error("mmap", op, errno))?;
-                }
-                OP_READ => read(sources.fd(op.file), op)?,
-                OP_ADVISE if op.populates() => ahead.add(op),
-                _ => {}
             }
+            OP_MAP_ANON => {
+                let grows = if op.flags & OP_GROWSDOWN != 0 { sys::MAP_GROWSDOWN } else { 0 };
+                let stack = if op.flags & OP_STACK != 0 { sys::MAP_STACK | grows } else { grows };
+                let map = |sharing| {
+                    sys::mmap_free(op.addr, op.len, prot, COMMON | sys::MAP_ANONYMOUS | sharing | stack, -1, 0)
+                };
+                match op.flags & OP_DROPPABLE {
+                    0 => map(sharing),
+                    // Before Linux 6.11 there is no such type. Memory that is never emptied does, too.
+                    _ => map(sys::MAP_DROPPABLE).or_else(|_| map(sys::MAP_PRIVATE)),
+                }
+                .map_err(|errno| error("mmap", op, errno))?;
+            }
+            // SAFETY: validated: inside the mapping that the last map operation made.
+            OP_READ => unsafe { read(sources.fd(op.file), op) }?,
+            OP_ADVISE if op.populates() => ahead.add(op),
+            _ => {}
         }
     }
     ahead.populate();
-    Ok(())
+    // SAFETY: the plan is valid, as the caller promises, and all of its operations have succeeded.
+    Ok(unsafe { Image::of(plan) })
 }
 
 /// Ranges of pages that the program will write, by its training: one system call populates them instead of a page fault
@@ -112,32 +113,27 @@ impl Ahead {
     /// A failure only costs time later.
     #[inline(never)]
     fn populate(&mut self) {
-        /// This process itself, where a pidfd is expected.
-        const PIDFD_SELF: u64 = -10000_i64 as u64;
         let ranges = self.ranges.get(..self.count).unwrap_or_default();
-        let args = [PIDFD_SELF, ranges.as_ptr() as u64, ranges.len() as u64, MADV_POPULATE_WRITE, 0, 0];
         self.count = 0;
         if ranges.is_empty() {
             return;
         }
-        // SAFETY: populating changes no content; ranges of mappings that the plan itself made.
-        unsafe {
-            // Symptom: EBADF or EINVAL. Before Linux 6.14 there is no PIDFD_SELF, and process_madvise takes less
-            // advice. So there is a call for each range then, which is still less than the faults. Goes when 6.14 is
-            // the oldest.
-            if sys::raw(nr::PROCESS_MADVISE, args).is_err() {
-                for [addr, len] in ranges {
-                    let _ = sys::madvise(*addr, *len, MADV_POPULATE_WRITE);
-                }
+        // Symptom: EBADF or EINVAL. Before Linux 6.14 there is no PIDFD_SELF, and process_madvise takes less advice. So
+        // there is a call for each range then, which is still less than the faults. Goes when 6.14 is the oldest.
+        if sys::populate_all(ranges).is_err() {
+            for [addr, len] in ranges {
+                let _ = sys::populate(*addr, *len, true);
             }
         }
     }
 }
 
+/// # Safety
+/// The range of `op` lies in a mapping that the plan has made, and no reference covers it.
 unsafe fn read<'a>(fd: i32, op: &Op) -> Result<(), RestoreError<'a>> {
     let mut done = 0;
     while done < op.len {
-        // SAFETY: inside the mapping that the last map operation made.
+        // SAFETY: the caller's promise.
         match unsafe { sys::pread_raw(fd, op.addr + done, op.len - done, op.offset + done) } {
             Ok(0) => return Err(error("the file was cut short while reading the part", op, Errno::IO)),
             Ok(count) => done += count as u64,
@@ -149,15 +145,11 @@ unsafe fn read<'a>(fd: i32, op: &Op) -> Result<(), RestoreError<'a>> {
 }
 
 /// Maps the files of descriptors, once those are restored.
-///
-/// # Safety
-/// As [`map`]; all descriptors have been restored.
-pub(super) unsafe fn map_descriptors<'a>(plan: &Plan<'a>) -> Result<(), RestoreError<'a>> {
-    const FLAGS: u32 = sys::MAP_FIXED_NOREPLACE | sys::MAP_NORESERVE | sys::MAP_SHARED;
-    for op in plan.ops.iter().filter(|op| op.kind == OP_MAP_FD) {
-        let fd = plan.fds.get(usize::from(op.file)).map_or(-1, |record| record.fd as i32);
-        // SAFETY: validated ranges, never replacing anything.
-        unsafe { sys::mmap(op.addr, op.len, u32::from(op.prot), FLAGS, fd, op.offset) }
+pub(super) fn map_descriptors<'a>(image: &Image<'a>) -> Result<(), RestoreError<'a>> {
+    const FLAGS: u32 = sys::MAP_NORESERVE | sys::MAP_SHARED;
+    for op in image.ops.iter().filter(|op| op.kind == OP_MAP_FD) {
+        let fd = image.fds.get(usize::from(op.file)).map_or(-1, |record| record.fd as i32);
+        sys::mmap_free(op.addr, op.len, u32::from(op.prot), FLAGS, fd, op.offset)
             .map_err(|errno| error("mmap of a descriptor", op, errno))?;
     }
     Ok(())
@@ -166,10 +158,10 @@ pub(super) unsafe fn map_descriptors<'a>(plan: &Plan<'a>) -> Result<(), RestoreE
 /// Sets everything that must come after the last write: protections, advice, locks.
 ///
 /// # Safety
-/// No patch is pending.
-pub(super) unsafe fn protect<'a>(plan: &Plan<'a>) -> Result<(), RestoreError<'a>> {
-    for op in plan.ops {
-        // SAFETY: ranges of mappings that the plan itself made.
+/// No word of the image that a protection covers is written any more.
+pub(super) unsafe fn protect<'a>(image: &Image<'a>) -> Result<(), RestoreError<'a>> {
+    for op in image.ops {
+        // SAFETY: validated: ranges of mappings that the plan itself made. The caller's promise.
         unsafe {
             match op.kind {
                 OP_PROTECT => {

@@ -5,15 +5,18 @@
 //!  patch    words that are new per instance   fds         descriptors
 //!  threads  frames, clone, rt_sigreturn       attributes  limits, prctl settings, scheduling, names
 //!  signals  dispositions, pending signals     timers      interval timers, POSIX timers
+//!  image    what the loader may access by address    info     the program's own record of this start
 //!  Instance the arguments and environment of this start
 //!  park     the same in two halves: a process that waits before the jump for its arguments
 //! ```
-//! The plan has been validated as a whole before the first of these runs.
-#![allow(unsafe_code)] // builds another program's image
+//! The plan has been validated as a whole before the first of these runs. `maps` returns an [`image::Image`] of it, by
+//! which all others read and write that memory. Code that needs more than that is `unsafe`, and says what it needs.
 
 pub mod address;
 mod attributes;
 mod fds;
+mod image;
+mod info;
 mod instance;
 mod maps;
 mod park;
@@ -32,12 +35,13 @@ use crate::runtime::auxv::{InitialStack, at};
 use crate::runtime::clock::Moment;
 use crate::runtime::print::Text;
 use crate::runtime::sys::{self, Errno};
-use crate::runtime::{memory, vdso};
 use address::{Address, Shown, Spec};
 use core::fmt;
+use image::Image;
 use instance::Vectors;
 use snapfn_format::layout::{LOADER_END, LOADER_START};
-use snapfn_format::snap::{FD_TEMPORARY, PATCH_INFO, Plan, resident};
+use snapfn_format::snap::{FD_TEMPORARY, Plan, resident};
+use threads::Frames;
 
 /// The reason why an instance could not be made. The process can only exit after it.
 #[derive(Clone, Copy, Debug)]
@@ -137,132 +141,112 @@ impl Bound<'_> {
 /// Restores `plan` and becomes the program; returns only on failure.
 ///
 /// # Safety
-/// Called once, in a process that runs nothing but this loader, with `initial` its initial stack.
+/// Called once, in a process that runs nothing but this loader. [`Plan::parse`] has returned `plan`; `initial` is the
+/// initial stack of this process, and `instance.first_arg` is one of its arguments.
+#[allow(unsafe_code)] // replaces this program by another one
 pub unsafe fn restore<'a>(
     plan: &Plan<'a>,
     sources: &Sources<'_>,
     initial: &InitialStack,
     instance: &Instance<'a>,
 ) -> RestoreError<'a> {
-    // SAFETY: the caller's promise; the plan is valid.
+    // SAFETY: the caller's promise.
     match unsafe { apply(plan, sources, initial, instance) } {
         Ok(never) => match never {},
         Err(error) => error,
     }
 }
 
+/// # Safety
+/// As [`restore`].
+#[allow(unsafe_code)] // as above
 unsafe fn apply<'a>(
     plan: &Plan<'a>,
     sources: &Sources<'_>,
     initial: &InitialStack,
     instance: &Instance<'a>,
 ) -> Result<core::convert::Infallible, RestoreError<'a>> {
-    // SAFETY: the caller's promise, and validation: every address written lies in a mapping of the plan.
+    let clock = instance.clock;
+    // SAFETY: the caller's promise.
+    let image = unsafe { map_image(plan, sources) }?;
+    clock.mark(Moment::Map);
+    image.fill_slots(initial, instance.is_traced);
+    let mut initial = *initial;
+    // SAFETY: the caller's promise.
+    let (mut vectors, strings) = unsafe { instance.install(image, &mut initial) }?;
+    let canary = patch_image(image, &initial, &vectors);
+    clock.mark(Moment::Patch);
+    descriptors(image, sources, &initial, instance)?;
+    clock.mark(Moment::Descriptors);
+    // SAFETY: `install` has just returned these.
+    unsafe { Instance::settle(image, &initial, &mut vectors, strings) }?;
+    process::apply(image, &vectors)?;
+    maps::map_descriptors(image)?;
+    let has_signals = !plan.sigactions.is_empty() || !plan.pending.is_empty() || !plan.timers.is_empty();
+    if has_signals || plan.threads.len() > 1 {
+        sys::block_signals();
+    }
+    // SAFETY: all signals are blocked if there are dispositions or other threads; memory is complete. Behind `publish`,
+    // only the gate and the frames are written, which no protection covers. Then nothing is left but the jump.
     unsafe {
-        let clock = instance.clock;
-        map_image(plan, sources)?;
-        clock.mark(Moment::Map);
-        fill_slots(plan, initial, instance);
-        let mut initial = *initial;
-        let (mut vectors, strings) = instance.install(plan, &mut initial)?;
-        let canary = patch_image(plan, &initial, &vectors);
-        clock.mark(Moment::Patch);
-        descriptors(plan, sources, &initial, instance)?;
-        clock.mark(Moment::Descriptors);
-        Instance::settle(plan, &initial, &mut vectors, strings)?;
-        process::apply(plan, &vectors)?;
-        maps::map_descriptors(plan)?;
-        let has_signals = !plan.sigactions.is_empty() || !plan.pending.is_empty() || !plan.timers.is_empty();
-        if has_signals || plan.threads.len() > 1 {
-            sys::block_signals();
-        }
-        signals::dispositions(plan)?;
+        signals::dispositions(image)?;
         clock.mark(Moment::Process);
-        let main = make_threads(plan, &initial, &vectors, canary)?;
-        publish(plan, &vectors);
+        let frames = make_threads(image, &initial, &vectors, canary)?;
+        info::publish(image, &vectors);
         clock.mark(Moment::Threads);
-        maps::protect(plan)?;
+        maps::protect(image)?;
         clock.mark(Moment::Protect);
-        enter(plan, main, &vectors, instance, None)
+        enter(image, &frames, &vectors, instance, None)
     }
 }
 
 /// Maps the address space of the snapshot, before the loader writes to it.
-unsafe fn map_image<'a>(plan: &Plan<'a>, sources: &Sources<'_>) -> Result<(), RestoreError<'a>> {
+///
+/// # Safety
+/// As [`maps::map`].
+#[allow(unsafe_code)] // believes that the plan is valid
+unsafe fn map_image<'p, 'a>(plan: &'p Plan<'a>, sources: &Sources<'_>) -> Result<&'p Image<'a>, RestoreError<'a>> {
+    cpu::check(plan).map_err(RestoreError::Unfit)?;
     // SAFETY: the caller's promise.
-    unsafe {
-        cpu::check(plan).map_err(RestoreError::Unfit)?;
-        maps::map(plan, sources)
-    }
-}
-
-/// Before the vectors become the program's own, which name the synthetic vDSO.
-unsafe fn fill_slots(plan: &Plan<'_>, initial: &InitialStack, instance: &Instance<'_>) {
-    let host = initial.aux_value(at::SYSINFO_EHDR).unwrap_or(0);
-    // SAFETY: the caller's promise.
-    unsafe { vdso::fill_slots(plan.header.process.resident, if instance.is_traced { 0 } else { host }) };
+    unsafe { maps::map(plan, sources) }
 }
 
 /// Words that are new in every instance: the canary.
-unsafe fn patch_image(plan: &Plan<'_>, initial: &InitialStack, vectors: &Vectors) -> u64 {
-    // SAFETY: the caller's promise.
-    unsafe {
-        patch::auxv(&plan.header.process, initial);
-        let canary = patch::canary(initial);
-        patch::memory(plan, vectors, canary);
-        canary
-    }
+fn patch_image(image: &Image<'_>, initial: &InitialStack, vectors: &Vectors) -> u64 {
+    patch::auxv(image, initial);
+    let canary = patch::canary(initial);
+    patch::memory(image, vectors, canary);
+    canary
 }
 
 /// Descriptors, before the process's own limits and attributes: they may lie above what it may open now.
-unsafe fn descriptors<'a>(
-    plan: &Plan<'a>,
+fn descriptors<'a>(
+    image: &Image<'a>,
     sources: &Sources<'_>,
     initial: &InitialStack,
     instance: &Instance<'a>,
 ) -> Result<(), RestoreError<'a>> {
-    attributes::raise_limits(plan);
-    // SAFETY: the caller's promise.
-    unsafe { fds::restore(plan, sources, initial, instance.binds) }
+    attributes::raise_limits(image);
+    fds::restore(image, sources, initial, instance.binds)
 }
 
-/// Attributes that threads inherit, then all frames and threads: the stack pointer of the main thread's return.
-unsafe fn make_threads<'a>(
-    plan: &Plan<'a>,
+/// Attributes that threads inherit, then all frames and threads.
+///
+/// # Safety
+/// As [`threads::start`].
+#[allow(unsafe_code)] // starts threads outside of this program
+unsafe fn make_threads<'p, 'a>(
+    image: &'p Image<'a>,
     initial: &InitialStack,
     vectors: &Vectors,
     canary: u64,
-) -> Result<u64, RestoreError<'a>> {
+) -> Result<Frames<'p, 'a>, RestoreError<'a>> {
     let fsgsbase = arch::has_base_instructions(initial.aux_value(at::HWCAP2).unwrap_or(0));
-    let work = plan.header.process.resident + resident::WORK;
+    attributes::early(image)?;
     // SAFETY: the caller's promise.
-    unsafe {
-        attributes::early(plan)?;
-        let main = threads::start(plan, vectors, canary, fsgsbase)?;
-        // For a snapshotter that dumps this instance in its turn.
-        memory::write_u64(work + resident::WORK_ARGV, vectors.argv);
-        memory::write_u64(work + resident::WORK_ENVP, vectors.envp);
-        Ok(main)
-    }
-}
-
-/// Fills the structures in which the program wants the facts of this start.
-unsafe fn publish(plan: &Plan<'_>, vectors: &Vectors) {
-    // Most programs have none: their patches are not searched.
-    if plan.header.process.info == 0 {
-        return;
-    }
-    let generation = instance::generation();
-    for info in infos(plan) {
-        // SAFETY: the caller's promise.
-        unsafe { vectors.publish(info, generation) };
-    }
-}
-
-/// Each `struct snap_info` of the program. The first belongs to the executable or library that marks the point.
-fn infos(plan: &Plan<'_>) -> impl Iterator<Item = u64> {
-    let others = plan.patches.iter().filter(|patch| patch.kind == PATCH_INFO).map(|patch| patch.addr);
-    Some(plan.header.process.info).filter(|info| *info != 0).into_iter().chain(others)
+    let frames = unsafe { threads::start(image, vectors, canary, fsgsbase) }?;
+    image.record_vectors(vectors.argv, vectors.envp);
+    Ok(frames)
 }
 
 /// Ends the process where the jump would be. The report is the time; whoever waits for it knows that an instance could
@@ -277,42 +261,44 @@ fn prove(instance: &Instance<'_>) -> ! {
 
 /// The last steps, with everything in place and all signals blocked if there are any: what would have been in the way
 /// before, and the jump. `socket` is that of a prepared instance.
+///
+/// # Safety
+/// Memory, threads and dispositions are those of the program; nothing of the loader is used afterwards.
+#[allow(unsafe_code)] // leaves this program
 unsafe fn enter<'a>(
-    plan: &Plan<'a>,
-    main: u64,
+    image: &Image<'a>,
+    frames: &Frames<'_, 'a>,
     vectors: &Vectors,
     instance: &Instance<'_>,
     socket: Option<i32>,
 ) -> Result<core::convert::Infallible, RestoreError<'a>> {
-    let region = plan.header.process.resident;
-    let gate = region + resident::WORK;
-    // SAFETY: the caller's promise.
-    unsafe {
-        fds::of_threads(plan, &threads::Frames::of(plan))?;
-        if !plan.pending.is_empty() || !plan.timers.is_empty() {
-            let frames = threads::Frames::of(plan);
-            signals::pending(plan, &frames)?;
-            timers::restore(plan, &frames)?;
-        }
-        let with_exe = region + resident::STUB_FINISH_EXE;
-        let exe = if instance.is_final() { process::own_exe(plan, with_exe) } else { None };
-        attributes::late(plan)?;
-        if instance.is_proof {
-            prove(instance);
-        }
-        instance.report.into_iter().chain(socket).for_each(sys::close);
-        if let Some(fd) = exe {
-            let map = sys::MmMap { exe_fd: fd as u32, ..process::layout(plan, vectors) };
-            arch::finish_with_exe(with_exe, main, LOADER_START, LOADER_END - LOADER_START, &map, gate);
-        }
-        memory::write_u32(gate, 1);
-        if plan.threads.len() > 1 {
-            sys::futex_wake_all(gate);
-        }
-        // A snapshot that was made before there was the stub with the time stamp has no instruction there.
-        let timed = region + resident::STUB_FINISH_TIMED;
-        let stamp = if memory::bytes(timed, 1) == [resident::MOV_EAX] { instance.clock.last() } else { 0 };
-        let stub = if stamp == 0 { region + resident::STUB_FINISH } else { timed };
-        arch::finish(stub, main, LOADER_START, LOADER_END - LOADER_START, stamp)
+    fds::of_threads(image, frames)?;
+    if !image.pending.is_empty() || !image.timers.is_empty() {
+        signals::pending(image, frames)?;
+        timers::restore(image, frames)?;
     }
+    let exe = if instance.is_final() { process::own_exe(image) } else { None };
+    attributes::late(image)?;
+    if instance.is_proof {
+        prove(instance);
+    }
+    instance.report.into_iter().chain(socket).for_each(sys::close);
+    let gate = image.gate();
+    if let Some((stub, fd)) = exe {
+        let map = sys::MmMap { exe_fd: fd as u32, ..process::layout(image, vectors) };
+        // SAFETY: all frames are complete. The kernel's stack, where `map` lies, stays.
+        unsafe {
+            arch::finish_with_exe(stub, frames.main(), LOADER_START, LOADER_END - LOADER_START, &map, gate.addr())
+        };
+    }
+    gate.set(1);
+    if image.threads.len() > 1 {
+        sys::futex_wake_all(gate.addr());
+    }
+    // A snapshot that was made before there was the stub with the time stamp has no instruction there.
+    let timed = image.stub(resident::STUB_FINISH_TIMED).map(|stub| (stub, instance.clock.last()));
+    let plain = (image.header.process.resident + resident::STUB_FINISH, 0);
+    let (stub, stamp) = timed.filter(|(_, stamp)| *stamp != 0).unwrap_or(plain);
+    // SAFETY: all frames are complete, and the caller promises that nothing of the loader is used afterwards.
+    unsafe { arch::finish(stub, frames.main(), LOADER_START, LOADER_END - LOADER_START, stamp) }
 }

@@ -17,20 +17,20 @@
 //! ```
 //! The environment vector always lies there, also where the program's own would have room for it ([`PATCH_VECTOR`]):
 //! the number of variables is not known before.
+#![allow(unsafe_code)] // writes vectors and strings into a mapping of its own
 
-use super::instance::{Vectors, bare_stack, copy_auxv, has_bare_stack, own_arguments, write_environment, write_own};
+use super::image::Image;
+use super::info::Info;
+use super::instance::{Vectors, bare_stack, copy_auxv, has_bare_stack, write_environment, write_own};
 use super::{Instance, RestoreError, Sources, patch};
-use super::{
-    descriptors, enter, fds, fill_slots, infos, make_threads, map_image, maps, patch_image, process, publish, signals,
-    threads,
-};
+use super::{descriptors, enter, fds, info, make_threads, map_image, maps, patch_image, process, signals};
 use crate::runtime::auxv::InitialStack;
-use crate::runtime::memory::{bytes, c_str, read_u64, write_bytes, write_u64};
+use crate::runtime::memory::{bytes, read_u64, string_end, write_bytes, write_u64};
 use crate::runtime::sys::{self, Errno, nr};
+use crate::runtime::task;
 use core::convert::Infallible;
 use core::ffi::CStr;
 use snapfn_format::PAGE;
-use snapfn_format::linux::MADV_POPULATE_WRITE;
 use snapfn_format::request::{
     COUNT_MAX, DESCRIPTORS_MAX, DIRECTORY, HEADER_LEN, PARKED, RequestHeader, STREAMS, STRINGS_MAX, UMASK_KEPT,
 };
@@ -96,13 +96,15 @@ pub unsafe fn park<'a>(
     socket: i32,
     populate: Populate,
 ) -> RestoreError<'a> {
-    // SAFETY: the caller's promise; the plan is valid.
+    // SAFETY: the caller's promise.
     match unsafe { prepare_and_wait(plan, sources, initial, instance, socket, populate) } {
         Ok(never) => match never {},
         Err(error) => error,
     }
 }
 
+/// # Safety
+/// As [`super::restore`].
 unsafe fn prepare_and_wait<'a>(
     plan: &Plan<'a>,
     sources: &Sources<'_>,
@@ -114,45 +116,49 @@ unsafe fn prepare_and_wait<'a>(
     if plan.env_changes.len() > COUNT_MAX as usize {
         return Err(RestoreError::System("too many variables for a prepared instance", Errno::INVAL));
     }
-    // SAFETY: the caller's promise; only this code uses the area.
+    // SAFETY: the caller's promise.
+    let image = unsafe { map_image(plan, sources) }?;
+    image.fill_slots(initial, instance.is_traced);
+    let area = Area::new(bare_stack(plan))?;
+    let canary = patch_image(image, initial, &area.vectors());
+    let early = Early::of(image);
+    if early.descriptors {
+        sources.close_all();
+    }
+    sys::block_signals();
+    // SAFETY: all signals are blocked; memory is complete but for counts, which the request brings.
+    let frames = unsafe { make_threads(image, initial, &area.vectors(), canary) }?;
+    info::publish(image, &area.vectors());
+    if early.protections {
+        // SAFETY: what is written afterwards, no protection covers.
+        unsafe { maps::protect(image) }?;
+    }
+    area.populate();
+    populate_image(image, populate);
+    for stream in 0..3 {
+        sys::close(stream);
+    }
+    sys::unblock_signals();
+    let mut request = Request::receive(socket, &area)?;
+    sys::block_signals();
+    request.place_streams()?;
+    let (vectors, initial) = request.install(image, initial, &area);
+    frames.patch_counts(&vectors);
+    image.infos().for_each(|info| info.publish_counts(&vectors));
+    if !early.protections {
+        patch::memory(image, &vectors, canary);
+        // SAFETY: behind this, only the gate is written.
+        unsafe { maps::protect(image) }?;
+    }
+    if !early.descriptors {
+        descriptors(image, sources, &initial, instance)?;
+    }
+    process::apply(image, &vectors)?;
+    maps::map_descriptors(image)?;
+    // SAFETY: all signals are blocked; then nothing is left but the jump.
     unsafe {
-        map_image(plan, sources)?;
-        fill_slots(plan, initial, instance);
-        let area = Area::new(bare_stack(plan))?;
-        let canary = patch_image(plan, initial, &area.vectors());
-        let early = Early::of(plan);
-        if early.descriptors {
-            sources.close_all();
-        }
-        sys::block_signals();
-        let main = make_threads(plan, initial, &area.vectors(), canary)?;
-        publish(plan, &area.vectors());
-        if early.protections {
-            maps::protect(plan)?;
-        }
-        area.populate();
-        populate_image(plan, populate);
-        for stream in 0..3 {
-            sys::close(stream);
-        }
-        sys::unblock_signals();
-        let mut request = Request::receive(socket, &area)?;
-        sys::block_signals();
-        request.place_streams()?;
-        let (vectors, initial) = request.install(plan, initial, &area);
-        threads::patch_counts(plan, &vectors);
-        infos(plan).for_each(|info| vectors.publish_counts(info));
-        if !early.protections {
-            patch::memory(plan, &vectors, canary);
-            maps::protect(plan)?;
-        }
-        if !early.descriptors {
-            descriptors(plan, sources, &initial, instance)?;
-        }
-        process::apply(plan, &vectors)?;
-        maps::map_descriptors(plan)?;
-        signals::dispositions(plan)?;
-        enter(plan, main, &vectors, instance, Some(socket))
+        signals::dispositions(image)?;
+        enter(image, &frames, &vectors, instance, Some(socket))
     }
 }
 
@@ -166,29 +172,25 @@ struct Early {
 }
 
 impl Early {
-    fn of(plan: &Plan<'_>) -> Self {
-        let bare = has_bare_stack(plan);
+    fn of(image: &Image<'_>) -> Self {
+        let bare = has_bare_stack(image);
         let late_word =
             |patch: &Patch| patch.place == PATCH_MEMORY && (patch.is_count() || (bare && patch.kind == PATCH_ENVP));
-        let is_protected = |info: u64| {
-            let covers = |op: &Op| info < op.addr + op.len && op.addr < info + Patch::INFO_LEN;
-            plan.ops.iter().any(|op| op.kind == OP_PROTECT && covers(op))
+        let is_protected = |info: Info| {
+            let covers = |op: &Op| info.addr() < op.addr + op.len && op.addr < info.addr() + Patch::INFO_LEN;
+            image.ops.iter().any(|op| op.kind == OP_PROTECT && covers(op))
         };
         Early {
-            descriptors: fds::is_only_streams(plan),
-            protections: !plan.patches.iter().any(late_word)
-                && !plan.ops.iter().any(|op| op.kind == OP_MAP_FD)
-                && !infos(plan).any(is_protected),
+            descriptors: fds::is_only_streams(image),
+            protections: !image.patches.iter().any(late_word)
+                && !image.ops.iter().any(|op| op.kind == OP_MAP_FD)
+                && !image.infos().any(is_protected),
         }
     }
 }
 
 /// Populates pages before a user waits for them. A failure only costs time later.
-///
-/// # Safety
-/// The image is mapped.
-unsafe fn populate_image(plan: &Plan<'_>, populate: Populate) {
-    const MADV_POPULATE_READ: u64 = 22;
+fn populate_image(image: &Image<'_>, populate: Populate) {
     /// Page tables for mappings up to this size.
     const READ_MAX: u64 = 2048 * PAGE;
     /// Own copies of this many pages at most, the smaller mappings first: data segments, the C library's state.
@@ -200,29 +202,26 @@ unsafe fn populate_image(plan: &Plan<'_>, populate: Populate) {
     // The writable ones of the snapshot's pages: the program has written them before.
     let own =
         |op: &&Op| op.kind == OP_MAP_FILE && op.file == 0 && op.prot & PROT_WRITE != 0 && op.flags & OP_SHARED == 0;
-    let protected = |op: &Op| plan.ops.iter().any(|other| other.kind == OP_PROTECT && other.addr == op.addr);
-    // SAFETY: populating changes no content; ranges of mappings that the plan itself made.
-    unsafe {
-        // Larger ones cost more at the exit than their faults would: those come 16 pages at a time.
-        let small = |op: &&Op| op.len <= READ_MAX || populate == Populate::All;
-        for op in plan.ops.iter().filter(|op| op.kind == OP_MAP_FILE && op.prot != 0).filter(small) {
-            let _ = sys::madvise(op.addr, op.len, MADV_POPULATE_READ);
-        }
-        let mut left = if populate == Populate::All { u64::MAX } else { COPIED_MAX };
-        let mut above = 0;
-        for limit in SMALL.into_iter().chain((populate == Populate::All).then_some(u64::MAX)) {
-            for op in plan.ops.iter().filter(own).filter(|op| op.len > above && op.len <= limit) {
-                if op.len <= left && !protected(op) {
-                    left -= op.len;
-                    let _ = sys::madvise(op.addr, op.len, MADV_POPULATE_WRITE);
-                }
+    let protected = |op: &Op| image.ops.iter().any(|other| other.kind == OP_PROTECT && other.addr == op.addr);
+    // Larger ones cost more at the exit than their faults would: those come 16 pages at a time.
+    let small = |op: &&Op| op.len <= READ_MAX || populate == Populate::All;
+    for op in image.ops.iter().filter(|op| op.kind == OP_MAP_FILE && op.prot != 0).filter(small) {
+        let _ = sys::populate(op.addr, op.len, false);
+    }
+    let mut left = if populate == Populate::All { u64::MAX } else { COPIED_MAX };
+    let mut above = 0;
+    for limit in SMALL.into_iter().chain((populate == Populate::All).then_some(u64::MAX)) {
+        for op in image.ops.iter().filter(own).filter(|op| op.len > above && op.len <= limit) {
+            if op.len <= left && !protected(op) {
+                left -= op.len;
+                let _ = sys::populate(op.addr, op.len, true);
             }
-            above = limit;
         }
+        above = limit;
     }
 }
 
-/// The mapping of the vectors.
+/// The mapping of the vectors. No reference covers a part of it that is still written.
 #[derive(Clone, Copy, Debug)]
 struct Area(u64);
 
@@ -230,8 +229,7 @@ impl Area {
     /// With `below` bytes in front of it.
     fn new<'a>(below: u64) -> Result<Self, RestoreError<'a>> {
         let flags = sys::MAP_PRIVATE | sys::MAP_ANONYMOUS | sys::MAP_NORESERVE;
-        // SAFETY: a new mapping.
-        unsafe { sys::mmap(0, below + AREA, sys::PROT_READ_WRITE, flags, -1, 0) }
+        sys::mmap_free(0, below + AREA, sys::PROT_READ_WRITE, flags, -1, 0)
             .map(|start| Area(start + below))
             .map_err(|errno| RestoreError::System("mmap of the vectors", errno))
     }
@@ -252,11 +250,8 @@ impl Area {
         }
     }
 
-    /// Populates the pages that a request of ordinary size needs.
-    ///
-    /// # Safety
-    /// Nothing has been received yet.
-    unsafe fn populate(&self) {
+    /// Populates the pages that a request of ordinary size needs, before it is received.
+    fn populate(&self) {
         for page in [0, ENVP].into_iter().chain((STRINGS..STRINGS - ARGV0 + STRINGS_FIRST).step_by(PAGE as usize)) {
             // SAFETY: inside the area.
             unsafe { write_u64(self.0 + page, 0) };
@@ -272,10 +267,7 @@ struct Request {
 
 impl Request {
     /// Reports that this process waits, and waits. The process ends with its preparer.
-    ///
-    /// # Safety
-    /// The area is not in use.
-    unsafe fn receive<'a>(socket: i32, area: &Area) -> Result<Self, RestoreError<'a>> {
+    fn receive<'a>(socket: i32, area: &Area) -> Result<Self, RestoreError<'a>> {
         let fail = |errno| RestoreError::System("receiving the request", errno);
         let strings = area.0 + STRINGS;
         let mut request = Request { header: RequestHeader::empty(), fds: [-1; DESCRIPTORS_MAX] };
@@ -327,8 +319,7 @@ impl Request {
         let pairs = wanted.zip(self.fds);
         if self.header.flags & DIRECTORY != 0 {
             let fd = self.fds.get(self.header.descriptors() - 1).copied().unwrap_or(-1);
-            // SAFETY: integers only.
-            let entered = unsafe { sys::raw(nr::FCHDIR, [fd as u64, 0, 0, 0, 0, 0]) };
+            let entered = task::enter_directory(fd);
             sys::close(fd);
             entered.map_err(|errno| RestoreError::System("entering the working directory", errno))?;
         }
@@ -348,16 +339,14 @@ impl Request {
         Ok(())
     }
 
-    /// Writes the vectors; also as the stack of a new process, whose auxiliary vector is still the kernel's.
-    ///
-    /// # Safety
-    /// The image is mapped; `initial` is this process's initial stack.
-    unsafe fn install(&self, plan: &Plan<'_>, initial: &InitialStack, area: &Area) -> (Vectors, InitialStack) {
+    /// Writes the vectors; also as the stack of a new process, whose auxiliary vector is still the kernel's. `area` is
+    /// the one that the request was received in.
+    fn install(&self, image: &Image<'_>, initial: &InitialStack, area: &Area) -> (Vectors, InitialStack) {
         let Vectors { argv, mut envp, mut arg_start, .. } = area.vectors();
         let envc = u64::from(self.header.envc);
-        let kept = if self.header.argc > 0 { u64::from(plan.header.process.kept_args) } else { 0 };
+        let kept = if self.header.argc > 0 { u64::from(image.header.process.kept_args) } else { 0 };
         let argc = u64::from(self.header.argc) + kept;
-        // SAFETY: the strings have been counted; both vectors have room for the most that a request may have.
+        // SAFETY: `receive` has counted the strings; both vectors have room for the most that a request may have.
         unsafe {
             write_u64(argv - 8, argc);
             let mut text = arg_start;
@@ -366,35 +355,34 @@ impl Request {
             let slots = Some(argv).into_iter().chain((0..).map(|i| others + 8 * i));
             for slot in slots.take(self.header.argc as usize) {
                 write_u64(slot, text);
-                text += c_str(text).count_bytes() as u64 + 1;
+                text = string_end(text);
             }
             write_u64(argv + 8 * argc, 0);
             let env_start = text;
-            if plan.header.process.argv0 != 0 && argc > 0 {
-                let process = &plan.header.process;
-                let own = own_arguments(process);
+            if image.header.process.argv0 != 0 && argc > 0 {
+                let own = image.own_arguments();
                 let second = if self.header.argc > 1 { read_u64(others) } else { env_start };
-                let mut text = process.argv0;
+                let mut text = image.header.process.argv0;
                 if own.len() as u64 <= second - arg_start + ARGV0 {
                     arg_start = second - own.len() as u64;
                     write_bytes(arg_start, own);
                     text = arg_start;
                 }
-                write_own(argv, text, process);
+                write_own(argv, text, image);
             }
-            let bare = has_bare_stack(plan);
+            let bare = has_bare_stack(image);
             if bare {
                 envp = argv + 8 * (argc + 1);
             }
             let variables = (0..envc).map(|_| {
                 let this = text;
-                text += c_str(text).count_bytes() as u64 + 1;
+                text = string_end(text);
                 this
             });
-            let end = write_environment(plan, variables, envp);
+            let end = write_environment(image, variables, envp);
             let moved = InitialStack { argc, argv, envp, envc: (end - envp) / 8 - 1, auxv: initial.auxv };
             if bare {
-                copy_auxv(initial, end, &plan.header.process);
+                copy_auxv(initial, end, image);
             }
             let env_end = area.vectors().arg_start + u64::from(self.header.strings);
             let envc = moved.envc;

@@ -1,17 +1,19 @@
 //! Restores the state per process that every snapshot has: memory layout, working directory, umask; and the executable.
 
 use super::RestoreError;
+use super::image::Image;
 use super::instance::Vectors;
-use crate::runtime::memory;
-use crate::runtime::sys::{self, MmMap, nr};
+use crate::runtime::sys::{self, MmMap};
+use crate::runtime::task;
 use core::ffi::CStr;
 use snapfn_format::snap::*;
 
 /// The memory layout that /proc shows; its executable stays.
-pub(super) fn layout(plan: &Plan<'_>, vectors: &Vectors) -> MmMap {
-    let p = &plan.header.process;
+pub(super) fn layout(image: &Image<'_>, vectors: &Vectors) -> MmMap {
+    let p = &image.header.process;
     // A title that the program has written over its own strings is visible in /proc.
-    let titled = |kind| plan.settings.iter().find(|setting| setting.kind == kind).map(|setting| (setting.a, setting.b));
+    let titled =
+        |kind| image.settings.iter().find(|setting| setting.kind == kind).map(|setting| (setting.a, setting.b));
     let (arg_start, arg_end) = titled(SETTING_ARGUMENTS).unwrap_or((vectors.arg_start, vectors.arg_end));
     let (env_start, env_end) = titled(SETTING_ENVIRONMENT).unwrap_or((vectors.env_start, vectors.env_end));
     MmMap {
@@ -32,14 +34,12 @@ pub(super) fn layout(plan: &Plan<'_>, vectors: &Vectors) -> MmMap {
     }
 }
 
-/// # Safety
-/// The plan's image is mapped.
-pub(super) unsafe fn apply<'a>(plan: &Plan<'a>, vectors: &Vectors) -> Result<(), RestoreError<'a>> {
-    let p = &plan.header.process;
-    // SAFETY: addresses of the image.
-    unsafe { layout(plan, vectors).apply() }
+pub(super) fn apply<'a>(image: &Image<'a>, vectors: &Vectors) -> Result<(), RestoreError<'a>> {
+    let p = &image.header.process;
+    layout(image, vectors)
+        .apply()
         .map_err(|errno| RestoreError::System("prctl(PR_SET_MM_MAP), needs CONFIG_CHECKPOINT_RESTORE", errno))?;
-    let cwd = plan.bytes(p.cwd);
+    let cwd = image.bytes(p.cwd);
     if let Ok(path) = CStr::from_bytes_with_nul(cwd) {
         sys::chdir(path).map_err(|errno| RestoreError::Path("working directory", path.to_bytes(), errno))?;
     }
@@ -53,18 +53,17 @@ pub(super) unsafe fn apply<'a>(plan: &Plan<'a>, vectors: &Vectors) -> Result<(),
 /// a number that the program does not have.
 ///
 /// The kernel lets a process change that link with CAP_CHECKPOINT_RESTORE (Linux 5.9) or CAP_SYS_ADMIN in its user
-/// namespace. Any other instance keeps the loader's, and so does one whose page of stubs is too old to have the one at
-/// `stub`.
-///
-/// # Safety
-/// The plan's image is mapped.
-pub(super) unsafe fn own_exe(plan: &Plan<'_>, stub: u64) -> Option<i32> {
-    // SAFETY: inside the vDSO page.
-    let has_stub = || unsafe { memory::bytes(stub, 1) } == [resident::MOV_EAX];
-    if !plan.header.looks_up_itself() || !has_stub() || !may_change_exe() {
+/// namespace. Any other instance keeps the loader's, and so does one whose page of stubs is too old to have the one for
+/// that. Returns the address of that stub, and the descriptor.
+pub(super) fn own_exe(image: &Image<'_>) -> Option<(u64, i32)> {
+    if !image.header.looks_up_itself() {
         return None;
     }
-    open_exe(plan.bytes(plan.header.process.exe))
+    let stub = image.stub(resident::STUB_FINISH_EXE)?;
+    if !may_change_exe() {
+        return None;
+    }
+    Some((stub, open_exe(image.bytes(image.header.process.exe))?))
 }
 
 /// Apart, so that no other start has room for the path on its stack.
@@ -87,14 +86,8 @@ fn open_exe(exe: &[u8]) -> Option<i32> {
 
 #[cold]
 fn may_change_exe() -> bool {
-    const VERSION_3: u32 = 0x2008_0522;
     const CAP_SYS_ADMIN: u32 = 1 << 21;
     /// Bit of the second word.
     const CAP_CHECKPOINT_RESTORE: u32 = 1 << (40 - 32);
-    let mut header = [VERSION_3, 0];
-    // Effective, permitted, inheritable; then the upper halves.
-    let mut sets = [0u32; 6];
-    // SAFETY: live locals of the sizes that version 3 has.
-    let got = unsafe { sys::raw(nr::CAPGET, [header.as_mut_ptr() as u64, sets.as_mut_ptr() as u64, 0, 0, 0, 0]) };
-    got.is_ok() && (sets[0] & CAP_SYS_ADMIN != 0 || sets[3] & CAP_CHECKPOINT_RESTORE != 0)
+    task::capabilities().is_ok_and(|sets| sets[0] & CAP_SYS_ADMIN != 0 || sets[3] & CAP_CHECKPOINT_RESTORE != 0)
 }

@@ -1,9 +1,9 @@
 //! Dispositions, and signals that were pending.
 
 use super::RestoreError;
+use super::image::Image;
 use super::threads::Frames;
-use crate::runtime::sys::{self, nr};
-use snapfn_format::snap::*;
+use crate::runtime::{sys, task};
 
 /// `si_code` of a signal that `kill` has sent.
 const SI_USER: i32 = 0;
@@ -27,10 +27,11 @@ const UID: usize = 20;
 ///
 /// # Safety
 /// All signals are blocked until the frames are loaded.
-pub(super) unsafe fn dispositions<'a>(plan: &Plan<'a>) -> Result<(), RestoreError<'a>> {
-    for action in plan.sigactions {
+#[allow(unsafe_code)] // installs handlers
+pub(super) unsafe fn dispositions<'a>(image: &Image<'a>) -> Result<(), RestoreError<'a>> {
+    for action in image.sigactions {
         let kernel = [action.handler, action.flags, action.restorer, action.mask];
-        // SAFETY: the program's own handlers.
+        // SAFETY: the program's own handlers; none runs before the program does, as the caller promises.
         unsafe { sys::rt_sigaction(action.signo, &kernel) }
             .map_err(|errno| RestoreError::Attribute("disposition of signal", action.signo, errno))?;
     }
@@ -44,37 +45,29 @@ fn word(info: &[u8; 128], at: usize) -> i32 {
 /// Queues the pending signals, in order. Those that the program had sent to itself name its new PID as the sender.
 ///
 /// A process may send any siginfo to itself, but a thread to another one only codes below 0 other than SI_TKILL; that
-/// one `tgkill` makes (the snapshotter refuses the rest).
-///
-/// # Safety
-/// All threads exist and block all signals.
-pub(super) unsafe fn pending<'a>(plan: &Plan<'a>, frames: &Frames) -> Result<(), RestoreError<'a>> {
-    // SAFETY: integers, and the siginfo below.
-    let call = |number, args: [u64; 6]| unsafe { sys::raw(number, args) };
-    let id = |number| call(number, [0; 6]).unwrap_or(0) as u64;
-    for signal in plan.pending {
+/// one `tgkill` makes (the snapshotter refuses the rest). All threads block all signals.
+pub(super) fn pending<'a>(image: &Image<'a>, frames: &Frames<'_, '_>) -> Result<(), RestoreError<'a>> {
+    for signal in image.pending {
         let mut info = [0u8; 128];
-        info.copy_from_slice(plan.bytes(signal.info));
-        let pid = id(nr::GETPID);
+        info.copy_from_slice(image.bytes(signal.info));
+        let pid = task::pid();
         let code = word(&info, CODE);
-        if SENT.contains(&code) && word(&info, PID) as u32 == plan.header.process.pid {
-            for (at, value) in [(PID, pid as u32), (UID, id(nr::GETUID) as u32)] {
+        if SENT.contains(&code) && word(&info, PID) as u32 == image.header.process.pid {
+            for (at, value) in [(PID, pid), (UID, task::uid())] {
                 for (to, byte) in info.iter_mut().skip(at).zip(value.to_le_bytes()) {
                     *to = byte;
                 }
             }
         }
-        let signo = u64::from(signal.signo);
-        let address = info.as_ptr() as u64;
+        let signo = signal.signo;
         let sent = match signal.thread {
-            TO_PROCESS => call(nr::RT_SIGQUEUEINFO, [pid, signo, address, 0, 0, 0]),
-            // SAFETY: all threads exist.
-            index => match u64::from(unsafe { frames.tid(index as usize) }) {
-                tid if index > 0 && code == SI_TKILL => call(nr::TGKILL, [pid, tid, signo, 0, 0, 0]),
-                tid => call(nr::RT_TGSIGQUEUEINFO, [pid, tid, signo, address, 0, 0]),
+            TO_PROCESS => task::queue_signal(pid, signo, &info),
+            index => match frames.tid(index as usize) {
+                tid if index > 0 && code == SI_TKILL => task::signal_thread(pid, tid, signo),
+                tid => task::queue_thread_signal(pid, tid, signo, &info),
             },
         };
-        sent.map_err(|errno| RestoreError::Attribute("pending signal", signal.signo, errno))?;
+        sent.map_err(|errno| RestoreError::Attribute("pending signal", signo, errno))?;
     }
     Ok(())
 }

@@ -28,7 +28,7 @@ pub mod at {
     pub const SYSINFO_EHDR: u64 = 33;
 }
 
-/// The initial stack of a process, by address.
+/// The initial stack of a process, by address. Code that sets a field answers for it: the methods read what it names.
 #[derive(Clone, Copy, Debug)]
 pub struct InitialStack {
     /// Number of arguments.
@@ -116,6 +116,14 @@ impl InitialStack {
     /// The value of environment variable `name`.
     pub fn getenv(&self, name: &[u8]) -> Option<&'static [u8]> {
         (0..self.envc).find_map(|index| self.env(index)?.to_bytes().strip_prefix(name)?.strip_prefix(b"="))
+    }
+
+    /// Gives environment variable `name`, which is not for the program, another name: its first letter becomes `_`.
+    pub fn hide(&self, name: &[u8]) {
+        if let Some(value) = self.getenv(name) {
+            // SAFETY: the string begins with the name and `=`; nothing of this process holds on to the name.
+            unsafe { memory::write_bytes(value.as_ptr() as u64 - name.len() as u64 - 1, b"_") };
+        }
     }
 
     /// The pairs of the auxiliary vector, without the terminating one.

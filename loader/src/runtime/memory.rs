@@ -67,6 +67,15 @@ pub unsafe fn cells<'a>(addr: u64, count: usize) -> &'a [Cell<i32>] {
     unsafe { core::slice::from_raw_parts(addr as *const Cell<i32>, count) }
 }
 
+/// The address behind the C string at `addr` and its terminator.
+///
+/// # Safety
+/// As [`c_str`].
+pub unsafe fn string_end(addr: u64) -> u64 {
+    // SAFETY: the caller's promise.
+    addr + unsafe { c_str(addr) }.to_bytes_with_nul().len() as u64
+}
+
 /// The C string at `addr`.
 ///
 /// # Safety

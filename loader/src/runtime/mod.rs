@@ -8,4 +8,5 @@ pub mod entry;
 pub mod memory;
 pub mod print;
 pub mod sys;
+pub mod task;
 pub mod vdso;

@@ -6,6 +6,7 @@ use super::arch::syscall6;
 
 use core::ffi::CStr;
 use core::fmt;
+use snapfn_format::linux::MADV_POPULATE_WRITE;
 
 /// A kernel error number.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -104,6 +105,7 @@ macro_rules! syscall {
         check(unsafe { syscall6($nr, [$a as usize, $b as usize, $c as usize, $d as usize, $e as usize, $f as usize]) })
     };
 }
+pub(in crate::runtime) use syscall;
 
 /// Open flag: read only.
 pub const O_RDONLY: u32 = 0;
@@ -250,6 +252,13 @@ pub unsafe fn mmap(addr: u64, len: u64, prot: u32, flags: u32, fd: i32, offset: 
     Ok(got)
 }
 
+/// `mmap(2)` of a range that is free: at `addr`, or where the kernel chooses (0). It replaces no mapping.
+pub fn mmap_free(addr: u64, len: u64, prot: u32, flags: u32, fd: i32, offset: u64) -> Result<u64> {
+    let place = if addr == 0 { 0 } else { MAP_FIXED_NOREPLACE };
+    // SAFETY: without MAP_FIXED, a mapping is new.
+    unsafe { mmap(addr, len, prot, flags & !MAP_FIXED | place, fd, offset) }
+}
+
 /// `munmap(2)`.
 ///
 /// # Safety
@@ -272,6 +281,19 @@ pub unsafe fn mprotect(addr: u64, len: u64, prot: u32) -> Result<()> {
 /// Some advice drops contents: the range must be the caller's.
 pub unsafe fn madvise(addr: u64, len: u64, advice: u64) -> Result<()> {
     syscall!(nr::MADVISE, addr, len, advice).map(drop)
+}
+
+/// `madvise(2)` that populates pages, which changes no content.
+pub fn populate(addr: u64, len: u64, write: bool) -> Result<()> {
+    const MADV_POPULATE_READ: u64 = 22;
+    syscall!(nr::MADVISE, addr, len, if write { MADV_POPULATE_WRITE } else { MADV_POPULATE_READ }).map(drop)
+}
+
+/// As [`populate`] for writing, of all `ranges` (address, length) by one call.
+pub fn populate_all(ranges: &[[u64; 2]]) -> Result<()> {
+    /// This process itself, where a pidfd is expected (6.14).
+    const PIDFD_SELF: i64 = -10000;
+    syscall!(nr::PROCESS_MADVISE, PIDFD_SELF, ranges.as_ptr(), ranges.len(), MADV_POPULATE_WRITE, 0).map(drop)
 }
 
 /// `mlock2(2)`.
@@ -337,21 +359,6 @@ pub fn umask(mask: u32) -> u32 {
     syscall!(nr::UMASK, mask).unwrap_or(0) as u32
 }
 
-/// `prctl(2)`.
-///
-/// # Safety
-/// Pointers among the arguments must be what the option expects.
-pub unsafe fn prctl(option: u32, a: u64, b: u64, c: u64, d: u64) -> Result<usize> {
-    syscall!(nr::PRCTL, option, a, b, c, d)
-}
-
-/// `prctl`: the thread's name.
-pub const PR_SET_NAME: u32 = 15;
-/// `prctl`: by how much timers of the thread may be late, in nanoseconds.
-pub const PR_SET_TIMERSLACK: u32 = 29;
-/// `prctl` (6.15): `timer_create` makes the timer with the ID that it reads at the address where it stores the new one.
-pub const PR_TIMER_CREATE_RESTORE_IDS: u32 = 77;
-
 /// First word of a `struct cmsghdr`, its length, for `count` descriptors.
 pub const fn rights_len(count: u64) -> u64 {
     CMSG_HEADER + 4 * count
@@ -388,14 +395,10 @@ pub struct MmMap {
 }
 
 impl MmMap {
-    /// prctl(PR_SET_MM, PR_SET_MM_MAP): unprivileged with `exe_fd` = −1 since Linux 3.18.
-    ///
-    /// # Safety
-    /// `auxv` must be readable for `auxv_size` bytes.
-    pub unsafe fn apply(&self) -> Result<()> {
-        // SAFETY: the caller's promise.
-        unsafe { prctl(PR_SET_MM, PR_SET_MM_MAP, core::ptr::from_ref(self) as u64, size_of::<Self>() as u64, 0) }
-            .map(drop)
+    /// prctl(PR_SET_MM, PR_SET_MM_MAP): unprivileged with `exe_fd` = −1 since Linux 3.18. The kernel only reads what it
+    /// names, and checks the addresses.
+    pub fn apply(&self) -> Result<()> {
+        syscall!(nr::PRCTL, PR_SET_MM, PR_SET_MM_MAP, core::ptr::from_ref(self), size_of::<Self>(), 0).map(drop)
     }
 }
 

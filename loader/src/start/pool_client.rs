@@ -7,6 +7,7 @@ use super::store::tells_users;
 use crate::runtime::auxv::InitialStack;
 use crate::runtime::print::{Out, Text};
 use crate::runtime::sys::{self, Errno, nr};
+use crate::runtime::task;
 use crate::start::args::Args;
 use core::ffi::CStr;
 use core::fmt::{self, Write};
@@ -341,11 +342,10 @@ pub(super) fn end_as(status: u32) -> ! {
     if signal == 0 {
         sys::exit((status >> 8 & 0xff) as i32);
     }
-    // One core file is enough. SAFETY: the arguments are integers; the signal has its default action.
-    unsafe {
-        let _ = sys::prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
-        let _ = sys::rt_sigaction(signal, &[0; 4]);
-    }
+    // One core file is enough.
+    let _ = task::set_option(PR_SET_DUMPABLE, 0, 0);
+    // SAFETY: the default action runs no code of this process.
+    let _ = unsafe { sys::rt_sigaction(signal, &[0; 4]) };
     let _ = call(nr::KILL, [call(nr::GETPID, [0; 4]).unwrap_or(0), u64::from(signal), 0, 0]);
     sys::unblock_signals();
     sys::exit(128 + signal as i32)

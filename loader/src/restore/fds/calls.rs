@@ -1,7 +1,9 @@
 //! The system calls that make and complete descriptors.
+#![allow(unsafe_code)] // system calls
 
 use crate::runtime::print::with_short_path;
 use crate::runtime::sys::{self, Result, nr};
+use crate::runtime::task;
 use core::ffi::CStr;
 
 pub(super) const F_SETFD: u32 = 2;
@@ -150,8 +152,7 @@ pub(super) fn drain(number: i32) {
 }
 
 pub(super) fn pidfd_self(flags: u64) -> Result<i32> {
-    let pid = call(nr::GETPID, [0; 6])? as u64;
-    call(nr::PIDFD_OPEN, [pid, flags, 0, 0, 0, 0]).map(|fd| fd as i32)
+    call(nr::PIDFD_OPEN, [u64::from(task::pid()), flags, 0, 0, 0, 0]).map(|fd| fd as i32)
 }
 
 pub(super) fn ioctl(number: i32, request: u64, arg: u64) -> Result<usize> {
@@ -240,10 +241,6 @@ pub(super) fn record_lock(number: i32, command: u32, exclusive: bool, start: u64
     const F_WRLCK: u64 = 1;
     let lock = [if exclusive { F_WRLCK } else { F_RDLCK }, start, len, 0];
     sys::fcntl(number, command, lock.as_ptr() as u64).map(drop)
-}
-
-pub(super) fn own_pid() -> u64 {
-    call(nr::GETPID, [0; 6]).unwrap_or(0) as u64
 }
 
 /// Sets the soft limit of open files to `soft`, or to the hard one; returns the earlier one.

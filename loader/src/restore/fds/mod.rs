@@ -15,6 +15,7 @@ mod sockets;
 mod steps;
 mod unix_file;
 
+use super::image::Image;
 use super::threads::Frames;
 use super::{RestoreError, Sources};
 use crate::restore::address::Binds;
@@ -38,11 +39,8 @@ struct Context<'a, 'b> {
     handed: sockets::Handed,
 }
 
-/// Recreates every descriptor of the plan.
-///
-/// # Safety
-/// The image is mapped; nothing else needs `sources`, which are closed here.
-pub(super) unsafe fn restore<'a>(
+/// Recreates every descriptor of the plan. Nothing else needs `sources` any more: they are closed here.
+pub(super) fn restore<'a>(
     plan: &Plan<'a>,
     sources: &Sources<'_>,
     initial: &InitialStack,
@@ -99,32 +97,24 @@ fn recreate<'a>(
 }
 
 /// Opens the files of threads, which have their IDs now.
-///
-/// # Safety
-/// `frames` are those of the plan's threads, all of which exist.
-pub(super) unsafe fn of_threads<'a>(plan: &Plan<'a>, frames: &Frames) -> Result<(), RestoreError<'a>> {
-    match plan.header.incompatible & FEATURE_DESCRIPTORS != 0 {
-        // SAFETY: the caller's promise.
-        true => unsafe { open_of_threads(plan, frames) },
+pub(super) fn of_threads<'a>(image: &Image<'a>, frames: &Frames<'_, '_>) -> Result<(), RestoreError<'a>> {
+    match image.header.incompatible & FEATURE_DESCRIPTORS != 0 {
+        true => open_of_threads(image, frames),
         false => Ok(()),
     }
 }
 
 /// A function of its own, so that other starts have none of it in their pages.
-///
-/// # Safety
-/// As [`of_threads`].
 #[cold]
 #[inline(never)]
-unsafe fn open_of_threads<'a>(plan: &Plan<'a>, frames: &Frames) -> Result<(), RestoreError<'a>> {
+fn open_of_threads<'a>(plan: &Plan<'a>, frames: &Frames<'_, '_>) -> Result<(), RestoreError<'a>> {
     // The program's own limit holds already, and its numbers may lie above.
     let limit = calls::file_limit(None);
     for (index, record) in plan.fds.iter().enumerate() {
         let Some(Descriptor::OfThread { thread, offset }) = record.descriptor() else { continue };
         let fail = |errno| RestoreError::Fd(record.fd, "opening a file of its thread", errno);
         let rest = CStr::from_bytes_with_nul(plan.bytes(record.path)).unwrap_or_default();
-        // SAFETY: the caller's promise.
-        let tid = unsafe { frames.tid(thread as usize) };
+        let tid = frames.tid(thread as usize);
         let path = format_args!("/proc/self/task/{tid}{}", Text(rest.to_bytes()));
         let flags = record.flags | create::O_NOCTTY | sys::O_CLOEXEC;
         let opened = with_short_path(path, |path| sys::openat(sys::AT_FDCWD, path, flags, 0)).map_err(fail)?;

@@ -8,8 +8,8 @@ use super::super::RestoreError;
 use super::{Context, calls, unix_file};
 use crate::restore::address::{self, Address, Binds, Spec};
 use crate::runtime::auxv::InitialStack;
-use crate::runtime::memory;
 use crate::runtime::sys::{self, Errno};
+use crate::runtime::task;
 use snapfn_format::snap::*;
 
 const AF_INET: u16 = 2;
@@ -110,7 +110,7 @@ pub(super) fn take_handed<'a>(context: &Context<'a, '_>, initial: &InitialStack)
     let mut handed = Handed::NONE;
     let number = |name: &[u8]| core::str::from_utf8(initial.getenv(name)?).ok()?.parse::<u32>().ok();
     let (Some(pid), Some(count)) = (number(b"LISTEN_PID"), number(b"LISTEN_FDS")) else { return Ok(handed) };
-    if u64::from(pid) != calls::own_pid() || bound(context.plan).next().is_none() {
+    if pid != task::pid() || bound(context.plan).next().is_none() {
         return Ok(handed);
     }
     if count as usize > HANDED_MAX {
@@ -157,12 +157,8 @@ pub(super) fn take_handed<'a>(context: &Context<'a, '_>, initial: &InitialStack)
         }
     }
     for name in [b"LISTEN_PID" as &[u8], b"LISTEN_FDS", b"LISTEN_FDNAMES"] {
-        if let Some(value) = initial.getenv(name) {
-            // The variables are not for the program, whose descriptors from 3 on are others.
-            let start = value.as_ptr() as u64 - name.len() as u64 - 1;
-            // SAFETY: the first letter of a string of this process's own environment.
-            unsafe { memory::write_bytes(start, b"_") };
-        }
+        // The program's descriptors from 3 on are others.
+        initial.hide(name);
     }
     Ok(handed)
 }

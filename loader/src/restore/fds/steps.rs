@@ -4,6 +4,7 @@ use super::super::RestoreError;
 use super::sockets::SOCK_TYPE_MASK;
 use super::{Context, calls};
 use crate::runtime::sys::{self, Errno};
+use crate::runtime::task;
 use core::ffi::CStr;
 use snapfn_format::snap::*;
 
@@ -57,7 +58,7 @@ impl<'a> Context<'a, '_> {
             }
             Step::Lease(kind) => sys::fcntl(fd, calls::F_SETLEASE, kind).map(drop).map_err(fail("its lease")),
             Step::Owner { signal } => {
-                sys::fcntl(fd, calls::F_SETOWN, calls::own_pid()).map_err(fail("its owner"))?;
+                sys::fcntl(fd, calls::F_SETOWN, task::pid().into()).map_err(fail("its owner"))?;
                 match signal {
                     0 => Ok(()),
                     signal => sys::fcntl(fd, calls::F_SETSIG, signal).map(drop).map_err(fail("its signal")),

@@ -78,6 +78,16 @@ pub unsafe fn set_bases(regs: &[u64; REGS], fsgsbase: bool) {
     }
 }
 
+/// Asks for the right to use register state `component`, which the kernel does not give to every process.
+pub fn request_state(component: u64) -> crate::runtime::sys::Result<()> {
+    const ARCH_REQ_XCOMP_PERM: usize = 0x1023;
+    // SAFETY: integers only.
+    crate::runtime::sys::check(unsafe {
+        syscall6(nr::ARCH_PRCTL, [ARCH_REQ_XCOMP_PERM, component as usize, 0, 0, 0, 0])
+    })
+    .map(drop)
+}
+
 /// XCR0: the state components that the kernel has enabled. Not CPUID, which traps in a virtual machine.
 ///
 /// # Safety
