@@ -7,9 +7,11 @@ use crate::request::Strings;
 use crate::snapshot::{Snapshot, c_string};
 use crate::spawn;
 use crate::stdio::{Kind, Stdio, Stream};
+use crate::sys;
 use std::collections::BTreeMap;
 use std::env;
 use std::ffi::{OsStr, OsString};
+use std::os::fd::AsRawFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Output};
@@ -48,6 +50,28 @@ impl Snapshot {
     #[must_use]
     pub fn command(&self) -> Command {
         Command::new(Origin::Snapshot(self.clone()))
+    }
+
+    /// Proves that instances can be started here and now: prepares one up to its first instruction, with all files that
+    /// its program had open, and drops it. Prepared instances do not prove that, since they open these files when a
+    /// request comes. Of a tag with variants, one is tried.
+    ///
+    /// # Errors
+    /// [`Error::NotStarted`] with what `snaprun` says, or when no process can be made.
+    pub fn prove(&self) -> Result<(), Error> {
+        const PATIENCE: i32 = 60_000;
+        let streams = [Kind::Null.open(0)?, Kind::Null.open(1)?, Kind::Null.open(2)?];
+        let mut strings = Strings::new();
+        strings.arg(self.name())?;
+        let fds = streams.each_ref().map(|stream| stream.fd);
+        let mut child = Child::new(spawn::start(self, c"--prove", &strings, fds, None, None)?, streams, None);
+        let ended = child.pidfd().and_then(|pidfd| sys::poll(&[pidfd.as_raw_fd()], PATIENCE));
+        if ended.ok().as_deref() != Some(&[true]) {
+            let _ = child.kill();
+        }
+        let status = child.wait()?;
+        let message = || format!("{}: no instance was prepared: {status}", self.name().to_string_lossy());
+        if status.success() { Ok(()) } else { Err(Error::NotStarted { status: 125, message: message() }) }
     }
 }
 
@@ -203,7 +227,7 @@ impl Command {
             None => None,
         };
         let streams_at = streams.each_ref().map(|stream| stream.fd);
-        let started = spawn::start(snapshot, &strings, streams_at, directory.as_deref(), self.umask)?;
+        let started = spawn::start(snapshot, c"--report", &strings, streams_at, directory.as_deref(), self.umask)?;
         Ok(Child::new(started, streams, None))
     }
 

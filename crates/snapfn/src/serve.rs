@@ -168,7 +168,7 @@ impl Server {
         let mut next = |index| if header.flags & request::flag(index) != 0 { numbers.next() } else { None };
         let streams = [next(0), next(1), next(2)].map(|fd| fd.unwrap_or(-1));
         let directory = next(3).and_then(|fd| CString::new(format!("/proc/self/fd/{fd}")).ok());
-        let started = spawn::start(self.pool.snapshot(), strings, streams, directory.as_deref(), umask)?;
+        let started = spawn::start(self.pool.snapshot(), c"--report", strings, streams, directory.as_deref(), umask)?;
         Ok(Child::new(started, [Stream::NONE; 3], Some(self.pool.lease())))
     }
 }

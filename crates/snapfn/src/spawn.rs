@@ -68,9 +68,11 @@ struct Job<'a> {
 /// The child needs little stack. There is no guard page, since it only calls the C library's wrappers.
 const STACK: usize = 32 << 10;
 
-/// Starts an ordinary instance. A negative number means that it does not get that stream.
+/// Starts an ordinary instance. A negative number means that it does not get that stream. `option` is `--report`, or
+/// `--prove` for a process that ends before the jump.
 pub(crate) fn start(
     snapshot: &Snapshot,
+    option: &CStr,
     strings: &Strings,
     streams: [RawFd; 3],
     directory: Option<&CStr>,
@@ -79,7 +81,7 @@ pub(crate) fn start(
     let snapshot = &*snapshot.inner;
     let (report, theirs) = pipe().map_err(Error::io("pipe"))?;
     let theirs = raise(theirs, snapshot.free).map_err(Error::io("duplicating a pipe"))?;
-    let report_to = (c"--report", &theirs);
+    let report_to = (option, &theirs);
     let streams = Some(streams);
     let start =
         Start { snapshot, options: &[], report: report_to, strings, streams, directory, umask, contained: false };

@@ -190,6 +190,7 @@ mod tests {
             ("[functions.a]\nsnapshot = \"a\"\n".to_owned(), "no route"),
             ("listen = \"localhost\"\n".to_owned(), "string"),
             (format!("connections = {}\n{}", i64::MAX, one("")), "connections: from 1"),
+            (one(&format!("env = {{ A = \"{}\" }}", "a".repeat(1 << 20))), "arguments and variables"),
             (format!("header-timeout = \"0s\"\n{}", one("")), "header-timeout"),
         ] {
             let error = parse(&text).unwrap_err();

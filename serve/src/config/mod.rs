@@ -207,6 +207,17 @@ impl Function {
         if self.min == 0 || self.min > self.max || self.max > MOST {
             return Err(format!("min and max: 1 ≤ min ≤ max ≤ {MOST}, but they are {} and {}", self.min, self.max));
         }
+        /// An instance accepts 2 MiB of arguments and variables. A head of 64 KiB makes less than 1 MiB of them.
+        const STRINGS: usize = 1 << 20;
+        const COUNT: usize = 32 << 10;
+        let variables = self.variables.iter().map(|variable| variable.name.len() + variable.value.len() + 2);
+        let length = variables.chain(self.arguments.iter().map(|argument| argument.len() + 1)).sum::<usize>();
+        if length > STRINGS || self.variables.len().max(self.arguments.len()) > COUNT {
+            return Err(format!(
+                "arguments and variables: {COUNT} of each and {STRINGS} bytes at most, but they have {length}; put \
+                 the rest into a file"
+            ));
+        }
         if self.routes.is_empty() {
             return Err("no route leads to it: add route = \"/PATH\"".to_owned());
         }

@@ -57,9 +57,11 @@ impl Function {
         Ok(function)
     }
 
-    /// Opens the snapshot that the name leads to now, and prepares its instances.
+    /// Opens the snapshot that the name leads to now, proves that it can be started, and prepares its instances.
     fn generation(self: &Arc<Self>) -> Result<Arc<Generation>, Error> {
         let snapshot = SnapshotOptions::new().allow_wx(self.config.allow_wx).open(&self.config.snapshot)?;
+        // Prepared instances open their files when a request comes, and that would be too late to find one missing.
+        snapshot.prove()?;
         let is_current = Arc::new(AtomicBool::new(false));
         let populate = match self.config.populate {
             config::Populate::None => Populate::None,
@@ -114,7 +116,8 @@ impl Function {
             command.envs(self.config.variables.iter().map(|variable| (&variable.name, &variable.value)));
             let Some(child) = command.spawn_prepared().map_err(Refusal::resources)? else { return Ok(None) };
             self.metrics.starts.inc();
-            Instance::new(child, Arc::clone(log), &self.running).map(Some).map_err(Refusal::resources)
+            let running = (self.running.one_more(), self.metrics.running.one_more());
+            Instance::new(child, Arc::clone(log), running).map(Some).map_err(Refusal::resources)
         };
         let grow = |waiting| {
             if let Some(generation) = self.current() {

@@ -2,7 +2,7 @@
 
 mod exiting;
 
-use crate::observe::RequestLog;
+use crate::observe::{Opened, RequestLog};
 use rustix::io::Errno;
 use snapfn::Child;
 use std::io;
@@ -20,7 +20,7 @@ use tokio::time::{Instant, timeout_at};
 /// A running instance. Dropping it kills its process group; a task then waits for it.
 #[derive(Debug)]
 pub(crate) struct Instance {
-    running: Option<(Child, AsyncFd<OwnedFd>, Counted)>,
+    running: Option<(Child, AsyncFd<OwnedFd>, (Counted, Opened))>,
     pub(crate) log: Arc<RequestLog>,
 }
 
@@ -33,7 +33,7 @@ impl Running {
         self.0.load(Ordering::Acquire)
     }
 
-    fn one_more(&self) -> Counted {
+    pub(crate) fn one_more(&self) -> Counted {
         self.0.fetch_add(1, Ordering::Relaxed);
         Counted(self.clone())
     }
@@ -41,7 +41,7 @@ impl Running {
 
 /// One of them, until it is dropped.
 #[derive(Debug)]
-struct Counted(Running);
+pub(crate) struct Counted(Running);
 
 impl Drop for Counted {
     fn drop(&mut self) {
@@ -51,10 +51,10 @@ impl Drop for Counted {
 
 impl Instance {
     #[allow(unsafe_code)] // the descriptor that is watched
-    pub(crate) fn new(child: Child, log: Arc<RequestLog>, running: &Running) -> io::Result<Self> {
+    pub(crate) fn new(child: Child, log: Arc<RequestLog>, counted: (Counted, Opened)) -> io::Result<Self> {
         // SAFETY: the descriptor stays open, and the same one, as long as the AsyncFd owns it.
         let pidfd = unsafe { AsyncFd::register_with_interest(child.pidfd()?, Interest::READABLE) }?;
-        Ok(Instance { running: Some((child, pidfd, running.one_more())), log })
+        Ok(Instance { running: Some((child, pidfd, counted)), log })
     }
 
     /// Its standard output, if that is a pipe.

@@ -61,6 +61,8 @@ pub(crate) struct FunctionMetrics {
     pub(crate) prepared: Counter,
     pub(crate) prepare_failures: Counter,
     pub(crate) starts: Counter,
+    /// Those that have a request or have not ended after it, whichever snapshot they are of.
+    pub(crate) running: Open,
     seconds: Histogram,
     taken_over: Counter,
     rolled_back: Counter,
@@ -89,6 +91,10 @@ fn histogram() -> Histogram {
 
 fn of(function: &Name) -> (&'static str, String) {
     ("function", function.as_str().to_owned())
+}
+
+fn in_state(function: &Name, state: &str) -> Labels {
+    vec![of(function), ("state", state.to_owned())]
 }
 
 impl Metrics {
@@ -151,6 +157,7 @@ impl Metrics {
             prepared: self.prepared.get_or_create_owned(&label),
             prepare_failures: self.prepare_failures.get_or_create_owned(&label),
             starts: self.starts.get_or_create_owned(&label),
+            running: Open(self.instances.get_or_create_owned(&in_state(name, "running"))),
             seconds: self.seconds.get_or_create_owned(&label),
             taken_over: self.takeovers.get_or_create_owned(&takeover("done")),
             rolled_back: self.takeovers.get_or_create_owned(&takeover("failed")),
@@ -175,15 +182,15 @@ impl Metrics {
     pub(crate) fn forget(&self, name: &Name) {
         self.waiting.remove(&vec![of(name)]);
         for state in STATES {
-            self.instances.remove(&vec![of(name), ("state", state.to_owned())]);
+            self.instances.remove(&in_state(name, state));
         }
     }
 
     /// What is measured at the moment of the question.
     pub(crate) fn set_function(&self, name: &Name, waiting: usize, counts: snapfn::Counts) {
         self.waiting.get_or_create(&vec![of(name)]).set(waiting as i64);
-        for (state, count) in STATES.into_iter().zip([counts.preparing, counts.prepared, counts.running]) {
-            self.instances.get_or_create(&vec![of(name), ("state", state.to_owned())]).set(count as i64);
+        for (state, count) in [("preparing", counts.preparing), ("prepared", counts.prepared)] {
+            self.instances.get_or_create(&in_state(name, state)).set(count as i64);
         }
     }
 

@@ -5,5 +5,5 @@ mod metrics;
 mod trace;
 
 pub(crate) use log::{Access, Log, RequestLog, now};
-pub(crate) use metrics::{FunctionMetrics, Metrics, Open};
+pub(crate) use metrics::{FunctionMetrics, Metrics, Open, Opened};
 pub(crate) use trace::{REQUEST_ID, request_id, traceparent};

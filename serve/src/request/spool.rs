@@ -59,6 +59,7 @@ impl Spool {
         let mut buffer = BytesMut::new();
         let mut file: Option<File> = None;
         let mut len = 0u64;
+        let mut failed = None;
         while let Some(frame) = body.frame().await {
             let frame = frame.map_err(|error| Refusal::bad_request("the body is not valid").detail(error))?;
             let Ok(data) = frame.into_data() else { continue };
@@ -66,11 +67,21 @@ impl Spool {
             if len > most {
                 return Err(too_large());
             }
+            if failed.is_some() {
+                continue;
+            }
             buffer.extend_from_slice(&data);
             let limit = if file.is_some() { WRITE } else { SMALL };
             if buffer.len() > limit {
-                file = Some(write(file, folder, buffer.split().freeze()).await?);
+                match write(file.take(), folder, buffer.split().freeze()).await {
+                    Ok(written) => file = Some(written),
+                    // The rest is read all the same: a client that still writes would not see the answer.
+                    Err(refusal) => failed = Some(refusal),
+                }
             }
+        }
+        if let Some(refusal) = failed {
+            return Err(refusal);
         }
         Ok(match file {
             None => Spool::Small(buffer.freeze()),

@@ -138,3 +138,11 @@ pub(crate) fn is_alive(pid: u32) -> bool {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
     stat.rsplit(')').next().and_then(|rest| rest.split_whitespace().next()).is_some_and(|state| state != "Z")
 }
+
+/// Makes the tag `latest` of NAME lead where that of FROM leads, as `snapshotter create --tag NAME` would.
+pub(crate) fn move_tag(workspace: &Workspace, from: &str, name: &str) {
+    let refs = workspace.store().join("refs");
+    let new = refs.join(name).join("new");
+    std::os::unix::fs::symlink(std::fs::read_link(refs.join(from).join("latest")).unwrap(), &new).unwrap();
+    std::fs::rename(&new, refs.join(name).join("latest")).unwrap();
+}
