@@ -28,6 +28,11 @@ fn check(image: &ImageView) {
             assert!(file.name.starts_with("var/lib/snapfn/") && !file.name.contains(".."));
         }
     }
+    if let Some(init) = &image.index.init {
+        assert!(init.size <= 16 << 30 && init.blob().size < 32 << 30 && image.index.snapshots.len() == 1);
+        assert!(init.expected().name.starts_with("var/lib/snapfn/init/"));
+        assert!(image.layers.iter().all(|layer| layer.digest != init.blob().digest));
+    }
     for snapshot in &image.index.snapshots {
         let _ = snapshot.host_needs();
         assert!(snapshot.reference().is_some());

@@ -16,7 +16,7 @@ use snapfn_registry::{ClientOptions, Credentials, Reference};
 use snapfn_store::{Kind, Ref, Stores};
 use snapfn_testkit::{DockerRegistry, Kind as Faults, Proxy, Random, is_available};
 use snapfn_tests::place;
-use snapfn_tests::transport::Transport;
+use snapfn_tests::transport::{Transport, names};
 
 fn number(name: &str, otherwise: u64) -> u64 {
     env::var(name).ok().map_or(otherwise, |text| text.parse().unwrap())
@@ -68,6 +68,33 @@ fn one_line(error: &impl std::fmt::Display, seed: u64) -> String {
     text
 }
 
+/// Pulls code and init data file through the faults and, if that fails, without them. There is the right file, or one
+/// error, which is returned, and no file.
+fn init_file(transport: &Transport, faulty: &Reference, honest: &Reference, seed: u64) -> Option<String> {
+    let (dir, store) = (transport.other(&format!("files-{seed}")), transport.other(&format!("init-{seed}")));
+    std::fs::create_dir(&dir).unwrap();
+    let (file, receiver) = (dir.join("fn.init"), repo(&store));
+    let options = PullOptions { jobs: 2, ..PullOptions::default() };
+    let result = receiver.pull_init(faulty, &file, &options);
+    verify_all(&store, seed);
+    let error = result.err().map(|error| one_line(&error, seed));
+    if error.is_some() {
+        assert!(names(&dir).is_empty(), "seed {seed}: a file after a failure");
+        receiver.pull_init(honest, &file, &options).unwrap();
+    }
+    assert_eq!(names(&dir), std::slice::from_ref(&file), "seed {seed}");
+    let opened = std::fs::File::open(&file).unwrap();
+    let digest = snapfn_store::hash_file(&opened, &mut |_| ()).unwrap();
+    assert_eq!(receiver.pull_init(honest, &file, &options).unwrap().init, digest, "seed {seed}");
+    for (kind, digest) in snapfn_store::summarize_exported(&opened).unwrap().files {
+        assert!(receiver.stores.locate(kind, digest).is_ok(), "seed {seed}: a file without all that it needs");
+    }
+    for dir in [dir, store] {
+        std::fs::remove_dir_all(dir).unwrap();
+    }
+    error
+}
+
 #[test]
 fn the_right_bytes_or_one_error() {
     if !is_available() {
@@ -110,6 +137,7 @@ fn the_right_bytes_or_one_error() {
             allow_secrets: true,
             // The snapshot keeps its digest.
             with_recipe: true,
+            init: seed.is_multiple_of(3),
             jobs: rng.usize(1..5),
             ..PushOptions::new(place::binary("snaprun"))
         };
@@ -124,6 +152,11 @@ fn the_right_bytes_or_one_error() {
                 sender.push(&name, &image(&registry.host()), &options).unwrap().digest
             }
         };
+        if options.init
+            && let Some(text) = init_file(&transport, &image(&proxy.host()), &image(&registry.host()), seed)
+        {
+            count(&text, seed);
+        }
         let store = transport.other(&format!("store-{seed}"));
         let receiver = repo(&store);
         let options = PullOptions { tag: Some(name.clone()), jobs: rng.usize(1..5), ..PullOptions::default() };
