@@ -164,6 +164,50 @@ fn the_result_says_what_was_made_and_what_to_do() {
     assert_eq!(json["next"], "start it with: snaprun it:latest", "{json}");
 }
 
+#[test]
+fn the_result_says_what_was_decided_before_the_point() {
+    let workspace = Workspace::new();
+    let source = r#"
+        #include <sched.h>
+        #include <snap.h>
+        #include <stdio.h>
+        #include <time.h>
+        #include <unistd.h>
+        int main(void) {
+            char name[64];
+            cpu_set_t set;
+            time_t now = 0;
+            snprintf(name, sizeof name, "log.%d", (int)getpid());
+            FILE *log = fopen(name, "w");
+            if (!log || fclose(log) || unlink(name) || sched_getaffinity(0, sizeof set, &set)) return 1;
+            if (isatty(1) || !localtime(&now) || write(2, "begun\n", 6) != 6) return 1;
+            snap_ready();
+            return 0;
+        }"#;
+    let exe = workspace.compile("decides", source, &["-O1"]);
+    let made = workspace.created(&["--tag", "it", "--env", "TZ=UTC", "--env", "LD_BIND_NOW=1", "--", &exe]);
+    let out = made.out();
+    let line = out.lines().find(|line| line.starts_with("decided before the point, unless the program looks again: "));
+    let line = line.unwrap_or_else(|| panic!("{made}"));
+    for phrase in [
+        "what standard output is;",
+        "the time zone (TZ);",
+        "the number of processors;",
+        "a file name with the process ID (log.",
+        "what it has written to standard error;",
+        "LD_BIND_NOW",
+    ] {
+        assert!(line.contains(phrase), "{phrase}\n{made}");
+    }
+    assert!(!line.contains("standard input") && !line.contains("locale") && !line.contains("LD_PRELOAD"), "{made}");
+    // At `main` nothing of that has happened.
+    let made = workspace.created(&["--tag", "it", "--at", "main", "--", &exe]);
+    assert!(!made.out().contains("decided"), "{made}");
+    let json = workspace.created(&["--tag", "it", "--at", "main", "--env", "LD_BIND_NOW=1", "--json", "--", &exe]);
+    let json: serde_json::Value = serde_json::from_slice(&json.stdout).unwrap();
+    assert_eq!(json["decided"], serde_json::json!(["LD_BIND_NOW"]), "{json}");
+}
+
 /// In a container the program would be process 2 or so, and any word may be 2 by chance.
 #[test]
 fn the_process_id_is_no_small_number() {

@@ -14,6 +14,7 @@ mod canary;
 mod capabilities;
 mod code;
 mod core_notes;
+mod decided;
 mod elf_store;
 mod environ;
 mod fds;
@@ -104,6 +105,8 @@ pub(crate) struct Dumped {
     pub(crate) scrubbed: Scrubbed,
     /// Notices about environment variables, a line each.
     pub(crate) variables: Vec<String>,
+    /// What was decided before the point, a phrase each.
+    pub(crate) decided: Vec<String>,
     /// Effects of system calls that instances lack, a line each.
     pub(crate) lost: Vec<String>,
     /// Programs and libraries that are stored although a secret is in them, a line each.
@@ -281,6 +284,7 @@ pub(crate) fn dump(
     let file = write::write(tracer, &image, &tables, &segment, &fds, &secrets, transaction)?;
     let (scrubbed, shipped, variables) = secrets.into_found();
     let word = |addr| tracer.memory.read_u64(addr).map_err(TraceError::system("reading struct snap_info"));
+    let files: Vec<PathBuf> = image.files.iter().map(|file| file.original.clone()).collect();
     let hooks = Hooks::read(tables.process.at, tables.process.info, word)?;
     Ok(Dumped {
         file,
@@ -299,7 +303,8 @@ pub(crate) fn dump(
             .iter()
             .filter_map(|file| Some((file.original.clone(), own_dispatch(&file.original)?)))
             .collect(),
-        files: image.files.iter().map(|file| file.original.clone()).collect(),
+        decided: decided::before_the_point(tracer, &files),
+        files,
         hooks,
         scrubbed,
         variables,

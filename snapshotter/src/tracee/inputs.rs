@@ -53,7 +53,7 @@ pub(crate) struct Opening {
     pub(super) path: PathBuf,
     /// The descriptor that a relative path begins at.
     directory: i32,
-    writes: bool,
+    pub(super) writes: bool,
 }
 
 /// Everything that the program has opened so far.

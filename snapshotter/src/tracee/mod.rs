@@ -13,6 +13,7 @@
 //!  protocol  what it tells us on its way there: structures to fill, hooks, secrets; unmapping: what is gone of them
 //!  ledger    what it has called, and which effects nothing can restore
 //!  inputs    which files it has read
+//!  surroundings what it has found out about streams, time zone, processors
 //!  origins   which code has asked for the process ID
 //!  strings   where a title may be written; nameless: `environ` of a program without symbols
 //!  questions an allocator asks what MADV_DONTNEED does, and is told
@@ -54,6 +55,7 @@ pub(crate) mod shared;
 pub(crate) mod small_ids;
 mod spawn;
 pub(crate) mod strings;
+pub(crate) mod surroundings;
 pub(crate) mod symbols;
 mod syscalls;
 mod timeout;

@@ -19,6 +19,7 @@ use super::second::Second;
 use super::shared::{self, Kind};
 use super::spawn::Spawned;
 use super::strings::Strings;
+use super::surroundings::Surroundings;
 use super::timeout::{Entered, Remaining};
 use super::unmapping::Unmapping;
 use super::{Deadline, TraceError, maps, symbols};
@@ -120,6 +121,7 @@ pub(crate) struct Tracer {
     pub(crate) inputs: Inputs,
     /// Which code has asked for the process ID.
     pub(crate) origins: Origins,
+    pub(crate) surroundings: Surroundings,
     pub(crate) strings: Strings,
     /// Addresses that the program has passed to `futex`.
     pub(crate) futexes: HashSet<u64>,
@@ -169,6 +171,7 @@ impl Tracer {
             ledger: Ledger::default(),
             inputs: Inputs::default(),
             origins: Origins::default(),
+            surroundings: Surroundings::default(),
             strings,
             futexes: HashSet::new(),
             zero_questions: Questions::default(),
@@ -194,6 +197,7 @@ impl Tracer {
         self.booted = booted;
         self.registered = Registered::default();
         self.origins = Origins::default();
+        self.surroundings = Surroundings::default();
         self.futexes.clear();
         self.clocks.clear();
         self.zero_questions = Questions::default();
@@ -487,6 +491,7 @@ impl Tracer {
             return Ok(None);
         }
         let opening = Opening::entered(&entry, &self.memory);
+        self.surroundings.enter(&entry, opening.as_ref(), self.pid);
         self.origins.enter(tid, &entry, opening.as_ref(), &self.memory, &self.booted, self.pid);
         let task = self.tasks.entry(tid).or_default();
         if let Some(answer) = self.zero_questions.answer(&self.memory, task.entered.as_ref(), number, &args) {

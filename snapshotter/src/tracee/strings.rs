@@ -18,6 +18,8 @@ pub(crate) struct Strings {
     pub(crate) env: Range<u64>,
     /// The arguments, each with its zero.
     pub(crate) initial: Vec<u8>,
+    /// The names of the environment variables.
+    pub(crate) variables: Vec<Vec<u8>>,
 }
 
 impl Strings {
@@ -26,9 +28,16 @@ impl Strings {
         let Ok(stat) = Process::new(pid).and_then(|process| process.stat()) else { return Strings::default() };
         let range = |start: Option<u64>, end: Option<u64>| start.unwrap_or(0)..end.unwrap_or(0);
         let (args, env) = (range(stat.arg_start, stat.arg_end), range(stat.env_start, stat.env_end));
-        let len = args.end.saturating_sub(args.start);
-        let initial = if len <= LEN_MAX { memory.read_vec(args.start, len).unwrap_or_default() } else { Vec::new() };
-        Strings { args, env, initial }
+        let bytes = |range: &Range<u64>| {
+            let len = range.end.saturating_sub(range.start);
+            if len <= LEN_MAX { memory.read_vec(range.start, len).unwrap_or_default() } else { Vec::new() }
+        };
+        let pairs = bytes(&env);
+        let variables = pairs.split(|byte| *byte == 0).filter_map(|pair| {
+            let (name, _) = pair.split_at_checked(pair.iter().position(|byte| *byte == b'=')?)?;
+            Some(name.to_owned())
+        });
+        Strings { initial: bytes(&args), variables: variables.collect(), args, env }
     }
 
     /// The arguments of the start.

@@ -43,6 +43,8 @@ pub(super) struct About {
     writable_code: u64,
     dontdump: u64,
     scrubbed: Scrubbed,
+    /// What was decided before the point, a phrase each.
+    decided: Vec<String>,
     /// The most important first.
     notes: Vec<String>,
     /// Notes for a snapshot that starts on other CPUs, too.
@@ -87,6 +89,7 @@ impl Made {
             writable_code: dumped.writable_code,
             dontdump: dumped.dontdump,
             scrubbed: dumped.scrubbed,
+            decided: dumped.decided,
             notes,
             own_dispatch: own_dispatch.collect(),
         };
@@ -109,6 +112,7 @@ impl Made {
             writable_code: plan.ops.iter().filter(|op| is_wx(op)).map(|op| op.len).sum(),
             dontdump: 0,
             scrubbed: Scrubbed::default(),
+            decided: Vec::new(),
             notes: spawn_to_jump.is_none().then(|| UNTRIED.to_owned()).into_iter().collect(),
             own_dispatch: Vec::new(),
         };
@@ -190,6 +194,10 @@ impl Outcome<'_> {
         if let Some(line) = left_out(&about.scrubbed) {
             print::out(line)?;
         }
+        if !about.decided.is_empty() {
+            let decided = about.decided.join("; ");
+            print::out(format_args!("decided before the point, unless the program looks again: {decided}"))?;
+        }
         if let Some(measured) = &self.measured {
             print::out(measured)?;
         }
@@ -225,6 +233,7 @@ impl Outcome<'_> {
             "code_pages": about.code_pages,
             "scrubbed": about.scrubbed.names,
             "zeroed_copies": about.scrubbed.copies,
+            "decided": about.decided,
             "variants": self.stored.iter().map(|stored| stored.digest.to_string()).collect::<Vec<_>>(),
             "cpu_level": self.cpu.level(),
             "writable_code": about.writable_code,
