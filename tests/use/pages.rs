@@ -1,9 +1,10 @@
-//! The test runs every command of docs/start/ten-minutes.md and compares the output with the page's.
+//! The tests run every command of docs/start/ten-minutes.md and docs/howto/serve.md and compare the output with the
+//! page's.
 //!
-//! A block ```` ```c NAME ```` is the content of that file, ```` ```c NAME, main ```` its new content from `main` on.
-//! In a block ```` ```console ```` a shell runs each line `$ COMMAND`, which must print the lines below it: `…` in a
-//! line stands for any text, a line of `…` alone for any lines. `console other host` has a directory and a store of its
-//! own, and none of the files of the first host.
+//! A block ```` ```c NAME ```` (or `sh`, `python`, `toml`) is the content of that file, ```` ```c NAME, main ````
+//! its new content from `main` on. In a block ```` ```console ```` a shell runs each line `$ COMMAND`, which must
+//! print the lines below it: `…` in a line stands for any text, a line of `…` alone for any lines. `console other
+//! host` has a directory and a store of its own, and none of the files of the first host.
 #![allow(clippy::unwrap_used)] // a test fails by panicking
 
 use std::fs;
@@ -32,7 +33,7 @@ fn steps(page: &str) -> Vec<Step> {
         let Some(kind) = line.strip_prefix("```") else { continue };
         let block: Vec<&str> = lines.by_ref().take_while(|line| !line.starts_with("```")).collect();
         match kind.split_once(' ').unwrap_or((kind, "")) {
-            ("c", name) if !name.is_empty() => {
+            ("c" | "sh" | "python" | "toml", name) if !name.is_empty() => {
                 let text = block.join("\n") + "\n";
                 steps.push(match name.strip_suffix(", main") {
                     Some(name) => Step::Main(name.into(), text),
@@ -77,12 +78,15 @@ fn shows(patterns: &[String], lines: &[&str]) -> bool {
 }
 
 /// Runs the commands in one shell, and compares what each prints.
-fn run(commands: &[(String, Vec<String>)], dir: &Path, registry: &str) {
+fn run(commands: &[(String, Vec<String>)], dir: &Path, registry: &str, listen: &str) {
     // A line of this byte separates two outputs. The status goes on to the next command.
     const MARK: &str = "\u{1}";
     let mut script = String::new();
     for (command, _) in commands {
-        let command = command.replace("registry.example", registry);
+        let mut command = command.replace("registry.example", registry);
+        if !listen.is_empty() {
+            command = command.replace("127.0.0.1:8080", listen);
+        }
         script += &format!("status=$?; echo '{MARK}'; (exit $status)\n{command}\n");
     }
     let path = format!("{}:{}", place::bin().display(), std::env::var("PATH").unwrap_or_default());
@@ -92,6 +96,7 @@ fn run(commands: &[(String, Vec<String>)], dir: &Path, registry: &str) {
         .env_clear()
         .envs([("PATH", path.as_str()), ("LC_ALL", "C.UTF-8"), ("HOME", dir.to_str().unwrap())])
         .env("SNAPFN_INCLUDE", place::root().join("cc-wrapper/include"))
+        .env("PYTHONPATH", place::root().join("python/src"))
         .stdin(Stdio::null())
         .output()
         .unwrap();
@@ -128,14 +133,37 @@ fn ten_minutes() {
                 let (head, _) = old.split_once("\nint main(").unwrap();
                 fs::write(hosts[0].join(name), format!("{head}\n{content}")).unwrap();
             }
-            Step::Commands(false, commands) => run(commands, &hosts[0], &registry.host()),
+            Step::Commands(false, commands) => run(commands, &hosts[0], &registry.host(), ""),
             Step::Commands(true, commands) => {
                 // The other host does not have the program.
                 if hosts[0].exists() {
                     fs::remove_dir_all(&hosts[0]).unwrap();
                 }
-                run(commands, &hosts[1], &registry.host());
+                run(commands, &hosts[1], &registry.host(), "");
             }
+        }
+    }
+}
+
+/// The server listens at a port of the test's own.
+#[test]
+fn serve() {
+    if !snapfn_tests::place::has_python() {
+        return;
+    }
+    let page = fs::read_to_string(place::root().join("docs/howto/serve.md")).unwrap();
+    let steps = steps(&page);
+    assert!(steps.len() > 6, "the page has lost its commands");
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let host = tempfile::tempdir().unwrap();
+    for step in &steps {
+        match step {
+            Step::File(name, content) => {
+                let content = content.replace("127.0.0.1:8080", &port.to_string());
+                fs::write(host.path().join(name), content).unwrap();
+            }
+            Step::Commands(false, commands) => run(commands, host.path(), "", &port.to_string()),
+            other => panic!("not on this page: {other:?}"),
         }
     }
 }
