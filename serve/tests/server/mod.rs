@@ -83,9 +83,7 @@ impl Server {
     }
 
     pub(crate) fn children(&self) -> Vec<u32> {
-        let tasks = std::fs::read_dir(format!("/proc/{}/task", self.process.id())).unwrap().flatten();
-        let lists = tasks.filter_map(|task| std::fs::read_to_string(task.path().join("children")).ok());
-        lists.flat_map(|list| list.split_whitespace().map(|pid| pid.parse().unwrap()).collect::<Vec<u32>>()).collect()
+        children_of(self.process.id())
     }
 
     pub(crate) fn signal(&self, signal: &str) {
@@ -145,4 +143,10 @@ pub(crate) fn move_tag(workspace: &Workspace, from: &str, name: &str) {
     let new = refs.join(name).join("new");
     std::os::unix::fs::symlink(std::fs::read_link(refs.join(from).join("latest")).unwrap(), &new).unwrap();
     std::fs::rename(&new, refs.join(name).join("latest")).unwrap();
+}
+
+pub(crate) fn children_of(pid: u32) -> Vec<u32> {
+    let tasks = std::fs::read_dir(format!("/proc/{pid}/task")).unwrap().flatten();
+    let lists = tasks.filter_map(|task| std::fs::read_to_string(task.path().join("children")).ok());
+    lists.flat_map(|list| list.split_whitespace().map(|pid| pid.parse().unwrap()).collect::<Vec<u32>>()).collect()
 }
