@@ -27,6 +27,8 @@ PROGRAMS = (".rs", ".c", ".h", ".sh", ".py")
 HISTORY = "CHANGELOG.md"
 # The page whose table has a test for each step of the chain, in its last column.
 CLAIMS = "docs/reference/claims.md"
+# The page whose table has a row for each module of the tests.
+TESTS = "tests/README.md"
 
 
 def lines(text):
@@ -122,6 +124,16 @@ def unproved_claims(pages, sources, present):
         for _, name in tests:
             if not is_test(name, sources, present):
                 yield f"{CLAIMS}:{number}: there is no test {name}"
+
+
+def unnamed_modules(pages, sources):
+    """Modules of the tests that the table of their page does not name."""
+    page = pages.get(TESTS, "")
+    for source, text in sources.items():
+        if re.fullmatch(r"tests/\w+/main\.rs", source):
+            for module in re.findall(r"^mod (\w+);", text, re.M):
+                if f"`{module}`" not in page:
+                    yield f"{TESTS}: there is no row for {module} of {source}"
 
 
 def long_lines(pages):
@@ -222,6 +234,8 @@ def prove_claims():
             sys.exit(f"docs.py: unproved_claims does not find: {bad}")
     if not faults():
         sys.exit("docs.py: unproved_claims does not find an empty table")
+    if len(list(unnamed_modules({TESTS: "| `one` |"}, {"tests/a/main.rs": "mod one;\nmod two;\n"}))) != 1:
+        sys.exit("docs.py: unnamed_modules does not find a module without a row")
 
 
 def repository():
@@ -256,6 +270,7 @@ def main():
         *missing_paths(pages, present),
         *missing_pages(sources, present),
         *unproved_claims(pages, sources, present),
+        *unnamed_modules(pages, sources),
         *long_lines(pages),
         *long_comments({name: text for name, text in sources.items() if name.endswith(PROGRAMS)}),
     ]
@@ -263,7 +278,7 @@ def main():
         print(fault)
     if faults:
         sys.exit(f"docs.py: {len(faults)} faults")
-    print(f"{len(pages)} pages: links, anchors, paths, tests and line lengths are right, and so are the lines of comments")
+    print(f"{len(pages)} pages: links, anchors, paths, tests, modules and line lengths are right, and so are the lines of comments")
 
 
 if __name__ == "__main__":

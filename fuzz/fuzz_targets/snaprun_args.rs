@@ -4,7 +4,7 @@
 
 use libfuzzer_sys::fuzz_target;
 use snapfn_format::store::{ImageParts, Link, RefParts, Target};
-use snapfn_loader::restore::address::{ADDRESS_MAX, Address, Shown, Spec};
+use snapfn_loader::restore::binds::{ADDRESS_MAX, Address, Shown, Spec};
 use snapfn_loader::runtime::auxv::InitialStack;
 use snapfn_loader::start::args::{self, Action};
 use std::ffi::{CString, OsStr};

@@ -1,8 +1,8 @@
 //! Parses an ELF file as the kernel does.
 //!
-//! Only program headers count, as for the kernel; section headers may be missing. If a file has several program headers
-//! of a type that it should have once, the one counts that the kernel (PT_INTERP: the first, PT_GNU_STACK: the last) or
-//! glibc (the last) uses.
+//! Only program headers count, as for the kernel; section headers may be missing. If a header type that should occur
+//! once occurs twice, the first PT_INTERP counts and the last PT_GNU_STACK, as for the kernel, and the last of those
+//! that glibc reads.
 
 use super::SplitError;
 use super::marks;
@@ -128,7 +128,7 @@ fn file_header(bytes: &[u8]) -> Result<&FileHeader64<LE>, SplitError> {
         return Err(SplitError::Class);
     }
     let elf = FileHeader64::<LE>::parse(bytes).map_err(|_| SplitError::Invalid("ELF header"))?;
-    if elf.e_machine(LE) != elf::EM_X86_64 {
+    if elf.e_machine(LE) != snapfn_format::arch::MACHINE {
         return Err(SplitError::Machine(elf.e_machine(LE)));
     }
     if elf.e_type(LE) != elf::ET_EXEC && elf.e_type(LE) != elf::ET_DYN {

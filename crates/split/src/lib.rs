@@ -7,8 +7,8 @@
 //!                  check: both are parsed again and must give the input's memory back, byte for byte
 //! ```
 //!
-//! The same input always gives the same two files. FORMAT.md describes them. [`export`] makes an init data file of a
-//! snapshot, which has heap pages, too, and [`deserialize`] a snapshot of that.
+//! The same input always gives the same two files. FORMAT.md describes them. [`export`] turns a snapshot into an
+//! init data file with heap pages; [`deserialize`] turns such a file back into a snapshot.
 
 mod check;
 mod code;

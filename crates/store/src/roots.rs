@@ -1,8 +1,9 @@
-//! Files outside the store whose code segment files are in it: snapshots (`snapshotter create -o FILE`) and exported
-//! init data files (`snaprepo pull REF --init FILE`).
+//! Snapshots (`snapshotter create -o FILE`) and exported init data files (`snaprepo pull REF --init FILE`) outside the
+//! store that need code segment files inside it.
 //!
-//! `roots/<sha256 of the path>` is a symlink to the file's absolute path. As long as a regular file has that path,
-//! a garbage collection keeps the files that it needs. When it is gone, the collection removes the root.
+//! `roots/<sha256 of the path>` is a symlink to the file's absolute path. As long as a regular file has that path, a
+//! garbage collection keeps the code segment files that this file needs. When it is gone, the collection removes the
+//! root.
 
 use crate::store::{entries, sync_dir};
 use crate::writer::Temp;

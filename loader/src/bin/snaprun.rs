@@ -7,7 +7,7 @@
 use core::ffi::CStr;
 use core::fmt::Write;
 use snapfn_format::snap::Plan;
-use snapfn_loader::restore::address::Binds;
+use snapfn_loader::restore::binds::Binds;
 use snapfn_loader::restore::{self, Instance, RestoreError, Sources};
 use snapfn_loader::runtime::arch;
 use snapfn_loader::runtime::auxv::InitialStack;

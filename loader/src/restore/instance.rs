@@ -3,7 +3,7 @@
 
 use super::RestoreError;
 use super::image::Image;
-use crate::restore::address::Binds;
+use crate::restore::binds::Binds;
 use crate::runtime::auxv::{InitialStack, at};
 use crate::runtime::clock::Clock;
 use crate::runtime::memory::{read_u64, string_end, write_bytes, write_u64};

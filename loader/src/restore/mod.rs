@@ -12,8 +12,8 @@
 //! The plan has been validated as a whole before the first of these runs. `maps` returns an [`image::Image`] of it, by
 //! which all others read and write that memory. Code that needs more than that is `unsafe`, and says what it needs.
 
-pub mod address;
 mod attributes;
+pub mod binds;
 mod fds;
 mod image;
 mod info;
@@ -35,7 +35,7 @@ use crate::runtime::auxv::{InitialStack, at};
 use crate::runtime::clock::Moment;
 use crate::runtime::print::Text;
 use crate::runtime::sys::{self, Errno};
-use address::{Address, Shown, Spec};
+use binds::{Address, Shown, Spec};
 use core::fmt;
 use image::Image;
 use instance::Vectors;
@@ -249,8 +249,7 @@ unsafe fn make_threads<'p, 'a>(
     Ok(frames)
 }
 
-/// Ends the process where the jump would be. The report is the time; whoever waits for it knows that an instance could
-/// be started here.
+/// Ends the process where the jump would be. The report is the time: it shows that an instance could be started here.
 #[cold]
 #[inline(never)]
 fn prove(instance: &Instance<'_>) -> ! {

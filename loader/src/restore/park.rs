@@ -7,8 +7,8 @@
 //!           so does the end of the socket, when its preparer is gone
 //!  after    vectors, standard streams, descriptors, directory, dispositions, pending signals and timers, the jump
 //! ```
-//! The vectors lie in a mapping of their own, since those of the request may be larger than the kernel's. Where they
-//! begin is known before, so that all words that point to them are written (and their pages taken) before:
+//! The vectors lie in a mapping of their own, since those of the request may be larger than the kernel's. Their
+//! addresses are fixed, so the loader writes all pointers to them, and so takes their pages, before it waits:
 //!
 //! ```text
 //!  +0      argc, argv (of a program without a C library: the environment and the auxiliary vector behind it)

@@ -1,8 +1,8 @@
 //! System calls without a libc. Every wrapper returns `Err(Errno)` for the kernel's negative values.
 #![allow(unsafe_code)] // system calls
 
-pub use super::arch::nr;
-use super::arch::syscall6;
+pub use super::arch::{O_DIRECT, O_DIRECTORY, O_NOFOLLOW, nr};
+use super::arch::{RawStat, syscall6};
 
 use core::ffi::CStr;
 use core::fmt;
@@ -111,10 +111,6 @@ pub(in crate::runtime) use syscall;
 pub const O_RDONLY: u32 = 0;
 /// Open flag: do not wait for a FIFO's writer.
 pub const O_NONBLOCK: u32 = 0o4000;
-/// Open flag: directories only.
-pub const O_DIRECTORY: u32 = 0o200000;
-/// Open flag: refuse a symbolic link as the last component.
-pub const O_NOFOLLOW: u32 = 0o400000;
 /// Open flag: close on exec.
 pub const O_CLOEXEC: u32 = 0o2000000;
 /// Open flag: a location, not the file.
@@ -202,8 +198,8 @@ pub struct Stat {
 }
 
 impl Stat {
-    fn from_kernel(raw: &[u64; 18]) -> Self {
-        Stat { mode: raw[3] as u32, uid: (raw[3] >> 32) as u32, size: raw[6] }
+    fn from_kernel(raw: &RawStat) -> Self {
+        Stat { mode: raw.mode, uid: raw.uid, size: raw.size }
     }
 
     /// Whether it is a regular file.
@@ -214,8 +210,8 @@ impl Stat {
 
 /// `fstat(2)`.
 pub fn fstat(fd: i32) -> Result<Stat> {
-    let mut raw = [0u64; 18];
-    syscall!(nr::FSTAT, fd, raw.as_mut_ptr())?;
+    let mut raw = RawStat::default();
+    syscall!(nr::FSTAT, fd, &raw mut raw)?;
     Ok(Stat::from_kernel(&raw))
 }
 
@@ -232,11 +228,10 @@ pub struct FileState {
 
 /// `stat(2)`.
 pub fn stat(path: &CStr) -> Result<FileState> {
-    let mut raw = [0u64; 18];
-    syscall!(nr::NEWFSTATAT, AT_FDCWD, path.as_ptr(), raw.as_mut_ptr(), 0)?;
-    let (seconds, rest) = (raw[11].cast_signed(), raw[12].cast_signed());
-    let modified = seconds.saturating_mul(1_000_000_000).saturating_add(rest);
-    Ok(FileState { size: raw[6], modified, inode: raw[1] })
+    let mut raw = RawStat::default();
+    syscall!(nr::NEWFSTATAT, AT_FDCWD, path.as_ptr(), &raw mut raw, 0)?;
+    let modified = raw.seconds.saturating_mul(1_000_000_000).saturating_add(raw.nanoseconds);
+    Ok(FileState { size: raw.size, modified, inode: raw.inode })
 }
 
 /// `mmap(2)`. With MAP_FIXED_NOREPLACE, the result is EEXIST also if an old kernel chose another address.

@@ -1,7 +1,7 @@
 //! `snaprun`'s command line: options before NAME, the program's arguments after it.
 
 use crate::restore::Populate;
-use crate::restore::address::{BINDS_MAX, Binds};
+use crate::restore::binds::{BINDS_MAX, Binds};
 use crate::runtime::auxv::InitialStack;
 use crate::start::own_program;
 use crate::start::timing::Form;
@@ -249,8 +249,9 @@ impl Args {
                 self.action = Action::Pool;
                 self.pool = index + 1;
             }
-            // --bind: an empty value is none.
-            _ => self.add_bind(value).ok_or(UsageError::Bind((index + 1).min(initial.argc - 1)))?,
+            // An empty value is none.
+            b"--bind" | b"-b" => self.add_bind(value).ok_or(UsageError::Bind((index + 1).min(initial.argc - 1)))?,
+            _ => return Err(UsageError::UnknownOption(index)),
         }
         Ok(())
     }

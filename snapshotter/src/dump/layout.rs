@@ -10,6 +10,7 @@ use super::fds::FdTables;
 use super::memory::{Content, Image, Part};
 use super::refuse::DumpError;
 use snapfn_format::PAGE;
+use snapfn_format::arch::MACHINE;
 use snapfn_format::snap::*;
 use std::fs::File;
 use std::ops::Range;
@@ -78,7 +79,7 @@ fn elf_header(phoff: u64, phnum: u64) -> [u8; 64] {
     out[..7].copy_from_slice(b"\x7fELF\x02\x01\x01");
     let mut put = |at: usize, bytes: &[u8]| out[at..at + bytes.len()].copy_from_slice(bytes);
     put(16, &4u16.to_le_bytes()); // ET_CORE
-    put(18, &62u16.to_le_bytes()); // EM_X86_64
+    put(18, &MACHINE.to_le_bytes());
     put(20, &1u32.to_le_bytes());
     put(32, &phoff.to_le_bytes());
     put(52, &(EHDR as u16).to_le_bytes());

@@ -1,14 +1,14 @@
 //! The files that the program opens for reading before its point.
 //!
-//! A file is described at the exit of the call that opened it, by the path that the program used: whoever points a link
-//! of that path elsewhere changes what the next run reads. What the program opens for writing is its own and no input.
-//! Child processes run untraced, so their files are not seen.
+//! A file is described at the exit of the call that opened it, by the path that the program used: if a link of that
+//! path points elsewhere later, the next run reads something else. What the program opens for writing is its own and no
+//! input. Child processes run untraced, so their files are not seen.
 //!
 //! Python opens the cached code of a module, not its source, whose time and size the cache holds. So the source counts
 //! as the input in place of the cache, which any run may write anew.
 
 use super::memory::Memory;
-use super::ptrace::{AUDIT_ARCH_X86_64, SyscallEntry, SyscallExit, Tid};
+use super::ptrace::{AUDIT_ARCH, SyscallEntry, SyscallExit, Tid};
 use snapfn_format::snap::notes::INPUTS_MAX;
 use std::collections::HashSet;
 use std::ffi::{OsStr, OsString};
@@ -71,7 +71,7 @@ pub(crate) struct Inputs {
 impl Opening {
     /// The call, if it opens a file for its content. Its path is read now, since another thread may change it.
     pub(super) fn entered(entry: &SyscallEntry, memory: &Memory) -> Option<Self> {
-        if entry.arch != AUDIT_ARCH_X86_64 {
+        if entry.arch != AUDIT_ARCH {
             return None;
         }
         let args = &entry.args;
@@ -220,7 +220,7 @@ mod tests {
     fn opening(path: &Path, flags: i32) -> Option<Opening> {
         let path = std::ffi::CString::new(path.as_os_str().as_encoded_bytes()).unwrap();
         let args = [libc::AT_FDCWD as u64, path.as_ptr() as u64, flags as u64, 0, 0, 0];
-        let entry = SyscallEntry { arch: AUDIT_ARCH_X86_64, number: libc::SYS_openat as u64, args };
+        let entry = SyscallEntry { arch: AUDIT_ARCH, number: libc::SYS_openat as u64, args };
         Opening::entered(&entry, &Memory::open(own()).unwrap())
     }
 

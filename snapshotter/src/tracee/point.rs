@@ -197,7 +197,7 @@ mod tests {
     use super::*;
 
     fn entry(number: i64, args: [u64; 6]) -> SyscallEntry {
-        SyscallEntry { arch: super::super::ptrace::AUDIT_ARCH_X86_64, number: number as u64, args }
+        SyscallEntry { arch: super::super::ptrace::AUDIT_ARCH, number: number as u64, args }
     }
 
     fn own_memory() -> Memory {

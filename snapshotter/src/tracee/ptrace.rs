@@ -22,8 +22,7 @@ const PTRACE_GET_RSEQ_CONFIGURATION: u32 = 0x420f;
 const PTRACE_GET_SYSCALL_USER_DISPATCH_CONFIG: u32 = 0x4211;
 const NT_PRSTATUS: usize = 1;
 const NT_X86_XSTATE: usize = 0x202;
-/// `AUDIT_ARCH_X86_64`: a system call of the 64-bit interface, or of x32.
-pub(crate) const AUDIT_ARCH_X86_64: u32 = 0xc000_003e;
+pub(crate) use snapfn_format::arch::AUDIT_ARCH;
 /// SIGTRAP with this bit: a system call stop (PTRACE_O_TRACESYSGOOD).
 const SYSGOOD: i32 = 0x80;
 

@@ -1,9 +1,10 @@
 //! An allocator that asks at its start whether MADV_DONTNEED gives zeroes.
 //!
-//! jemalloc 5.3 fills a fresh page with `A`, drops it, and looks. An emulator that ignores it (QEMU) is its reason:
-//! where bytes come back, jemalloc clears memory itself ever after. That is right for a snapshot, too, whose bytes come
-//! back after MADV_DONTNEED on memory that is mapped from it. So this one call has no effect under the snapshotter, and
-//! the memory of such a program can be mapped. Allocators that do not ask get their memory read in at every start.
+//! jemalloc 5.3 fills a fresh page with `A`, drops it, and looks. It does so because QEMU
+//! ignores MADV_DONTNEED. If the bytes come back, jemalloc clears memory itself from then on. Instances need the same:
+//! after MADV_DONTNEED on memory that is mapped from the snapshot, the snapshot's bytes come back. So this one call has
+//! no effect under the snapshotter, and the memory of such a program can be mapped. The memory of a program whose
+//! allocator does not ask is read at every start.
 
 use super::memory::Memory;
 use super::timeout::Entered;

@@ -31,7 +31,7 @@ impl Tracer {
     pub(super) fn prepare_exec(&mut self, tid: Tid, entry: &SyscallEntry) -> Result<bool, TraceError> {
         let system = TraceError::system;
         let is_exec = matches!(entry.number as i64, libc::SYS_execve | libc::SYS_execveat);
-        let is_native = entry.arch == ptrace::AUDIT_ARCH_X86_64;
+        let is_native = entry.arch == ptrace::AUDIT_ARCH;
         let task = self.tasks.entry(tid).or_default();
         if !is_exec || !is_native || task.exec.is_some() {
             return Ok(false);

@@ -10,9 +10,7 @@ use super::nameless::Nameless;
 use super::origins::Origins;
 use super::point::{StopAt, Watch};
 use super::protocol::{OP_READY, PROTOCOL, Registered};
-use super::ptrace::{
-    self, AUDIT_ARCH_X86_64, Event, OPTION_EXITKILL, OPTIONS, Regs, Stop, SyscallEntry, SyscallStop, Tid,
-};
+use super::ptrace::{self, AUDIT_ARCH, Event, OPTION_EXITKILL, OPTIONS, Regs, Stop, SyscallEntry, SyscallStop, Tid};
 use super::questions::Questions;
 use super::replace::Exec;
 use super::second::Second;
@@ -486,7 +484,7 @@ impl Tracer {
         }
         self.ledger.enter(tid, &entry, &self.memory);
         let SyscallEntry { number, args, .. } = entry;
-        if entry.arch != AUDIT_ARCH_X86_64 {
+        if entry.arch != AUDIT_ARCH {
             // Its numbers mean other calls.
             return Ok(None);
         }

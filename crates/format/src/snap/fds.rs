@@ -267,37 +267,51 @@ impl Fd {
     }
 
     /// The round in which the loader restores the descriptor of record `index`: first those that need no other
-    /// descriptor, then those that are made from one, then duplicates.
+    /// descriptor, then those that are made from one, then duplicates. Both ends of a pair are made by the end that
+    /// comes first.
     pub fn rank(&self, index: usize) -> u32 {
         match self.descriptor() {
             Some(Descriptor::Duplicate { .. }) => 2,
-            Some(Descriptor::Reopened { .. }) => 1,
-            Some(Descriptor::Terminal { master }) if master as usize != index => 1,
-            _ => 0,
+            Some(Descriptor::Pipe { .. } | Descriptor::SocketPair { .. }) | None => 0,
+            // A master names itself.
+            Some(descriptor) => u32::from(descriptor.named().is_some_and(|named| named as usize != index)),
         }
     }
 }
 
 impl Descriptor {
     /// The index of the record that this one names, which may be its own.
-    pub fn named(&self) -> Option<u32> {
-        match *self {
-            Descriptor::Duplicate { of } | Descriptor::Reopened { of, .. } => Some(of),
-            Descriptor::Pipe { other } | Descriptor::SocketPair { other, .. } => Some(other),
-            Descriptor::Terminal { master } => Some(master),
-            _ => None,
-        }
+    pub fn named(mut self) -> Option<u32> {
+        self.reference().copied()
     }
 
     /// The same meaning, but with another record in place of the named one.
     pub fn naming(mut self, record: u32) -> Self {
-        match &mut self {
-            Descriptor::Duplicate { of } | Descriptor::Reopened { of, .. } => *of = record,
-            Descriptor::Pipe { other } | Descriptor::SocketPair { other, .. } => *other = record,
-            Descriptor::Terminal { master } => *master = record,
-            _ => {}
+        if let Some(named) = self.reference() {
+            *named = record;
         }
         self
+    }
+
+    fn reference(&mut self) -> Option<&mut u32> {
+        match self {
+            Descriptor::Duplicate { of } | Descriptor::Reopened { of, .. } => Some(of),
+            Descriptor::Pipe { other } | Descriptor::SocketPair { other, .. } => Some(other),
+            Descriptor::Terminal { master } => Some(master),
+            Descriptor::Inherited { .. }
+            | Descriptor::Path { .. }
+            | Descriptor::Deleted { .. }
+            | Descriptor::Event { .. }
+            | Descriptor::Timer { .. }
+            | Descriptor::Signal { .. }
+            | Descriptor::Epoll
+            | Descriptor::Memory { .. }
+            | Descriptor::Inotify
+            | Descriptor::Socket { .. }
+            | Descriptor::Closed
+            | Descriptor::OwnPidfd
+            | Descriptor::OfThread { .. } => None,
+        }
     }
 }
 

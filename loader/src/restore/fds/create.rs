@@ -8,7 +8,6 @@ use snapfn_format::snap::*;
 
 const O_ACCMODE: u32 = 3;
 pub(super) const O_NOCTTY: u32 = 0o400;
-const O_DIRECT: u32 = 0o40000;
 const O_NOATIME: u32 = 0o1000000;
 /// O_EXCL: PIDFD_THREAD of a pidfd.
 const O_EXCL: u32 = 0o200;
@@ -97,7 +96,7 @@ impl<'a> Context<'a, '_> {
         let fail = |errno| RestoreError::Fd(record.fd, "making the pair", errno);
         let [mut first, mut second] = match socket_type {
             None => {
-                let packets = (record.flags | other.flags) & O_DIRECT;
+                let packets = (record.flags | other.flags) & sys::O_DIRECT;
                 let [read, write] = calls::pipe(packets | sys::O_NONBLOCK | sys::O_CLOEXEC).map_err(fail)?;
                 if record.flags & O_ACCMODE == 0 { [read, write] } else { [write, read] }
             }

@@ -18,7 +18,7 @@ mod unix_file;
 use super::image::Image;
 use super::threads::Frames;
 use super::{RestoreError, Sources};
-use crate::restore::address::Binds;
+use crate::restore::binds::Binds;
 use crate::runtime::auxv::InitialStack;
 use crate::runtime::print::{Text, with_short_path};
 use crate::runtime::sys;
@@ -214,7 +214,14 @@ impl<'a> Context<'a, '_> {
             }
             Descriptor::OfThread { .. } => return Ok(()),
             Descriptor::Path { fifo: true, .. } | Descriptor::Pipe { .. } | Descriptor::Inotify => true,
-            _ => false,
+            Descriptor::Deleted { .. }
+            | Descriptor::Event { .. }
+            | Descriptor::Timer { .. }
+            | Descriptor::Signal { .. }
+            | Descriptor::Memory { .. }
+            | Descriptor::SocketPair { .. }
+            | Descriptor::Socket { .. }
+            | Descriptor::OwnPidfd => false,
         };
         let flags = record.flags & SETTABLE;
         if record.flags & sys::O_PATH != 0 || (flags == 0 && !made_nonblocking) {

@@ -6,7 +6,7 @@
 
 use super::super::RestoreError;
 use super::{Context, calls, unix_file};
-use crate::restore::address::{self, Address, Binds, Spec};
+use crate::restore::binds::{self, Address, Binds, Spec};
 use crate::runtime::auxv::InitialStack;
 use crate::runtime::sys::{self, Errno};
 use crate::runtime::task;
@@ -76,8 +76,8 @@ pub(super) fn check_binds<'a>(plan: &Plan<'a>, binds: Option<&'a Binds>) -> Resu
 /// Family of a new address; a port alone leaves it as it is.
 fn family_of(new: &Spec, own: &[u8]) -> u16 {
     match new {
-        Spec::Port(_) => address::family(own),
-        Spec::Exact(address) => address::family(address.bytes()),
+        Spec::Port(_) => binds::family(own),
+        Spec::Exact(address) => binds::family(address.bytes()),
     }
 }
 
@@ -92,10 +92,10 @@ fn choose(plan: &Plan<'_>, binds: Option<&Binds>, index: usize) -> Choice {
         Spec::Exact(given) => {
             let mut all = bound(plan).filter(|(_, address)| old.matches(address));
             let first = bound(plan).find(|(_, address)| old.matches(address));
-            let winner = all.find(|(_, address)| family_of(new, address) == address::family(address)).or(first);
+            let winner = all.find(|(_, address)| family_of(new, address) == binds::family(address)).or(first);
             if winner.is_some_and(|(of, _)| of == index) {
                 // An IPv6 socket serves IPv4 under a mapped address.
-                let both = address::family(own) == AF_INET6 && address::family(given.bytes()) == AF_INET;
+                let both = binds::family(own) == AF_INET6 && binds::family(given.bytes()) == AF_INET;
                 let given = if both { given.mapped().unwrap_or(*given) } else { *given };
                 Choice::At(given)
             } else {
@@ -127,7 +127,7 @@ pub(super) fn take_handed<'a>(context: &Context<'a, '_>, initial: &InitialStack)
             let fd = LISTEN_FDS_START + at as i32;
             let name = Spec::parse(names.split(|b| *b == b':').nth(at).unwrap_or_default());
             // A name cannot hold a colon: only ports and paths are named.
-            let mut buffer = [0; address::ADDRESS_MAX];
+            let mut buffer = [0; binds::ADDRESS_MAX];
             let own = calls::socket_name(fd, &mut buffer).unwrap_or_default();
             let Ok(kind) = calls::option(fd, SO_TYPE) else { continue };
             let fits = |index: usize, planned: &[u8]| {
@@ -140,7 +140,7 @@ pub(super) fn take_handed<'a>(context: &Context<'a, '_>, initial: &InitialStack)
                     && match rule {
                         0 => name.is_some_and(|name| name.matches(planned)),
                         1 => own.len() > 2 && own == planned,
-                        2 => address::family(own) == address::family(planned),
+                        2 => binds::family(own) == binds::family(planned),
                         _ => true,
                     }
             };
@@ -175,8 +175,8 @@ impl<'a> Context<'a, '_> {
             return Ok(fd);
         }
         let (family, protocol) = match choose(self.plan, self.binds, index) {
-            Choice::At(at) if u64::from(address::family(at.bytes())) != family => {
-                (u64::from(address::family(at.bytes())), 0)
+            Choice::At(at) if u64::from(binds::family(at.bytes())) != family => {
+                (u64::from(binds::family(at.bytes())), 0)
             }
             _ => (family, protocol),
         };
@@ -203,7 +203,7 @@ impl<'a> Context<'a, '_> {
         };
         match step {
             Step::Option { level, name } => {
-                let moved = u64::from(address::family(at)) != family && level != SOL_SOCKET;
+                let moved = u64::from(binds::family(at)) != family && level != SOL_SOCKET;
                 let mapped = matches!(choice, Choice::At(_)) && level == IPPROTO_IPV6 && name == IPV6_V6ONLY;
                 if (moved && !own.is_empty()) || mapped {
                     return Ok(());

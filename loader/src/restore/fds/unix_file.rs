@@ -2,7 +2,7 @@
 //! moment, so this module changes only open files, or entries of an open directory.
 
 use super::calls;
-use crate::restore::address;
+use crate::restore::binds;
 use crate::runtime::sys::{self, Errno, Stat};
 use core::ffi::CStr;
 
@@ -17,7 +17,7 @@ const LOOK: u32 = sys::O_PATH | sys::O_NOFOLLOW | sys::O_CLOEXEC;
 /// Binds `socket` to `at`, where it gets `mode` (0: that of the umask). It replaces a file that is left there from a
 /// socket of this user.
 pub(super) fn bind(socket: i32, kind: u64, at: &[u8], mode: u64) -> sys::Result<()> {
-    let Some(name) = address::unix_path(at) else { return calls::bind(socket, at) };
+    let Some(name) = binds::unix_path(at) else { return calls::bind(socket, at) };
     let result = with_mode(socket, mode, || calls::bind(socket, at));
     if result == Err(Errno::ADDRINUSE) && remove_stale(kind, name)? {
         return with_mode(socket, mode, || calls::bind(socket, at));
@@ -44,11 +44,11 @@ fn with_mode(socket: i32, mode: u64, bind: impl FnOnce() -> sys::Result<()>) -> 
 /// The entry is removed from the directory that was opened. A user who can exchange it at the last moment may remove it
 /// as well. Where only owners may (sticky), other users cannot exchange this user's file.
 fn remove_stale(kind: u64, name: &[u8]) -> sys::Result<bool> {
-    let mut path = [0u8; address::ADDRESS_MAX];
+    let mut path = [0u8; binds::ADDRESS_MAX];
     let Some(slot) = path.get_mut(..name.len()) else { return Ok(false) };
     slot.copy_from_slice(name);
     let cut = name.iter().rposition(|byte| *byte == b'/').map_or(0, |at| at + 1);
-    let mut directory = [0u8; address::ADDRESS_MAX];
+    let mut directory = [0u8; binds::ADDRESS_MAX];
     directory.iter_mut().zip(name.get(..cut).unwrap_or_default()).for_each(|(to, from)| *to = *from);
     if cut == 0 {
         directory[0] = b'.';

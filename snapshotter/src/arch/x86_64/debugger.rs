@@ -1,8 +1,8 @@
 //! The XSAVE area as debuggers expect it.
 //!
 //! gdb up to 13 assumes for all CPUs the area of Intel's, up to protection keys. AMD's CPUs have AVX-512 and protection
-//! keys elsewhere; gdb reports that their area is too small. Of one with room for AMX tiles it reports an unexpected
-//! size (of the kernel's own core files, too). So the area ends behind the last component that it knows and that is at
+//! keys elsewhere; gdb reports that their area is too small. It also complains about areas with AMX tiles, even in the
+//! kernel's own core files. So the area ends behind the last component that it knows and that is at
 //! its place. This can go when no distribution has gdb 13 any more.
 
 use snapfn_host::requirements::xstate_component;

@@ -1,10 +1,10 @@
 //! Which descriptors share an open file description.
 //!
 //! `kcmp` answers that. The default profiles of container engines forbid it without CAP_SYS_PTRACE. The signal that
-//! F_SETSIG sets belongs to the description, so what is written through one descriptor is read through its duplicates:
-//! the descriptors of one file write the digits of their own numbers, one digit a round, and all duplicates read the
-//! digits of the one that has written last. The signals are put back. The program is stopped meanwhile, and ends with
-//! the snapshotter.
+//! F_SETSIG sets belongs to the description, so what is written through one descriptor is read through its duplicates.
+//! For each descriptor of a file, the snapshotter sets the signal to a digit of the descriptor's number. Then it reads
+//! all signals: descriptors that share a description show the same digit. One round a digit tells all of them apart.
+//! The signals are put back. The program is stopped meanwhile, and ends with the snapshotter.
 //!
 //! A description with an owner (F_SETOWN) could send such a signal, so it takes no part. O_PATH descriptors have no
 //! signal, and no state in which two openings of a file differ from a duplicate.

@@ -8,7 +8,7 @@ use super::sockopts::REFUSED_KINDS;
 use super::{Cell, Effect, Requests, Row, Verdict, row};
 use crate::tracee::clock_ns;
 use crate::tracee::memory::Memory;
-use crate::tracee::ptrace::{AUDIT_ARCH_X86_64, SyscallEntry, SyscallExit, Tid};
+use crate::tracee::ptrace::{AUDIT_ARCH, SyscallEntry, SyscallExit, Tid};
 use snapfn_format::linux::MADV_GUARD_INSTALL;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
@@ -220,8 +220,8 @@ impl Ledger {
     }
 
     fn look_up(&self, entry: &SyscallEntry, memory: &Memory) -> Option<Pending> {
-        if entry.arch != AUDIT_ARCH_X86_64 || entry.number & X32 != 0 {
-            let abi = if entry.arch == AUDIT_ARCH_X86_64 { "x32" } else { "32-bit" };
+        if entry.arch != AUDIT_ARCH || entry.number & X32 != 0 {
+            let abi = if entry.arch == AUDIT_ARCH { "x32" } else { "32-bit" };
             let why = format!("is a call of the {abi} interface, whose effects this version does not know");
             let name = format!("{abi}:{}", entry.number & !X32);
             return Some(Pending::Marks(vec![Key { name, why, noted: false }]));
@@ -421,7 +421,7 @@ mod tests {
         for (number, given, value) in calls {
             let mut args = [0; 6];
             args[..given.len()].copy_from_slice(given);
-            let entry = SyscallEntry { arch: AUDIT_ARCH_X86_64, number: *number as u64, args };
+            let entry = SyscallEntry { arch: AUDIT_ARCH, number: *number as u64, args };
             ledger.enter(1, &entry, &memory);
             ledger.leave(1, SyscallExit { value: *value, is_error: *value < 0 });
         }
@@ -509,7 +509,7 @@ mod tests {
         let memory = Memory::open(std::process::id() as Tid).unwrap();
         let open = |name: &str, flags: i32, ledger: &mut Ledger| {
             let args = [0, 0, flags as u64, 0, 0, 0];
-            let entry = SyscallEntry { arch: AUDIT_ARCH_X86_64, number: libc::SYS_openat as u64, args };
+            let entry = SyscallEntry { arch: AUDIT_ARCH, number: libc::SYS_openat as u64, args };
             ledger.enter(std::process::id() as Tid, &entry, &memory);
             let file = fs::File::options().write(true).create(true).truncate(true).open(dir.join(name)).unwrap();
             let fd = std::os::fd::AsRawFd::as_raw_fd(&file);

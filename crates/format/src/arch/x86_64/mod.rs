@@ -10,6 +10,10 @@ use core::ops::Range;
 /// `e_machine` of its ELF files (EM_X86_64).
 pub const MACHINE: u16 = 62;
 
+/// The interface of its system calls, as the kernel names it to tracers and filters (AUDIT_ARCH_X86_64): the 64-bit
+/// one, or x32.
+pub const AUDIT_ARCH: u32 = 0xc000_003e;
+
 /// The instruction that makes a system call, `syscall`.
 pub const SYSCALL: [u8; 2] = [0x0f, 0x05];
 /// Its length in bytes.

@@ -1,11 +1,14 @@
 //! x86-64.
 
+mod abi;
 #[cfg(not(fuzzing))] // as in `entry`
 mod copy;
 pub mod cpu;
 mod frame;
 
 use crate::runtime::sys::MmMap;
+pub(in crate::runtime) use abi::RawStat;
+pub use abi::{O_DIRECT, O_DIRECTORY, O_NOFOLLOW};
 use core::arch::asm;
 pub use frame::{resume_with_timeout, write_frame};
 use snapfn_format::arch::{REGS, user_regs};
