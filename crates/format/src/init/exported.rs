@@ -95,14 +95,14 @@ impl fmt::Display for NotPortable {
                     SETTING_XCOMP_PERM => "a permission for register state",
                     _ => "an attribute of the process",
                 };
-                write!(f, "the kernel keeps {what} for it; set that behind the point")
+                write!(f, "the kernel keeps {what} for it; set that after the point")
             }
             NotPortable::Scheduling => {
-                f.write_str("it has a priority, CPUs or a timer slack of its own; set them behind the point")
+                f.write_str("it has a priority, CPUs or a timer slack of its own; set them after the point")
             }
             NotPortable::Directory => f.write_str(
                 "it has a working directory of its own, which another host may lack; make it without --cwd, or let the \
-                 program change the directory behind the point",
+                 program change the directory after the point",
             ),
             NotPortable::NoRequirements => {
                 f.write_str("it has no record of the CPU features that it needs; make it again with this version")

@@ -51,7 +51,7 @@ pub const ENTRY_SIZE: u64 = 16;
 /// Function `i` as a plain system call, for hosts whose vDSO lacks it.
 pub const FALLBACKS: u64 = CODE + 0x180;
 
-/// Restarts a system call with the rest of its timeout and goes on behind the call: rbx points to the thread's block
+/// Restarts a system call with the rest of its timeout and goes on after the call: rbx points to the thread's block
 /// ([`RESUME_BLOCK`]).
 pub const STUB_RESUME: u64 = CODE + 0x200;
 /// Offset in [`STUB_RESUME`] of its last instruction, a jump to rcx. Until then, rbx points to the block.

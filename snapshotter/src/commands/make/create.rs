@@ -67,7 +67,7 @@ pub(crate) struct Args {
     #[arg(long)]
     share: bool,
     /// Afterwards run the program and instances of its snapshot to their ends, a few times in turn and with the same
-    /// arguments, and print how long both take. Only this option runs anything behind the snapshot point
+    /// arguments, and print how long both take. Only this option runs anything after the snapshot point
     #[arg(long)]
     measure: bool,
     /// Print the result as JSON, with all notes

@@ -1,5 +1,5 @@
 //! `create --measure`: the program and instances of its snapshot run to their ends in turn. Nothing else that `create`
-//! does runs the program behind its point.
+//! does runs the program after its point.
 
 use super::prove::wait_readable;
 use super::start::environment;

@@ -263,7 +263,7 @@ fn remarks(measured: &Measured) -> Vec<String> {
     }
     if measured.gain() < 2.0 {
         remarks.push(
-            "an instance saves less than half of the time to the exit: most of the work comes behind the snapshot point \
+            "an instance saves less than half of the time to the exit: most of the work comes after the snapshot point \
              (docs/howto/points.md)"
                 .to_owned(),
         );

@@ -246,7 +246,7 @@ enum Gone {
     Unresolved(String),
 }
 
-/// Starts the program: it is before its first instruction, or, if it is an instance, behind the jump.
+/// Starts the program: it is before its first instruction, or, if it is an instance, after the jump.
 fn begin(resolve: Resolve, options: &SpawnOptions, deadline: Deadline, elves: &mut ElfStore) -> Result<Tracer> {
     let spawned = spawn(options)?;
     let pid = spawned.pid;
