@@ -63,6 +63,23 @@ fn a_snapshot_of_another_user_names_the_option_to_share_it() {
     );
 }
 
+/// An option that would be ignored is refused.
+#[test]
+fn options_of_snaprun_that_do_not_go_together_are_refused() {
+    let workspace = Workspace::new();
+    let socket = workspace.run_dir().join("pool.sock").to_string_lossy().into_owned();
+    for (options, why) in [
+        (&["--bind", "80=81", "--pool", "1"][..], "--pool takes --allow-wx and --populate only"),
+        (&["--pool", "1", &socket, "--if-stale=fail"], "--pool takes --allow-wx and --populate only"),
+        (&["--same-pid", "--from"], "--from takes no other option"),
+        (&["--dry-run", "--pool", "1"], "exclude one another"),
+        (&["--timing", "--dry-run"], "exclude one another"),
+        (&["--populate", "all"], "--populate is for --pool"),
+    ] {
+        says(&workspace.snaprun(&[options, &[&socket, "name"]].concat()).run(), "125", &[why]);
+    }
+}
+
 #[test]
 fn a_socket_without_a_pool_says_how_to_start_one() {
     let workspace = Workspace::new();

@@ -86,7 +86,7 @@ fn loader_main(sp: *mut u64) -> ! {
         Err(error) => {
             let index = match error {
                 UsageError::UnknownOption(index) | UsageError::Bind(index) | UsageError::Value(index) => index,
-                UsageError::NoName => 0,
+                UsageError::NoName | UsageError::NotTogether(_) => 0,
             };
             fail(&initial, initial.arg(index).filter(|_| index > 0), &Failure::Usage(error), 2)
         }

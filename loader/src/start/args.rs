@@ -98,6 +98,8 @@ pub enum UsageError {
     Bind(u64),
     /// The option with that index lacks its value, or has a wrong one.
     Value(u64),
+    /// Options that have no meaning together: which ones, and what is possible.
+    NotTogether(&'static str),
 }
 
 const IF_STALE: &[u8] = b"--if-stale=";
@@ -173,19 +175,19 @@ pub fn parse(initial: &InitialStack) -> Result<Args, UsageError> {
         let option = arg.to_bytes();
         match values(option) {
             0 => match option {
-                b"--dry-run" | b"-n" => args.action = Action::DryRun,
+                b"--dry-run" | b"-n" => args.act(Action::DryRun)?,
                 b"--help" | b"-h" => return Ok(Args { action: Action::Help, ..args }),
                 b"--version" | b"-V" => return Ok(Args { action: Action::Version, ..args }),
                 b"--local" => args.local = true,
                 b"--timens" => args.timens = true,
                 b"--same-pid" => args.same_pid = true,
-                b"--timing" => args.action = Action::Timing(index, Form::Text),
-                b"--timing=json" => args.action = Action::Timing(index, Form::Json),
+                b"--timing" => args.act(Action::Timing(index, Form::Text))?,
+                b"--timing=json" => args.act(Action::Timing(index, Form::Json))?,
                 b"--fallback" => args.fallback = true,
                 b"--allow-wx" => args.allow_wx = true,
                 b"--keep-arguments" => args.keep = true,
                 b"--from" => {
-                    args.action = Action::From;
+                    args.act(Action::From)?;
                     index += 1;
                     break;
                 }
@@ -214,7 +216,7 @@ pub fn parse(initial: &InitialStack) -> Result<Args, UsageError> {
         return Err(UsageError::NoName);
     }
     args.name = index;
-    Ok(args)
+    args.fit_together()
 }
 
 impl Args {
@@ -227,6 +229,26 @@ impl Args {
     /// Where failures are written to.
     pub fn failures_to(&self) -> i32 {
         self.report.or(self.park).unwrap_or(2)
+    }
+
+    fn act(&mut self, action: Action) -> Result<(), UsageError> {
+        if self.action != Action::Run {
+            return Err(UsageError::NotTogether("--dry-run, --timing, --pool and --from exclude one another"));
+        }
+        self.action = action;
+        Ok(())
+    }
+
+    /// An option that the action would ignore is a mistake.
+    fn fit_together(self) -> Result<Self, UsageError> {
+        let is_of_start = self.timens || self.same_pid || self.fallback || self.if_stale.is_some() || self.binds > 0;
+        let wrong = match self.action {
+            Action::Pool if is_of_start => "--pool takes --allow-wx and --populate only",
+            Action::From if is_of_start || self.populate != Populate::Auto => "--from takes no other option",
+            Action::Run if self.populate != Populate::Auto && self.park.is_none() => "--populate is for --pool",
+            _ => return Ok(self),
+        };
+        Err(UsageError::NotTogether(wrong))
     }
 
     /// An option with values, at `index`.
@@ -246,7 +268,7 @@ impl Args {
             }
             b"--timing-page" => self.timing_page = Some(descriptor()?),
             b"--pool" => {
-                self.action = Action::Pool;
+                self.act(Action::Pool)?;
                 self.pool = index + 1;
             }
             // An empty value is none.

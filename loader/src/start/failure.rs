@@ -77,6 +77,7 @@ impl fmt::Display for Failure<'_> {
             Failure::Usage(UsageError::NoName) => f.write_str("no snapshot named, see snaprun --help"),
             Failure::Usage(UsageError::UnknownOption(_)) => f.write_str("unknown option, see snaprun --help"),
             Failure::Usage(UsageError::Value(_)) => f.write_str("wants another value, see snaprun --help"),
+            Failure::Usage(UsageError::NotTogether(which)) => write!(f, "{which}, see snaprun --help"),
             Failure::Usage(UsageError::Bind(_)) => f.write_str(
                 "not of the form OLD=NEW with PORT, ADDRESS:PORT or unix:PATH, or too many, see snaprun --help",
             ),
