@@ -15,13 +15,16 @@ pub(crate) struct Queue {
     waiting: AtomicUsize,
 }
 
-/// A request that waits. It no longer does when this is dropped.
-#[derive(Debug)]
-struct Waiting<'a>(&'a AtomicUsize);
+/// A request that waits. It no longer does when this is dropped, which also happens when its client goes.
+struct Waiting<'a, G: Fn(usize)> {
+    count: &'a AtomicUsize,
+    grow: G,
+}
 
-impl Drop for Waiting<'_> {
+impl<G: Fn(usize)> Drop for Waiting<'_, G> {
     fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
+        let before = self.count.fetch_sub(1, Ordering::Relaxed);
+        (self.grow)(before - 1);
     }
 }
 
@@ -60,24 +63,21 @@ impl Queue {
             }
         }
         let before = self.waiting.fetch_add(1, Ordering::Relaxed);
-        let waiting = Waiting(&self.waiting);
+        let waiting = Waiting { count: &self.waiting, grow };
         if before >= most {
             return Err(Refusal::new(Reason::Queue, "too many requests wait for this function; try again"));
         }
-        grow(before + 1);
+        (waiting.grow)(before + 1);
         let deadline = Instant::now() + patience;
-        let found = loop {
+        loop {
             let permit = timeout_at(deadline, self.ready.acquire()).await;
             let Ok(Ok(permit)) = permit else {
-                break Err(Refusal::new(Reason::QueueTimeout, "no instance was free in time; try again"));
+                return Err(Refusal::new(Reason::QueueTimeout, "no instance was free in time; try again"));
             };
             if let Some(found) = taken(permit)? {
-                break Ok(found);
+                return Ok(found);
             }
-        };
-        drop(waiting);
-        grow(self.waiting());
-        found
+        }
     }
 }
 
@@ -117,8 +117,10 @@ mod tests {
         let refused = queue.take(1, LONG, |count| grown.set(grown.get() + count), || Ok(Some(1))).await.unwrap_err();
         assert_eq!((refused.reason, grown.get(), queue.waiting()), (Reason::QueueTimeout, 1, 0));
         // A request whose client goes away leaves its place.
-        let gone = tokio::time::timeout(LONG / 2, queue.take(1, LONG, |_| (), || Ok(Some(1)))).await;
+        let wanted = Cell::new(0);
+        let gone = tokio::time::timeout(LONG / 2, queue.take(1, LONG, |count| wanted.set(count), || Ok(Some(1)))).await;
         assert!(gone.is_err());
+        assert_eq!(wanted.get(), 0);
         assert_eq!(queue.waiting(), 0);
         let (first, ()) = tokio::join!(queue.take(1, LONG, |_| (), || Ok(Some(1))), async { queue.add(1) });
         assert_eq!(first.unwrap(), 1);

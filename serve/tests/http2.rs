@@ -25,9 +25,12 @@ async fn connect(server: &Server) -> Client {
 }
 
 async fn send(client: &mut Client, method: Method, path: &str, body: &[u8]) -> Response<hyper::body::Incoming> {
+    client.send_request(request(method, path, body)).await.unwrap()
+}
+
+fn request(method: Method, path: &str, body: &[u8]) -> Request<Full<Bytes>> {
     let request = Request::builder().method(method).uri(format!("http://example.org{path}"));
-    let request = request.body(Full::new(Bytes::copy_from_slice(body))).unwrap();
-    client.send_request(request).await.unwrap()
+    request.body(Full::new(Bytes::copy_from_slice(body))).unwrap()
 }
 
 /// Status and body.
@@ -61,8 +64,10 @@ async fn streams_of_one_connection_are_requests_like_others() {
     assert_eq!(answer(client, Method::POST, "/?echo", &vec![0; 2 << 20]).await.0, 413);
     // What is not complete does not look complete: the stream is reset, and the connection goes on.
     for path in ["/?short", "/?killed"] {
-        let response = send(client, Method::GET, path, b"").await;
-        assert!(response.into_body().collect().await.is_err(), "{path}");
+        // If the reset comes soon, the client sees it instead of the head.
+        if let Ok(response) = client.send_request(request(Method::GET, path, b"")).await {
+            assert!(response.into_body().collect().await.is_err(), "{path}");
+        }
     }
     // Many streams at once, each with an answer of its own.
     let all = (0..60).map(|number| {

@@ -44,6 +44,9 @@ fn http_goes_through_for_one_request() {
     let server = Server::with_function(&workspace, "http", HTTP, &["--protocol", "http"]);
     for (path, wanted, end) in [
         ("/chunks", "200", "\r\n\r\n3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n"),
+        // A length beside chunks counts for nothing; another coding is not understood.
+        ("/both", "200", "\r\n\r\n5\r\nhello\r\n0\r\n\r\n"),
+        ("/coded", "502", "no valid answer\n"),
         ("/old", "200", "until the end\r\n0\r\n\r\n"),
         ("/hop", "200", "\r\n\r\nok"),
         ("/nothing", "502", "no valid answer\n"),

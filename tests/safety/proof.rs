@@ -200,6 +200,13 @@ fn the_result_says_what_was_decided_before_the_point() {
         assert!(line.contains(phrase), "{phrase}\n{made}");
     }
     assert!(!line.contains("standard input") && !line.contains("locale") && !line.contains("LD_PRELOAD"), "{made}");
+    // snap_ready() looks at standard output itself, and does so again in each instance.
+    let plain = workspace.compile("plain", "#include <snap.h>\nint main(void) { snap_ready(); return 0; }", &["-O1"]);
+    assert!(!workspace.created(&["--tag", "it", "--", &plain]).out().contains("decided"));
+    // A wrapper that has written something is part of the program.
+    let wrapper = format!("echo starting; exec {exe}");
+    let made = workspace.created(&["--tag", "it", "--at", "ready", "--", "/bin/sh", "-c", &wrapper]);
+    assert!(made.out().contains("what it has written to standard output"), "{made}");
     // At `main` nothing of that has happened.
     let made = workspace.created(&["--tag", "it", "--at", "main", "--", &exe]);
     assert!(!made.out().contains("decided"), "{made}");

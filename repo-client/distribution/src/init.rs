@@ -21,12 +21,13 @@ use snapfn_image::{Compression, ImageView, InitEntry, Input, Layer, LayerFault, 
 use snapfn_registry::{Client, Digest, Reference, RegistryError};
 use snapfn_split::{export_snapshot, is_exported};
 use snapfn_store::{
-    ExportedMeta, Kind, Scratch, SnapshotMeta, StoreError, SummaryError, Transaction, open_file, summarize_exported,
+    ExportedMeta, Kind, NewFile, Scratch, SnapshotMeta, StoreError, SummaryError, Transaction, open_file,
+    summarize_exported,
 };
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
-use std::path::{Path, PathBuf};
+use std::os::unix::fs::FileExt;
+use std::path::Path;
 
 /// What the artifact is.
 pub(crate) const ARTIFACT_TYPE: &str = "application/vnd.snapfn.init.v1";
@@ -115,10 +116,11 @@ impl Repo {
         let transaction = self.stores.writable()?.begin()?;
         let source = Source { repo: self, client: &client, repository: &from.repository, transaction: &transaction };
         // It comes first: if it is not the right one, nothing else is fetched.
-        let mut target = NewFile::beside(file)?;
+        // It holds memory: only its owner reads it.
+        let mut target = NewFile::of(file, 0o600).map_err(io_error("create", file))?;
         let (fetched, moved) = source.init(&init, image.layers.len(), &mut target)?;
         let (Fetched::Whole(transfer) | Fetched::Chunks(transfer, _)) = fetched;
-        let needed = check(&target.file, &image, options).inspect_err(|_| {
+        let needed = check(target.file(), &image, options).inspect_err(|_| {
             // A transfer that cannot be removed does no harm: `gc` removes it.
             let _ = transfer.remove();
         })?;
@@ -128,7 +130,7 @@ impl Repo {
         for (kind, digest) in needed {
             self.stores.locate(kind, digest).map_err(|error| RepoError::Incomplete(error.to_string()))?;
         }
-        target.rename(file)?;
+        target.complete().map_err(io_error("create", file))?;
         transaction.keep_for(file)?;
         let _ = transfer.remove();
         let size = init.layer_size + needed_size(&image);
@@ -152,8 +154,8 @@ impl Source<'_> {
         let mut hasher = Sha256::new();
         self.read(&fetched, &needed, &local, &mut |_, bytes| {
             hasher.update(bytes);
-            let written = target.file.write_all(bytes);
-            written.map_err(|source| StoreError::Io { what: "write", path: target.path.clone(), source })
+            let written = target.file().write_all(bytes);
+            written.map_err(|source| StoreError::Io { what: "write", path: target.target().to_owned(), source })
         })?;
         let (expected, actual) = (init.digest.0, snapfn_store::Digest(hasher.finalize().into()));
         if actual != expected {
@@ -220,32 +222,4 @@ fn check_replaced(file: &Path) -> Result<(), RepoError> {
 fn io_error(what: &'static str, path: &Path) -> impl FnOnce(io::Error) -> RepoError {
     let path = path.to_path_buf();
     move |source| RepoError::Io { what, path, source }
-}
-
-/// A file that gets its name when it is complete. Otherwise it is removed. It holds memory: only its owner reads it.
-struct NewFile {
-    file: File,
-    path: PathBuf,
-}
-
-impl NewFile {
-    fn beside(file: &Path) -> Result<Self, RepoError> {
-        let mut path = file.as_os_str().to_owned();
-        path.push(format!(".{}.tmp", std::process::id()));
-        let path = PathBuf::from(path);
-        let file = OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(&path);
-        Ok(NewFile { file: file.map_err(io_error("create", &path))?, path })
-    }
-
-    fn rename(self, to: &Path) -> Result<(), RepoError> {
-        self.file.sync_all().map_err(io_error("sync", &self.path))?;
-        fs::rename(&self.path, to).map_err(io_error("create", to))
-    }
-}
-
-impl Drop for NewFile {
-    fn drop(&mut self) {
-        // After the rename there is no file of that name.
-        let _ = fs::remove_file(&self.path);
-    }
 }

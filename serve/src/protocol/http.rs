@@ -65,8 +65,18 @@ pub(super) async fn run(call: &Call<'_>, queued: &mut Duration) -> Result<Respon
         connection.abort();
         return Err(Refusal::bad_answer("it switches protocols"));
     }
+    // hyper undoes "chunked" and nothing else. A length beside it counts for nothing (RFC 9112, 6.3).
+    let is_coded = parts.headers.contains_key(TRANSFER_ENCODING);
+    if is_coded {
+        let mut codings = parts.headers.get_all(TRANSFER_ENCODING).iter();
+        if !codings.all(|coding| coding.as_bytes().eq_ignore_ascii_case(b"chunked")) {
+            connection.abort();
+            return Err(Refusal::bad_answer("its answer has another transfer coding than chunked"));
+        }
+        parts.headers.remove(CONTENT_LENGTH);
+    }
     let length = body.size_hint().exact();
-    let until_end = length.is_none() && !parts.headers.contains_key(TRANSFER_ENCODING);
+    let until_end = length.is_none() && !is_coded;
     let most = call.function.config.response_max;
     if length.is_some_and(|length| length > most) && call.request.method != Method::HEAD {
         connection.abort();

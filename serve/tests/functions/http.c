@@ -48,6 +48,10 @@ int main(void) {
         answer("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf");
     } else if (!strcmp(path, "/chunks")) {
         answer("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n");
+    } else if (!strcmp(path, "/both")) {
+        answer("HTTP/1.1 200 OK\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n");
+    } else if (!strcmp(path, "/coded")) {
+        answer("HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip\r\n\r\nhello");
     } else if (!strcmp(path, "/cut")) {
         answer("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n2\r\nd");
     } else if (!strcmp(path, "/old")) {

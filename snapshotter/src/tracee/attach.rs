@@ -84,7 +84,7 @@ impl Attached {
         };
         let spawned = Spawned {
             pid,
-            output: Output::collect(Vec::new()),
+            output: Output::elsewhere(),
             stdio: [input, output, error],
             initial,
             is_instance: false,

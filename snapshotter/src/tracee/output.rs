@@ -3,7 +3,7 @@
 
 use std::io::{self, PipeReader, Read, Write};
 use std::sync::{Arc, Mutex};
-use std::thread::JoinHandle;
+use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 const KEEP: usize = 2048;
@@ -16,16 +16,21 @@ pub(crate) struct Output {
 }
 
 impl Output {
-    pub(crate) fn collect(pipes: Vec<PipeReader>) -> Self {
+    /// Of a program whose output goes elsewhere.
+    pub(crate) fn elsewhere() -> Self {
+        Output { tail: Arc::default(), readers: Vec::new() }
+    }
+
+    pub(crate) fn collect(pipes: Vec<PipeReader>) -> io::Result<Self> {
         let tail = Arc::new(Mutex::new(Vec::new()));
         let readers = pipes
             .into_iter()
             .map(|pipe| {
                 let tail = Arc::clone(&tail);
-                std::thread::spawn(move || pump(pipe, &tail))
+                thread::Builder::new().spawn(move || pump(pipe, &tail))
             })
-            .collect();
-        Output { tail, readers }
+            .collect::<io::Result<_>>()?;
+        Ok(Output { tail, readers })
     }
 
     /// Waits a moment for the rest of the output in the pipes, and not longer, since a child of the program may have

@@ -12,7 +12,7 @@ use std::ops::Range;
 /// `prctl` option of the protocol ("SNAP"), and its operations.
 pub(super) const PROTOCOL: u64 = 0x534e_4150;
 pub(super) const OP_READY: u64 = 0;
-const OP_INFO: u64 = 1;
+pub(super) const OP_INFO: u64 = 1;
 const OP_SECRET: u64 = 2;
 const OP_HOOK: u64 = 3;
 

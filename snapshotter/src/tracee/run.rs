@@ -195,7 +195,6 @@ impl Tracer {
         self.booted = booted;
         self.registered = Registered::default();
         self.origins = Origins::default();
-        self.surroundings = Surroundings::default();
         self.futexes.clear();
         self.clocks.clear();
         self.zero_questions = Questions::default();
@@ -250,7 +249,7 @@ impl Tracer {
 
     /// Runs to `stop`.
     pub(crate) fn run_to(&mut self, stop: &StopAt) -> Result<Progress, TraceError> {
-        let watchdog = Watchdog::start(self.pid, self.deadline.left());
+        let watchdog = Watchdog::start(self.pid, self.deadline.left())?;
         let result = self.run_inner(stop);
         let expired = watchdog.stop();
         match result {
@@ -263,7 +262,7 @@ impl Tracer {
 
     /// Runs to `address`.
     pub(super) fn run_to_address(&mut self, address: u64, timeout: f64) -> Result<Reached, TraceError> {
-        let watchdog = Watchdog::start(self.pid, Duration::try_from_secs_f64(timeout).unwrap_or(Duration::MAX));
+        let watchdog = Watchdog::start(self.pid, Duration::try_from_secs_f64(timeout).unwrap_or(Duration::MAX))?;
         let result = self.insert(address).and_then(|()| self.event_loop(&StopAt::Entry));
         watchdog.stop();
         result?.ok_or(TraceError::Replaced)
@@ -513,6 +512,7 @@ impl Tracer {
         let wanted = self.watch.enter(at, tid, &entry, &self.memory);
         let protocol = number == SYS_PRCTL && args[0] == PROTOCOL;
         if protocol {
+            self.surroundings.protocol(args[1]);
             let answer = self.registered.serve(self.pid, &self.memory, args[1], args[2], args[3]);
             if answer.is_some() {
                 // The snapshotter sets the result, and the call itself is skipped.
@@ -593,17 +593,18 @@ struct Watchdog {
 }
 
 impl Watchdog {
-    fn start(pid: Tid, limit: Duration) -> Self {
+    fn start(pid: Tid, limit: Duration) -> Result<Self, TraceError> {
         let expired = Arc::new(AtomicBool::new(false));
         let (done, signal) = mpsc::channel::<()>();
         let flag = Arc::clone(&expired);
-        let thread = std::thread::spawn(move || {
+        let thread = std::thread::Builder::new().spawn(move || {
             if signal.recv_timeout(limit) == Err(mpsc::RecvTimeoutError::Timeout) {
                 flag.store(true, Ordering::SeqCst);
                 ptrace::kill(pid, libc::SIGKILL);
             }
         });
-        Watchdog { expired, done, thread }
+        let thread = thread.map_err(TraceError::system("starting a thread"))?;
+        Ok(Watchdog { expired, done, thread })
     }
 
     /// Whether it had to act.

@@ -95,7 +95,7 @@ impl Second {
         let null = || File::open("/dev/null").map(Into::into).map_err(system("/dev/null"));
         let spawned = Spawned {
             pid,
-            output: Output::collect(Vec::new()),
+            output: Output::elsewhere(),
             stdio: [null()?, null()?, null()?],
             initial: Status::read(pid, pid).map_err(system("/proc/PID/status"))?,
             is_instance: false,

@@ -12,7 +12,7 @@ pub(crate) const DISTINCT: Tid = 1024;
 
 /// Makes threads, which end at once, until the next process gets an ID that is not small. A namespace that has no other
 /// IDs is left as it is.
-pub(super) fn use_up() {
+pub(crate) fn use_up() {
     for _ in 0..DISTINCT {
         let thread = thread::Builder::new().spawn(|| nix::unistd::gettid().as_raw());
         match thread.ok().and_then(|thread| thread.join().ok()) {

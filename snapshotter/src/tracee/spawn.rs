@@ -3,7 +3,7 @@
 
 use super::adopt::is_snaprun;
 use super::ptrace::{self, Stop, Tid};
-use super::{Output, Status, TraceError, small_ids};
+use super::{Output, Status, TraceError};
 use std::ffi::{CString, OsStr, OsString};
 use std::fs::File;
 use std::io::{self, PipeWriter, Read, Write};
@@ -106,7 +106,7 @@ pub(crate) fn spawn(options: &SpawnOptions) -> Result<Spawned, TraceError> {
         gate: [gate_read.as_raw_fd(), gate_write.as_raw_fd()],
         failure: failure_write.as_raw_fd(),
     };
-    small_ids::use_up();
+    let output = Output::collect(vec![out_read, err_read]).map_err(system("starting a thread"))?;
     // SAFETY: the child only makes async-signal-safe calls on memory prepared above.
     let pid = match unsafe { libc::fork() } {
         -1 => return Err(system("fork")(io::Error::last_os_error())),
@@ -129,7 +129,6 @@ pub(crate) fn spawn(options: &SpawnOptions) -> Result<Spawned, TraceError> {
             });
         }
     };
-    let output = Output::collect(vec![out_read, err_read]);
     Ok(Spawned {
         pid,
         output,

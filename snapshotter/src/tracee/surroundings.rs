@@ -2,6 +2,7 @@
 //! was found unless the program looks again.
 
 use super::inputs::Opening;
+use super::protocol::OP_INFO;
 use super::ptrace::{SyscallEntry, Tid};
 use std::collections::BTreeSet;
 use std::os::unix::ffi::OsStrExt;
@@ -26,36 +27,57 @@ const NAMES: usize = 4;
 
 /// Everything that was seen so far.
 #[derive(Debug, Default)]
-pub(crate) struct Surroundings(BTreeSet<Surrounding>);
+pub(crate) struct Surroundings {
+    found: BTreeSet<Surrounding>,
+    /// `snap_ready` of snap.h has begun. It looks at the streams, and does so again in each instance.
+    marks: bool,
+}
 
 impl Surroundings {
     /// The program is about to make a call, by which it opens a file if there is an `opening`.
     pub(super) fn enter(&mut self, entry: &SyscallEntry, opening: Option<&Opening>, pid: Tid) {
         let args = &entry.args;
         let found = match entry.number as i64 {
-            libc::SYS_ioctl if args[1] == libc::TCGETS => stream(args[0]),
-            libc::SYS_fstat => stream(args[0]),
-            // glibc's fstat: no path.
-            libc::SYS_newfstatat if args[3] & libc::AT_EMPTY_PATH as u64 != 0 => stream(args[0]),
-            libc::SYS_write | libc::SYS_writev if matches!(args[0], 1 | 2) => Some(Surrounding::Output(args[0])),
+            _ if looks_at_stream(entry) => (!self.marks).then_some(Surrounding::Stream(args[0])),
+            libc::SYS_write | libc::SYS_writev | libc::SYS_pwritev2 | libc::SYS_sendfile
+                if matches!(args[0], 1 | 2) =>
+            {
+                Some(Surrounding::Output(args[0]))
+            }
+            libc::SYS_splice if matches!(args[2], 1 | 2) => Some(Surrounding::Output(args[2])),
             libc::SYS_sched_getaffinity => Some(Surrounding::Processors),
             _ => opening.and_then(|opening| of_file(opening, pid)),
         };
-        let names = || self.0.iter().filter(|known| matches!(known, Surrounding::NameWithId(_))).count();
+        let names = || self.found.iter().filter(|known| matches!(known, Surrounding::NameWithId(_))).count();
         match found {
             Some(Surrounding::NameWithId(_)) if names() == NAMES => {}
-            found => self.0.extend(found),
+            found => self.found.extend(found),
         }
+    }
+
+    /// The program makes call `operation` of the protocol.
+    pub(super) fn protocol(&mut self, operation: u64) {
+        self.marks = operation == OP_INFO;
     }
 
     /// In the order of [`Surrounding`].
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Surrounding> {
-        self.0.iter()
+        self.found.iter()
     }
 }
 
-fn stream(fd: u64) -> Option<Surrounding> {
-    (fd <= 2).then_some(Surrounding::Stream(fd))
+/// Whether the call asks what a standard stream is: for its size or settings as a terminal, or for its kind.
+fn looks_at_stream(entry: &SyscallEntry) -> bool {
+    let args = &entry.args;
+    let asks = match entry.number as i64 {
+        libc::SYS_ioctl => matches!(args[1], libc::TCGETS | libc::TIOCGWINSZ),
+        libc::SYS_fstat => true,
+        // fstat by another name: no path.
+        libc::SYS_newfstatat => args[3] & libc::AT_EMPTY_PATH as u64 != 0,
+        libc::SYS_statx => args[2] & libc::AT_EMPTY_PATH as u64 != 0,
+        _ => false,
+    };
+    asks && args[0] <= 2
 }
 
 fn of_file(opening: &Opening, pid: Tid) -> Option<Surrounding> {

@@ -12,11 +12,11 @@ use super::text::printable;
 use crate::commands::pair::{Pair, Part, parts};
 use snapfn_format::init::{Init, InitHeader};
 use snapfn_split::{export_snapshot, is_exported};
-use snapfn_store::{Digest, Kind, Stores, hash_file, open_file};
+use snapfn_store::{Digest, Kind, NewFile, Stores, hash_file, open_file};
 use std::ffi::OsString;
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 #[derive(Debug, clap::Args)]
@@ -100,18 +100,13 @@ fn copy_to(from: &Path, to: &Path) -> Result<(), ExamineError> {
     replace(to, mode, |mut file| io::copy(&mut source, &mut file).map(drop))
 }
 
-/// Writes a file under another name, and gives it its name when it is complete.
+/// Writes a file that gets its name when it is complete.
 fn replace(path: &Path, mode: u32, write: impl FnOnce(&mut File) -> io::Result<()>) -> Result<(), ExamineError> {
-    let mut temporary = path.as_os_str().to_owned();
-    temporary.push(format!(".{}.tmp", std::process::id()));
-    let temporary = PathBuf::from(temporary);
-    let file = OpenOptions::new().write(true).create_new(true).mode(mode).open(&temporary);
-    let written = file.and_then(|mut file| write(&mut file)).and_then(|()| fs::rename(&temporary, path));
-    written.map_err(|source| {
-        // If this fails, there may be no file, since creating it failed.
-        let _ = fs::remove_file(&temporary);
-        ExamineError::Io { what: "write", path: path.to_owned(), source }
-    })
+    let written = NewFile::of(path, mode).and_then(|mut new| {
+        write(new.file())?;
+        new.complete()
+    });
+    written.map_err(ExamineError::io("write", path))
 }
 
 fn report(args: &Args, pair: &Pair, parts: &[Part], init: &Init<'_>, snapshot: u64) -> Result<(), ExamineError> {

@@ -12,7 +12,9 @@ use crate::tracee::ledger::{Ledger, check_call};
 use crate::tracee::protocol::Registered;
 use crate::tracee::ptrace::{self, Tid};
 use crate::tracee::second::Second;
-use crate::tracee::{Deadline, Frozen, Progress, Reached, SpawnOptions, StopAt, Task, TraceError, Tracer, spawn};
+use crate::tracee::{
+    Deadline, Frozen, Progress, Reached, SpawnOptions, StopAt, Task, TraceError, Tracer, small_ids, spawn,
+};
 use crate::vdso;
 use anyhow::{Context, Result, anyhow, bail};
 use snapfn_format::cpu::name;
@@ -69,6 +71,7 @@ impl Started {
             cwd: cwd.clone(),
             stdin: args.stdin.clone(),
         };
+        small_ids::use_up();
         let begin = Instant::now();
         let AtPoint { mut tracer, reached, point, kept_args, spawn_to_point, executed, kept_words } =
             reach(args, &options, deadline, elves)?;
