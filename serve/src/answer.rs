@@ -224,6 +224,14 @@ impl Recorded {
     pub(crate) fn complete(&mut self) {
         self.complete = true;
     }
+
+    /// The answer ends too early.
+    pub(crate) fn cut(&self) {
+        // HTTP/2 resets the stream.
+        if self.record.version <= Version::HTTP_11 {
+            self.record.peer.cut();
+        }
+    }
 }
 
 impl Drop for Recorded {

@@ -5,6 +5,7 @@ mod server;
 
 use server::Server;
 use snapfn_tests::workspace::Workspace;
+use std::io::{ErrorKind, Read};
 use std::net::TcpStream;
 
 const CGI: &str = include_str!("functions/cgi.c");
@@ -103,6 +104,12 @@ fn a_table_of_requests() {
         let answer = server.get(&format!("/?{query}"));
         assert!(!answer.ends_with("0\r\n\r\n") && !answer.contains("\r\n\r\nshort12345"), "{answer}");
         assert!(server.line_with("the answer is cut").contains("\"function\":\"cgi\""));
+    }
+    // In HTTP/1.0 an answer ends with its connection: one that is cut ends with a reset.
+    for (query, is_reset) in [("killed", true), ("long-ago", false)] {
+        let mut stream = server.connect(format!("GET /?{query} HTTP/1.0\r\nHost: a\r\n\r\n").as_bytes());
+        let ended = stream.read_to_end(&mut Vec::new());
+        assert_eq!(ended.is_err_and(|error| error.kind() == ErrorKind::ConnectionReset), is_reset, "{query}");
     }
     // A body in a file, and one in memory.
     for len in [0usize, 1, 65_536, 65_537, 1_000_000] {

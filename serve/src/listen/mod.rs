@@ -14,7 +14,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use hyper_util::server::graceful::Watcher;
-use rustix::net::sockopt::set_tcp_user_timeout;
+use rustix::net::sockopt::{set_socket_linger, set_tcp_user_timeout};
 use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
@@ -25,7 +25,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tap::Tap;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpListener, UnixListener};
+use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::sync::Semaphore;
 
 pub(crate) use inherit::inherited;
@@ -38,12 +38,14 @@ pub(crate) enum Listener {
 }
 
 /// Both ends of a connection, and what is known about it beside its bytes.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Peer {
     remote: Option<SocketAddr>,
     local: Option<SocketAddr>,
     /// A head with Content-Length and Transfer-Encoding has been read.
     two_lengths: AtomicBool,
+    /// An answer has been cut, and nothing else than the end of the connection tells that.
+    cut: AtomicBool,
 }
 
 impl Peer {
@@ -63,6 +65,15 @@ impl Peer {
     /// The port of the socket; of a Unix socket, that of the client's Host.
     pub(crate) fn local_port(&self, of_host: Option<u16>) -> u16 {
         self.local.map_or(of_host.unwrap_or(80), |address| address.port())
+    }
+
+    /// The connection is to end in a way that no complete answer ends.
+    pub(crate) fn cut(&self) {
+        self.cut.store(true, Ordering::Relaxed);
+    }
+
+    fn is_cut(&self) -> bool {
+        self.cut.load(Ordering::Relaxed)
     }
 
     pub(crate) fn has_two_lengths(&self) -> bool {
@@ -102,11 +113,11 @@ impl Listener {
                 // A client that takes nothing for so long has gone.
                 set_tcp_user_timeout(&stream, 60_000)?;
                 let local = stream.local_addr().ok();
-                Ok((Box::new(stream), Peer { remote: Some(remote), local, two_lengths: AtomicBool::new(false) }))
+                Ok((Box::new(stream), Peer { remote: Some(remote), local, ..Peer::default() }))
             }
             Listener::Unix(socket, _) => {
                 let (stream, _) = socket.accept().await?;
-                Ok((Box::new(stream), Peer { remote: None, local: None, two_lengths: AtomicBool::new(false) }))
+                Ok((Box::new(stream), Peer::default()))
             }
         }
     }
@@ -120,8 +131,25 @@ impl Drop for Listener {
     }
 }
 
-pub(crate) trait Connection: AsyncRead + AsyncWrite + Unpin + Send {}
-impl<T: AsyncRead + AsyncWrite + Unpin + Send> Connection for T {}
+pub(crate) trait Connection: AsyncRead + AsyncWrite + Unpin + Send {
+    /// The other side gets a reset instead of an end, where the connection has such a thing.
+    fn reset_when_closed(&self) {}
+}
+
+impl Connection for TcpStream {
+    fn reset_when_closed(&self) {
+        // If this fails, the connection has ended already.
+        let _ = set_socket_linger(self, Some(Duration::ZERO));
+    }
+}
+
+impl Connection for UnixStream {}
+
+impl Connection for Box<dyn Connection> {
+    fn reset_when_closed(&self) {
+        (**self).reset_when_closed();
+    }
+}
 
 /// What all connections of a listener share.
 #[derive(Clone)]

@@ -1,7 +1,9 @@
-//! Looks at what a connection reads, for two things that hyper does not do:
+//! Looks at what a connection reads, for three things that hyper does not do:
 //!
 //! - A request with both Content-Length and Transfer-Encoding is how one request is smuggled in another past a proxy in
 //!   front. hyper goes by Transfer-Encoding and removes the other, so the service does not see it. The tap tells it.
+//! - An answer that is cut ends with a reset of the connection, since its end alone looks like that of an answer in
+//!   HTTP/1.0.
 //! - hyper's timeout for a head begins when it knows whether the connection speaks HTTP/1 or HTTP/2. The tap ends a
 //!   connection that does not say that in time.
 //!
@@ -10,7 +12,7 @@
 //! not know where that one ends. If a later one has two lengths, hyper goes by Transfer-Encoding and closes the
 //! connection behind it, as RFC 9112 (6.3) allows.
 
-use super::Peer;
+use super::{Connection, Peer};
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -23,7 +25,7 @@ use tokio::time::{Sleep, sleep};
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 #[derive(Debug)]
-pub(super) struct Tap<T> {
+pub(super) struct Tap<T: Connection> {
     inner: T,
     peer: Arc<Peer>,
     state: State,
@@ -43,7 +45,7 @@ enum State {
     Done,
 }
 
-impl<T> Tap<T> {
+impl<T: Connection> Tap<T> {
     pub(super) fn new(inner: T, peer: Arc<Peer>, patience: Duration) -> Self {
         Tap { inner, peer, state: State::Preface(0), patience: Some(Box::pin(sleep(patience))) }
     }
@@ -151,7 +153,15 @@ impl Head {
     }
 }
 
-impl<T: AsyncRead + Unpin> AsyncRead for Tap<T> {
+impl<T: Connection> Drop for Tap<T> {
+    fn drop(&mut self) {
+        if self.peer.is_cut() {
+            self.inner.reset_when_closed();
+        }
+    }
+}
+
+impl<T: Connection> AsyncRead for Tap<T> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = &mut *self;
         let before = buf.filled().len();
@@ -169,7 +179,7 @@ impl<T: AsyncRead + Unpin> AsyncRead for Tap<T> {
     }
 }
 
-impl<T: AsyncWrite + Unpin> AsyncWrite for Tap<T> {
+impl<T: Connection> AsyncWrite for Tap<T> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.inner).poll_write(cx, bytes)
     }
@@ -179,6 +189,10 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for Tap<T> {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        // The end of the connection is the end of an answer in HTTP/1.0, so one that is cut does not end that way.
+        if self.peer.is_cut() {
+            return Poll::Ready(Ok(()));
+        }
         Pin::new(&mut self.inner).poll_shutdown(cx)
     }
 
@@ -198,12 +212,14 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for Tap<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::sync::atomic::AtomicBool;
+
+    impl Connection for tokio::io::Empty {}
 
     /// Whether two lengths are found, with the bytes in pieces of that size.
     fn found(text: &str, piece: usize) -> bool {
-        let peer = Arc::new(Peer { remote: None, local: None, two_lengths: AtomicBool::new(false) });
-        let mut tap = Tap { inner: (), peer: Arc::clone(&peer), state: State::Preface(0), patience: None };
+        let peer = Arc::new(Peer::default());
+        let mut tap =
+            Tap { inner: tokio::io::empty(), peer: Arc::clone(&peer), state: State::Preface(0), patience: None };
         text.as_bytes().chunks(piece).for_each(|bytes| tap.look(bytes));
         peer.has_two_lengths()
     }

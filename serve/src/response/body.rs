@@ -76,6 +76,8 @@ impl hyper::body::Body for Body {
             }
             if is_end {
                 recorded.complete();
+            } else if matches!(next, Some(Err(_))) {
+                recorded.cut();
             }
         }
         Poll::Ready(next.map(|bytes| bytes.map(Frame::data)))
