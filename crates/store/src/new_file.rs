@@ -2,8 +2,9 @@
 
 use nix::fcntl::{AT_FDCWD, AtFlags};
 use nix::unistd::linkat;
+
+use crate::writer::random;
 use std::fs::{self, File, OpenOptions};
-use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io;
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::OpenOptionsExt;
@@ -82,10 +83,10 @@ impl Drop for NewFile {
     }
 }
 
-/// A name beside `target`. `RandomState` is keyed by the kernel's random numbers.
+/// A name beside `target`.
 fn temporary(target: &Path) -> PathBuf {
     let mut name = target.as_os_str().to_owned();
-    name.push(format!(".{:016x}.tmp", RandomState::new().build_hasher().finish()));
+    name.push(format!(".{:016x}.tmp", random()));
     name.into()
 }
 

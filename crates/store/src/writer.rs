@@ -229,6 +229,11 @@ fn place(temp: &mut Temp, path: &Path, size: u64) -> Result<bool, StoreError> {
     }
 }
 
+/// A number for a name that no other process chooses. RandomState is keyed by the kernel's random numbers.
+pub(crate) fn random() -> u64 {
+    RandomState::new().build_hasher().finish()
+}
+
 /// A name in `tmp/` that is removed when this is dropped.
 #[derive(Debug)]
 pub(crate) struct Temp {
@@ -243,8 +248,8 @@ impl Temp {
         mut make: impl FnMut(&Path) -> io::Result<T>,
     ) -> Result<(Self, T), StoreError> {
         loop {
-            // RandomState is keyed by the kernel's random numbers. O_EXCL excludes the remaining collisions.
-            let random = RandomState::new().build_hasher().finish();
+            // O_EXCL excludes the collisions that remain.
+            let random = random();
             let path = store.root().join("tmp").join(format!("{}.{random:016x}", std::process::id()));
             match make(&path) {
                 Ok(made) => return Ok((Temp { path, moved: false }, made)),

@@ -40,8 +40,7 @@ impl Clock {
 
     /// Maps the page behind descriptor `fd` and closes that. `entry` is the time at which the process began.
     pub fn on(fd: i32, entry: u64) -> Self {
-        // SAFETY: the mapping is new, in a free range.
-        let page = unsafe { sys::mmap(0, PAGE, sys::PROT_READ_WRITE, sys::MAP_SHARED, fd, 0) };
+        let page = sys::mmap_free(0, PAGE, sys::PROT_READ_WRITE, sys::MAP_SHARED, fd, 0);
         sys::close(fd);
         let Ok(page) = page else { return Clock::OFF };
         // SAFETY: inside the page.

@@ -195,13 +195,21 @@ pub struct Stat {
     pub uid: u32,
     /// Size in bytes.
     pub size: u64,
+    /// Inode number.
+    pub inode: u64,
+    /// Seconds of the time of the last change, from 1970 on.
+    pub seconds: i64,
+    /// Its nanoseconds.
+    pub nanoseconds: i64,
+}
+
+impl From<RawStat> for Stat {
+    fn from(RawStat { mode, uid, size, inode, seconds, nanoseconds, .. }: RawStat) -> Self {
+        Stat { mode, uid, size, inode, seconds, nanoseconds }
+    }
 }
 
 impl Stat {
-    fn from_kernel(raw: &RawStat) -> Self {
-        Stat { mode: raw.mode, uid: raw.uid, size: raw.size }
-    }
-
     /// Whether it is a regular file.
     pub fn is_regular(&self) -> bool {
         self.mode & 0o170000 == 0o100000
@@ -212,26 +220,14 @@ impl Stat {
 pub fn fstat(fd: i32) -> Result<Stat> {
     let mut raw = RawStat::default();
     syscall!(nr::FSTAT, fd, &raw mut raw)?;
-    Ok(Stat::from_kernel(&raw))
-}
-
-/// What tells one content of a file from another.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct FileState {
-    /// Size in bytes.
-    pub size: u64,
-    /// Time of the last change, nanoseconds since 1970.
-    pub modified: i64,
-    /// Inode number.
-    pub inode: u64,
+    Ok(raw.into())
 }
 
 /// `stat(2)`.
-pub fn stat(path: &CStr) -> Result<FileState> {
+pub fn stat(path: &CStr) -> Result<Stat> {
     let mut raw = RawStat::default();
     syscall!(nr::NEWFSTATAT, AT_FDCWD, path.as_ptr(), &raw mut raw, 0)?;
-    let modified = raw.seconds.saturating_mul(1_000_000_000).saturating_add(raw.nanoseconds);
-    Ok(FileState { size: raw.size, modified, inode: raw.inode })
+    Ok(raw.into())
 }
 
 /// `mmap(2)`. With MAP_FIXED_NOREPLACE, the result is EEXIST also if an old kernel chose another address.

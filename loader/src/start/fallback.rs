@@ -105,8 +105,7 @@ impl<'a> Vector<'a> {
     unsafe fn new(count: u64, bytes: u64, initial: &'a InitialStack, first_arg: u64) -> Result<Self, Errno> {
         let slots = 8 * (count + initial.argc.saturating_sub(first_arg + 1) + 1);
         let len = (slots + bytes).next_multiple_of(PAGE);
-        // SAFETY: the kernel chooses a range that nothing uses.
-        let start = unsafe { sys::mmap(0, len, sys::PROT_READ_WRITE, sys::MAP_PRIVATE | sys::MAP_ANONYMOUS, -1, 0)? };
+        let start = sys::mmap_free(0, len, sys::PROT_READ_WRITE, sys::MAP_PRIVATE | sys::MAP_ANONYMOUS, -1, 0)?;
         Ok(Vector { start, slot: start, strings: start + slots, initial, first_arg })
     }
 

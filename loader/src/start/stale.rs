@@ -13,7 +13,7 @@ use super::open::Snapshot;
 use crate::runtime::auxv::InitialStack;
 use crate::runtime::memory;
 use crate::runtime::print::{Out, Text};
-use crate::runtime::sys::{self, FileState};
+use crate::runtime::sys::{self, Stat};
 use core::ffi::CStr;
 use core::fmt::Write;
 use snapfn_format::PAGE;
@@ -46,9 +46,7 @@ impl Mapped {
     fn of(snapshot: &Snapshot, offset: u64, len: u64) -> Option<Self> {
         let skipped = offset % PAGE;
         let len = skipped.checked_add(len).filter(|_| len > 0)?;
-        // SAFETY: the kernel chooses a range that nothing uses.
-        let start =
-            unsafe { sys::mmap(0, len, sys::PROT_READ, sys::MAP_PRIVATE, snapshot.fd, offset - skipped) }.ok()?;
+        let start = sys::mmap_free(0, len, sys::PROT_READ, sys::MAP_PRIVATE, snapshot.fd, offset - skipped).ok()?;
         Some(Mapped { start, len, skipped: skipped as usize })
     }
 
@@ -142,12 +140,13 @@ fn reason(segment: &'static [u8]) -> Option<Reason> {
     }
 }
 
-fn difference(input: &Input<'_>, now: Option<FileState>) -> Option<&'static str> {
+fn difference(input: &Input<'_>, now: Option<Stat>) -> Option<&'static str> {
     let Some(now) = now else { return (input.flags & INPUT_ABSENT == 0).then_some("is gone") };
+    let modified = now.seconds.saturating_mul(1_000_000_000).saturating_add(now.nanoseconds);
     match input.flags {
         flags if flags & INPUT_ABSENT != 0 => Some("is new"),
         flags if flags & INPUT_CHANGED != 0 => Some("changed while the snapshot was made"),
-        _ if input.is_state(now.size, now.modified, now.inode) => None,
+        _ if input.is_state(now.size, modified, now.inode) => None,
         _ if now.size != input.size => Some("has changed"),
         _ => Some("has another time or inode"),
     }

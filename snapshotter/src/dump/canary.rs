@@ -120,7 +120,7 @@ impl Frames<'_> {
         }
         let near = if stack.is_some() { NEAR_LIVE } else { NEAR };
         (1..=near).any(|index| match self.tracer.memory.read_u64(addr + WORD * index as u64) {
-            Ok(word) => self.is_code(word) && (index <= ENTERED || self.is_behind_call(word)),
+            Ok(word) => self.is_code(word) && (index <= ENTERED || unwind::is_behind_call(&self.tracer.memory, word)),
             Err(_) => false,
         })
     }
@@ -133,11 +133,6 @@ impl Frames<'_> {
 
     fn is_code(&self, addr: u64) -> bool {
         self.code.iter().any(|range| range.contains(&addr))
-    }
-
-    fn is_behind_call(&self, addr: u64) -> bool {
-        let mut code = [0; arch::CALL_MAX];
-        self.tracer.memory.read(addr - code.len() as u64, &mut code).is_ok() && arch::ends_with_call(&code)
     }
 }
 

@@ -20,7 +20,7 @@
 //!  attach    instead: a process that somebody else has started, to look at it
 //!  second    the initialisation once more with other vectors, to be compared at `main`
 //!  freeze    all tasks stopped and taken out of their system calls; timeout: what is left of theirs
-//!  unwind    functions and frames by the unwind tables
+//!  unwind    functions and frames by the unwind tables; watchdog: ends a program that does not come to its point
 //!  ptrace    requests and waits        remote  system calls in the tracee       memory  its memory
 //!  syscalls  their numbers by name     descriptor  its descriptors in this process
 //! ```
@@ -61,6 +61,7 @@ mod syscalls;
 mod timeout;
 mod unmapping;
 pub(crate) mod unwind;
+mod watchdog;
 
 pub(crate) use crate::proc::maps;
 pub(crate) use crate::proc::status::Status;

@@ -143,16 +143,11 @@ fn look(memory: &Memory, booted: &Booted, pid: Tid, regs: &[u64; REGS]) -> Optio
 /// unwind tables.
 fn scan(memory: &Memory, booted: &Booted, vmas: &[Vma], sp: u64) -> Option<Caller> {
     const SCANNED: u64 = 1 << 12;
-    const CALL: u8 = 0xe8;
-    const CALL_LEN: u64 = 5;
     let end = vmas.iter().find(|vma| vma.contains(sp))?.end.min(sp.saturating_add(SCANNED));
     let stack = memory.read_vec(sp, end - sp).ok()?;
     let words = stack.as_chunks::<8>().0.iter().map(|word| u64::from_le_bytes(*word));
     let is_code = |word: &u64| vmas.iter().any(|vma| vma.contains(*word) && vma.prot & PROT_EXEC != 0);
-    let is_called = |word: &u64| {
-        let mut byte = [0];
-        memory.read(word.wrapping_sub(CALL_LEN), &mut byte).is_ok() && byte == [CALL]
-    };
+    let is_called = |word: &u64| unwind::is_behind_call(memory, *word);
     let places = words.filter(is_code).filter(is_called).filter_map(|word| place(booted, vmas, word - 1));
     places.into_iter().find(|caller| !caller.is_c_library(booted))
 }

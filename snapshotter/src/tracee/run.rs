@@ -20,14 +20,12 @@ use super::strings::Strings;
 use super::surroundings::Surroundings;
 use super::timeout::{Entered, Remaining};
 use super::unmapping::Unmapping;
+use super::watchdog::Watchdog;
 use super::{Deadline, TraceError, maps, symbols};
 use snapfn_format::arch::{self, ARGUMENTS, NO_CALL, reg};
 use snapfn_format::snap::AT_MAIN;
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc;
 use std::time::Duration;
 
 /// Calls whose first argument is a clock.
@@ -583,34 +581,4 @@ pub(super) fn again(regs: &Regs, number: u64) -> Regs {
     let mut again = *regs;
     arch::rewind(&mut again, number);
     again
-}
-
-/// Kills the program when its time is up.
-struct Watchdog {
-    expired: Arc<AtomicBool>,
-    done: mpsc::Sender<()>,
-    thread: std::thread::JoinHandle<()>,
-}
-
-impl Watchdog {
-    fn start(pid: Tid, limit: Duration) -> Result<Self, TraceError> {
-        let expired = Arc::new(AtomicBool::new(false));
-        let (done, signal) = mpsc::channel::<()>();
-        let flag = Arc::clone(&expired);
-        let thread = std::thread::Builder::new().spawn(move || {
-            if signal.recv_timeout(limit) == Err(mpsc::RecvTimeoutError::Timeout) {
-                flag.store(true, Ordering::SeqCst);
-                ptrace::kill(pid, libc::SIGKILL);
-            }
-        });
-        let thread = thread.map_err(TraceError::system("starting a thread"))?;
-        Ok(Watchdog { expired, done, thread })
-    }
-
-    /// Whether it had to act.
-    fn stop(self) -> bool {
-        let _ = self.done.send(());
-        let _ = self.thread.join();
-        self.expired.load(Ordering::SeqCst)
-    }
 }

@@ -2,7 +2,7 @@
 
 use super::maps::Vma;
 use super::memory::Memory;
-use crate::arch::{DWARF_FRAME, DWARF_REGISTERS, DWARF_STACK};
+use crate::arch::{CALL_MAX, DWARF_FRAME, DWARF_REGISTERS, DWARF_STACK, ends_with_call};
 use goblin::elf::program_header::{PT_GNU_EH_FRAME, PT_LOAD};
 use snapfn_format::snap::{REGS, reg};
 use std::io;
@@ -31,6 +31,12 @@ struct Entry {
     record: u64,
     /// It is no part of a function that the compiler has put elsewhere.
     is_whole: bool,
+}
+
+/// Whether a call may have put the address `addr` on the stack: the instruction before it can be one.
+pub(crate) fn is_behind_call(memory: &Memory, addr: u64) -> bool {
+    let mut code = [0; CALL_MAX];
+    memory.read(addr.wrapping_sub(code.len() as u64), &mut code).is_ok() && ends_with_call(&code)
 }
 
 /// The function that `pc` is in, if the tables have it and it is in one piece.

@@ -245,22 +245,11 @@ pub(super) fn record_lock(number: i32, command: u32, exclusive: bool, start: u64
 
 /// Sets the soft limit of open files to `soft`, or to the hard one; returns the earlier one.
 pub(super) fn file_limit(soft: Option<u64>) -> u64 {
-    const RLIMIT_NOFILE: u64 = 7;
-    let mut limit = [0u64; 2];
-    if call(nr::PRLIMIT64, [0, RLIMIT_NOFILE, 0, limit.as_mut_ptr() as u64, 0, 0]).is_err() {
-        return 0;
+    const RLIMIT_NOFILE: u32 = 7;
+    let [earlier, hard] = task::limit(RLIMIT_NOFILE);
+    let wanted = soft.unwrap_or(hard);
+    if wanted != earlier {
+        let _ = task::set_limit(RLIMIT_NOFILE, [wanted, hard]);
     }
-    let wanted = [soft.unwrap_or(limit[1]), limit[1]];
-    if wanted != limit {
-        let _ = call(nr::PRLIMIT64, [0, RLIMIT_NOFILE, wanted.as_ptr() as u64, 0, 0, 0]);
-    }
-    limit[0]
-}
-
-/// Size, and modification time in nanoseconds.
-pub(super) fn size_and_time(number: i32) -> Result<(u64, u64)> {
-    let mut stat = [0u64; 18];
-    call(nr::FSTAT, [fd(number), stat.as_mut_ptr() as u64, 0, 0, 0, 0])?;
-    // struct stat: st_size is word 6, st_mtime words 11 and 12.
-    Ok((stat[6], stat[11].wrapping_mul(1_000_000_000).wrapping_add(stat[12])))
+    earlier
 }

@@ -143,7 +143,7 @@ impl<'a> Context<'a, '_> {
             }
         };
         let opened = opened.map_err(fail)?;
-        if unchanged.is_some_and(|file| calls::size_and_time(opened) != Ok((file.size, file.modified))) {
+        if unchanged.is_some_and(|file| !sys::fstat(opened).is_ok_and(|now| is_unchanged(file, &now))) {
             return Err(RestoreError::Changed(path.to_bytes()));
         }
         seek(record, offset, opened)
@@ -228,4 +228,9 @@ pub(crate) fn file<'a>(plan: &Plan<'a>, index: usize, record: &Fd, sources: &Sou
         sys::close(made);
     }
     Ok(open)
+}
+
+fn is_unchanged(file: Unchanged, now: &sys::Stat) -> bool {
+    let modified = now.seconds.wrapping_mul(1_000_000_000).wrapping_add(now.nanoseconds);
+    (now.size, modified.cast_unsigned()) == (file.size, file.modified)
 }

@@ -11,14 +11,10 @@ use crate::options::{Memory, RunArgs, Segments, Words, name};
 use crate::print;
 use crate::tracee::{Deadline, Frozen, Tracer};
 use anyhow::{Context, Result, anyhow, bail};
-use nix::fcntl::{AT_FDCWD, AtFlags};
-use nix::unistd::linkat;
 use snapfn_format::snap::AT_MAIN;
-use snapfn_store::{Digest, Ref, Stores, Transaction};
+use snapfn_store::{Digest, NewFile, Ref, Stores, Transaction};
 use std::ffi::OsString;
 use std::fs::File;
-use std::os::fd::AsRawFd;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -316,31 +312,11 @@ fn measured(args: &Args, snapshot: &Path, allow_wx: bool, first_arg: usize) -> O
     found.map_err(|error| print::err(format_args!("note: nothing was measured: {}", crate::message(&error)))).ok()
 }
 
-/// Copies to a file without a name, which gets its name once it is complete: a kill in between leaves nothing.
+/// Copies a file, permissions included.
 fn copy_out(from: &Path, to: &Path) -> std::io::Result<()> {
-    let directory = to.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let mut temporary = to.as_os_str().to_owned();
-    temporary.push(format!(".{}.tmp", std::process::id()));
-    let temporary = PathBuf::from(temporary);
-    let unnamed = File::options().write(true).mode(0o600).custom_flags(libc::O_TMPFILE).open(directory);
-    let copied = match unnamed {
-        Ok(file) => copy_to(from, file, &temporary),
-        // Not every file system has such files.
-        Err(_) => std::fs::copy(from, &temporary).map(drop),
-    };
-    let named = copied.and_then(|()| std::fs::rename(&temporary, to));
-    if named.is_err() {
-        let _ = std::fs::remove_file(&temporary);
-    }
-    named
-}
-
-/// Fills `file` from `from`, permissions included, and names it `name`.
-fn copy_to(from: &Path, mut file: File, name: &Path) -> std::io::Result<()> {
     let mut source = File::open(from)?;
-    std::io::copy(&mut source, &mut file)?;
-    file.set_permissions(source.metadata()?.permissions())?;
-    let link = format!("/proc/self/fd/{}", file.as_raw_fd());
-    linkat(AT_FDCWD, link.as_str(), AT_FDCWD, name, AtFlags::AT_SYMLINK_FOLLOW)?;
-    Ok(())
+    let mut new = NewFile::of(to, 0o600)?;
+    std::io::copy(&mut source, new.file())?;
+    new.file().set_permissions(source.metadata()?.permissions())?;
+    new.complete()
 }

@@ -4,6 +4,8 @@
 use std::arch::{asm, global_asm};
 use std::ptr;
 
+use snapfn_format::arch::{frame, user_regs};
+
 use crate::region::Region;
 
 /// Offset of the XSAVE area in the region of a frame: a multiple of 64.
@@ -128,23 +130,52 @@ pub(crate) struct Frame {
     region: Region,
 }
 
-/// Offsets in the ucontext of x86-64.
-const ALT_STACK: u64 = 16;
-const R8: u64 = 40;
-const RIP: u64 = 168;
-const FLAGS: u64 = 176;
-const SEGMENTS: u64 = 184;
-const FPSTATE: u64 = 224;
-const SIGNAL_MASK: u64 = 296;
-/// Offset of each register of [`Landed::general`], in that order.
-const GENERAL: [u64; 16] = [144, 128, 152, 136, 112, 104, 120, 160, 40, 48, 56, 64, 72, 80, 88, 96];
+/// The offset in the ucontext, which lies behind a word of the frame that instances start from.
+const fn in_context(in_frame: u64) -> u64 {
+    in_frame - frame::FLAGS
+}
+
+/// The offset in the ucontext of `register`, one of [`user_regs`].
+const fn place_of(register: usize) -> u64 {
+    let mut place = 0;
+    while frame::ORDER[place] != register {
+        place += 1;
+    }
+    in_context(frame::register(place))
+}
+
+const ALT_STACK: u64 = in_context(frame::ALTSTACK_ADDRESS);
+const RIP: u64 = place_of(user_regs::RIP);
+const FLAGS: u64 = place_of(user_regs::EFLAGS);
+const SEGMENTS: u64 = in_context(frame::SELECTORS);
+const FPSTATE: u64 = in_context(frame::XSTATE);
+const SIGNAL_MASK: u64 = in_context(frame::SIGNAL_MASK);
+/// Each register of [`Landed::general`], in that order.
+const GENERAL: [usize; 16] = [
+    user_regs::RAX,
+    user_regs::RBX,
+    user_regs::RCX,
+    user_regs::RDX,
+    user_regs::RSI,
+    user_regs::RDI,
+    user_regs::RBP,
+    user_regs::RSP,
+    user_regs::R8,
+    user_regs::R9,
+    user_regs::R10,
+    user_regs::R11,
+    user_regs::R12,
+    user_regs::R13,
+    user_regs::R14,
+    user_regs::R15,
+];
 
 impl Frame {
     /// A frame with an XSAVE area of `xstate_size` bytes that sets `features`; it lands in this module.
     pub(crate) fn new(region: Region, xstate_size: u32, features: u64) -> Self {
-        // 64-bit code and stack segment of every Linux; UC_FP_XSTATE, UC_SIGCONTEXT_SS, UC_STRICT_RESTORE_SS.
+        // 64-bit code and stack segment of every Linux.
         const CS_SS: u64 = 0x33 | 0x2b << 48;
-        region.poke_word(0, 7);
+        region.poke_word(in_context(frame::FLAGS), frame::FLAGS_VALUE);
         region.poke_word(RIP, &raw const snapfn_probe_landing as u64);
         region.poke_word(FLAGS, 0x202);
         region.poke_word(SEGMENTS, CS_SS);
@@ -167,7 +198,7 @@ impl Frame {
 
     /// A general register, in the order of [`Landed::general`].
     pub(crate) fn set_general(&self, index: usize, value: u64) {
-        self.region.poke_word(GENERAL[index], value);
+        self.region.poke_word(place_of(GENERAL[index]), value);
     }
 
     pub(crate) fn set_flags(&self, flags: u64) {
@@ -200,7 +231,6 @@ impl Frame {
     ///
     /// Needs AVX. Signal mask and alternate stack of this thread are those of the frame afterwards.
     pub(crate) fn jump(&self) -> Landed {
-        debug_assert_eq!(R8, GENERAL[8]);
         // SAFETY: the frame lands at the label in the same function, which restores stack pointer, callee-saved
         // registers and mxcsr, and returns; the storage it wrote is as large as the type and only used here.
         unsafe {

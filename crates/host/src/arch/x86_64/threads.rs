@@ -47,66 +47,44 @@ pub(crate) fn try_thread(call: Call) -> Check {
     tls.poke_word(0, PATTERN);
     let (parent_tid, child_tid, stored) = (AtomicU32::new(0), AtomicU32::new(u32::MAX), tls.addr() + 64);
     let (parent_word, child_word) = (parent_tid.as_ptr() as u64, child_tid.as_ptr() as u64);
+    let clone3 = CloneArgs {
+        flags: FLAGS,
+        pidfd: 0,
+        child_tid: child_word,
+        parent_tid: parent_word,
+        exit_signal: 0,
+        stack: stack.addr(),
+        stack_size: stack.len(),
+        tls: tls.addr(),
+    };
+    let (number, arguments) = match call {
+        Call::Clone3 => (libc::SYS_clone3, [&raw const clone3 as u64, size_of::<CloneArgs>() as u64, 0, 0, 0]),
+        Call::Clone => (libc::SYS_clone, [FLAGS, stack.end(), parent_word, child_word, tls.addr()]),
+    };
     let result: i64;
-    match call {
-        Call::Clone3 => {
-            let args = CloneArgs {
-                flags: FLAGS,
-                pidfd: 0,
-                child_tid: child_word,
-                parent_tid: parent_word,
-                exit_signal: 0,
-                stack: stack.addr(),
-                stack_size: stack.len(),
-                tls: tls.addr(),
-            };
-            // SAFETY: the new thread runs the three instructions up to exit, on its own stack, and writes only to
-            // `stored`; stack, TLS and both words outlive it, as the wait below shows.
-            unsafe {
-                asm!(
-                    "syscall",
-                    "test rax, rax",
-                    "jnz 2f",
-                    "mov rax, fs:[0]",
-                    "mov [{stored}], rax",
-                    "xor edi, edi",
-                    "mov eax, 60", // exit
-                    "syscall",
-                    "2:",
-                    stored = in(reg) stored,
-                    inlateout("rax") libc::SYS_clone3 => result,
-                    in("rdi") &raw const args,
-                    in("rsi") size_of::<CloneArgs>(),
-                    out("rcx") _,
-                    out("r11") _,
-                );
-            }
-        }
-        Call::Clone => {
-            // SAFETY: as above.
-            unsafe {
-                asm!(
-                    "syscall",
-                    "test rax, rax",
-                    "jnz 2f",
-                    "mov rax, fs:[0]",
-                    "mov [{stored}], rax",
-                    "xor edi, edi",
-                    "mov eax, 60", // exit
-                    "syscall",
-                    "2:",
-                    stored = in(reg) stored,
-                    inlateout("rax") libc::SYS_clone => result,
-                    in("rdi") FLAGS,
-                    in("rsi") stack.end(),
-                    in("rdx") parent_word,
-                    in("r10") child_word,
-                    in("r8") tls.addr(),
-                    out("rcx") _,
-                    out("r11") _,
-                );
-            }
-        }
+    // SAFETY: the new thread runs the three instructions up to exit, on its own stack, and writes only to `stored`;
+    // stack, TLS and both words outlive it, as the wait below shows.
+    unsafe {
+        asm!(
+            "syscall",
+            "test rax, rax",
+            "jnz 2f",
+            "mov rax, fs:[0]",
+            "mov [{stored}], rax",
+            "xor edi, edi",
+            "mov eax, 60", // exit
+            "syscall",
+            "2:",
+            stored = in(reg) stored,
+            inlateout("rax") number => result,
+            in("rdi") arguments[0],
+            in("rsi") arguments[1],
+            in("rdx") arguments[2],
+            in("r10") arguments[3],
+            in("r8") arguments[4],
+            out("rcx") _,
+            out("r11") _,
+        );
     }
     if result < 0 {
         return Err(Errno::from_raw(-result as i32)).or_missing("no thread was made");
